@@ -1,0 +1,1 @@
+"""What the machine knows: the Ray connection, topology, storage, telemetry and the planner."""

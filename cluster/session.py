@@ -1,0 +1,150 @@
+"""How does the driver reach Ray: one `ray.init`, one environment for every worker?
+
+`connect` joins the cluster named by `address`, by RAY_ADDRESS or by the Ray job it runs in; else it starts
+a local Ray of its own, closed to others by a random token that lives in this process and its children only
+(no file in $HOME, so any number start side by side). A local Ray has at least 4 logical CPUs, so that two
+workers and data tasks fit on 2 cores. It costs 5-8 s to start there and idles at 2.8 CPU seconds a minute
+(3.1 with metrics on).
+"""
+
+import os
+import secrets
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import Field
+
+from cluster.topology import Node
+from cluster.units import Settings, Size
+
+NAMESPACE = "headrace"
+LEAST_CPUS = 4
+WORKER_ENVIRONMENT = {
+    "DEEPSPEED_LOG_LEVEL": "error",
+    "OMP_NUM_THREADS": "1",  # a second thread beside any other load is slower, down to 0.14 x
+    "PYTHONWARNINGS": "ignore",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "1800",  # the default waits for a missing rank for ever
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+DAEMON_ENVIRONMENT = {"RAY_DEDUP_LOGS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+WITHOUT_METRICS = {"RAY_enable_metrics_collection": "0"}
+
+
+class ClusterConfig(Settings):
+    """Which Ray to use."""
+
+    address: str | None = Field(None, description="Ray cluster; absent: RAY_ADDRESS, else a local Ray.")
+    num_cpus: int | None = Field(
+        None, ge=1, description="Logical CPUs of a local Ray; absent: all, at least 4."
+    )
+    object_store: Size | None = Field(
+        None, ge=80 * 2**20, description="Object store of a local Ray, in bytes."
+    )
+
+
+@dataclass(frozen=True)
+class Session:
+    """A connection to Ray; `owned` if `connect` made it, so that `shutdown` ends it."""
+
+    address: str
+    is_local: bool
+    owned: bool
+
+    def resources(self) -> list[Node]:
+        """Return what each living node has, for `cluster.topology`."""
+        import ray
+
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return [Node(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0)) for found in alive]
+
+    def shutdown(self) -> None:
+        """Disconnect; a local Ray ends."""
+        import ray
+
+        if self.owned:
+            ray.shutdown()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+def connect(config: ClusterConfig, *, quiet: bool = True, metrics: bool = False) -> Session:
+    """Connect to Ray, or start it here; joins a connection that this process has already.
+
+    quiet: workers' prints stay in Ray's log files. metrics: keep Prometheus export on (costs an agent's CPU).
+    ConnectionError if the cluster named does not answer or refuses the token.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if address in (None, "local"):
+        already_imported = "ray" in sys.modules
+        os.environ |= local_environment(os.environ, metrics)  # before Ray: its daemons inherit it
+        if already_imported:
+            _reread_environment()
+    import ray
+
+    if ray.is_initialized():
+        return Session(ray.get_runtime_context().gcs_address, is_local=address is None, owned=False)
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": not quiet, "namespace": NAMESPACE}
+    if address in (None, "local"):
+        context = ray.init(
+            address="local",
+            num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
+            object_store_memory=config.object_store,
+            include_dashboard=False,
+            **options,
+        )
+        return Session(context.address_info["gcs_address"], is_local=True, owned=True)
+    try:
+        variables = worker_environment(os.environ)
+        context = ray.init(address=address, runtime_env={"env_vars": variables}, **options)
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        raise ConnectionError(
+            f"no Ray cluster accepts us at {address} ({' '.join(str(error).split())[:200]}): start one with "
+            "'ray start --head', set RAY_AUTH_MODE=token with its RAY_AUTH_TOKEN, or unset RAY_ADDRESS"
+        ) from error
+    return Session(context.address_info["gcs_address"], is_local=False, owned=True)
+
+
+def _reread_environment() -> None:
+    """Make an imported Ray see RAY_AUTH_MODE and the token: it read both at import, and would be refused."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def local_environment(environ: Mapping[str, str], metrics: bool) -> dict[str, str]:
+    """Return what to add to the environment before a local Ray starts; what the user set stays."""
+    wanted = worker_environment(environ) | DAEMON_ENVIRONMENT | ({} if metrics else WITHOUT_METRICS)
+    if not any(Path("/proc/driver/nvidia").glob("gpus/*")) and not Path("/dev/nvidia0").exists():
+        wanted["DS_ACCELERATOR"] = "cpu"
+    if not any(name in environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {name: value for name, value in wanted.items() if name == "PYTHONPATH" or name not in environ}
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what workers need and the environment lacks; PYTHONPATH if we run from a source tree."""
+    wanted = {name: value for name, value in WORKER_ENVIRONMENT.items() if name not in environ}
+    root = str(Path(__file__).resolve().parents[1])
+    before = environ.get("PYTHONPATH", "")
+    installed = root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    shipped = "runtime_resources" in root  # a Ray job's working_dir: Ray puts it on every worker's path
+    if not installed and not shipped and root not in before.split(os.pathsep):
+        wanted["PYTHONPATH"] = f"{root}{os.pathsep}{before}" if before else root
+    return wanted

@@ -1,0 +1,294 @@
+"""How does a document get from its source into the lake? READ FIRST: the whole way, one window at a time.
+
+    discover -> plan (written down) -> read -> curate -> known already? -> tokenise -> lake (exactly once)
+
+A window is one bounded Ray Data execution over spans that were recorded before: a killed window is simply run
+again and gives the same rows. Bounded executions cost about 0.1 s each; in return a window's number is enough to
+make its commit exactly-once, and Ray Data needs no state of its own. The only Ray file of data_ops.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from pydantic import Field
+
+from cluster.units import Duration, Settings, Share
+from data_ops.curate import CurateConfig, curate
+from data_ops.dedup import SeenIds
+from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array
+from data_ops.lake import Lake, Window
+from data_ops.sources import SourceConfig, open_source
+from data_ops.sources.protocol import Span
+from data_ops.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
+SEEN_COLUMNS = ["id", "fate"]
+
+
+class WindowConfig(Settings):
+    """How much one pass of ingest takes in."""
+
+    max_documents: int = Field(10_000, ge=1, le=1_000_000, description="records a window holds at most")
+    max_seconds: Duration = Field(5.0, gt=0, description="longest a record waits for its window under --follow")
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """Everything that decides what the documents of a store become."""
+
+    sources: dict[str, SourceConfig]
+    window: WindowConfig
+    curate: CurateConfig
+    seed: int
+    held_out: Share
+
+
+class Seen:
+    """The ids of all documents kept or held out so far; a Ray actor, rebuilt from the lake when it restarts."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake, self.ids, self.last_window = lake, SeenIds(), -1
+
+    def advance(self, window: int) -> int:
+        """Take in every committed window up to this one; returns how many ids are known."""
+        if window > self.last_window:
+            rows = self.lake.documents(self.last_window + 1, window, ["id"], ["kept", "held_out"])
+            self.ids.add_new(ids_to_array(rows["id"]))
+            self.last_window = window
+        return len(self.ids)
+
+    def contains(self, window: int, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Say which ids a window before this one has kept or held out."""
+        self.advance(window - 1)
+        return self.ids.contains(ids)
+
+
+def ingest(
+    lake: Lake,
+    settings: IngestSettings,
+    tokenizer_json: str,
+    *,
+    follow: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Take in windows until the sources are drained (or for ever, with follow); return the last window's number.
+
+    Several processes may ingest into one lake: each window is planned by one and committed once.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    seen = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Seen).remote(lake)
+    warned: set[str] = set()
+    while not stop():
+        window = next_window(lake, settings, follow=follow, stop=stop, warned=warned, report=report)
+        if window is None:
+            break
+        started = time.perf_counter()
+        documents = run_window(window, settings, tokenizer_json, seen)
+        done = Window(
+            window=window.window,
+            spans=window.spans,
+            cursors=window.cursors,
+            arrived=window.arrived,
+            counts=count(documents),
+            seconds=time.perf_counter() - started,
+        )
+        if lake.commit_window(done, documents):
+            report({"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})})
+    return lake.last_window()
+
+
+def next_window(
+    lake: Lake,
+    settings: IngestSettings,
+    *,
+    follow: bool,
+    stop: Callable[[], bool],
+    warned: set[str],
+    report: Callable[[dict[str, Any]], None],
+) -> Window | None:
+    """Return the window that is planned but not committed, or plan the next one; None when the sources are drained.
+
+    Under follow a window waits for more until it is full or its first record has waited `max_seconds`.
+    """
+    committed, planned = lake.windows()
+    if planned is not None:
+        return planned
+    number = committed[-1].window + 1 if committed else 0
+    cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
+    for window in committed:
+        for label, changed in window.cursors.items():
+            cursors.setdefault(label, {}).update(changed)
+    opened: float | None = None
+    while not stop():
+        plan, warnings = _discover(number, settings, cursors)
+        for warning in warnings:
+            if warning not in warned:
+                warned.add(warning)
+                report({"event": "warning", "text": warning})
+        if plan.num_records and opened is None:
+            opened = time.monotonic()
+        full = plan.num_records >= settings.window.max_documents
+        waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
+        if plan.num_records and (full or waited or not follow):
+            lake.plan_window(plan)
+            return lake.windows()[1]  # what was recorded, also when another process was faster
+        if not follow:
+            return None
+        time.sleep(min(0.2, settings.window.max_seconds / 4))
+    return None
+
+
+def _discover(
+    number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]]
+) -> tuple[Window, list[str]]:
+    """Ask every source what is new, each for its part of the window and what earlier ones left over."""
+    room = settings.window.max_documents
+    spans: dict[str, list[Span]] = {}
+    changed: dict[str, dict[str, Any]] = {}
+    warnings: list[str] = []
+    for left, label in zip(range(len(settings.sources), 0, -1), sorted(settings.sources), strict=True):
+        found = open_source(label, settings.sources[label]).discover(cursors[label], max(1, room // left))
+        old = cursors[label]
+        spans[label] = found.spans
+        changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
+        warnings += found.warnings
+        room -= sum(span.num_records for span in found.spans)
+    return Window(number, spans, changed, datetime.now(UTC)), warnings
+
+
+def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Any) -> pa.Table:
+    """Read, curate, deduplicate and tokenise one window: DOCUMENT_SCHEMA rows in (source, span, offset) order."""
+    pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label]]
+    items = [
+        {"piece": n, "source": label, "span": orjson.dumps(span).decode()}
+        for n, (label, span) in enumerate(pieces)
+    ]
+    arrived_s = window.arrived.timestamp()
+    work = ray.data.from_items(items, override_num_blocks=max(1, min(len(items), 64))).map_batches(
+        _read_spans,
+        batch_format="pyarrow",
+        batch_size=None,
+        fn_kwargs={
+            "settings": settings,
+            "tokenizer_json": tokenizer_json,
+            "seen": seen,
+            "window": window.window,
+            "arrived_s": arrived_s,
+        },
+    )
+    blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
+    table = pa.concat_tables([b.cast(TASK_SCHEMA) for b in blocks]) if blocks else TASK_SCHEMA.empty_table()
+    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span"])
+    if table.num_rows != window.num_records:
+        raise ValueError(
+            f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "
+            "a source changed under us; run again"
+        )
+    return _place(_drop_repeats(table), window.window)
+
+
+def _read_spans(
+    batch: pa.Table, settings: IngestSettings, tokenizer_json: str, seen: Any, window: int, arrived_s: float
+) -> Iterator[pa.Table]:
+    """Turn a block of spans into curated, tokenised rows (TASK_SCHEMA): the body of a Ray Data task."""
+    tokenizer = _tokenizer(tokenizer_json)
+    for row in batch.to_pylist():
+        span = Span(**orjson.loads(row["span"]))
+        config = settings.sources[row["source"]]
+        for records in open_source(row["source"], config).read(span):
+            table = curate(
+                records,
+                settings.curate,
+                source=row["source"],
+                partition=span.partition,
+                weight=config.weight,
+                modified_s=span.modified_s,
+                arrived_s=arrived_s,
+                seed=settings.seed,
+                held_out_share=settings.held_out,
+            )
+            alive = pc.is_in(table["fate"], pa.array(["kept", "held_out"])).to_numpy(zero_copy_only=False)
+            ids = ids_to_array(table["id"].filter(pa.array(alive)))
+            known = np.zeros(table.num_rows, bool)
+            known[alive] = ray.get(seen.contains.remote(window, ids))
+            table = drop(table, known, "duplicate")
+            table = table.append_column("tokens", _tokens(table, alive & ~known, tokenizer))
+            yield table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
+
+
+def drop(table: pa.Table, which: npt.NDArray[np.bool_], reason: str) -> pa.Table:
+    """Mark rows as dropped for a reason; their text goes, their place and id stay."""
+    if not which.any():
+        return table
+    mask = pa.array(which)
+    for name, value in (("fate", "dropped"), ("reason", reason), ("text", None), ("tokens", None)):
+        if name in table.column_names:
+            column = table[name]
+            table = table.set_column(
+                table.column_names.index(name),
+                table.schema.field(name),
+                pc.if_else(mask, pa.scalar(value, column.type), column),
+            )
+    return table
+
+
+def count(documents: pa.Table) -> dict[str, Any]:
+    """Count a window's rows by what became of them: read = kept + held_out + quarantined + sum of dropped."""
+    groups = documents.group_by(["fate", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    fates = dict.fromkeys(("kept", "held_out", "quarantined"), 0)
+    reasons: dict[str, dict[str, int]] = {"dropped": {}, "quarantined_by": {}}
+    for group in groups:
+        if group["fate"] == "dropped":
+            reasons["dropped"][group["reason"]] = group["count_all"]
+        else:
+            fates[group["fate"]] += group["count_all"]
+            if group["fate"] == "quarantined":
+                reasons["quarantined_by"][group["reason"]] = group["count_all"]
+    notes = pc.value_counts(documents["time_note"]).to_pylist()
+    times = {n["values"]: n["counts"] for n in notes if n["values"] is not None}
+    return {"read": documents.num_rows, **fates, **reasons, "times": times}
+
+
+def _drop_repeats(table: pa.Table) -> pa.Table:
+    """Of documents that stand several times in this window, the first one stays."""
+    alive = np.flatnonzero(pc.is_in(table["fate"], pa.array(["kept", "held_out"])).to_numpy(zero_copy_only=False))
+    new = SeenIds().add_new(ids_to_array(table["id"].take(pa.array(alive))))
+    repeated = np.zeros(table.num_rows, bool)
+    repeated[alive[~new]] = True
+    return drop(table, repeated, "duplicate")
+
+
+def _place(table: pa.Table, window: int) -> pa.Table:
+    table = table.append_column("window", pa.array(np.full(table.num_rows, window, np.int64)))
+    table = table.append_column("position", pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    table = table.append_column("num_tokens", pc.fill_null(pc.list_value_length(table["tokens"]), 0).cast(pa.int64()))
+    return table.select(DOCUMENT_SCHEMA.names).cast(DOCUMENT_SCHEMA)
+
+
+def _tokens(table: pa.Table, alive: npt.NDArray[np.bool_], tokenizer: Tokenizer) -> pa.Array:
+    """Tokenise the rows that live, null for the others."""
+    encoded = tokenizer.encode(table["text"].filter(pa.array(alive)))
+    where = np.cumsum(alive) - 1
+    return encoded.take(pa.array(where, mask=~alive)).cast(DOCUMENT_SCHEMA.field("tokens").type)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(tokenizer_json: str) -> Tokenizer:
+    return Tokenizer.from_json(tokenizer_json)

@@ -1,0 +1,271 @@
+"""How does the log of kept documents become rounds, and a round become rows?
+
+`plan_round` decides what a round trains on and returns its manifest; nothing is trained before the manifest is in
+the lake. `Round` lays the manifest out: packing, row order and step are pure functions of it, so any rank of any
+world size can be given its part, and `last_steps` says with which step each document is done.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data_ops.document import Ids, array_to_ids, ids_to_array
+from data_ops.mixture import RoundConfig, choose_fresh, draw_replay, plan_batch
+from data_ops.packing import Packing, Rows, fill, pack, row_order
+
+Ints = npt.NDArray[np.int64]
+LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
+
+
+class Place(NamedTuple):
+    """A place in the log of documents: everything before (window, position) has been planned."""
+
+    window: int = 0
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Documents by name and place: n rows of ids uint64[n,2], windows, positions and token counts int64[n]."""
+
+    ids: Ids
+    windows: Ints
+    positions: Ints
+    num_tokens: Ints
+
+    @staticmethod
+    def from_table(table: pa.Table) -> "Documents":
+        """Read the columns id, window, position and num_tokens."""
+        ints = [table[c].to_numpy().astype(np.int64) for c in ("window", "position", "num_tokens")]
+        return Documents(ids_to_array(table["id"].combine_chunks()), *ints)
+
+    @staticmethod
+    def empty() -> "Documents":
+        """No documents."""
+        none = np.empty(0, np.int64)
+        return Documents(np.empty((0, 2), np.uint64), none, none, none)
+
+    def take(self, which: npt.NDArray[Any]) -> "Documents":
+        """Pick rows by index or mask, in that order."""
+        return Documents(self.ids[which], self.windows[which], self.positions[which], self.num_tokens[which])
+
+    def join(self, other: "Documents") -> "Documents":
+        """These documents followed by the others."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Documents(*(np.concatenate(pair) for pair in pairs))
+
+    @property
+    def lengths(self) -> Ints:
+        """Positions each one occupies in rows: its tokens and the document token."""
+        return self.num_tokens + 1
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def to_arrow(self) -> list[dict[str, Any]]:
+        """Rows for the lake's `rounds` table."""
+        columns = [array_to_ids(self.ids).to_pylist(), self.windows.tolist(), self.positions.tolist()]
+        rows = zip(*columns, self.num_tokens.tolist(), strict=True)
+        return [dict(zip(("id", "window", "position", "num_tokens"), r, strict=True)) for r in rows]
+
+    @staticmethod
+    def from_arrow(cell: Any) -> "Documents":
+        """Read one cell of the lake's `rounds` table (a struct array)."""
+        if cell is None or len(cell) == 0:
+            return Documents.empty()
+        return Documents.from_table(pa.Table.from_struct_array(cell))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one round trains on, written down before its first step."""
+
+    round: int
+    start: Place
+    end: Place
+    seed: int
+    steps: int
+    batch_rows: int
+    row_tokens: int
+    closed: str  # tokens | drained | seconds | starved
+    fresh: Documents = field(repr=False)
+    replay: Documents = field(repr=False)
+    shed: Documents = field(repr=False)
+    reservoir: str = ""  # fingerprint of the sample replay was drawn from
+
+    @property
+    def documents(self) -> Documents:
+        """Fresh and replayed documents in the order in which they are packed."""
+        return self.fresh.join(self.replay)
+
+    def to_row(self) -> dict[str, Any]:
+        """The lake's row, without run and round."""
+        lists = {"fresh": self.fresh, "replay": self.replay, "shed": self.shed}
+        plan = {k: v for k, v in asdict(self).items() if k not in lists}
+        return {"plan": json.dumps(plan), **{k: v.to_arrow() for k, v in lists.items()}}
+
+    @staticmethod
+    def from_row(rows: pa.Table, index: int) -> "Manifest":
+        """Read row `index` of the lake's `rounds` table."""
+        plan = json.loads(rows["plan"][index].as_py())
+        plan["start"], plan["end"] = Place(*plan["start"]), Place(*plan["end"])
+        plan |= {k: Documents.from_arrow(rows[k][index].values) for k in ("fresh", "replay", "shed")}
+        return Manifest(**plan)
+
+
+class Shape(NamedTuple):
+    """The shape of one optimizer step: rows of row_tokens positions, batch_rows of them."""
+
+    row_tokens: int
+    batch_rows: int
+
+
+def plan_round(
+    number: int,
+    start: Place,
+    pending: pa.Table,
+    config: RoundConfig,
+    shape: Shape,
+    seed: int,
+    candidates: Documents,
+    reservoir: str,
+    closed: str,
+) -> Manifest:
+    """Decide a round from the kept documents behind `start` (LOG_COLUMNS) and the reservoir's sample.
+
+    `closed` says why the round is planned now; with "tokens" the pending documents reach the budget. A document
+    is never split over rounds: the fresh part ends before the document that would exceed the budget, but holds
+    at least one.
+    """
+    documents = Documents.from_table(pending)
+    backlog = int(documents.lengths.sum())
+    chosen, shed = choose_fresh(
+        documents.ids,
+        documents.lengths,
+        pending["weight"].to_numpy(),
+        backlog,
+        config,
+        seed,
+        number,
+    )
+    taken, end = _take(documents, chosen, config.fresh_tokens, start)
+    fresh, gone = documents.take(taken), documents.take(shed & _before(documents, end))
+    steps, replay = _replay(fresh, candidates, config, shape, seed, number)
+    return Manifest(
+        round=number,
+        start=start,
+        end=end,
+        seed=seed,
+        steps=steps,
+        batch_rows=shape.batch_rows,
+        row_tokens=shape.row_tokens,
+        closed=closed,
+        fresh=fresh,
+        replay=replay,
+        shed=gone,
+        reservoir=reservoir,
+    )
+
+
+class Layout:
+    """Where every position of a round lies: rows in their order, steps, and when each document is done."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.packing = pack(manifest.documents.lengths, manifest.row_tokens)
+        self.order = row_order(self.packing.num_rows, manifest.seed, manifest.round)
+
+    @cached_property
+    def last_steps(self) -> Ints:
+        """For each document the step (0..steps-1) with which its last position is trained."""
+        step_of_row = np.empty(self.packing.num_rows, np.int64)
+        step_of_row[self.order] = np.arange(self.packing.num_rows) // self.manifest.batch_rows
+        last = np.zeros(len(self.manifest.documents), np.int64)
+        np.maximum.at(last, self.packing.document, step_of_row[self.packing.row])
+        return last
+
+    def rows_of(self, step: int, first: int = 0, count: int | None = None) -> Ints:
+        """Row numbers of a step's global batch, or `count` of them from `first` on; fewer in a last, short step."""
+        size = self.manifest.batch_rows
+        count = size if count is None else count
+        begin = step * size + first
+        return self.order[begin : min(begin + count, (step + 1) * size)]
+
+    def predictions(self, step: int) -> int:
+        """Labels in the global batch of a step."""
+        return int(self._segments(self.rows_of(step)).length.sum())
+
+    def fill(
+        self, rows: Ints, count: int, tokens: npt.NDArray[np.int32], offsets: Ints, document_token: int
+    ) -> Rows:
+        """Build `count` rows: the named ones and, behind them, empty ones.
+
+        tokens and offsets: the round's documents in manifest order, in Arrow's list layout.
+        """
+        packing = self._segments(rows)._replace(num_rows=count)
+        return fill(packing, tokens, offsets, document_token, self.manifest.row_tokens)
+
+    def _segments(self, rows: Ints) -> Packing:
+        """The part of the packing that lies in these rows, renumbered 0, 1, ... in their order."""
+        low = np.searchsorted(self.packing.row, rows, side="left")
+        counts = np.searchsorted(self.packing.row, rows, side="right") - low
+        # positions low[i] .. low[i]+counts[i] of every row i: e.g. low=[5,2], counts=[2,1] -> [5,6,2]
+        ends = np.cumsum(counts)
+        pick = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts - low, counts)
+        return Packing(
+            row=np.repeat(np.arange(len(rows)), counts),
+            start=self.packing.start[pick],
+            document=self.packing.document[pick],
+            document_start=self.packing.document_start[pick],
+            length=self.packing.length[pick],
+            num_rows=len(rows),
+        )
+
+
+def _take(documents: Documents, chosen: npt.NDArray[np.bool_], budget: int, start: Place) -> tuple[Ints, Place]:
+    """Walk the chosen documents in order until the budget is reached; where the walk ends."""
+    order = np.flatnonzero(chosen)
+    if not len(order):
+        return order, start
+    within = int(np.searchsorted(np.cumsum(documents.lengths[order]), budget, side="right"))
+    taken = order[: max(1, within)]
+    last = taken[-1]
+    return taken, Place(int(documents.windows[last]), int(documents.positions[last]) + 1)
+
+
+def _before(documents: Documents, end: Place) -> npt.NDArray[np.bool_]:
+    same = (documents.windows == end.window) & (documents.positions < end.position)
+    earlier: npt.NDArray[np.bool_] = documents.windows < end.window
+    return earlier | same
+
+
+def _replay(
+    fresh: Documents, candidates: Documents, config: RoundConfig, shape: Shape, seed: int, number: int
+) -> tuple[int, Documents]:
+    """Draw replay so that it fills its share and the last batch; fresh documents always fit."""
+    size = plan_batch(int(fresh.lengths.sum()), config, shape.row_tokens, shape.batch_rows)
+    drawn = draw_replay(candidates.ids, candidates.lengths, fresh.ids, size.replay_positions, seed, number)
+    return fit(fresh, candidates.take(drawn), size.steps, shape)
+
+
+def fit(fresh: Documents, replay: Documents, steps: int, shape: Shape) -> tuple[int, Documents]:
+    """Drop the last replayed documents until fresh and replay pack into whole batches; steps and what stays.
+
+    Packing leaves almost no gaps, so this is a handful of trials; a step is added only if fresh alone needs it.
+    """
+    low, high = 0, len(replay)
+    rows = pack(fresh.lengths, shape.row_tokens).num_rows
+    steps = max(steps, -(-rows // shape.batch_rows))
+    while low < high:  # how many replayed documents fit: bisect, packing is monotone enough for a bound
+        middle = (low + high + 1) // 2
+        lengths = np.concatenate([fresh.lengths, replay.lengths[:middle]])
+        if pack(lengths, shape.row_tokens).num_rows <= steps * shape.batch_rows:
+            low = middle
+        else:
+            high = middle - 1
+    return steps, replay.take(np.arange(low))

@@ -1,0 +1,142 @@
+"""Which records of which files are new, and what do they say?
+
+A file is a partition, named by its absolute path or URI. A poll lists the files, skips those whose size and
+time stand still, and looks into the others (growth.py). JSON lines may grow; Parquet and one-document files
+arrive once. Nothing that stands in a file is fatal: what cannot be read is quarantined, what was rewritten is
+named.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from cluster.units import Duration, Settings, Size
+from data_ops.sources.fields import Rows
+from data_ops.sources.growth import Entry, Format, is_done, look
+from data_ops.sources.lines import read_lines
+from data_ops.sources.listing import is_local, list_files, split_pattern
+from data_ops.sources.parquet import read_parquet
+from data_ops.sources.protocol import Discovery, Span
+from data_ops.sources.streams import TornError, blocks
+
+LINE_SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+
+class FilesConfig(Settings):
+    """Files on a disk or in a bucket that grow in number or by appended lines."""
+
+    kind: Literal["files"] = Field("files", description="Files on a disk or in a bucket.")
+    path: str | tuple[str, ...] = Field(description="Globs (*, ?, [..], ** for folders): local, file://, s3://, gs://.")
+    text: str = Field("text", min_length=1, description="The field or column that holds the text.")
+    time: str | None = Field(None, description="The field or column of the event time; none: the file's own time.")
+    id: str | None = Field(None, description="The field or column of the record's own id, kept for reference.")
+    weight: float = Field(1.0, gt=0, le=1e6, description="How strongly these documents pull in the reservoir.")
+    format: Literal["auto", "jsonl", "parquet", "text"] = Field("auto", description="auto: by the file's suffix.")
+    max_record_bytes: Size = Field(16 << 20, ge=64, le=256 << 20, description="A longer record is quarantined.")
+    settle: Duration = Field(5.0, ge=0, le=86400, description="An unfinished end this old is taken as finished.")
+    wait: bool = Field(False, description="Start even if no file matches yet.")
+
+    @field_validator("path")
+    @classmethod
+    def _paths_are_globs(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for pattern in (path,) if isinstance(path, str) else path:
+            if not pattern:
+                raise ValueError(f"path={path!r} holds an empty pattern; write for example data/**/*.jsonl")
+            split_pattern(pattern)
+        if not path:
+            raise ValueError(f"path={path!r} names nothing; write for example data/**/*.jsonl")
+        return path
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The globs, one or several."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
+def matches(config: FilesConfig) -> int:
+    """Count the files that match now."""
+    return len(list_files(config.patterns))
+
+
+def format_of(config: FilesConfig, partition: str) -> Format:
+    """Tell how a file is read: by the config, else by its suffix."""
+    if config.format != "auto":
+        return config.format
+    name = partition.lower().removesuffix(".gz").removesuffix(".zst")
+    if name.endswith(LINE_SUFFIXES):
+        return "jsonl"
+    return "parquet" if name.endswith(".parquet") else "text"
+
+
+class FilesSource:
+    """One partition per file, named by its absolute path or URI."""
+
+    def __init__(self, label: str, config: FilesConfig) -> None:
+        self.label = label
+        # Relative patterns mean the folder of whoever opens the source, wherever it is read.
+        absolute = tuple(_absolute(pattern) for pattern in config.patterns)
+        self.config = config.model_copy(update={"path": absolute})
+
+    def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+        """List what is new, file by file in the order of their names. Opens only files that changed."""
+        spans: list[Span] = []
+        warnings: list[str] = []
+        after = dict(cursor)
+        left, drained, now = max_records, True, time.time()
+        for file in list_files(self.config.patterns):
+            known = Entry(*cursor[file.partition]) if file.partition in cursor else None
+            if known and is_done(known, file):
+                continue
+            if left == 0:
+                drained = False
+                break
+            settled = now - file.modified_s >= self.config.settle or not is_local(file.partition)
+            try:
+                step = look(format_of(self.config, file.partition), file, known, left, settled)
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            spans += step.spans
+            left -= sum(span.num_records for span in step.spans)
+            after[file.partition] = list(step.entry)
+            warnings += [step.warning] if step.warning else []
+            drained &= step.entry.state not in ("cut", "waits")
+        return Discovery(spans, after, warnings, drained)
+
+    def read(self, span: Span) -> Iterator[pa.RecordBatch]:
+        """Read exactly the span's records; what is wrong with one of them quarantines only that one."""
+        fields = (self.config.text, self.config.time, self.config.id)
+        limit = self.config.max_record_bytes
+        kind = format_of(self.config, span.partition)
+        if kind == "jsonl":
+            return read_lines(span, fields, limit)
+        return read_parquet(span, fields, limit) if kind == "parquet" else _read_text(span, limit)
+
+
+def _absolute(pattern: str) -> str:
+    scheme, path = split_pattern(pattern)
+    return path if scheme == "file" else f"{scheme}://{path}"
+
+
+def _read_text(span: Span, limit: int) -> Iterator[pa.RecordBatch]:
+    rows = Rows(span.first_record)
+    data, reason = b"", None
+    try:
+        for block in blocks(span.partition, 0, span.end):
+            data += block
+            if len(data) > limit:
+                reason = "oversized"
+                break
+    except TornError as error:
+        reason = str(error)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        reason = reason or "bad_utf8"
+    if reason:
+        rows.quarantine(reason, data, len(data))
+    else:
+        rows.add(text, None, None, len(data))
+    yield rows.take()

@@ -1,0 +1,116 @@
+"""Which files does a glob name now, and how is one opened?
+
+`*`, `?`, `[..]` stay within a folder, `**` spans folders; hidden names match only when spelled. One listing
+below the longest literal prefix, then a match on the names it returned: what a bucket calls its objects is
+compared, never joined to a path. The price is that `a/**/b.jsonl` lists all of `a`.
+"""
+
+import re
+from typing import NamedTuple
+
+import pyarrow.fs as pafs
+
+from cluster.buckets import open_filesystem
+from cluster.storage import split_uri
+
+WILD = re.compile(r"[*?\[]")
+
+
+class FileState(NamedTuple):
+    """One file as listed: its partition name, bytes, and when it was last written (ns since 1970)."""
+
+    partition: str
+    size: int
+    modified_ns: int
+
+    @property
+    def modified_s(self) -> float:
+        return self.modified_ns / 1e9
+
+
+def list_files(patterns: tuple[str, ...]) -> list[FileState]:
+    """List the files that match any of the patterns, once each, by name.
+
+    A pattern that names a folder means everything below it. OSError if a bucket cannot be listed.
+    """
+    found: dict[str, FileState] = {}
+    for pattern in patterns:
+        scheme, path = split_pattern(pattern)
+        prefix = "" if scheme == "file" else f"{scheme}://"
+        for info in _listed(open_filesystem(scheme, path), path):
+            state = FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
+            found[state.partition] = state
+    return [found[name] for name in sorted(found)]
+
+
+def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
+    """Give the filesystem of a listed file and its path there; the name is taken literally."""
+    scheme, path = partition.split("://", 1) if "://" in partition else ("file", partition)
+    return open_filesystem(scheme, path), path
+
+
+def is_local(partition: str) -> bool:
+    """Say whether a listed file is on a local disk, where a half-written file can be seen."""
+    return "://" not in partition
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """Split a pattern into scheme and path; a local one becomes absolute, a bucket's keeps its wildcards."""
+    if pattern.startswith(("s3://", "gs://")):
+        scheme, path = pattern.split("://", 1)
+        bucket = path.split("/", 1)[0]
+        if not bucket or WILD.search(bucket):
+            raise ValueError(f"path={pattern!r} names no bucket; write for example {scheme}://bucket/news/*.jsonl")
+        return scheme, path
+    return split_uri(pattern)
+
+
+def _listed(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
+    if not WILD.search(path):
+        info = filesystem.get_file_info(path)
+        if info.type is not pafs.FileType.Directory:
+            return [info] if info.is_file else []
+        path = path.rstrip("/") + "/**"
+    parts = path.split("/")
+    depth = next(i for i, part in enumerate(parts) if WILD.search(part))
+    recursive = depth < len(parts) - 1 or "**" in parts[depth]
+    base = "/".join(parts[:depth]) or "/"
+    selector = pafs.FileSelector(base, allow_not_found=True, recursive=recursive)
+    match = glob_regex(path).fullmatch
+    return [info for info in filesystem.get_file_info(selector) if info.is_file and match(info.path)]
+
+
+def glob_regex(pattern: str) -> re.Pattern[str]:
+    """Translate a glob over whole paths.
+
+    >>> bool(glob_regex("/a/**/*.txt").fullmatch("/a/b.txt"))
+    True
+    >>> bool(glob_regex("/a/*.txt").fullmatch("/a/b/c.txt"))
+    False
+    """
+    parts = pattern.split("/")
+    regex = ""
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        if part == "**":
+            regex += r"(?:(?!\.)[^/]+/)*" + (r"(?!\.)[^/]+" if last else "")
+        else:
+            hidden = r"(?!\.)" if WILD.match(part) else ""
+            regex += hidden + _component(part) + ("" if last else "/")
+    return re.compile(regex, re.DOTALL)
+
+
+def _component(part: str) -> str:
+    tokens = re.split(r"(\*+|\?|\[[!^]?\]?[^\]]*\])", part)
+    return "".join(_token(token) for token in tokens)
+
+
+def _token(token: str) -> str:
+    if token.startswith("*"):
+        return "[^/]*"
+    if token == "?":
+        return "[^/]"
+    if token.startswith("[") and token.endswith("]") and len(token) > 2:
+        inside = token[1:-1].replace("\\", "\\\\")
+        return f"(?!/)[{'^' + inside[1:] if inside[0] in '!^' else inside}]"
+    return re.escape(token)

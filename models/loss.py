@@ -1,0 +1,122 @@
+"""How many nats does the model pay for each token?
+
+`Head` holds the output embedding and turns hidden states into cross entropy in float32. Logits are made a
+chunk at a time and their gradient is taken in the forward pass (as in Liger Kernel's fused linear cross
+entropy), so that a large vocabulary never holds more than `LOGIT_BYTES` of logits and nothing is computed
+twice. The price: gradients flow only through the *sum* of nats; per-position nats come without, for
+evaluation.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Shape suffixes: B rows, L positions, N = B * L, D width, V padded vocabulary.
+IGNORE = -100
+LOGIT_BYTES = 256 * 2**20
+
+
+class Head(nn.Module):
+    """Output embedding [V, D]; forward gives nats."""
+
+    def __init__(self, width: int, vocab_size: int, padded: int) -> None:
+        super().__init__()
+        self.vocab_size, self.padded = vocab_size, padded
+        self.weight = nn.Parameter(torch.empty(padded, width))
+
+    def forward(self, h_BLD: Tensor, labels_BL: Tensor, each: bool = False) -> Tensor:
+        """Return the float32 sum of nats over labels other than -100; with `each` [B, L], no gradient."""
+        h_ND, labels_N = h_BLD.flatten(0, -2), labels_BL.flatten().long()
+        if each:
+            with torch.no_grad():
+                nats = [
+                    position_nats(self.logits(h_ND[part]), labels_N[part])[0] for part in self._chunks(len(labels_N))
+                ]
+            return torch.cat(nats).view(labels_BL.shape)
+        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, self._chunks(len(labels_N)))
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Return float32 logits [..., V]; those of the padding beyond the vocabulary are -inf."""
+        return masked_logits(h, self.weight, self.vocab_size)
+
+    def _chunks(self, positions: int) -> list[slice]:
+        size = max(1, LOGIT_BYTES // (4 * self.padded))
+        return [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
+
+
+def next_token_nats(model: Any, inputs_BL: Tensor, labels_BL: Tensor, segments_BL: Tensor | None) -> Tensor:
+    """Return the float32 sum of nats of the labels other than -100; differentiable."""
+    return model(inputs_BL, segments_BL, labels_BL)
+
+
+@torch.no_grad()
+def document_nats(
+    model: Any, inputs_BL: Tensor, labels_BL: Tensor, segments_BL: Tensor, num_segments: int
+) -> tuple[Tensor, Tensor]:
+    """Return (nats float64 [B, num_segments], predictions int64 [B, num_segments]) of every segment.
+
+    Segments are numbered from 0 in each row; padding (-1) and labels of -100 count nothing.
+    """
+    nats_BL = model(inputs_BL, segments_BL, labels_BL, each=True).double()
+    counted_BL = (labels_BL != IGNORE) & (segments_BL.to(labels_BL.device) >= 0)
+    index_BL = segments_BL.to(labels_BL.device).long().clamp(min=0)
+    nats = torch.zeros(len(labels_BL), num_segments, dtype=torch.float64, device=labels_BL.device)
+    predictions = torch.zeros(len(labels_BL), num_segments, dtype=torch.int64, device=labels_BL.device)
+    nats.scatter_add_(1, index_BL, torch.where(counted_BL, nats_BL, 0.0))
+    return nats, predictions.scatter_add_(1, index_BL, counted_BL.long())
+
+
+def masked_logits(h: Tensor, weight_VD: Tensor, vocab_size: int) -> Tensor:
+    """Multiply in the weights' precision, then continue in float32."""
+    logits = F.linear(h, weight_VD).float()
+    logits[..., vocab_size:] = -torch.inf
+    return logits
+
+
+def position_nats(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (nats, log partition function) of each position; nats are 0 where nothing is predicted."""
+    partition_N = torch.logsumexp(logits_NV, dim=-1)
+    chosen_N = logits_NV.gather(1, labels_N.clamp(min=0)[:, None]).squeeze(1)
+    return torch.where(labels_N == IGNORE, 0.0, partition_N - chosen_N), partition_N
+
+
+class _SumOfNats(torch.autograd.Function):
+    """Sum of nats, its gradient computed chunk by chunk in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, h_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, vocab_size: int, chunks: list[slice]
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        total = torch.zeros((), dtype=torch.float32, device=h_ND.device)
+        grad_h_ND = torch.zeros_like(h_ND) if wanted else None
+        grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted else None
+        for part in chunks:
+            labels = labels_N[part]
+            logits_NV = masked_logits(h_ND[part], weight_VD, vocab_size)
+            nats_N, partition_N = position_nats(logits_NV, labels)
+            total += nats_N.sum()
+            if grad_h_ND is None or grad_weight_VD is None:
+                continue
+            slope_NV = logits_NV.sub_(partition_N[:, None]).exp_()
+            slope_NV.scatter_add_(1, labels.clamp(min=0)[:, None], slope_NV.new_full((len(labels), 1), -1.0))
+            slope_NV = slope_NV.mul_((labels != IGNORE)[:, None]).to(h_ND.dtype)
+            grad_h_ND[part] = slope_NV @ weight_VD
+            grad_weight_VD += slope_NV.T @ h_ND[part]
+        if grad_h_ND is not None and grad_weight_VD is not None:
+            ctx.save_for_backward(grad_h_ND, grad_weight_VD.to(weight_VD.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        grad_h_ND, grad_weight_VD = ctx.saved_tensors
+        scale = upstream[0]
+        return (
+            (grad_h_ND * scale).to(grad_h_ND.dtype),
+            (grad_weight_VD * scale).to(grad_weight_VD.dtype),
+            None,
+            None,
+            None,
+        )

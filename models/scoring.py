@@ -1,0 +1,45 @@
+"""How is a checkpoint scored without training it: one process, full weights, no DeepSpeed?
+
+`scorer` gives the same figures as `Engine.evaluate` on one worker; a machine's cores or its GPU are all it needs.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.engine import Rows, device
+from models.loss import document_nats
+from models.transformer import ModelConfig, Transformer, initialise, load_weights
+
+ROWS_AT_ONCE = 16
+
+
+def scorer(
+    config: ModelConfig, vocab_size: int, seed: int, weights: dict[str, Tensor] | None
+) -> Callable[[Rows], tuple[NDArray[np.float64], Any]]:
+    """Return a function from rows to (nats [R, S] of each segment of each row, predictions likewise).
+
+    weights: full float32 weights by name; None is the untrained model of this seed.
+    """
+    model = Transformer(config, vocab_size)
+    initialise(model, seed)
+    if weights is not None:
+        load_weights(model, weights)
+    model.to(device()).eval()
+
+    def evaluate(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        num_segments = max(1, int(rows.segments.max(initial=0)) + 1)
+        nats, predictions = [], []
+        for start in range(0, len(rows.inputs), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            inputs, labels, segments = (torch.from_numpy(np.array(field[part])) for field in rows)
+            n, p = document_nats(model, inputs.to(device()), labels.to(device()), segments, num_segments)
+            nats.append(n.cpu().numpy())
+            predictions.append(p.cpu().numpy())
+        return np.concatenate(nats), np.concatenate(predictions)
+
+    return evaluate

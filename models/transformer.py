@@ -1,0 +1,273 @@
+"""What does the model compute?
+
+A Llama-family decoder: RMSNorm, rotary positions in Hugging Face's rotate-half convention, grouped-query
+attention, SwiGLU, no biases, so that `hf.export` gives the same logits elsewhere. Documents packed into one
+row never see each other: positions restart and attention is masked at each segment. The layout of a micro
+batch (positions, mask) is computed once and shared by all layers; a block-diagonal mask costs 2-4 % against
+plain causal attention on a CPU.
+"""
+
+import zlib
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from cluster.units import Settings
+from models.loss import Head
+
+# Shape suffixes: B rows, L positions, T = B * L, D width, H heads, K key/value heads, E head width.
+MAX_FLASH_WIDTH = 256
+
+varlen_attn: Any
+try:  # flash attention over packed documents; absent before torch 2.10
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # pragma: no cover
+    varlen_attn = None
+
+
+class ModelConfig(Settings):
+    """The shape of a Llama-family decoder."""
+
+    layers: int = Field(4, ge=1, le=512, description="Number of decoder layers.")
+    width: int = Field(128, ge=8, le=65536, description="Width of the residual stream.")
+    heads: int = Field(4, ge=1, le=512, description="Number of query heads; must divide width.")
+    kv_heads: int | None = Field(None, ge=1, description="Number of key/value heads; absent: heads.")
+    row_tokens: int = Field(256, ge=8, le=2**20, description="Positions in one packed row.")
+    ffn_width: int | None = Field(None, ge=8, description="Width of the SwiGLU; absent: 8/3 of width.")
+    rope_theta: float = Field(10000.0, gt=1, description="Base of the rotary position frequencies.")
+    norm_eps: float = Field(1e-5, gt=0, lt=1e-2, description="Epsilon of RMSNorm.")
+    tie_embeddings: bool = Field(True, description="Use one table for input and output embeddings.")
+    init_std: float = Field(0.02, gt=0, le=1, description="Standard deviation of the initial weights.")
+    recompute: bool = Field(False, description="Recompute layers in backward: less memory, ~1/3 slower.")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "ModelConfig":
+        if self.width % self.heads:
+            near = max(1, round(self.width / self.heads)) * self.heads
+            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}; use width={near}")
+        if self.width // self.heads % 2:
+            raise ValueError(
+                f"width={self.width} over heads={self.heads} gives heads of odd width; "
+                f"rotary positions need an even one: use width={self.width + self.heads}"
+            )
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            fits = [k for k in range(1, self.heads + 1) if self.heads % k == 0]
+            raise ValueError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}; use one of {fits}")
+        return self
+
+    @property
+    def kv(self) -> int:
+        """Number of key/value heads."""
+        return self.kv_heads or self.heads
+
+    @property
+    def ffn(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.ffn_width or -(-8 * self.width // 3 // 64) * 64
+
+
+def padded_vocab(vocab_size: int) -> int:
+    """Round a vocabulary up to a multiple of 64, which matrix units like.
+
+    >>> padded_vocab(257), padded_vocab(64)
+    (320, 64)
+    """
+    return -(-vocab_size // 64) * 64
+
+
+def num_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """Count trainable parameters, padded vocabulary included, without building the model."""
+    kv_width = config.kv * (config.width // config.heads)
+    layer = 2 * config.width * (config.width + kv_width) + 3 * config.width * config.ffn + 2 * config.width
+    tables = padded_vocab(vocab_size) * config.width * (1 if config.tie_embeddings else 2)
+    return config.layers * layer + tables + config.width
+
+
+class Layout(NamedTuple):
+    """Where documents lie in a micro batch: computed once, shared by all layers."""
+
+    cos: Tensor  # [B or 1, 1, L, E]
+    sin: Tensor
+    mask: Tensor | None  # bool [B, 1, L, L]; None: plain causal attention, or `boundaries` says it
+    boundaries: Tensor | None  # int32 starts of documents in the flattened rows, for flash attention
+
+
+class Transformer(nn.Module):
+    """Decoder; given labels its forward gives nats, else hidden states."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        self.embed = nn.Embedding(padded_vocab(vocab_size), config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = Norm(config)
+        self.head = Head(config.width, vocab_size, padded_vocab(vocab_size))
+        if config.tie_embeddings:
+            self.embed.weight = self.head.weight
+
+    def forward(
+        self,
+        inputs_BL: Tensor,
+        segments_BL: Tensor | None = None,
+        labels_BL: Tensor | None = None,
+        each: bool = False,
+    ) -> Tensor:
+        """Return hidden states [B, L, D], or given labels their nats as `Head` does (ZeRO-3 needs it inside).
+
+        `segments_BL` numbers the documents of each row, one number a stretch; None says that every row is one
+        document. Keep it on the host: it is read there and only what attention needs is moved to the device.
+        """
+        h_BLD = self.embed(inputs_BL)
+        layout = make_layout(segments_BL, inputs_BL.shape, self.config, h_BLD)
+        for layer in self.layers:
+            if self.config.recompute and torch.is_grad_enabled():
+                h_BLD = checkpoint(layer, h_BLD, layout, use_reentrant=True)
+            else:
+                h_BLD = layer(h_BLD, layout)
+        h_BLD = self.norm(h_BLD)
+        return h_BLD if labels_BL is None else self.head(h_BLD, labels_BL, each)
+
+
+def initialise(model: Transformer, seed: int) -> None:
+    """Draw the initial weights: each parameter from its own generator, a function of (seed, its name) alone.
+
+    Truncated normal of `init_std`; the matrices that write into the residual stream are scaled by
+    1/sqrt(2 * layers) (GPT-2, section 2.3); norms start at one.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            nn.init.ones_(parameter)
+            continue
+        residual = name.endswith(("o.weight", "down.weight"))
+        std = model.config.init_std / (2 * model.config.layers) ** 0.5 if residual else model.config.init_std
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # it reads 32 bits
+        values = torch.empty(parameter.shape, dtype=torch.float32)
+        nn.init.trunc_normal_(values, std=std, a=-3 * std, b=3 * std, generator=generator)
+        with torch.no_grad():
+            parameter.copy_(values)
+
+
+@torch.no_grad()
+def load_weights(model: Transformer, weights: dict[str, Tensor]) -> None:
+    """Copy full weights, as `checkpoint.read_full_weights` gives them, into a model."""
+    for name, parameter in model.named_parameters():
+        there = tuple(weights[name].shape) if name in weights else "absent"
+        if there != tuple(parameter.shape):
+            raise ValueError(
+                f"{name} is {tuple(parameter.shape)} in the model and {there} in the weights; use its config"
+            )
+        parameter.copy_(weights[name])
+
+
+def make_layout(segments_BL: Tensor | None, shape: torch.Size, config: ModelConfig, like: Tensor) -> Layout:
+    """Compute positions, rotations and the attention mask of one micro batch on `like`'s device.
+
+    >>> segments = torch.tensor([[0, 0, 0, 1, 1]])
+    >>> document_positions(segments)
+    tensor([[0, 1, 2, 0, 1]])
+    """
+    rows, length = shape
+    if segments_BL is None or bool((segments_BL == segments_BL[:, :1]).all()):
+        cos, sin = rotations(torch.arange(length).expand(1, length), config, like)
+        return Layout(cos, sin, None, None)
+    positions_BL = document_positions(segments_BL)
+    cos, sin = rotations(positions_BL, config, like)
+    if use_varlen(config, like):
+        starts = torch.nonzero((positions_BL == 0).flatten()).flatten()
+        ends = torch.tensor([rows * length], device=starts.device)
+        return Layout(cos, sin, None, torch.cat((starts, ends)).to(like.device, torch.int32))
+    segments_BL = segments_BL.to(like.device)
+    same_BLL = segments_BL[:, :, None] == segments_BL[:, None, :]
+    mask_B1LL = same_BLL.tril_().unsqueeze(1)
+    return Layout(cos, sin, mask_B1LL, None)
+
+
+def document_positions(segments_BL: Tensor) -> Tensor:
+    """Return the position of each token within its document."""
+    index_L = torch.arange(segments_BL.shape[1], device=segments_BL.device)
+    starts_BL = torch.zeros_like(segments_BL, dtype=torch.long)
+    starts_BL[:, 1:] = torch.where(segments_BL[:, 1:] != segments_BL[:, :-1], index_L[1:], 0)
+    return index_L - starts_BL.cummax(dim=1).values
+
+
+def rotations(positions_BL: Tensor, config: ModelConfig, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cos and sin [B, 1, L, E] of the rotary angles, computed in float32 (RoFormer)."""
+    head_width = config.width // config.heads
+    exponents = torch.arange(0, head_width, 2, dtype=torch.float32, device=like.device) / head_width
+    frequencies = 1.0 / (config.rope_theta**exponents)
+    angles = positions_BL.to(like.device, torch.float32)[:, None, :, None] * frequencies
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def use_varlen(config: ModelConfig, like: Tensor) -> bool:
+    """Say whether flash attention over packed documents can serve this tensor."""
+    half = like.dtype in (torch.bfloat16, torch.float16)
+    return varlen_attn is not None and like.is_cuda and half and config.width // config.heads <= MAX_FLASH_WIDTH
+
+
+class Norm(nn.Module):
+    """RMSNorm (Zhang and Sennrich 2019)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.width))
+        self.eps = config.norm_eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Layer(nn.Module):
+    """One decoder layer: attention and SwiGLU, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        kv_width = config.kv * (config.width // config.heads)
+        self.heads, self.kv = config.heads, config.kv
+        self.attention_norm, self.ffn_norm = Norm(config), Norm(config)
+        self.q = nn.Linear(config.width, config.width, bias=False)
+        self.k = nn.Linear(config.width, kv_width, bias=False)
+        self.v = nn.Linear(config.width, kv_width, bias=False)
+        self.o = nn.Linear(config.width, config.width, bias=False)
+        self.gate = nn.Linear(config.width, config.ffn, bias=False)
+        self.up = nn.Linear(config.width, config.ffn, bias=False)
+        self.down = nn.Linear(config.ffn, config.width, bias=False)
+
+    def forward(self, h_BLD: Tensor, layout: Layout) -> Tensor:
+        h_BLD = h_BLD + self._attend(self.attention_norm(h_BLD), layout)
+        x_BLD = self.ffn_norm(h_BLD)
+        return h_BLD + self.down(F.silu(self.gate(x_BLD)) * self.up(x_BLD))
+
+    def _attend(self, x_BLD: Tensor, layout: Layout) -> Tensor:
+        rows, length, width = x_BLD.shape
+        q_BHLE = rotate(self.q(x_BLD).view(rows, length, self.heads, -1).transpose(1, 2), layout)
+        k_BKLE = rotate(self.k(x_BLD).view(rows, length, self.kv, -1).transpose(1, 2), layout)
+        v_BKLE = self.v(x_BLD).view(rows, length, self.kv, -1).transpose(1, 2)
+        if layout.boundaries is not None:
+            return self.o(flash(q_BHLE, k_BKLE, v_BKLE, layout.boundaries).reshape(rows, length, width))
+        if self.kv != self.heads:
+            k_BKLE = k_BKLE.repeat_interleave(self.heads // self.kv, dim=1)
+            v_BKLE = v_BKLE.repeat_interleave(self.heads // self.kv, dim=1)
+        mask = layout.mask
+        y_BHLE = F.scaled_dot_product_attention(q_BHLE, k_BKLE, v_BKLE, attn_mask=mask, is_causal=mask is None)
+        return self.o(y_BHLE.transpose(1, 2).reshape(rows, length, width))
+
+
+def rotate(x_BHLE: Tensor, layout: Layout) -> Tensor:
+    """Apply rotary positions, pairing coordinate i with i + E/2 (Hugging Face's Llama layout)."""
+    left, right = x_BHLE.chunk(2, dim=-1)
+    return x_BHLE * layout.cos + torch.cat((-right, left), dim=-1) * layout.sin
+
+
+def flash(q_BHLE: Tensor, k_BKLE: Tensor, v_BKLE: Tensor, boundaries: Tensor) -> Tensor:
+    """Attend causally within each document by variable-length flash attention; returns [T, H, E]."""
+    q_THE, k_TKE, v_TKE = (x.transpose(1, 2).flatten(0, 1) for x in (q_BHLE, k_BKLE, v_BKLE))
+    longest = q_BHLE.shape[2]
+    return varlen_attn(
+        q_THE, k_TKE, v_TKE, boundaries, boundaries, longest, longest, window_size=(-1, 0), enable_gqa=True
+    )

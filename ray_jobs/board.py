@@ -1,0 +1,104 @@
+"""Where do a run's processes meet: who reports, who commits, who says stop?
+
+One actor per run. Workers post what they did and hand in receipts for checkpoint files; when every rank of an attempt
+has handed in its receipt the board commits, and only while the driver still holds the lease. The driver reads the
+events (for display, metrics and W&B) and posts the wish to stop. Nothing here is needed to resume.
+"""
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+from cluster.storage import Store
+from data_ops.lake import Lake
+from ray_jobs import commit as commits
+from ray_jobs.lease import Lease
+
+logger = logging.getLogger(__name__)
+
+GO, CHECKPOINT_AND_STOP = 0, 1
+
+
+class Board:
+    """Events, receipts and the wish to stop of one run. A Ray actor."""
+
+    def __init__(self, store: str, run: str, keep: int, lease: Lease) -> None:
+        self.store = Store.open(store)
+        self.lake, self.run, self.keep, self.lease = Lake(self.store), run, keep, lease
+        self.events: list[dict[str, Any]] = []
+        self.receipts: dict[tuple[int, str], dict[int, commits.StoredFile]] = {}
+        self.wish = GO
+
+    def post(self, events: list[dict[str, Any]]) -> int:
+        """Take events from any process; returns the wish of the driver."""
+        now = time.time()
+        self.events += [{"time": now, **event} for event in events]
+        return self.wish
+
+    def read(self, since: int) -> tuple[list[dict[str, Any]], int]:
+        """Give the events from number `since` on, and the number to ask with next time."""
+        return self.events[since:], len(self.events)
+
+    def stop(self) -> None:
+        """Ask the workers to checkpoint and stop after the step they are in."""
+        self.wish = CHECKPOINT_AND_STOP
+
+    def receipt(
+        self,
+        step: int,
+        attempt: str,
+        rank: int,
+        world_size: int,
+        file: commits.StoredFile,
+        position: dict[str, Any],
+        state: dict[str, Any],
+    ) -> bool:
+        """Take a rank's receipt for its file; True once the checkpoint is committed.
+
+        position: round, step_in_round. state: what else a resume needs or a reader wants to know.
+        """
+        files = self.receipts.setdefault((step, attempt), {})
+        files[rank] = file
+        if len(files) < world_size:
+            return False
+        ordered = tuple(files[r] for r in range(world_size))
+        done = commits.Commit(self.run, step, position["round"], position["step_in_round"], ordered, state)
+        self.commit(done)
+        del self.receipts[(step, attempt)]
+        return True
+
+    def commit(self, done: commits.Commit) -> None:
+        """Make a checkpoint true, note it in the ledger and let old ones go."""
+        if not self.lease.held(self.store):
+            raise PermissionError(
+                f"run {self.run} belongs to another driver now; checkpoint {done.name} of this one is not committed"
+            )
+        if not commits.publish(self.store, done):
+            logger.warning("checkpoint %s was committed before; this one is not", done.name)
+            return
+        record(self.lake, done)
+        protected = {champion["checkpoint"] for champion in [read_champion(self.store)] if champion}
+        commits.retain(self.store, self.run, self.keep, protected)
+        self.post([{"event": "commit", "step": done.step, "round": done.round, "size_bytes": done.size_bytes}])
+
+
+def record(lake: Lake, done: commits.Commit) -> None:
+    """Note a committed checkpoint in the ledger; repeating it changes nothing."""
+    entry = {
+        "round": done.round,
+        "step_in_round": done.step_in_round,
+        "checkpoint": done.name,
+        "state": json.dumps({**done.state, "files": [asdict(file) for file in done.files]}),
+    }
+    lake.add_ledger(done.run, done.step, entry)
+
+
+def read_champion(store: Store) -> dict[str, Any] | None:
+    """Read the champion pointer, None before the first promotion."""
+    try:
+        champion: dict[str, Any] = json.loads(store.read("registry/champion.json"))
+    except FileNotFoundError:
+        return None
+    return champion

@@ -1,0 +1,184 @@
+"""What is a committed checkpoint, and which one does a run go on from?
+
+A checkpoint is one JSON manifest, published once and atomically at `runs/<run>/checkpoints/<step>.json`; it names
+every file with size and sha256 and holds the run's position, so weights, optimizer and data position become true in
+the same instant. Files without a manifest never happened. Folders carry the attempt's name, so a process that
+should be dead cannot write into another attempt's files.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from cluster.storage import Store
+from cluster.units import Duration, Settings
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+HASH_BYTES = 1 << 24
+
+
+class CheckpointConfig(Settings):
+    """When weights, optimizer and data position are committed."""
+
+    every_seconds: Duration = Field(60.0, gt=0, description="wall time between two commits")
+    keep: int = Field(2, ge=1, le=1000, description="commits kept besides the champion's")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One rank's part of a checkpoint: path in the store, bytes, sha256 of its content."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A committed checkpoint: position of the run and the files that hold its tensors, in rank order."""
+
+    run: str
+    step: int
+    round: int
+    step_in_round: int  # steps of that round that are in the weights
+    files: tuple[StoredFile, ...]
+    state: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """How people and other files refer to it: run/step."""
+        return f"{self.run}/{self.step:08d}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+class DamagedCheckpointError(ValueError):
+    """A committed file is missing or does not have the bytes that were committed."""
+
+
+def run_path(run: str, *parts: str) -> str:
+    """Path of something that belongs to a run, relative to the store."""
+    return "/".join(("runs", run, *parts))
+
+
+def folder(run: str, step: int, attempt: str) -> str:
+    """Where one attempt puts the files of one step."""
+    return run_path(run, "checkpoints", f"{step:08d}-{attempt}")
+
+
+def publish(store: Store, commit: Commit) -> bool:
+    """Make a checkpoint true; False if that step of that run was committed before."""
+    return store.publish(
+        run_path(commit.run, "checkpoints", f"{commit.step:08d}.json"),
+        json.dumps(asdict(commit), indent=1).encode(),
+    )
+
+
+def commits(store: Store, run: str) -> list[int]:
+    """Steps that are committed and kept, oldest first."""
+    prefix = run_path(run, "checkpoints")
+    names = [path.removeprefix(prefix + "/") for path in store.list(prefix)]
+    return sorted(int(n.removesuffix(".json")) for n in names if n.endswith(".json") and n[:-5].isdigit())
+
+
+def load(store: Store, run: str, step: int) -> Commit:
+    """Read one manifest."""
+    raw = json.loads(store.read(run_path(run, "checkpoints", f"{step:08d}.json")))
+    if raw.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint {run}/{step} has format {raw.get('format')!r}; this version reads {FORMAT}"
+        )
+    return Commit(**{**raw, "files": tuple(StoredFile(**f) for f in raw["files"])})
+
+
+def by_name(store: Store, name: str) -> Commit:
+    """Read the manifest that `Commit.name` refers to."""
+    run, _, step = name.rpartition("/")
+    return load(store, run, int(step))
+
+
+def latest(store: Store, run: str) -> Commit | None:
+    """The newest checkpoint whose files are all there with their sizes, None for a new run.
+
+    One that is not whole is put aside, loudly, and the one before is used. Contents are compared with their
+    checksums when they are fetched.
+    """
+    for step in reversed(commits(store, run)):
+        try:
+            commit = load(store, run, step)
+            _check_sizes(store, commit)
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            put_aside(store, run, step, str(error))
+        else:
+            return commit
+    return None
+
+
+def fetch(store: Store, commit: Commit, directory: Path) -> list[Path]:
+    """Bring a checkpoint's files to this machine and compare each with its checksum; paths in rank order.
+
+    Files of a local store are used where they lie. Raises DamagedCheckpointError.
+    """
+    paths = []
+    for file in commit.files:
+        local = store.local_path(file.path)
+        if local is None:
+            local = directory / file.sha256
+            store.download(file.path, local)
+        if not local.exists() or sha256_of(local) != file.sha256:
+            raise DamagedCheckpointError(
+                f"{file.path} does not hold the bytes that checkpoint {commit.name} committed; "
+                "the checkpoint before it is used"
+            )
+        paths.append(local)
+    return paths
+
+
+def put_aside(store: Store, run: str, step: int, why: str) -> None:
+    """Take a damaged checkpoint out of the line: its manifest is renamed, its files stay for a look."""
+    source = run_path(run, "checkpoints", f"{step:08d}.json")
+    logger.warning("checkpoint %s/%08d is damaged and put aside: %s", run, step, why)
+    store.write(source + ".damaged", store.read(source))
+    store.delete(source)
+
+
+def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
+    """Delete checkpoints beyond the newest `keep`, but none in `protected` (names); returns the deleted steps."""
+    gone = []
+    for step in commits(store, run)[:-keep]:
+        if f"{run}/{step:08d}" not in protected:
+            commit = load(store, run, step)
+            store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
+            for place in {file.path.rpartition("/")[0] for file in commit.files}:
+                store.delete(place)
+            gone.append(step)
+    return gone
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a local file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(HASH_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _check_sizes(store: Store, commit: Commit) -> None:
+    for file in commit.files:
+        with store.open_input(file.path) as stored:
+            if stored.size() != file.size_bytes:
+                raise DamagedCheckpointError(
+                    f"{file.path} has {stored.size()} bytes, {file.size_bytes} were committed"
+                )

@@ -1,0 +1,216 @@
+"""What can be configured, and how do files and overrides become one checked configuration?
+
+Every block is a frozen model beside the code that reads it; they are nested once, here, and checked against each
+other before a cluster is touched. Files are merged in order, later ones win, then `key.path=value` overrides.
+Everything wrong is said at once, a sentence per mistake, with the nearest key where one is unknown.
+"""
+
+import ast
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from cluster.plan import PlanConfig
+from cluster.session import ClusterConfig
+from cluster.telemetry import TelemetryConfig
+from cluster.tracking import WandbConfig
+from cluster.units import Settings, Share
+from data_ops.curate import CurateConfig
+from data_ops.mixture import RoundConfig
+from data_ops.pipeline import WindowConfig
+from data_ops.reservoir import ReservoirConfig
+from data_ops.sources import SourceConfig
+from data_ops.tokenizer import TokenizerConfig
+from models.engine import EngineConfig
+from models.optim import OptimConfig
+from models.transformer import ModelConfig
+from ray_jobs.commit import CheckpointConfig
+from ray_jobs.evaluate import EvaluateConfig
+from ray_jobs.gate import GateConfig
+
+RECIPES = resources.files("ray_jobs") / "recipes"
+
+
+class ConfigError(ValueError):
+    """The user's configuration is wrong; the message holds one sentence per mistake."""
+
+
+class Config(Settings):
+    """One run, completely."""
+
+    name: str = Field(
+        "headrace", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="a new name is a new run, an old one resumes"
+    )
+    store: str = Field("./lake", min_length=1, description="where everything is kept: a folder, s3://... or gs://...")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
+    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, chosen by hash")
+    sources: dict[str, SourceConfig] = Field(default_factory=dict, description="label -> where documents come from")
+    window: WindowConfig = WindowConfig()
+    curate: CurateConfig = CurateConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    reservoir: ReservoirConfig = ReservoirConfig()
+    round: RoundConfig = RoundConfig()
+    model: ModelConfig = ModelConfig()
+    engine: EngineConfig = EngineConfig()
+    optim: OptimConfig = OptimConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    wandb: WandbConfig = WandbConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    plan: PlanConfig | None = Field(None, description="what `headrace plan` is asked")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        rows = self.engine.batch_rows(self.model.row_tokens)
+        if isinstance(self.engine.workers, int):
+            self.engine.split(self.engine.workers, self.model.row_tokens)
+        elif not self.engine.world_sizes(self.model.row_tokens):
+            self.engine.split(self.engine.fewest, self.model.row_tokens)
+        if self.round.tokens < rows * self.model.row_tokens:
+            raise ValueError(
+                f"round.tokens={self.round.tokens} is less than one step of engine.batch_tokens="
+                f"{self.engine.batch_tokens}; use round.tokens={rows * self.model.row_tokens} or more"
+            )
+        for label in self.sources:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
+                raise ValueError(f"sources.{label}: a label is made of letters, digits, '.', '_' and '-'; rename it")
+        return self
+
+
+def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Config:
+    """Merge files and overrides and check the result; ConfigError says everything that is wrong.
+
+    files: paths of YAML files, or names of packaged recipes. overrides: `key.path=value`, also with leading dashes.
+    """
+    merged: dict[str, Any] = {}
+    for name in files:
+        merged = _merge(merged, _read_yaml(name))
+    for text in overrides:
+        key, value = parse_override(text)
+        merged = _merge(merged, _nested(key, value))
+    return check(merged)
+
+
+def check(values: dict[str, Any]) -> Config:
+    """Validate plain values; paths become absolute, for workers stand in other folders."""
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from None
+    return config.model_copy(update={"store": _absolute(config.store), "sources": _absolute_sources(config)})
+
+
+def recipes() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(item.name.removesuffix(".yaml") for item in RECIPES.iterdir() if item.name.endswith(".yaml"))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key.path=value`; the value is YAML or, as a W&B agent writes it, a Python literal.
+
+    >>> parse_override("--optim.lr=3e-4"), parse_override("model.tie_embeddings=False")
+    (('optim.lr', 0.0003), ('model.tie_embeddings', False))
+    """
+    key, equals, raw = text.lstrip("-").partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{text!r} is no override; write key.path=value, for example optim.lr=3e-4")
+    try:
+        return key, ast.literal_eval(raw)
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        return key, yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise ConfigError(f"{key}={raw} is neither YAML nor a Python literal; quote the value") from None
+
+
+def _read_yaml(name: str) -> dict[str, Any]:
+    path = Path(name).expanduser()
+    if path.is_file():
+        raw = path.read_text(encoding="utf-8")
+    elif name in recipes():
+        raw = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise ConfigError(f"-c {name} is neither a file nor a recipe; recipes are {', '.join(recipes())}")
+    try:
+        values = yaml.safe_load(raw) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds {type(values).__name__}, not keys and values; see `-c demo` for an example")
+    return values
+
+
+def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return typing.cast(dict[str, Any], value)
+
+
+def _sentence(error: Any) -> str:
+    """One mistake as one sentence: where, what was found, what to do."""
+    place = ".".join(str(part) for part in error["loc"] if part not in ("files", "python"))
+    if error["type"] == "extra_forbidden":
+        known = [f"{prefix}{name}" for prefix, name in _keys(Config)]
+        near = difflib.get_close_matches(place, known, n=1, cutoff=0.5)
+        inside = difflib.get_close_matches(place.rpartition(".")[2], [k.rpartition(".")[2] for k in known], n=1)
+        better = near or [k for k in known if inside and k.endswith("." + inside[0])][:1]
+        return f"{place} is unknown" + (f"; did you mean {better[0]}?" if better else "; see `headrace run --help`")
+    if error["type"] == "value_error":
+        message = str(error["ctx"]["error"])
+        return message if not place or message.startswith((place, "engine.", "round.")) else f"{place}: {message}"
+    if error["type"] == "missing":
+        return f"{place} is missing; set it"
+    return f"{place}={error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
+    found = []
+    for name, info in model.model_fields.items():
+        found.append((prefix, name))
+        for inner in _models(info.annotation):
+            label = f"{prefix}{name}.<label>." if name == "sources" else f"{prefix}{name}."
+            found += _keys(inner, label)
+    return found
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if isinstance(annotation, types.GenericAlias | types.UnionType) or get_args(annotation):
+        return [model for part in get_args(annotation) for model in _models(part)]
+    return []
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def _absolute_sources(config: Config) -> dict[str, Any]:
+    sources: dict[str, Any] = {}
+    for label, source in config.sources.items():
+        paths = getattr(source, "path", None)
+        if paths is None:
+            sources[label] = source
+            continue
+        absolute = _absolute(paths) if isinstance(paths, str) else tuple(_absolute(p) for p in paths)
+        sources[label] = source.model_copy(update={"path": absolute})
+    return sources

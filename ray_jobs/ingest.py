@@ -1,0 +1,150 @@
+"""How does a store come to be, and who takes documents in?
+
+`open_store` creates the lake, freezes what must never change in it (seed, held-out share, tokenizer) and refuses a
+configuration that contradicts it. `ingest_task` is the ingest that runs beside training, as a Ray task that starts
+again by itself when it is killed.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from cluster.storage import Store
+from data_ops.curate import curate
+from data_ops.lake import Lake
+from data_ops.pipeline import IngestSettings, ingest
+from data_ops.sources import open_source
+from data_ops.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
+from ray_jobs.config import Config, ConfigError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+SETTINGS, TOKENIZER = "store.json", "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class OpenStore:
+    """A store whose settings agree with the configuration."""
+
+    store: Store
+    lake: Lake
+    tokenizer: Tokenizer
+    tokenizer_json: str
+    settings: IngestSettings
+
+
+def ingest_settings(config: Config) -> IngestSettings:
+    """What decides how the documents of this store are taken in."""
+    return IngestSettings(dict(config.sources), config.window, config.curate, config.seed, config.held_out)
+
+
+def check_store(store: Store, config: Config) -> None:
+    """Refuse a configuration that contradicts what the store was made with. Touches nothing."""
+    try:
+        frozen = json.loads(store.read(SETTINGS))
+    except FileNotFoundError:
+        return
+    if frozen["format"] != FORMAT:
+        raise ConfigError(f"store {store.uri} has format {frozen['format']}; this version reads {FORMAT}")
+    for key, mine in _frozen(config).items():
+        if frozen[key] != mine:
+            raise ConfigError(
+                f"{key}={_short(mine)} differs from {_short(frozen[key])}, which store {store.uri} was made with; "
+                f"set it back, or use another store"
+            )
+    if config.tokenizer.kind == "file" and store.exists(TOKENIZER):
+        given = load_tokenizer(str(config.tokenizer.path)).fingerprint
+        kept = Tokenizer.from_json(store.read(TOKENIZER).decode()).fingerprint
+        if given != kept:
+            raise ConfigError(
+                f"tokenizer.path={config.tokenizer.path} has fingerprint {given}, store {store.uri} was made with "
+                f"{kept}; give that tokenizer, or use another store"
+            )
+
+
+def open_store(config: Config, stop: Callable[[], bool] = lambda: False) -> OpenStore:
+    """Create the store if need be, train or read its tokenizer, and freeze both."""
+    store = Store.open(config.store)
+    check_store(store, config)
+    lake = Lake(store)
+    lake.create()
+    if not store.exists(TOKENIZER):
+        store.publish(TOKENIZER, make_tokenizer(config).to_json().encode())
+    store.publish(SETTINGS, json.dumps({"format": FORMAT, **_frozen(config)}, indent=1).encode())
+    tokenizer_json = store.read(TOKENIZER).decode()
+    tokenizer = Tokenizer.from_json(tokenizer_json)
+    return OpenStore(store, lake, tokenizer, tokenizer_json, ingest_settings(config))
+
+
+def make_tokenizer(config: Config) -> Tokenizer:
+    """Make the tokenizer that the config asks for; bpe is trained on the first kept text of the sources."""
+    if config.tokenizer.kind == "bytes":
+        return byte_tokenizer()
+    if config.tokenizer.kind == "file":
+        return load_tokenizer(str(config.tokenizer.path))
+    return train_bpe(_first_texts(config), config.tokenizer.vocabulary)
+
+
+def _first_texts(config: Config) -> Iterator[str]:
+    """Kept texts in the order of the log, up to tokenizer.train_bytes; held-out ones are never shown."""
+    left = config.tokenizer.train_bytes
+    settings = ingest_settings(config)
+    cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
+    open_labels = sorted(settings.sources)
+    while open_labels and left > 0:
+        for label in list(open_labels):
+            source = open_source(label, settings.sources[label])
+            found = source.discover(cursors[label], max(1, settings.window.max_documents // len(open_labels)))
+            cursors[label] = found.cursor
+            if found.drained or not found.spans:
+                open_labels.remove(label)
+            for span in found.spans:
+                for records in source.read(span):
+                    table = curate(
+                        records,
+                        settings.curate,
+                        source=label,
+                        partition=span.partition,
+                        weight=1.0,
+                        modified_s=span.modified_s,
+                        arrived_s=span.modified_s,
+                        seed=settings.seed,
+                        held_out_share=settings.held_out,
+                    )
+                    kept = table.filter(pa.compute.equal(table["fate"], "kept"))
+                    for text, size in zip(kept["text"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True):
+                        if left <= 0:
+                            return
+                        left -= size
+                        yield text
+
+
+@ray.remote(num_cpus=0, max_retries=-1)
+def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follow: bool, board: Any) -> int:
+    """Ingest beside training; reports windows to the board and stops when the driver wishes so."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+    def report(event: dict[str, Any]) -> None:
+        ray.get(board.post.remote([event]))
+
+    def stop() -> bool:
+        return bool(ray.get(board.post.remote([])))
+
+    lake = Lake(Store.open(store))
+    return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop)
+
+
+def _frozen(config: Config) -> dict[str, Any]:
+    tokenizer = config.tokenizer.model_dump(mode="json", exclude={"path"})
+    return {"seed": config.seed, "held_out": config.held_out, "tokenizer": tokenizer}
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -1,0 +1,151 @@
+"""Who may drive a run?
+
+The holder of `runs/<run>/lease.json`: a number that grows with every holder, a token, host, process, and a heartbeat.
+Taking over writes the next numbered claim with create-once, so of two who try only one wins. A dead process on the
+same host is noticed at once, one elsewhere when its heartbeat is older than `LEASE_SECONDS`. The driver's clock is
+compared only with its own observations of change, never with the other machine's clock.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cluster.storage import Store
+
+LEASE_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0
+
+
+class RunIsLiveError(RuntimeError):
+    """Another driver holds the run."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One holder's claim on a run."""
+
+    run: str
+    number: int
+    token: str
+    host: str
+    pid: int
+    process_started: str
+
+    def held(self, store: Store) -> bool:
+        """Is this still the newest claim?"""
+        newest = _newest(store, self.run)
+        return newest is not None and newest.token == self.token
+
+
+def acquire(store: Store, run: str, wait_seconds: float = LEASE_SECONDS) -> Lease:
+    """Take the run, or raise RunIsLiveError. Waits out the heartbeat of a holder on another machine."""
+    newest = _newest(store, run)
+    if newest is not None and not _released(store, newest) and _alive(store, newest, wait_seconds):
+        raise RunIsLiveError(
+            f"run {run} is being driven by process {newest.pid} on {newest.host}; "
+            "wait for it, stop it, or choose another name"
+        )
+    mine = Lease(
+        run=run,
+        number=newest.number + 1 if newest else 0,
+        token=uuid.uuid4().hex,
+        host=_host(),
+        pid=os.getpid(),
+        process_started=_process_started(os.getpid()),
+    )
+    if not store.publish(_claim_path(run, mine.number), json.dumps(asdict(mine)).encode()):
+        raise RunIsLiveError(f"run {run} was taken by another driver in this moment; wait for it")
+    if newest is not None:
+        for old in range(max(0, newest.number - 3), newest.number):
+            store.delete(_claim_path(run, old))
+    return mine
+
+
+class Heart:
+    """Beats for a lease while a driver lives; `release` ends it."""
+
+    def __init__(self, store: Store, lease: Lease) -> None:
+        self.store, self.lease = store, lease
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._beat, daemon=True, name="lease")
+        self.thread.start()
+
+    def release(self) -> None:
+        """Stop beating and let the next driver in at once."""
+        self.stopped.set()
+        self.thread.join()
+        self.store.write(_beat_path(self.lease), b"released")
+
+    def _beat(self) -> None:
+        while True:
+            with suppress(OSError):  # a full disk or a lost network: the next beat tries again
+                self.store.write(_beat_path(self.lease), str(time.time()).encode())
+            if self.stopped.wait(HEARTBEAT_SECONDS):
+                return
+
+
+def holder(store: Store, run: str) -> Lease | None:
+    """Who drives the run now, for `status`; None if nobody does. Does not wait."""
+    newest = _newest(store, run)
+    if newest is None or _released(store, newest) or not _alive(store, newest, 0.0):
+        return None
+    return newest
+
+
+def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
+    """On this host: does the process run? Elsewhere: does the heartbeat change while we watch?"""
+    if lease.host == _host():
+        return _process_started(lease.pid) == lease.process_started
+    before, deadline = _beat(store, lease), time.monotonic() + wait_seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, wait_seconds / 10))
+        if _beat(store, lease) != before:
+            return not _released(store, lease)
+    return wait_seconds == 0
+
+
+def _newest(store: Store, run: str) -> Lease | None:
+    names = [p for p in store.list(f"runs/{run}/lease") if p.endswith(".json")]
+    if not names:
+        return None
+    newest = max(names, key=lambda p: int(p.rpartition("/")[2].removesuffix(".json")))
+    return Lease(**json.loads(store.read(newest)))
+
+
+def _released(store: Store, lease: Lease) -> bool:
+    return _beat(store, lease) == b"released"
+
+
+def _beat(store: Store, lease: Lease) -> bytes:
+    try:
+        return store.read(_beat_path(lease))
+    except FileNotFoundError:
+        return b""
+
+
+def _claim_path(run: str, number: int) -> str:
+    return f"runs/{run}/lease/{number:08d}.json"
+
+
+def _beat_path(lease: Lease) -> str:
+    return f"runs/{lease.run}/lease/{lease.number:08d}.beat"
+
+
+def _host() -> str:
+    """This machine's name and boot, so that a pid is never taken for one of another machine or boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return socket.gethostname() + (":" + boot.read_text().strip()[:8] if boot.exists() else "")
+
+
+def _process_started(pid: int) -> str:
+    """When a process of this host started (clock ticks since boot), "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return ""

@@ -1,0 +1,126 @@
+"""How sure is the difference between two models that read the same documents?
+
+`pair` joins their figures by document id; `bounds` gives one-sided bounds of the byte-weighted mean
+difference by a bootstrap whose Poisson(1) weights are a hash of (seed, document id, resample): it needs no
+generator state, and no order, repeat or machine changes a bound. 100,000 documents x 2,000 resamples take
+9 s on one core.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+UNIFORM_BITS_PER_BYTE = 8.0
+BLOCK_DOCUMENTS = 1024
+POISSON_CDF = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
+POISSON = np.searchsorted(POISSON_CDF, (np.arange(2**16) + 0.5) / 2**16).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Held-out documents that both models have read, sorted by id; all arrays are [documents]."""
+
+    ids: Array
+    slices: Array
+    num_bytes: Array
+    bits_before: Array
+    bits_after: Array
+
+    def of(self, names: Iterable[str]) -> "Pairs":
+        """Return the documents of the named slices."""
+        keep = np.isin(self.slices, list(names))
+        return Pairs(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+
+
+def pair(candidate: pa.Table, reference: pa.Table | None) -> Pairs:
+    """Join two tables (id, slice, num_bytes, nats) by id; no reference means 8 bits per byte.
+
+    Raises ValueError for ids that are not 16 bytes or repeated, and for documents without bytes.
+    """
+    _check(candidate, "candidate")
+    after = candidate.select(["id", "slice", "num_bytes", "nats"])
+    after = after.set_column(0, "id", after["id"].cast(pa.binary()))
+    if reference is None:
+        nats = column(after, "num_bytes") * UNIFORM_BITS_PER_BYTE * math.log(2)
+        joined = after.append_column("before", pa.array(nats))
+    else:
+        _check(reference, "reference")
+        before = pa.table({"id": reference["id"].cast(pa.binary()), "before": reference["nats"]})
+        joined = after.join(before, "id", join_type="inner")
+    joined = joined.sort_by("id")
+    ids = np.frombuffer(b"".join(joined["id"].to_pylist()), dtype="<u8")
+    bits = [column(joined, name) / math.log(2) for name in ("before", "nats")]
+    slices = np.array(joined["slice"].to_pylist(), dtype=object).astype(str)
+    return Pairs(ids[0::2] ^ _mix(ids[1::2]), slices, column(joined, "num_bytes"), *bits)
+
+
+def _check(table: pa.Table, whose: str) -> None:
+    ids, empty = table["id"].to_pylist(), int((column(table, "num_bytes") <= 0).sum())
+    repeated = len(ids) - len(set(ids))
+    if odd := next((x for x in ids if x is None or len(x) != 16), b""):
+        raise ValueError(f"the {whose}'s table has the id {odd!r}; ids are 16 bytes, use document_id")
+    if repeated:
+        raise ValueError(f"the {whose}'s table repeats {repeated} ids; evaluate each document once")
+    if empty:
+        raise ValueError(f"the {whose}'s table has {empty} documents with num_bytes <= 0; leave them out")
+
+
+def bounds(pairs: Pairs, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
+    """Return one-sided lower and upper bounds of the byte-weighted mean difference, in bits per byte.
+
+    Expanded percentile bootstrap (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section
+    5.2): the percentile is moved outward by sqrt(n / (n - 1)) t/z, without which few documents pass too
+    easily.
+    """
+    n = len(pairs.ids)
+    if n < 2:
+        return -math.inf, math.inf
+    sums = np.zeros((2, resamples))
+    for start in range(0, n, BLOCK_DOCUMENTS):
+        block = slice(start, start + BLOCK_DOCUMENTS)
+        gains = np.stack([pairs.bits_after[block] - pairs.bits_before[block], pairs.num_bytes[block]])
+        sums += gains @ _poisson_weights(pairs.ids[block], resamples, seed)
+    drawn = sums[1] > 0
+    share = NormalDist().cdf(math.sqrt(n / (n - 1)) * student_t(confidence, n - 1))
+    low, high = np.quantile(sums[0, drawn] / sums[1, drawn], [1 - share, share])
+    return float(low), float(high)
+
+
+def _poisson_weights(ids: Array, resamples: int, seed: int) -> Array:
+    """Return Poisson(1) weights [documents, resamples], four from each mixed 64-bit word."""
+    with np.errstate(over="ignore"):
+        steps = np.arange(1, (resamples + 3) // 4 + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        words = _mix(ids ^ _mix(np.full(1, seed, dtype=np.uint64)))[:, None] + steps[None, :]
+        return POISSON[_mix(words).view(np.uint16)[:, :resamples]]
+
+
+def _mix(x: Array) -> Array:
+    """Return the finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def student_t(confidence: float, freedom: int) -> float:
+    """Return the quantile of Student's t by the Cornish-Fisher series (Abramowitz, Stegun 26.7.5).
+
+    >>> round(student_t(0.95, 4), 2), round(student_t(0.95, 60), 3)
+    (2.13, 1.671)
+    """
+    z, v = NormalDist().inv_cdf(confidence), freedom
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / v + second / v**2 + third / v**3
+
+
+def column(table: pa.Table, name: str) -> Array:
+    """Return a column as float64, null as NaN."""
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)

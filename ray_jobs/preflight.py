@@ -1,0 +1,82 @@
+"""What can be refused before a cluster is touched?
+
+Every mistake that can be seen from the driver: no sources, a path that matches nothing, an empty corpus, a store that
+cannot be written or was made otherwise, another tokenizer, a model that the run's checkpoints do not fit, a run that
+is live. Each is one sentence; all that are found are said together.
+"""
+
+from collections.abc import Callable
+
+from cluster.storage import Store
+from data_ops.sources import open_source
+from data_ops.sources.files import FilesConfig, matches
+from ray_jobs import commit as commits
+from ray_jobs.config import Config, ConfigError
+from ray_jobs.ingest import check_store
+from ray_jobs.lease import holder
+
+
+def check_run(config: Config, *, follow: bool) -> None:
+    """Raise ConfigError with every mistake found."""
+    checks: list[Callable[[], None]] = [
+        lambda: check_sources(config, follow=follow),
+        lambda: check_writable(config),
+        lambda: check_live(config),
+    ]
+    mistakes = []
+    for check in checks:
+        try:
+            check()
+        except (ValueError, OSError, ImportError) as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+
+
+def check_sources(config: Config, *, follow: bool) -> None:
+    """Every source must have something to read, unless it may wait for it."""
+    if not config.sources:
+        raise ConfigError("sources is empty; name at least one, for example sources.mine.path='texts/*.jsonl'")
+    for label, source in config.sources.items():
+        if not isinstance(source, FilesConfig) or source.wait:
+            continue
+        if matches(source) == 0:
+            raise ConfigError(
+                f"sources.{label}.path={source.path} matches no file; check the path, or set "
+                f"sources.{label}.wait=true to start before data arrives"
+            )
+    if follow or any(getattr(source, "wait", False) for source in config.sources.values()):
+        return
+    if not any(open_source(label, source).discover({}, 1).spans for label, source in config.sources.items()):
+        raise ConfigError(
+            f"sources {', '.join(sorted(config.sources))} hold no record; add documents, or use --follow to wait for them"
+        )
+
+
+def check_writable(config: Config) -> None:
+    """The store must take writes and have been made with the same frozen settings; checkpoints must fit the model."""
+    store = Store.open(config.store)
+    store.check_writable()
+    check_store(store, config)
+    steps = commits.commits(store, config.name)
+    if not steps:
+        return
+    made = commits.load(store, config.name, steps[-1]).state["model"]
+    mine = config.model.model_dump(mode="json")
+    changed = [key for key in mine if key != "recompute" and made.get(key) != mine[key]]
+    if changed:
+        key = changed[0]
+        raise ConfigError(
+            f"model.{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
+            "set it back, or use another name for a new run"
+        )
+
+
+def check_live(config: Config) -> None:
+    """Nobody else may drive the run."""
+    found = holder(Store.open(config.store), config.name)
+    if found is not None:
+        raise ConfigError(
+            f"run {config.name} is being driven by process {found.pid} on {found.host.partition(':')[0]}; "
+            "wait for it, stop it, or choose another name"
+        )

@@ -1,0 +1,244 @@
+"""What is there to say about a run, in figures and in pictures?
+
+Everything is computed from what was written down: the run's events, the lake's tables and the audit. `summarise` gives
+summary.json, `tell` what the report draws, `numbers` the metrics of one event under the names of the one table.
+"""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.storage import Store
+from data_ops.account import Account
+from data_ops.lake import Lake
+from data_ops.rounds import Manifest
+from data_ops.shard import event_seconds
+from ray_jobs.commit import Commit
+from ray_jobs.config import Config
+from ray_jobs.evaluate import by_slice
+from ray_jobs.gate import Decision
+from ray_jobs.report import ReportData
+
+Event = dict[str, Any]
+PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy")
+AGE_BINS = 24
+QUARANTINE_SHOWN = 12
+
+
+def numbers(event: Event) -> list[Event]:
+    """The metrics of one event, named as in cluster.telemetry.METRICS; [] for one that has none."""
+    kind = event["event"]
+    if kind == "step":
+        names = ("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "tokens_per_second", "skipped_steps")
+        row = {name: event[name] for name in names}
+        row["step_s"] = event["seconds"]
+        row["data_wait_share"] = event["data_wait_s"] / max(event["seconds"], 1e-9)
+        if event.get("mfu") is not None:
+            row["mfu"] = event["mfu"]
+        if event["freshness_s"]:
+            row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event["freshness_s"], [0.5, 0.95]).tolist()
+        return [{"event": "step", **row}]
+    if kind == "window":
+        counts = {f"documents_{name}": event[name] for name in ("read", "kept", "held_out", "quarantined")}
+        drops = {f"documents_dropped/{reason}": n for reason, n in event["dropped"].items()}
+        return [{"event": "window", "window": event["window"], "window_s": event["seconds"], **counts, **drops}]
+    if kind == "round":
+        total = max(1, event["fresh_tokens"] + event["replay_tokens"])
+        sizes = {name: event[name] for name in ("round", "fresh_tokens", "replay_tokens")}
+        return [{"event": "round", **sizes, "replay_share": event["replay_tokens"] / total}]
+    if kind == "evaluation":
+        slices = {f"bits_per_byte/{name}": s["bits_per_byte"] for name, s in event["slices"].items()}
+        return [{"event": "evaluation", "step": event["step"], **slices}]
+    if kind == "checkpoint":
+        return [{"event": "checkpoint", "checkpoint_stall_s": event["checkpoint_stall_s"]}]
+    if kind == "commit":
+        return [{"event": "commit", "checkpoint_step": event["step"], "checkpoint_bytes": event["size_bytes"]}]
+    return []
+
+
+def final_steps(events: list[Event]) -> list[Event]:
+    """The step events that are in the weights: of a step trained again after a restart, the last one."""
+    steps = {event["step"]: event for event in events if event["event"] == "step"}
+    return [steps[n] for n in sorted(steps)]
+
+
+def summarise(
+    config: Config,
+    events: list[Event],
+    audit: Account,
+    last: Commit | None,
+    resumed: Commit | None,
+    decision: Decision | None,
+    details: dict[str, Any],
+    workers: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """summary.json: how the run stands after this driver."""
+    steps = final_steps(events)
+    mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
+    busy = sum(s["seconds"] for s in mine)
+    windows = {e["window"]: e for e in events if e["event"] == "window"}
+    freshness = [f for s in mine for f in s["freshness_s"]]
+    tables = details.get("tables", {})
+    before, after = (by_slice(tables[key]) if key in tables else {} for key in ("before", "after"))
+    return {
+        "name": config.name,
+        "steps": last.step if last else 0,
+        "rounds": (last.round + bool(last.step_in_round)) if last else 0,
+        "tokens": last.state["position"]["tokens"] if last else 0,
+        "documents": {
+            "read": audit.read,
+            "kept": audit.trained + audit.pending + audit.shed,
+            "trained": audit.trained,
+            "pending": audit.pending,
+            "held_out": audit.held_out,
+            "shed": audit.shed,
+            "quarantined": audit.quarantined,
+            "dropped": _sum_counts(w["dropped"] for w in windows.values()),
+        },
+        "lost": audit.lost,
+        "repeated": audit.repeated,
+        "loss": {"first": steps[0]["loss"] if steps else None, "last": steps[-1]["loss"] if steps else None},
+        "bits_per_byte": {
+            name: {"before": before.get(name, {}).get("bits_per_byte"), "after": found["bits_per_byte"]}
+            for name, found in after.items()
+        },
+        "workers": workers,
+        "zero_stage": config.engine.zero_stage,
+        "seconds": round(seconds, 3),
+        "tokens_per_second": sum(config.engine.batch_tokens for _ in mine) / busy if busy else 0.0,
+        "data_wait_share": sum(s["data_wait_s"] for s in mine) / busy if busy else 0.0,
+        "freshness_s": _quantiles(freshness),
+        "skipped_steps": last.state["position"]["skipped"] if last else 0,
+        "sample_fingerprint": details.get("sample_fingerprint"),
+        "weights_sha256": details.get("weights_sha256"),
+        "tokenizer": details.get("tokenizer"),
+        "resumed_from": resumed.step if resumed else None,
+        "checkpoint": last.name if last else None,
+        "promoted": decision.promoted if decision else False,
+        "reasons": decision.reasons if decision else [],
+    }
+
+
+def tell(
+    config: Config,
+    store: Store,
+    lake: Lake,
+    events: list[Event],
+    summary: dict[str, Any],
+    decision: Decision | None,
+    tables: dict[str, pa.Table] | None,
+) -> ReportData:
+    """Everything the report draws."""
+    windows = {e["window"]: e for e in events if e["event"] == "window"}
+    steps = final_steps(events)
+    evaluations = {e["step"]: e for e in events if e["event"] == "evaluation"}
+    history = [evaluations[n] for n in sorted(evaluations)]
+    if tables and summary["resumed_from"] is None:
+        history = [{"step": 0, "round": 0, "slices": by_slice(tables["before"])}, *history]
+    return ReportData(
+        summary=summary,
+        config=config.model_dump(mode="json"),
+        metrics=[{**s, "data_wait_share": s["data_wait_s"] / max(s["seconds"], 1e-9)} for s in steps],
+        evaluations=history,
+        decision=decision.to_dict() if decision else None,
+        ages=ages(config, lake),
+        windows=[windows[n] for n in sorted(windows)],
+        quarantine=_quarantine(lake),
+        freshness_s=[f for s in steps for f in s["freshness_s"]],
+        events=[_line(e) for e in events if e["event"] in TIMELINE],
+        versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    )
+
+
+TIMELINE = {
+    "commit": ("checkpoint", "step {step}"),
+    "skip": ("skip", "step {step} skipped"),
+    "warning": ("fault", "{text}"),
+    "fault": ("fault", "{text}"),
+    "started": ("start", "{text}"),
+    "judged": ("promote", "checkpoint {step} judged"),
+}
+
+
+def ages(config: Config, lake: Lake) -> dict[str, Any]:
+    """How old, by event time against the newest document, the trained text is; fresh and replayed, and the ideal."""
+    table = lake.rounds(config.name)
+    manifests = [Manifest.from_row(table, i) for i in range(table.num_rows)]
+    if not manifests:
+        return {}
+    log = lake.documents(0, lake.last_window(), ["window", "position", "event_time", "source"], ["kept"])
+    keys = (log["window"].to_numpy() << 32) | log["position"].to_numpy()
+    times = event_seconds(log["event_time"])
+    days = (times.max() - times) / 86400
+    parts = {}
+    for name in ("fresh", "replay"):
+        documents = [getattr(m, name) for m in manifests]
+        wanted = np.concatenate([(d.windows << 32) | d.positions for d in documents])
+        parts[name] = np.searchsorted(keys, wanted)
+    edges = np.linspace(0, max(float(days.max()), 1e-3) * 1.0001, AGE_BINS + 1)
+    counted = {name: np.histogram(days[index], edges)[0].tolist() for name, index in parts.items()}
+    sources = {
+        label: {name: int(np.sum(_labels(log, index) == label)) for name, index in parts.items()}
+        for label in pc.unique(log["source"]).to_pylist()
+    }
+    ideal = _ideal(config, days, edges, len(parts["replay"]))
+    return {"edges_days": edges.tolist(), **counted, "ideal": ideal, "sources": sources}
+
+
+def _ideal(
+    config: Config, days: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], num_replayed: int
+) -> dict[str, list[float]]:
+    """Replay as exact exponential decay would have it, per half-life: all documents weighted by 2^(-age/half-life)."""
+    ideal = {}
+    for half_life in config.reservoir.half_lives_s:
+        weight = np.ones(len(days)) if half_life is None else np.exp2(-days * 86400 / half_life)
+        counts = np.histogram(days, edges, weights=weight)[0]
+        name = "all of history" if half_life is None else f"half-life {half_life / 86400:g} d"
+        ideal[name] = (counts * num_replayed / max(counts.sum(), 1e-12)).tolist()
+    return ideal
+
+
+def _labels(log: pa.Table, index: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    return np.asarray(log["source"].take(pa.array(index)).to_pylist(), dtype=object)
+
+
+def _quarantine(lake: Lake) -> list[dict[str, Any]]:
+    columns = ["source", "partition", "offset", "reason", "text"]
+    rows = lake.documents(0, lake.last_window(), columns, ["quarantined"]).slice(0, QUARANTINE_SHOWN).to_pylist()
+    return [
+        {"place": f"{r['source']}: {r['partition']}:{r['offset']}", "reason": r["reason"], "sample": r["text"]}
+        for r in rows
+    ]
+
+
+def _line(event: Event) -> dict[str, Any]:
+    kind, text = TIMELINE[event["event"]]
+    return {"time": event["time"], "kind": kind, "text": text.format(**event)}
+
+
+def _quantiles(values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return {"p50": None, "p95": None}
+    p50, p95 = np.quantile(values, [0.5, 0.95]).tolist()
+    return {"p50": p50, "p95": p95}
+
+
+def _sum_counts(counts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for reason, n in each.items():
+            total[reason] = total.get(reason, 0) + n
+    return total
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "not installed"

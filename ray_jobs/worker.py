@@ -1,0 +1,342 @@
+"""What does one training worker do, from start to the last commit?
+
+Restore the newest committed checkpoint, then for every round of the feed: fetch, step, report; commit every so often;
+judge held-out text between rounds. Rank 0 asks (is there a round? is it time to commit? shall we stop?) and all ranks
+hear the same answer, so they never disagree on what comes next. Checkpoint files are written and handed in by a
+thread while the next steps run.
+"""
+
+import logging
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+import torch.distributed as dist
+
+from cluster.storage import Store
+from data_ops.lake import Lake
+from data_ops.tokenizer import Tokenizer
+from models import checkpoint, engine, metrics
+from models.optim import lr_at
+from ray_jobs import commit as commits
+from ray_jobs.board import CHECKPOINT_AND_STOP, GO
+from ray_jobs.config import Config
+from ray_jobs.evaluate import by_slice, held_out, score, with_nats, write_scores
+from ray_jobs.feed import Batch, RoundNotice
+
+logger = logging.getLogger(__name__)
+
+PREFETCH = 3
+POLL_SECONDS = 0.05  # between two questions for a round that is not planned yet
+POST_SECONDS = 0.5  # between two reports to the board
+CHECKPOINT = 2  # besides GO and CHECKPOINT_AND_STOP: what rank 0 says before a step
+
+
+@dataclass
+class Position:
+    """How far the weights are: everything before it is in them, nothing after it."""
+
+    round: int = 0
+    step_in_round: int = 0
+    step: int = 0
+    tokens: int = 0
+    skipped: int = 0
+
+
+def train_loop(job: dict[str, Any]) -> None:
+    """Run as one rank of a Ray Train worker group; `job` holds config, tokenizer and the two actors."""
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    try:
+        if ray.get(job["board"].post.remote([])) == GO:
+            Worker(job, rank, world).train()
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        event = {"event": "fault", "rank": rank, "text": f"{type(error).__name__}: {said}"}
+        ray.get(job["board"].post.remote([event]))
+        raise
+
+
+class Worker:
+    """One rank of one attempt."""
+
+    def __init__(self, job: dict[str, Any], rank: int, world: int) -> None:
+        self.config = Config.model_validate_json(job["config"])
+        self.feed, self.board = job["feed"], job["board"]
+        self.rank, self.world = rank, world
+        self.store = Store.open(self.config.store)
+        self.tokenizer = Tokenizer.from_json(job["tokenizer"])
+        self.reporter = Reporter(self.board) if rank == 0 else None
+        config = self.config
+        self.engine = engine.start(
+            config.model, self.tokenizer.vocab_size, config.engine, config.optim, config.seed
+        )
+        self.attempt = f"{self._agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
+        self.position, self.commit = self._restore()
+        if self.reporter:
+            text = f"{world} workers at step {self.position.step}"
+            self.reporter.post({"event": "started", "step": self.position.step, "workers": world, "text": text})
+        self.saver = Saver(self)
+        self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
+        self.peak = (
+            metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+        )
+
+    def train(self) -> None:
+        """Train round after round until the feed has no more or the driver says stop."""
+        while (notice := self._next_round()).steps >= 0:
+            if self._train_round(notice) == CHECKPOINT_AND_STOP:
+                break
+            if self.position.round % self.config.evaluate.every_rounds == 0:
+                self._evaluate(notice)
+        self.saver.save()
+        if notice.closed == "end":
+            self._evaluate(notice)
+        self.saver.wait()
+        if self.reporter:
+            self.reporter.flush()
+
+    def _train_round(self, notice: RoundNotice) -> int:
+        """Train the rest of a round; says whether to go on."""
+        here = self.position
+        batches = self._prefetched(here.round, here.step_in_round, notice.steps)
+        while here.step_in_round < notice.steps:
+            wish = self._agree(self._wish() if self.rank == 0 else GO)
+            if wish != GO:
+                self.saver.save()
+            if wish == CHECKPOINT_AND_STOP:
+                return wish
+            began = time.perf_counter()
+            batch = next(batches)
+            fetched = time.perf_counter()
+            tokens = self.config.engine.batch_tokens
+            lr = lr_at(here.tokens + tokens, self.config.optim)
+            rows = engine.Rows(batch.inputs, batch.labels, batch.segments)
+            result = self.engine.step(rows, batch.predictions, lr)
+            here.step_in_round, here.step, here.tokens = here.step_in_round + 1, here.step + 1, here.tokens + tokens
+            here.skipped += result.skipped
+            self._report(batch, result, lr, began, fetched)
+        here.round, here.step_in_round = here.round + 1, 0
+        return GO
+
+    def _next_round(self) -> RoundNotice:
+        """Ask the feed, as rank 0, until the round is planned or there is none; tell all ranks."""
+        notice = None
+        while notice is None:
+            if self.rank == 0:
+                notice = ray.get(self.feed.round.remote(self.position.round))
+                if notice is None and self._wish() == CHECKPOINT_AND_STOP:
+                    notice = RoundNotice(-1, closed="stopped")
+            heard: list[Any] = [notice]
+            dist.broadcast_object_list(heard, src=0)
+            notice = heard[0]
+            if notice is None:
+                time.sleep(POLL_SECONDS)
+        if self.reporter and notice.steps >= 0:
+            self.reporter.post({"event": "round", "round": self.position.round, **notice._asdict()})
+        return notice
+
+    def _prefetched(self, number: int, first: int, steps: int) -> Any:
+        """Yield the batches of a round in order, a few requests ahead."""
+        waiting: deque[Any] = deque()
+        for step in range(first, steps + PREFETCH):
+            if step < steps:
+                waiting.append(self.feed.batch.remote(number, step, self.rank, self.world))
+            if waiting and (len(waiting) > PREFETCH or step >= steps):
+                yield Batch(*ray.get(waiting.popleft()))
+        while waiting:
+            yield Batch(*ray.get(waiting.popleft()))
+
+    def _wish(self) -> int:
+        """What rank 0 wants: the driver's wish, or a checkpoint because it is time."""
+        assert self.reporter is not None
+        if self.reporter.wish() == CHECKPOINT_AND_STOP:
+            return CHECKPOINT_AND_STOP
+        return CHECKPOINT if self.saver.due() else GO
+
+    def _agree(self, value: int) -> int:
+        """Make rank 0's number everybody's."""
+        told = torch.tensor([value], dtype=torch.int64, device=engine.device())
+        dist.broadcast(told, src=0)
+        return int(told)
+
+    def _report(self, batch: Batch, result: engine.StepResult, lr: float, began: float, fetched: float) -> None:
+        if self.reporter is None:
+            return
+        here, now = self.position, time.perf_counter()
+        rate = self.config.engine.batch_tokens / (now - began)
+        fresh = np.sort(time.time() - batch.arrived_s)
+        shown = fresh if len(fresh) <= 64 else np.quantile(fresh, np.linspace(0, 1, 64))
+        event = {
+            "event": "step",
+            "step": here.step,
+            "round": here.round,
+            "tokens": here.tokens,
+            "predictions": batch.predictions,
+            "loss": result.loss,
+            "grad_norm": result.grad_norm,
+            "learning_rate": lr,
+            "seconds": now - began,
+            "data_wait_s": fetched - began,
+            "tokens_per_second": rate,
+            "mfu": metrics.mfu(rate, self.flops, self.world, self.peak),
+            "freshness_s": [round(float(s), 3) for s in shown],
+            "skipped_steps": here.skipped,
+        }
+        if result.skipped:
+            self.reporter.post({"event": "skip", "step": here.step, "round": here.round, "loss": result.loss})
+        self.reporter.post(event)
+
+    def _evaluate(self, notice: RoundNotice) -> None:
+        """Judge all held-out documents up to the round's last window; rank 0 keeps and reports the figures."""
+        config, tokenizer = self.config, self.tokenizer
+        began = time.perf_counter()
+        data = held_out(
+            Lake(self.store), notice.last_window, config.evaluate, config.model.row_tokens, tokenizer.document_token
+        )
+        nats = torch.from_numpy(score(data, self.engine.evaluate, self.rank, self.world)).to(engine.device())
+        dist.all_reduce(nats)
+        if self.reporter and data.table.num_rows:
+            table = with_nats(data, nats.cpu().numpy())
+            write_scores(self.store, config.name, f"{self.position.step:08d}", table)
+            here, seconds = self.position, time.perf_counter() - began
+            slices = by_slice(table)
+            self.reporter.post(
+                {"event": "evaluation", "step": here.step, "round": here.round, "slices": slices, "seconds": seconds}
+            )
+
+    def _restore(self) -> tuple[Position, commits.Commit | None]:
+        """Load the newest checkpoint that is whole; a damaged one is put aside by rank 0 and the one before used."""
+        while True:
+            found = commits.latest(self.store, self.config.name) if self.rank == 0 else None
+            step = self._agree(-1 if found is None else found.step)
+            if step < 0:
+                return Position(), None
+            commit = commits.load(self.store, self.config.name, step)
+            with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+                try:
+                    paths, failed = commits.fetch(self.store, commit, Path(scratch)), ""
+                except (commits.DamagedCheckpointError, OSError) as error:
+                    paths, failed = [], str(error)
+                bad = torch.tensor([int(bool(failed))], device=engine.device())
+                dist.all_reduce(bad)
+                if not int(bad):
+                    checkpoint.restore(self.engine, paths)
+                    return Position(**commit.state["position"]), commit
+            if self.rank == 0:
+                why = failed or "another worker could not read it"
+                commits.put_aside(self.store, self.config.name, step, why)
+                ray.get(self.board.post.remote([{"event": "warning", "text": f"checkpoint {step}: {why}"}]))
+
+
+class Saver:
+    """Commits without stopping training: a copy in memory, then files and receipts from a thread."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.last_saved = time.monotonic()
+        self.last_step = worker.position.step if worker.commit else -1
+        self.thread: threading.Thread | None = None
+        self.failure: BaseException | None = None
+        self.buffers: checkpoint.Snapshot | None = None
+
+    def due(self) -> bool:
+        """Is it time for a checkpoint, and is the one before done?"""
+        late = time.monotonic() - self.last_saved >= self.worker.config.checkpoint.every_seconds
+        return late and (self.thread is None or not self.thread.is_alive())
+
+    def save(self) -> None:
+        """Snapshot the state now and write it in the background; all ranks call it at the same step."""
+        worker = self.worker
+        if worker.position.step == self.last_step:
+            return
+        self.wait()
+        began = time.perf_counter()
+        self.buffers = checkpoint.snapshot(worker.engine, self.buffers)
+        stall = time.perf_counter() - began
+        position = Position(**vars(worker.position))
+        self.thread = threading.Thread(target=self._write, args=(self.buffers, position), daemon=True)
+        self.thread.start()
+        self.last_saved, self.last_step = time.monotonic(), position.step
+        if worker.reporter:
+            worker.reporter.post({"event": "checkpoint", "step": position.step, "checkpoint_stall_s": stall})
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is handed in; raise what went wrong with it."""
+        if self.thread is not None:
+            self.thread.join()
+        if self.failure is not None:
+            raise RuntimeError(f"a checkpoint could not be written: {self.failure}") from self.failure
+
+    def _write(self, snapshot: checkpoint.Snapshot, position: Position) -> None:
+        worker = self.worker
+        folder = commits.folder(worker.config.name, position.step, worker.attempt)
+        path = f"{folder}/rank-{worker.rank:05d}.safetensors"
+        scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
+        try:
+            local = worker.store.local_path(path) or scratch / "part.safetensors"
+            local.parent.mkdir(parents=True, exist_ok=True)
+            written = snapshot.write(local)
+            if worker.store.local_path(path) is None:
+                worker.store.upload(local, path)
+            file = commits.StoredFile(path, written.size_bytes, written.sha256)
+            place = {"round": position.round, "step_in_round": position.step_in_round}
+            state = self._state(position)
+            receipt = worker.board.receipt.remote(
+                position.step, worker.attempt, worker.rank, worker.world, file, place, state
+            )
+            ray.get(receipt)
+        except (OSError, ray.exceptions.RayError) as error:
+            self.failure = error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _state(self, position: Position) -> dict[str, Any]:
+        config = self.worker.config
+        return {
+            "position": vars(position),
+            "world_size": self.worker.world,
+            "zero_stage": config.engine.zero_stage,
+            "precision": engine.resolve_precision(config.engine.precision),
+            "model": config.model.model_dump(mode="json"),
+            "tokenizer": self.worker.tokenizer.fingerprint,
+        }
+
+
+class Reporter:
+    """Posts events to the board now and then, and hears the driver's wish in the answers; never waits for either."""
+
+    def __init__(self, board: Any) -> None:
+        self.board, self.events, self.answer = board, [], None  # type: Any, list[dict[str, Any]], Any
+        self.last_post, self.last_wish = 0.0, GO
+
+    def post(self, event: dict[str, Any]) -> None:
+        """Add an event; it travels with the next post."""
+        self.events.append({"time": time.time(), **event})
+        if time.monotonic() - self.last_post >= POST_SECONDS:
+            self.flush(wait=False)
+
+    def wish(self) -> int:
+        """The driver's wish as last heard."""
+        if self.answer is None and time.monotonic() - self.last_post >= POST_SECONDS:
+            self.flush(wait=False)
+        if self.answer is not None and ray.wait([self.answer], timeout=0)[0]:
+            self.last_wish, self.answer = ray.get(self.answer), None
+        return self.last_wish
+
+    def flush(self, wait: bool = True) -> None:
+        """Send what has gathered."""
+        self.answer = self.board.post.remote(self.events)
+        self.events, self.last_post = [], time.monotonic()
+        if wait:
+            ray.get(self.answer)

@@ -1,0 +1,1 @@
+"""What is known about choices: search spaces and the search over them."""
