@@ -3,8 +3,8 @@
 `connect` joins the cluster named by `address`, by RAY_ADDRESS or by the Ray job it runs in; else it starts
 a local Ray of its own, closed to others by a random token that lives in this process and its children only
 (no file in $HOME, so any number start side by side). A local Ray has at least 4 logical CPUs, so that two
-workers and data tasks fit on 2 cores. It costs 5-8 s to start there and idles at 2.8 CPU seconds a minute
-(3.1 with metrics on).
+workers and data tasks fit on 2 cores. On 2 busy cores it starts in 5-9 s; idle, its daemons take 1.5-1.7
+CPU seconds a minute (1.9-2.0 with metrics on) and each worker process 0.4-0.5 more.
 """
 
 import os
@@ -44,12 +44,8 @@ class ClusterConfig(Settings):
     """Which Ray to use."""
 
     address: str | None = Field(None, description="Ray cluster; absent: RAY_ADDRESS, else a local Ray.")
-    num_cpus: int | None = Field(
-        None, ge=1, description="Logical CPUs of a local Ray; absent: all, at least 4."
-    )
-    object_store: Size | None = Field(
-        None, ge=80 * 2**20, description="Object store of a local Ray, in bytes."
-    )
+    num_cpus: int | None = Field(None, ge=1, description="Logical CPUs of a local Ray; absent: all, at least 4.")
+    object_store: Size | None = Field(None, ge=80 * 2**20, description="Object store of a local Ray, in bytes.")
 
 
 @dataclass(frozen=True)

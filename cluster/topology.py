@@ -58,9 +58,7 @@ def choose_workers(requested: int | tuple[int, int], nodes: Sequence[Node], batc
     """
     least, most = (requested, requested) if isinstance(requested, int) else requested
     if not 1 <= least <= most:
-        raise ValueError(
-            f"engine.workers={requested} is no range; write one number or [least, most] from 1 up"
-        )
+        raise ValueError(f"engine.workers={requested} is no range; write one number or [least, most] from 1 up")
     fitting, kind = capacity(nodes), "GPUs" if _has_gpus(nodes) else "CPU workers"
     if least > fitting:
         raise ValueError(_too_many(least, fitting, nodes))

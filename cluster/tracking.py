@@ -21,9 +21,7 @@ from cluster.units import Duration, Settings
 logger = logging.getLogger(__name__)
 
 Mode = Literal["online", "offline", "disabled"]
-SECRET = re.compile(
-    r"(^|[._-])(token|secret|password|passwd|api_?key|\w*access_?key|private_?key|credentials?)$", re.I
-)
+SECRET = re.compile(r"(^|[._-])(token|secret|password|passwd|api_?key|\w*access_?key|private_?key|credentials?)$", re.I)
 LOGIN_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")
 
 

@@ -253,19 +253,22 @@ def _replay(
     return fit(fresh, candidates.take(drawn), size.steps, shape)
 
 
-def fit(fresh: Documents, replay: Documents, steps: int, shape: Shape) -> tuple[int, Documents]:
-    """Drop the last replayed documents until fresh and replay pack into whole batches; steps and what stays.
+def fit(fresh: Documents, replay: Documents, most_steps: int, shape: Shape) -> tuple[int, Documents]:
+    """Drop the last replayed documents until all fit into `most_steps`; the steps that are needed and what stays.
 
-    Packing leaves almost no gaps, so this is a handful of trials; a step is added only if fresh alone needs it.
+    Fresh documents always stay: packing leaves almost no gaps, but where it does, they get a step more.
     """
+
+    def steps_with(count: int) -> int:
+        lengths = np.concatenate([fresh.lengths, replay.lengths[:count]])
+        return -(-pack(lengths, shape.row_tokens).num_rows // shape.batch_rows)
+
+    most_steps = max(most_steps, steps_with(0))
     low, high = 0, len(replay)
-    rows = pack(fresh.lengths, shape.row_tokens).num_rows
-    steps = max(steps, -(-rows // shape.batch_rows))
-    while low < high:  # how many replayed documents fit: bisect, packing is monotone enough for a bound
+    while low < high:  # best fit is not strictly monotone, so this may stop a document early, but never late
         middle = (low + high + 1) // 2
-        lengths = np.concatenate([fresh.lengths, replay.lengths[:middle]])
-        if pack(lengths, shape.row_tokens).num_rows <= steps * shape.batch_rows:
+        if steps_with(middle) <= most_steps:
             low = middle
         else:
             high = middle - 1
-    return steps, replay.take(np.arange(low))
+    return steps_with(low), replay.take(np.arange(low))

@@ -76,7 +76,7 @@ def exact_log_scalar(x: float) -> float:
     e = (bits >> 52) - (1076 if small else 1022)
     mantissa = np.int64((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000).view(np.float64)
     low = mantissa < SQRT_HALF
-    mantissa = mantissa * (2.0 if low else 1.0)
+    mantissa = np.float64(mantissa * (2.0 if low else 1.0))
     e = e - 1 if low else e
     f = mantissa - 1.0
     s = f / (2.0 + f)

@@ -7,9 +7,12 @@ Every command reads one checked configuration, does one thing and says how it en
 import json
 import logging
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ray_jobs.config import Config
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,10 +24,12 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 Files = Annotated[list[str] | None, typer.Option("-c", "--config", help="YAML file or recipe; later ones win.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and print the plan; touch nothing.")]
+Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
+To = Annotated[str | None, typer.Option("--to", help="Where to.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 
 
-def command(context: typer.Context, files: list[str] | None, as_json: bool) -> Any:
+def command(context: typer.Context, files: list[str] | None) -> "Config":
     """Read the configuration of a command; extra arguments are key.path=value overrides."""
     from cluster.telemetry import setup_logging
     from ray_jobs.config import read_config
@@ -66,7 +71,7 @@ def _train(
     from ray_jobs.run import OK
     from ray_jobs.run import run as run_all
 
-    config = command(context, files, as_json)
+    config = command(context, files)
     if dry_run:
         check_run(config, follow=follow)
         plan = config.model_dump(mode="json")
@@ -79,20 +84,129 @@ def _train(
 
 
 @app.command(context_settings=PASS_ON)
+def ingest(context: typer.Context, config: Files = None, as_json: Json = False, follow: Follow = False) -> None:
+    """Take documents in, without training."""
+    from ray_jobs.display import Display
+    from ray_jobs.ingest import ingest_only
+    from ray_jobs.preflight import check_run
+
+    settings = command(context, config)
+    check_run(settings, follow=follow, drives=False)
+    with Display(json=as_json) as display:
+        finish(0, ingest_only(settings, display, follow=follow), as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def evaluate(context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None) -> None:
+    """Bits per byte of a checkpoint on every held-out slice."""
+    from ray_jobs.promote import evaluate_checkpoint
+
+    found = evaluate_checkpoint(command(context, config), checkpoint)
+    if not as_json:
+        for name, row in found["slices"].items():
+            sys.stdout.write(f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}\n")
+    finish(0, found, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def promote(
+    context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None, to: To = None
+) -> None:
+    """Let the gate judge a checkpoint (default: the run's last), or move the champion by hand with --to."""
+    from ray_jobs.display import Display
+    from ray_jobs.promote import promote_by_hand, promote_checkpoint
+
+    settings = command(context, config)
+    if to is not None:
+        entry = promote_by_hand(settings, to)
+        sys.stderr.write(f"champion is {entry['checkpoint']} (was {entry['previous']})\n")
+        finish(0, entry, as_json)
+    decision = promote_checkpoint(settings, checkpoint)
+    with Display(json=as_json) as display:
+        display.judge(decision)
+    finish(0 if decision["promoted"] else 3, decision, as_json)
+
+
+@app.command(context_settings=PASS_ON)
 def verify(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Prove from the lake alone that no document was lost or repeated."""
-    from cluster.storage import Store
-    from data_ops.account import account
-    from data_ops.lake import Lake
     from ray_jobs.display import Display
+    from ray_jobs.verify import verify as audit_run
 
-    settings = command(context, config, as_json)
-    audit = account(Lake(Store.open(settings.store)), settings.name)
+    audit = audit_run(command(context, config))
     with Display(json=as_json) as display:
         display.ledger(audit.to_dict())
         for problem in audit.problems:
             display.note(problem)
     finish(0 if audit.ok else 1, audit.to_dict(), as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def report(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
+    """Write the report of a run anew from what the store holds."""
+    from ray_jobs.verify import rewrite_report
+
+    place = rewrite_report(command(context, config))
+    sys.stderr.write(f"report    {place}\n")
+    finish(0, {"report": place}, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def status(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
+    """Runs of a store, who drives them, how far they are, and the champion."""
+    from cluster.storage import Store
+    from ray_jobs.status import status as look
+    from ray_jobs.status import status_lines
+
+    found = look(Store.open(command(context, config).store))
+    if not as_json:
+        sys.stdout.write("\n".join(status_lines(found)) + "\n")
+    finish(0, found, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def watch(context: typer.Context, config: Files = None) -> None:
+    """Watch a live run from another terminal."""
+    from ray_jobs.verify import watch as look
+
+    look(command(context, config))
+
+
+@app.command(context_settings=PASS_ON)
+def plan(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
+    """Memory, hours and money of a training run, before anything is rented: plan.parameters=7B plan.tokens=1T."""
+    from cluster.plan import PlanConfig, plan_table
+    from cluster.plan import plan as compute
+
+    found = compute(command(context, config).plan or PlanConfig())
+    if not as_json:
+        sys.stdout.write(plan_table(found) + "\n")
+    finish(0, found, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def export(
+    context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None, to: To = None
+) -> None:
+    """Write a checkpoint (default: the champion) as a Hugging Face Llama directory: --to=DIRECTORY."""
+    from ray_jobs.promote import export_checkpoint
+
+    found = export_checkpoint(command(context, config), checkpoint, to)
+    sys.stderr.write(f"exported  {found['checkpoint']} to {found['directory']}\n")
+    finish(0, found, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def doctor(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
+    """Check machine, cluster, storage rights and authentication; say the mend of what is wrong."""
+    from ray_jobs.doctor import doctor_table, examine
+
+    settings = command(context, config)
+    checks = examine(settings.store if config or context.args else None, settings.cluster.address)
+    if not as_json:
+        sys.stdout.write(doctor_table(checks) + "\n")
+    failed = any(check.state == "fail" for check in checks)
+    finish(int(failed), {"ok": not failed, "checks": [check._asdict() for check in checks]}, as_json)
 
 
 def main() -> None:

@@ -46,27 +46,21 @@ class Board:
         self.wish = CHECKPOINT_AND_STOP
 
     def receipt(
-        self,
-        step: int,
-        attempt: str,
-        rank: int,
-        world_size: int,
-        file: commits.StoredFile,
-        position: dict[str, Any],
-        state: dict[str, Any],
+        self, attempt: str, rank: int, world_size: int, file: commits.StoredFile, state: dict[str, Any]
     ) -> bool:
         """Take a rank's receipt for its file; True once the checkpoint is committed.
 
-        position: round, step_in_round. state: what else a resume needs or a reader wants to know.
+        state: `position` (see saver.Position) and what else a resume needs or a reader wants to know.
         """
-        files = self.receipts.setdefault((step, attempt), {})
+        position = state["position"]
+        files = self.receipts.setdefault((position["step"], attempt), {})
         files[rank] = file
         if len(files) < world_size:
             return False
         ordered = tuple(files[r] for r in range(world_size))
-        done = commits.Commit(self.run, step, position["round"], position["step_in_round"], ordered, state)
-        self.commit(done)
-        del self.receipts[(step, attempt)]
+        names = ("step", "round", "step_in_round")
+        self.commit(commits.Commit(self.run, files=ordered, state=state, **{n: position[n] for n in names}))
+        del self.receipts[(position["step"], attempt)]
         return True
 
     def commit(self, done: commits.Commit) -> None:

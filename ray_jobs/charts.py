@@ -121,10 +121,8 @@ def _x_axis(x: Scale, floor: float, name: str) -> list[Html]:
     for i, value in enumerate(found):
         drawn.append(path([(x(value), floor), (x(value), floor + 4)], "axis"))
         written = f"{name} {short(value)}" if i == len(found) - 1 else short(value)
-        at_edge = x(value) > x.end - 24
-        drawn.append(
-            words(x.end + 8 if at_edge else x(value), floor + 17, written, "soft small", "end" if at_edge else "middle")
-        )
+        place, anchor = (x.end + 8, "end") if x(value) > x.end - 24 else (x(value), "middle")
+        drawn.append(words(place, floor + 17, written, "soft small", anchor))
     return drawn
 
 

@@ -77,6 +77,17 @@ class Display:
             parts.append(f"resumed at step {whole(self._step)} (round {whole(facts.get('resumed_round'))})")
         self.console.print(Text(" · ".join(part for part in parts if part), style=STRONG), soft_wrap=True)
 
+    def event(self, happened: Mapping[str, Any]) -> None:
+        """Show one event of a run in its line; what has no line is left out."""
+        kind = happened["event"]
+        lines = {"window": self.window, "round": self.round, "step": self.train, "commit": self.commit}
+        if kind in lines:
+            lines[kind](happened)
+        elif kind in ("warning", "fault"):
+            self.note(str(happened["text"]))
+        elif kind == "skip":
+            self.note(f"step {happened['step']} was skipped: its loss or gradient is not finite")
+
     def window(self, counts: Mapping[str, Any]) -> None:
         """Tell what a window took in: window, read, kept, dropped {reason: n}, quarantined, seconds."""
         dropped = counts.get("dropped") or {}

@@ -96,9 +96,7 @@ def check_packages() -> list[Check]:
             bad.append(Check(name, "fail", "not installed", f"pip install '{name}>={least}'"))
             continue
         if version_key(version) < version_key(least):
-            bad.append(
-                Check(name, "fail", f"{version} is older than {least}", f"pip install '{name}>={least}'")
-            )
+            bad.append(Check(name, "fail", f"{version} is older than {least}", f"pip install '{name}>={least}'"))
         else:
             good.append(f"{name} {version}")
     return [Check("packages", "ok", f"{len(good)} of {len(PACKAGES)}: {', '.join(good)}"), *bad]
@@ -142,9 +140,7 @@ def check_compiler() -> Check:
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler:
         return Check("c++ compiler", "ok", compiler)
-    return Check(
-        "c++ compiler", "warn", "none", "apt-get install g++ (DeepSpeed compiles its fused optimizers)"
-    )
+    return Check("c++ compiler", "warn", "none", "apt-get install g++ (DeepSpeed compiles its fused optimizers)")
 
 
 def check_gpus() -> Check:
@@ -153,7 +149,9 @@ def check_gpus() -> Check:
 
     if not torch.cuda.is_available():
         if Path("/proc/driver/nvidia/version").exists():
-            mend = "install a torch built for CUDA: pip install torch --index-url https://download.pytorch.org/whl/cu130"
+            mend = (
+                "install a torch built for CUDA: pip install torch --index-url https://download.pytorch.org/whl/cu130"
+            )
             return Check("gpus", "fail", f"a driver, but torch {torch.__version__} sees no GPU", mend)
         return Check("gpus", "ok", "none; training runs on CPUs")
     found = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
@@ -169,12 +167,8 @@ def check_auth_mode(mode: str | None = None) -> Check:
         return Check("ray auth", "ok", "RAY_AUTH_MODE=token")
     found = f"RAY_AUTH_MODE={mode}" if mode else "RAY_AUTH_MODE is not set"
     if mode == "disabled":
-        return Check(
-            "ray auth", "warn", found, "export RAY_AUTH_MODE=token wherever others reach this network"
-        )
-    return Check(
-        "ray auth", "warn", found, "export RAY_AUTH_MODE=token; the default depends on a file in $HOME"
-    )
+        return Check("ray auth", "warn", found, "export RAY_AUTH_MODE=token wherever others reach this network")
+    return Check("ray auth", "warn", found, "export RAY_AUTH_MODE=token; the default depends on a file in $HOME")
 
 
 def check_token_file(home: Path | None = None) -> Check:
@@ -183,9 +177,7 @@ def check_token_file(home: Path | None = None) -> Check:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return Check("ray token", "ok", "in RAY_AUTH_TOKEN")
     if not path.exists():
-        return Check(
-            "ray token", "ok", "none; a local Ray makes its own, a cluster needs `ray get-auth-token`"
-        )
+        return Check("ray token", "ok", "none; a local Ray makes its own, a cluster needs `ray get-auth-token`")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         return Check("ray token", "fail", f"{path} has mode {mode:04o}, others read it", f"chmod 600 {path}")
@@ -221,9 +213,7 @@ def check_store(uri: str) -> list[Check]:
         return [ok]
     return [
         ok,
-        check_bytes(
-            "store space", free, MIN_DISK, f"free space below {store.uri}, or keep fewer checkpoints"
-        ),
+        check_bytes("store space", free, MIN_DISK, f"free space below {store.uri}, or keep fewer checkpoints"),
     ]
 
 
@@ -241,6 +231,4 @@ def check_open_files() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= MIN_FILES:
         return Check("open files", "ok", str(soft))
-    return Check(
-        "open files", "warn", f"limit {soft}", f"ulimit -n {min(hard, 65536) if hard > 0 else 65536}"
-    )
+    return Check("open files", "warn", f"limit {soft}", f"ulimit -n {min(hard, 65536) if hard > 0 else 65536}")

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from cluster.session import connect
 from cluster.storage import Store
 from data_ops.curate import curate
 from data_ops.lake import Lake
@@ -22,6 +23,7 @@ from data_ops.pipeline import IngestSettings, ingest
 from data_ops.sources import open_source
 from data_ops.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
 from ray_jobs.config import Config, ConfigError
+from ray_jobs.signals import stop_on_signal
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +141,27 @@ def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follo
 
     lake = Lake(Store.open(store))
     return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop)
+
+
+def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]:
+    """`headrace ingest`: take documents in here, until the sources are drained or a signal says stop."""
+    counts: dict[str, int] = dict.fromkeys(("windows", "read", "kept", "held_out", "quarantined"), 0)
+
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] == "window":
+            display.window(event)
+            counts["windows"] += 1
+            for name in ("read", "kept", "held_out", "quarantined"):
+                counts[name] += event[name]
+        else:
+            display.note(event["text"])
+
+    with connect(config.cluster), stop_on_signal(lambda: None, display) as stopped:
+        opened = open_store(config)
+        last = ingest(
+            opened.lake, opened.settings, opened.tokenizer_json, follow=follow, report=report, stop=stopped.is_set
+        )
+    return {**counts, "last_window": last, "stopped": stopped.is_set()}
 
 
 def _frozen(config: Config) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from ray_jobs.ingest import check_store
 from ray_jobs.lease import holder
 
 
-def check_run(config: Config, *, follow: bool) -> None:
-    """Raise ConfigError with every mistake found."""
+def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
+    """Raise ConfigError with every mistake found; drives=False for a command that does not train the run."""
     checks: list[Callable[[], None]] = [
         lambda: check_sources(config, follow=follow),
         lambda: check_writable(config),
-        lambda: check_live(config),
     ]
+    if drives:
+        checks.append(lambda: check_live(config))
     mistakes = []
     for check in checks:
         try:

@@ -16,23 +16,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from cluster.session import connect
 from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.rounds import Manifest
 from data_ops.tokenizer import Tokenizer
-from models import scoring
+from models import hf, scoring
 from models.checkpoint import read_full_weights
 from ray_jobs import commit as commits
 from ray_jobs.board import read_champion
-from ray_jobs.config import Config
-from ray_jobs.evaluate import PERIODS, held_out, read_scores, score, with_nats, write_scores
+from ray_jobs.config import Config, ConfigError
+from ray_jobs.evaluate import PERIODS, by_slice, held_out, read_scores, score, with_nats, write_scores
 from ray_jobs.gate import Decision, decide
+from ray_jobs.ingest import TOKENIZER
 
 logger = logging.getLogger(__name__)
 
 
-def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> tuple[Decision, dict[str, pa.Table]]:
-    """Score candidate and champion (or the untrained model) on all held-out documents, and decide."""
+def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> tuple[Decision, pa.Table, pa.Table]:
+    """Score candidate and champion (or the untrained model) on all held-out documents: (decision, before, after)."""
     store = Store.open(config.store)
     champion = read_champion(store)
     lake = Lake(store)
@@ -46,7 +48,7 @@ def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> tup
         fresh_slices=fresh_slices(lake, config, reference and commits.by_name(store, reference)),
         untrained=None if reference else before,
     )
-    return decision, {"before": before, "after": after}
+    return decision, before, after
 
 
 def scores_of(config: Config, tokenizer_json: str, name: str | None) -> pa.Table:
@@ -122,23 +124,62 @@ def promote(store: Store, candidate: commits.Commit, decision: Decision, details
         store.write("registry/champion.json", json.dumps(entry, indent=1).encode())
 
 
-def move_champion(store: Store, name: str) -> dict[str, Any]:
-    """Put a committed checkpoint in service by hand, for example to move back; FileNotFoundError if it is gone."""
-    commit = commits.by_name(store, name)
+def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
+    """Score a checkpoint (default: the run's last) on every held-out slice: {checkpoint, slices}."""
+    store, commit = _chosen(config, name)
+    tokenizer_json = store.read(TOKENIZER).decode()
+    with connect(config.cluster):
+        table = scores_of(config, tokenizer_json, commit.name)
+    return {"checkpoint": commit.name, "slices": by_slice(table)}
+
+
+def promote_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
+    """Let the gate judge a checkpoint (default: the run's last) against the champion; the decision as a dict."""
+    store, commit = _chosen(config, name)
+    tokenizer_json = store.read(TOKENIZER).decode()
+    with connect(config.cluster):
+        decision, _, _ = judge(config, tokenizer_json, commit)
+    promote(store, commit, decision, {"last_window": Lake(store).last_window()})
+    return {"checkpoint": commit.name, **decision.to_dict()}
+
+
+def promote_by_hand(config: Config, name: str) -> dict[str, Any]:
+    """Put a committed checkpoint in service without the gate, for example to move back."""
+    store = Store.open(config.store)
+    commit = _chosen(config, name)[1]
     champion = read_champion(store)
-    entry = {
-        "checkpoint": commit.name,
-        "decided": time.time(),
-        "previous": champion["checkpoint"] if champion else None,
-        "by_hand": True,
-    }
+    previous = champion["checkpoint"] if champion else None
+    entry = {"checkpoint": commit.name, "decided": time.time(), "previous": previous, "by_hand": True}
     store.write("registry/champion.json", json.dumps(entry, indent=1).encode())
     return entry
 
 
-def champion_commit(store: Store) -> commits.Commit | None:
-    """The checkpoint in service."""
+def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:
+    """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face Llama directory."""
+    if directory is None:
+        raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
+    store = Store.open(config.store)
     champion = read_champion(store)
-    return commits.by_name(store, champion["checkpoint"]) if champion else None
+    commit = _chosen(config, name or (champion["checkpoint"] if champion else None))[1]
+    tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
+    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+        weights = read_full_weights(commits.fetch(store, commit, Path(scratch)))
+    model = type(config.model)(**commit.state["model"])
+    target = Path(directory).expanduser().absolute()
+    hf.export(weights, model, tokenizer.to_json(), tokenizer.document_token, tokenizer.vocab_size, target)
+    return {"checkpoint": commit.name, "directory": str(target)}
 
 
+def _chosen(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
+    """The checkpoint that is meant: by name, or the newest of the run."""
+    store = Store.open(config.store)
+    if name is None:
+        found = commits.latest(store, config.name)
+        if found is None:
+            raise ConfigError(f"run {config.name} in {config.store} has no checkpoint yet; train it first")
+        return store, found
+    try:
+        return store, commits.by_name(store, name)
+    except (FileNotFoundError, ValueError) as error:
+        kept = ", ".join(f"{config.name}/{step}" for step in commits.commits(store, config.name)) or "none"
+        raise ConfigError(f"checkpoint {name} is not in {config.store}; of this run there are {kept}") from error

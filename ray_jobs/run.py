@@ -8,41 +8,44 @@ command goes on from the last committed checkpoint.
 
 import json
 import logging
-import signal
-import threading
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from cluster.session import connect
+from cluster.session import Session, connect
 from cluster.storage import Store
 from cluster.telemetry import JsonLines, Prometheus, Sink, Telemetry
 from cluster.tracking import open_wandb, redact
 from data_ops.account import account
 from models.checkpoint import weights_sha256
+from models.engine import resolve_precision
+from models.transformer import num_parameters
 from ray_jobs import commit as commits
 from ray_jobs.board import record
-from ray_jobs.commit import run_path
+from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.display import Display
-from ray_jobs.ingest import open_store
-from ray_jobs.lease import Heart, RunIsLiveError, acquire
+from ray_jobs.ingest import OpenStore, open_store
+from ray_jobs.lease import Heart, Lease, RunIsLiveError, acquire
 from ray_jobs.preflight import check_run
 from ray_jobs.promote import judge, promote
 from ray_jobs.report import render
-from ray_jobs.story import numbers, summarise, tell
+from ray_jobs.signals import stop_on_signal
+from ray_jobs.story import Judged, numbers, read_events, summarise, tell
 from ray_jobs.train import Training
 
 logger = logging.getLogger(__name__)
 
-OK, FAILED, USAGE, REFUSED, TRY_AGAIN, STOPPED = 0, 1, 2, 3, 75, 143
+OK, FAILED, STOPPED = 0, 1, 143
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """How a run ended: its exit code and what summary.json holds."""
 
     code: int
     summary: dict[str, Any] = field(default_factory=dict)
@@ -61,68 +64,76 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         raise ConfigError(str(error)) from None
     heart = Heart(store, lease)
     try:
-        store.write(run_path(config.name, "config.json"), _public(config))
-        with _session(config) as session:
-            opened = open_store(config)
-            resumed = commits.latest(store, config.name)
-            if resumed is not None:
-                record(opened.lake, resumed)  # a driver killed between commit and ledger left this to us
-            training = Training(config, opened, lease, session, follow=follow)
-            display.header(_header(config, training, resumed, opened.tokenizer.vocab_size))
-            outcome = _drive(config, opened, training, display, resumed, judged=judged)
-            training.close()
-        return outcome
+        public = redact(config.model_dump(mode="json"))
+        store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
+        with connect(config.cluster, metrics=config.telemetry.prometheus) as session:
+            return _drive(config, lease, session, display, follow=follow, judged=judged)
     finally:
         heart.release()
 
 
 def _drive(
-    config: Config, opened: Any, training: Training, display: Display, resumed: commits.Commit | None, *, judged: bool
+    config: Config, lease: Lease, session: Session, display: Display, *, follow: bool, judged: bool
 ) -> Outcome:
-    """Train, then judge, promote, account and report."""
-    store, lake = opened.store, opened.lake
+    """Train and listen, then judge what came of it and write it down."""
     began = time.time()
-    with _telemetry(config, store) as telemetry, _stop_on_signal(training, display) as stopped:
-        telemetry.log({"event": "start", "message": "resume" if resumed else "start", "workers": training.placement.workers})
-        kept = _Kept(store, config.name)
+    opened = open_store(config)
+    store, run_name = opened.store, config.name
+    resumed = commits.latest(store, run_name)
+    if resumed is not None:
+        record(opened.lake, resumed)  # a driver killed between commit and ledger left this to us
+    training = Training(config, opened, lease, session, follow=follow)
+    display.header(_header(config, training, resumed, opened))
+    lines = JsonLines(store, run_path(run_name, "metrics.jsonl"), config.telemetry.flush_every)
+    with stop_on_signal(training.stop, display) as stopped, _telemetry(config, store) as telemetry:
         for event in training.events():
-            kept.add(event)
-            _show(display, event)
+            lines.log(event)
+            display.event(event)
             for known in numbers(event):
                 telemetry.log(known)
-        last = commits.latest(store, config.name)
-        decision = None
-        details: dict[str, Any] = {}
+        last = commits.latest(store, run_name)
+        result = Judged(resumed, last, training.placement.workers, time.time() - began)
         if last is not None and training.failure is None:
-            details = _details(store, opened, training, last)
-            if judged and not stopped.is_set() and (resumed is None or last.step > resumed.step):
-                decision, tables = judge(config, opened.tokenizer_json, last)
-                promote(store, last, decision, details)
+            result = result.with_details(_identify(opened, training, last))
+            if judged and not stopped.is_set() and result.is_new:
+                decision, before, after = judge(config, opened.tokenizer_json, last)
+                promote(store, last, decision, result.details)
+                result = result.with_decision(decision, before, after)
                 display.judge(decision.to_dict())
-                kept.add({"event": "judged", "time": time.time(), "step": last.step, "promoted": decision.promoted})
-                details["tables"] = tables
-        audit = account(lake, config.name)
-        summary = summarise(
-            config, kept.all(), audit, last, resumed, decision, details, training.placement.workers, time.time() - began
-        )
-        display.ledger(audit.to_dict())
-        _write(config, store, lake, kept, summary, decision, details.get("tables"))
-        display.report(f"{config.store}/{run_path(config.name, 'report.html')}")
+                if decision.promoted:
+                    display.promoted(last.step)
+                lines.log({"event": "judged", "time": time.time(), "step": last.step, "promoted": decision.promoted})
+        lines.close()
+        training.close()
+    summary = _write_down(config, opened, result, display)
     if training.failure is not None:
         display.note(f"failed: {training.failure}")
         return Outcome(FAILED, summary)
     if stopped.is_set():
+        display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
-    return Outcome(OK if audit.ok else FAILED, summary)
+    return Outcome(OK if summary["lost"] == summary["repeated"] == 0 else FAILED, summary)
 
 
-def _details(store: Store, opened: Any, training: Training, last: commits.Commit) -> dict[str, Any]:
+def _write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:
+    """Audit the run, and write summary and report."""
+    store, name = opened.store, config.name
+    audit = account(opened.lake, name)
+    events = read_events(store, name)
+    summary = summarise(config, events, audit, result)
+    display.ledger(audit.to_dict())
+    store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
+    decision = result.decision.to_dict() if result.decision else None
+    page = render(tell(config, opened.lake, events, summary, decision))
+    store.write(run_path(name, "report.html"), page.encode())
+    display.report(f"{config.store}/{run_path(name, 'report.html')}")
+    return summary
+
+
+def _identify(opened: OpenStore, training: Training, last: Commit) -> dict[str, Any]:
     """What identifies the result: weights, sample and tokenizer."""
-    import tempfile
-    from pathlib import Path
-
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = weights_sha256(commits.fetch(store, last, Path(scratch)))
+        weights = weights_sha256(commits.fetch(opened.store, last, Path(scratch)))
     window = opened.lake.last_window()
     return {
         "weights_sha256": weights,
@@ -132,29 +143,13 @@ def _details(store: Store, opened: Any, training: Training, last: commits.Commit
     }
 
 
-class _Kept:
-    """All events of a run, over all its drivers: runs/<run>/events.jsonl is read first and then added to."""
-
-    def __init__(self, store: Store, run: str) -> None:
-        path = run_path(run, "events.jsonl")
-        raw = store.read(path).decode() if store.exists(path) else ""
-        lines = [line for line in raw.splitlines() if line.endswith("}")]
-        self.events: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        self.file = JsonLines(store, path)
-
-    def add(self, event: dict[str, Any]) -> None:
-        self.events.append(event)
-        self.file.log(event)
-
-    def all(self) -> list[dict[str, Any]]:
-        return self.events
-
-
 @contextmanager
 def _telemetry(config: Config, store: Store) -> Iterator[Telemetry]:
-    sinks: list[Sink] = [JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)]
+    """W&B and Prometheus, as far as they are asked for."""
+    sinks: list[Sink] = []
     local = store.local_path(run_path(config.name, "wandb"))
-    if tracked := open_wandb(config.wandb, config.name, config.name, config.model_dump(mode="json"), local):
+    tracked = open_wandb(config.wandb, config.name, config.name, config.model_dump(mode="json"), local)
+    if tracked is not None:
         sinks.append(tracked)
     if config.telemetry.prometheus:
         sinks.append(Prometheus(config.name))
@@ -165,68 +160,14 @@ def _telemetry(config: Config, store: Store) -> Iterator[Telemetry]:
         telemetry.close()
 
 
-@contextmanager
-def _session(config: Config) -> Iterator[Any]:
-    with connect(config.cluster, metrics=config.telemetry.prometheus) as session:
-        yield session
-
-
-@contextmanager
-def _stop_on_signal(training: Training, display: Display) -> Iterator[threading.Event]:
-    """SIGTERM or ^C once: finish the step, commit, stop. Twice: at once."""
-    stopped = threading.Event()
-
-    def handle(number: int, frame: Any) -> None:
-        if stopped.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stopped.set()
-        training.stop()
-        display.note(f"{signal.Signals(number).name}: finishing the step and committing; once more stops at once")
-
-    old = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-def _show(display: Display, event: dict[str, Any]) -> None:
-    shown = {"window": display.window, "round": display.round, "step": display.train, "commit": display.commit}
-    if event["event"] in shown:
-        shown[event["event"]](event)
-    elif event["event"] in ("warning", "fault"):
-        display.note(event["text"])
-    elif event["event"] == "skip":
-        display.note(f"step {event['step']} was skipped: its loss or gradient is not finite")
-
-
-def _write(
-    config: Config, store: Store, lake: Any, kept: _Kept, summary: dict[str, Any], decision: Any, tables: Any
-) -> None:
-    store.write(run_path(config.name, "summary.json"), json.dumps(summary, indent=1).encode())
-    page = render(tell(config, store, lake, kept.all(), summary, decision, tables))
-    store.write(run_path(config.name, "report.html"), page.encode())
-
-
-def _header(config: Config, training: Training, resumed: commits.Commit | None, vocab_size: int) -> dict[str, Any]:
-    from models.engine import resolve_precision
-    from models.transformer import num_parameters
-
+def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> dict[str, Any]:
     return {
         "name": config.name,
         "store": config.store,
         "workers": training.placement.workers,
         "zero_stage": config.engine.zero_stage,
         "precision": resolve_precision(config.engine.precision),
-        "parameters": num_parameters(config.model, vocab_size),
+        "parameters": num_parameters(config.model, opened.tokenizer.vocab_size),
         "resumed_step": resumed.step if resumed else None,
         "resumed_round": resumed.round if resumed else None,
     }
-
-
-def _public(config: Config) -> bytes:
-    return json.dumps(redact(config.model_dump(mode="json")), indent=1).encode()
-
-

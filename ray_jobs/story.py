@@ -4,7 +4,9 @@ Everything is computed from what was written down: the run's events, the lake's 
 summary.json, `tell` what the report draws, `numbers` the metrics of one event under the names of the one table.
 """
 
+import json
 import platform
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.storage import Store
+from cluster.tracking import redact
 from data_ops.account import Account
 from data_ops.lake import Lake
 from data_ops.rounds import Manifest
 from data_ops.shard import event_seconds
-from ray_jobs.commit import Commit
+from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config
 from ray_jobs.evaluate import by_slice
 from ray_jobs.gate import Decision
@@ -67,86 +70,119 @@ def final_steps(events: list[Event]) -> list[Event]:
     return [steps[n] for n in sorted(steps)]
 
 
-def summarise(
-    config: Config,
-    events: list[Event],
-    audit: Account,
-    last: Commit | None,
-    resumed: Commit | None,
-    decision: Decision | None,
-    details: dict[str, Any],
-    workers: int,
-    seconds: float,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Judged:
+    """What one driver achieved: from which checkpoint to which, and what the gate said."""
+
+    resumed: Commit | None
+    last: Commit | None
+    workers: int
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+    decision: Decision | None = None
+    before: pa.Table | None = None
+    after: pa.Table | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Was anything trained?"""
+        return self.last is not None and (self.resumed is None or self.last.step > self.resumed.step)
+
+    def with_details(self, details: dict[str, Any]) -> "Judged":
+        """The same with what identifies the result."""
+        return replace(self, details=details)
+
+    def with_decision(self, decision: Decision, before: pa.Table, after: pa.Table) -> "Judged":
+        """The same with the gate's word and the per-document figures it saw."""
+        return replace(self, decision=decision, before=before, after=after)
+
+
+def read_events(store: Store, run: str) -> list[Event]:
+    """All events of a run, over all its drivers; a line torn by a kill is passed over."""
+    path = run_path(run, "metrics.jsonl")
+    raw = store.read(path).decode() if store.exists(path) else ""
+    return [json.loads(line) for line in raw.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def summarise(config: Config, events: list[Event], audit: Account, result: Judged) -> dict[str, Any]:
     """summary.json: how the run stands after this driver."""
+    resumed, last, decision = result.resumed, result.last, result.decision
     steps = final_steps(events)
     mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
-    busy = sum(s["seconds"] for s in mine)
-    windows = {e["window"]: e for e in events if e["event"] == "window"}
-    freshness = [f for s in mine for f in s["freshness_s"]]
-    tables = details.get("tables", {})
-    before, after = (by_slice(tables[key]) if key in tables else {} for key in ("before", "after"))
+    position = last.state["position"] if last else {"tokens": 0, "skipped": 0}
     return {
         "name": config.name,
         "steps": last.step if last else 0,
         "rounds": (last.round + bool(last.step_in_round)) if last else 0,
-        "tokens": last.state["position"]["tokens"] if last else 0,
-        "documents": {
-            "read": audit.read,
-            "kept": audit.trained + audit.pending + audit.shed,
-            "trained": audit.trained,
-            "pending": audit.pending,
-            "held_out": audit.held_out,
-            "shed": audit.shed,
-            "quarantined": audit.quarantined,
-            "dropped": _sum_counts(w["dropped"] for w in windows.values()),
-        },
+        "tokens": position["tokens"],
+        "documents": _documents(events, audit),
         "lost": audit.lost,
         "repeated": audit.repeated,
         "loss": {"first": steps[0]["loss"] if steps else None, "last": steps[-1]["loss"] if steps else None},
-        "bits_per_byte": {
-            name: {"before": before.get(name, {}).get("bits_per_byte"), "after": found["bits_per_byte"]}
-            for name, found in after.items()
-        },
-        "workers": workers,
+        "bits_per_byte": _bits_per_byte(events, result),
+        "workers": result.workers,
         "zero_stage": config.engine.zero_stage,
-        "seconds": round(seconds, 3),
-        "tokens_per_second": sum(config.engine.batch_tokens for _ in mine) / busy if busy else 0.0,
-        "data_wait_share": sum(s["data_wait_s"] for s in mine) / busy if busy else 0.0,
-        "freshness_s": _quantiles(freshness),
-        "skipped_steps": last.state["position"]["skipped"] if last else 0,
-        "sample_fingerprint": details.get("sample_fingerprint"),
-        "weights_sha256": details.get("weights_sha256"),
-        "tokenizer": details.get("tokenizer"),
+        "seconds": round(result.seconds, 3),
+        **_speed(config, mine),
+        "skipped_steps": position["skipped"],
+        "sample_fingerprint": result.details.get("sample_fingerprint"),
+        "weights_sha256": result.details.get("weights_sha256"),
+        "tokenizer": result.details.get("tokenizer"),
         "resumed_from": resumed.step if resumed else None,
         "checkpoint": last.name if last else None,
         "promoted": decision.promoted if decision else False,
-        "reasons": decision.reasons if decision else [],
+        "reasons": decision.reasons if decision else ["nothing new was trained to the end, so nothing was judged"],
+    }
+
+
+def _documents(events: list[Event], audit: Account) -> dict[str, Any]:
+    windows = {e["window"]: e for e in events if e["event"] == "window"}
+    dropped: dict[str, int] = {}
+    for window in windows.values():
+        for reason, count in window["dropped"].items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    names = ("read", "trained", "pending", "held_out", "shed", "quarantined")
+    kept = audit.trained + audit.pending + audit.shed
+    return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dropped}
+
+
+def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, float | None]]:
+    """Before (the champion, or the untrained model) and after, per slice; without a verdict the last evaluation."""
+    if result.before is not None and result.after is not None:
+        before = by_slice(result.before)
+        return {
+            name: {"before": before.get(name, {}).get("bits_per_byte"), "after": found["bits_per_byte"]}
+            for name, found in by_slice(result.after).items()
+        }
+    last: dict[str, Any] = next((e["slices"] for e in reversed(events) if e["event"] == "evaluation"), {})
+    return {name: {"before": None, "after": found["bits_per_byte"]} for name, found in last.items()}
+
+
+def _speed(config: Config, steps: list[Event]) -> dict[str, Any]:
+    """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness."""
+    busy = sum(s["seconds"] for s in steps)
+    freshness = [f for s in steps for f in s["freshness_s"]]
+    p50, p95 = np.quantile(freshness, [0.5, 0.95]).tolist() if freshness else (None, None)
+    return {
+        "tokens_per_second": len(steps) * config.engine.batch_tokens / busy if busy else 0.0,
+        "data_wait_share": sum(s["data_wait_s"] for s in steps) / busy if busy else 0.0,
+        "freshness_s": {"p50": p50, "p95": p95},
     }
 
 
 def tell(
-    config: Config,
-    store: Store,
-    lake: Lake,
-    events: list[Event],
-    summary: dict[str, Any],
-    decision: Decision | None,
-    tables: dict[str, pa.Table] | None,
+    config: Config, lake: Lake, events: list[Event], summary: dict[str, Any], decision: dict[str, Any] | None
 ) -> ReportData:
     """Everything the report draws."""
     windows = {e["window"]: e for e in events if e["event"] == "window"}
     steps = final_steps(events)
     evaluations = {e["step"]: e for e in events if e["event"] == "evaluation"}
-    history = [evaluations[n] for n in sorted(evaluations)]
-    if tables and summary["resumed_from"] is None:
-        history = [{"step": 0, "round": 0, "slices": by_slice(tables["before"])}, *history]
     return ReportData(
         summary=summary,
-        config=config.model_dump(mode="json"),
+        config=redact(config.model_dump(mode="json")),
         metrics=[{**s, "data_wait_share": s["data_wait_s"] / max(s["seconds"], 1e-9)} for s in steps],
-        evaluations=history,
-        decision=decision.to_dict() if decision else None,
+        evaluations=[evaluations[n] for n in sorted(evaluations)],
+        decision=decision,
         ages=ages(config, lake),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),
@@ -220,21 +256,6 @@ def _quarantine(lake: Lake) -> list[dict[str, Any]]:
 def _line(event: Event) -> dict[str, Any]:
     kind, text = TIMELINE[event["event"]]
     return {"time": event["time"], "kind": kind, "text": text.format(**event)}
-
-
-def _quantiles(values: list[float]) -> dict[str, float | None]:
-    if not values:
-        return {"p50": None, "p95": None}
-    p50, p95 = np.quantile(values, [0.5, 0.95]).tolist()
-    return {"p50": p50, "p95": p95}
-
-
-def _sum_counts(counts: Any) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in counts:
-        for reason, n in each.items():
-            total[reason] = total.get(reason, 0) + n
-    return total
 
 
 def _version(package: str) -> str:

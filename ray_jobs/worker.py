@@ -2,18 +2,14 @@
 
 Restore the newest committed checkpoint, then for every round of the feed: fetch, step, report; commit every so often;
 judge held-out text between rounds. Rank 0 asks (is there a round? is it time to commit? shall we stop?) and all ranks
-hear the same answer, so they never disagree on what comes next. Checkpoint files are written and handed in by a
-thread while the next steps run.
+hear the same answer, so they never disagree on what comes next; the price is one small broadcast a step.
 """
 
 import logging
 import secrets
-import shutil
 import tempfile
-import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +29,14 @@ from ray_jobs.board import CHECKPOINT_AND_STOP, GO
 from ray_jobs.config import Config
 from ray_jobs.evaluate import by_slice, held_out, score, with_nats, write_scores
 from ray_jobs.feed import Batch, RoundNotice
+from ray_jobs.reporter import Reporter
+from ray_jobs.saver import Author, Position, Saver
 
 logger = logging.getLogger(__name__)
 
 PREFETCH = 3
 POLL_SECONDS = 0.05  # between two questions for a round that is not planned yet
-POST_SECONDS = 0.5  # between two reports to the board
 CHECKPOINT = 2  # besides GO and CHECKPOINT_AND_STOP: what rank 0 says before a step
-
-
-@dataclass
-class Position:
-    """How far the weights are: everything before it is in them, nothing after it."""
-
-    round: int = 0
-    step_in_round: int = 0
-    step: int = 0
-    tokens: int = 0
-    skipped: int = 0
 
 
 def train_loop(job: dict[str, Any]) -> None:
@@ -82,11 +68,11 @@ class Worker:
             config.model, self.tokenizer.vocab_size, config.engine, config.optim, config.seed
         )
         self.attempt = f"{self._agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
-        self.position, self.commit = self._restore()
-        if self.reporter:
-            text = f"{world} workers at step {self.position.step}"
-            self.reporter.post({"event": "started", "step": self.position.step, "workers": world, "text": text})
-        self.saver = Saver(self)
+        self.position = self._restore()
+        author = Author(self.store, config.name, self.attempt, rank, world, self._state())
+        self.saver = Saver(author, self.engine, self.board, self._tell, config.checkpoint.every_seconds)
+        text = f"{world} workers at step {self.position.step}"
+        self._tell({"event": "started", "step": self.position.step, "workers": world, "text": text})
         self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
         self.peak = (
             metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
@@ -99,10 +85,10 @@ class Worker:
                 break
             if self.position.round % self.config.evaluate.every_rounds == 0:
                 self._evaluate(notice)
-        self.saver.save()
+        self.saver.save(self.position)
         if notice.closed == "end":
             self._evaluate(notice)
-        self.saver.wait()
+        self.saver.finish(self.position)
         if self.reporter:
             self.reporter.flush()
 
@@ -113,7 +99,7 @@ class Worker:
         while here.step_in_round < notice.steps:
             wish = self._agree(self._wish() if self.rank == 0 else GO)
             if wish != GO:
-                self.saver.save()
+                self.saver.save(self.position)
             if wish == CHECKPOINT_AND_STOP:
                 return wish
             began = time.perf_counter()
@@ -142,8 +128,8 @@ class Worker:
             notice = heard[0]
             if notice is None:
                 time.sleep(POLL_SECONDS)
-        if self.reporter and notice.steps >= 0:
-            self.reporter.post({"event": "round", "round": self.position.round, **notice._asdict()})
+        if notice.steps >= 0:
+            self._tell({"event": "round", "round": self.position.round, **notice._asdict()})
         return notice
 
     def _prefetched(self, number: int, first: int, steps: int) -> Any:
@@ -215,13 +201,13 @@ class Worker:
                 {"event": "evaluation", "step": here.step, "round": here.round, "slices": slices, "seconds": seconds}
             )
 
-    def _restore(self) -> tuple[Position, commits.Commit | None]:
+    def _restore(self) -> Position:
         """Load the newest checkpoint that is whole; a damaged one is put aside by rank 0 and the one before used."""
         while True:
             found = commits.latest(self.store, self.config.name) if self.rank == 0 else None
             step = self._agree(-1 if found is None else found.step)
             if step < 0:
-                return Position(), None
+                return Position()
             commit = commits.load(self.store, self.config.name, step)
             with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
                 try:
@@ -232,111 +218,24 @@ class Worker:
                 dist.all_reduce(bad)
                 if not int(bad):
                     checkpoint.restore(self.engine, paths)
-                    return Position(**commit.state["position"]), commit
+                    return Position(**commit.state["position"])
             if self.rank == 0:
                 why = failed or "another worker could not read it"
                 commits.put_aside(self.store, self.config.name, step, why)
                 ray.get(self.board.post.remote([{"event": "warning", "text": f"checkpoint {step}: {why}"}]))
 
-
-class Saver:
-    """Commits without stopping training: a copy in memory, then files and receipts from a thread."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.last_saved = time.monotonic()
-        self.last_step = worker.position.step if worker.commit else -1
-        self.thread: threading.Thread | None = None
-        self.failure: BaseException | None = None
-        self.buffers: checkpoint.Snapshot | None = None
-
-    def due(self) -> bool:
-        """Is it time for a checkpoint, and is the one before done?"""
-        late = time.monotonic() - self.last_saved >= self.worker.config.checkpoint.every_seconds
-        return late and (self.thread is None or not self.thread.is_alive())
-
-    def save(self) -> None:
-        """Snapshot the state now and write it in the background; all ranks call it at the same step."""
-        worker = self.worker
-        if worker.position.step == self.last_step:
-            return
-        self.wait()
-        began = time.perf_counter()
-        self.buffers = checkpoint.snapshot(worker.engine, self.buffers)
-        stall = time.perf_counter() - began
-        position = Position(**vars(worker.position))
-        self.thread = threading.Thread(target=self._write, args=(self.buffers, position), daemon=True)
-        self.thread.start()
-        self.last_saved, self.last_step = time.monotonic(), position.step
-        if worker.reporter:
-            worker.reporter.post({"event": "checkpoint", "step": position.step, "checkpoint_stall_s": stall})
-
-    def wait(self) -> None:
-        """Wait until the last checkpoint is handed in; raise what went wrong with it."""
-        if self.thread is not None:
-            self.thread.join()
-        if self.failure is not None:
-            raise RuntimeError(f"a checkpoint could not be written: {self.failure}") from self.failure
-
-    def _write(self, snapshot: checkpoint.Snapshot, position: Position) -> None:
-        worker = self.worker
-        folder = commits.folder(worker.config.name, position.step, worker.attempt)
-        path = f"{folder}/rank-{worker.rank:05d}.safetensors"
-        scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
-        try:
-            local = worker.store.local_path(path) or scratch / "part.safetensors"
-            local.parent.mkdir(parents=True, exist_ok=True)
-            written = snapshot.write(local)
-            if worker.store.local_path(path) is None:
-                worker.store.upload(local, path)
-            file = commits.StoredFile(path, written.size_bytes, written.sha256)
-            place = {"round": position.round, "step_in_round": position.step_in_round}
-            state = self._state(position)
-            receipt = worker.board.receipt.remote(
-                position.step, worker.attempt, worker.rank, worker.world, file, place, state
-            )
-            ray.get(receipt)
-        except (OSError, ray.exceptions.RayError) as error:
-            self.failure = error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def _state(self, position: Position) -> dict[str, Any]:
-        config = self.worker.config
+    def _state(self) -> dict[str, Any]:
+        """What every checkpoint says besides the position."""
+        config = self.config
         return {
-            "position": vars(position),
-            "world_size": self.worker.world,
+            "world_size": self.world,
             "zero_stage": config.engine.zero_stage,
             "precision": engine.resolve_precision(config.engine.precision),
             "model": config.model.model_dump(mode="json"),
-            "tokenizer": self.worker.tokenizer.fingerprint,
+            "tokenizer": self.tokenizer.fingerprint,
         }
 
-
-class Reporter:
-    """Posts events to the board now and then, and hears the driver's wish in the answers; never waits for either."""
-
-    def __init__(self, board: Any) -> None:
-        self.board, self.events, self.answer = board, [], None  # type: Any, list[dict[str, Any]], Any
-        self.last_post, self.last_wish = 0.0, GO
-
-    def post(self, event: dict[str, Any]) -> None:
-        """Add an event; it travels with the next post."""
-        self.events.append({"time": time.time(), **event})
-        if time.monotonic() - self.last_post >= POST_SECONDS:
-            self.flush(wait=False)
-
-    def wish(self) -> int:
-        """The driver's wish as last heard."""
-        if self.answer is None and time.monotonic() - self.last_post >= POST_SECONDS:
-            self.flush(wait=False)
-        if self.answer is not None and ray.wait([self.answer], timeout=0)[0]:
-            self.last_wish, self.answer = ray.get(self.answer), None
-        return self.last_wish
-
-    def flush(self, wait: bool = True) -> None:
-        """Send what has gathered."""
-        self.answer = self.board.post.remote(self.events)
-        self.events, self.last_post = [], time.monotonic()
-        if wait:
-            ray.get(self.answer)
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Report an event, as rank 0."""
+        if self.reporter:
+            self.reporter.post(event)

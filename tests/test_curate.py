@@ -1,5 +1,6 @@
 """Is every record accounted for, whatever it holds, and are the rules what they say?"""
 
+import itertools
 import unicodedata
 from datetime import UTC, datetime
 
@@ -14,7 +15,6 @@ from data_ops.characters import character_counts
 from data_ops.curate import RULES, CurateConfig, Verdict, curate
 from data_ops.document import CURATED_SCHEMA, RECORD_SCHEMA, document_id, held_out, ids_to_array
 from data_ops.normalise import normalise
-import itertools
 
 PROSE = "The wheel turns because water falls on it, and it has done so since spring."
 CODE = "def turn(wheel, water=3):\n    return [w for w in wheel.blades if w.wet(water) and not w.broken]"

@@ -51,11 +51,13 @@ def test_memory_stays_below_64_bytes_an_id_once_it_has_grown():
     assert seen.size_bytes == 2 * empty and seen.size_bytes / len(seen) <= 64
 
 
-def test_ids_in_arithmetic_sequence_do_not_pile_up():
-    rows = np.arange(200_000, dtype=np.uint64)
-    seen = SeenIds()
-    assert seen.add_new(np.stack([np.zeros_like(rows), rows << np.uint64(32)], axis=1)).all()
-    assert seen.add_new(np.stack([rows << np.uint64(32), rows], axis=1))[1:].all()
+@pytest.mark.parametrize("high", [0, 5])
+def test_ids_that_share_a_half_do_not_pile_up_or_overwrite_each_other(high: int):
+    rows = np.arange(1, 200_000, dtype=np.uint64)
+    halves = np.full_like(rows, high)
+    for ids in (np.stack([halves, rows << np.uint64(32)], axis=1), np.stack([rows << np.uint64(32), halves], axis=1)):
+        seen = SeenIds()
+        assert seen.add_new(ids).all() and seen.contains(ids).all() and len(seen) == len(ids)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 2)), np.zeros(4, dtype=np.uint64), np.zeros((2, 3), dtype=np.uint64)])

@@ -66,9 +66,7 @@ def test_an_old_python_and_a_missing_or_old_package_fail(monkeypatch):
     assert missing.mend == "pip install 'no-such-package-here>=1.0'" and missing.state == old.state == "fail"
 
 
-@given(
-    st.lists(st.integers(0, 99), min_size=1, max_size=3), st.lists(st.integers(0, 99), min_size=1, max_size=3)
-)
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=3), st.lists(st.integers(0, 99), min_size=1, max_size=3))
 def test_versions_compare_by_number(left, right):
     keys = [version_key(".".join(map(str, parts)) + "+cpu") for parts in (left, right)]
     assert (keys[0] < keys[1]) == (left < right)
@@ -117,9 +115,7 @@ def test_a_store_that_cannot_be_used_fails_with_the_reason(tmp_path):
 
 
 def test_little_room_is_a_warning():
-    assert doctor.check_bytes("disk", 1e9, 10e9, "free space") == Check(
-        "disk", "warn", "1.0 GB, little", "free space"
-    )
+    assert doctor.check_bytes("disk", 1e9, 10e9, "free space") == Check("disk", "warn", "1.0 GB, little", "free space")
     assert doctor.check_bytes("disk", 11e9, 10e9, "free space").state == "ok"
 
 

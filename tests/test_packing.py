@@ -36,7 +36,7 @@ def unpack(packing, rows, num_documents):
     return [[pairs[i] for i in range(len(pairs))] for pairs in read]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sizes, rows_of)
 def test_every_position_of_every_document_is_predicted_exactly_once(sizes, row_tokens):
     packing, rows, tokens, offsets = packed(sizes, row_tokens)
@@ -48,7 +48,7 @@ def test_every_position_of_every_document_is_predicted_exactly_once(sizes, row_t
     assert (rows.labels != IGNORED_LABEL).sum() == sum(sizes) + len(sizes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sizes, rows_of)
 def test_no_row_is_overfull_and_pieces_stand_in_order_without_gaps_or_overlap(sizes, row_tokens):
     packing, rows, _, _ = packed(sizes, row_tokens)
@@ -66,7 +66,7 @@ def test_no_row_is_overfull_and_pieces_stand_in_order_without_gaps_or_overlap(si
     assert rows.inputs.shape == (packing.num_rows, row_tokens)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sizes, rows_of)
 def test_nothing_that_fits_is_cut_and_what_does_not_is_cut_into_full_rows_and_a_rest(sizes, row_tokens):
     packing, *_ = packed(sizes, row_tokens)
@@ -77,7 +77,7 @@ def test_nothing_that_fits_is_cut_and_what_does_not_is_cut_into_full_rows_and_a_
         assert in_order.tolist() == [row_tokens] * full + [rest] * (rest > 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sizes, rows_of)
 def test_the_last_token_of_a_document_never_predicts_the_next_documents_first(sizes, row_tokens):
     packing, rows, tokens, offsets = packed(sizes, row_tokens)
@@ -89,7 +89,7 @@ def test_the_last_token_of_a_document_never_predicts_the_next_documents_first(si
     assert (rows.inputs[begins & ours] == D).sum() >= first_pieces
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sizes, st.integers(2, 40))
 def test_rows_are_those_of_plain_best_fit_and_at_most_one_is_half_empty(sizes, row_tokens):
     packing, *_ = packed(sizes, row_tokens)

@@ -115,9 +115,7 @@ def test_gpt_3_took_as_many_flops_as_its_authors_say():
 
 
 def test_2_788_million_hours_at_2_dollars_cost_what_deepseek_v3_cost():
-    config = PlanConfig(
-        parameters="37B", tokens="14.8T", gpu="H100", price_per_hour=2, mtbf_hours=1e12, restart=0
-    )
+    config = PlanConfig(parameters="37B", tokens="14.8T", gpu="H100", price_per_hour=2, mtbf_hours=1e12, restart=0)
     config = config.model_copy(update={"mfu": train_hours(config, 1.0) / 2.788e6, "checkpoint_stall": 0})
     assert round(plan(config)["cost"]["expected"] / 1e6, 3) == 5.576
 

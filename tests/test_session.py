@@ -127,8 +127,9 @@ def test_a_metric_reaches_prometheus_when_asked(tmp_path):
 
 
 def test_what_the_user_set_stays():
-    added = local_environment({"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "4"}, metrics=False)
-    assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "OMP_NUM_THREADS"} & set(added)
+    user = {"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "4", "RAY_USAGE_STATS_ENABLED": "1"}
+    added = local_environment(user, metrics=False)
+    assert not {*user, "RAY_AUTH_TOKEN"} & set(added)
     assert added["RAY_enable_metrics_collection"] == "0"
     assert "RAY_enable_metrics_collection" not in local_environment({}, metrics=True)
     assert "RAY_AUTH_TOKEN" not in local_environment({"RAY_AUTH_TOKEN_PATH": "/t"}, metrics=True)

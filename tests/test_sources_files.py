@@ -1,11 +1,14 @@
 """Is every record of growing, torn, hostile files found exactly once, and named when it cannot be read?"""
 
 import gzip
+import itertools
 import json
 import os
 import pickle
 import random
 import tracemalloc
+import urllib.request
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cluster.buckets import open_filesystem
 from data_ops.document import RECORD_SCHEMA
 from data_ops.sources import FilesConfig, FilesSource, Span, open_source
 from data_ops.sources.fields import QUARANTINE, time_us
@@ -25,7 +29,6 @@ from data_ops.sources.files import matches
 from data_ops.sources.lines import ChangedError
 from data_ops.sources.listing import glob_regex
 from data_ops.sources.protocol import MAX_BATCH_ROWS
-import itertools
 
 OLD = 1_600_000_000
 
@@ -125,6 +128,43 @@ def test_names_from_outside_are_only_compared(tmp_path: Path):
 def test_a_path_that_names_nothing_is_refused(path):
     with pytest.raises(ValidationError, match=r"path|store"):
         FilesConfig(path=path)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, bytes], None]]:
+    """An S3 server over HTTP with the bucket "news"; yields a put(key, body) function."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    places = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    for name, value in (places | {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+
+    filesystem = open_filesystem("s3", "news")
+
+    def put_object(key: str, body: bytes) -> None:
+        with filesystem.open_output_stream(f"news/{key}", compression=None) as stream:
+            stream.write(body)
+
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/news", method="PUT"), timeout=10).close()
+    yield put_object
+    server.stop()
+
+
+def test_objects_in_a_bucket_are_found_and_whole_at_once(bucket):
+    bucket("2026/a.jsonl", line("1") + line("2").rstrip())
+    bucket("2026/01/b.jsonl.gz", gzip.compress(line("3")))
+    bucket("2026/01/c#..?.txt", b"4")
+    reader = Reader("s3://news/2026/**", settle="1h")
+    assert sorted(texts(reader.poll())) == ["1", "2", "3", "4"] and reader.drained and reader.poll() == []
+    assert "s3://news/2026/a.jsonl" in reader.cursor and "s3://news/2026/01/c#..?.txt" in reader.cursor
+    bucket("2026/a.jsonl", line("1") + line("2") + line("5"))
+    assert texts(reader.poll()) == ["5"] and reader.warnings == []
+    assert texts(Reader("s3://news/2026/*.jsonl").poll()) == ["1", "2", "5"]
+    assert Reader("s3://absent/*.jsonl").poll() == []
 
 
 # growth
@@ -249,8 +289,7 @@ def test_big_files_are_cut_into_spans_for_several_workers(tmp_path: Path, monkey
     spans = source.discover({}, 10**6).spans
     assert len(spans) > 3 and spans[0].start == 0 and spans[-1].end == path.stat().st_size
     assert all(
-        a.end == b.start and a.first_record + a.num_records == b.first_record
-        for a, b in itertools.pairwise(spans)
+        a.end == b.start and a.first_record + a.num_records == b.first_record for a, b in itertools.pairwise(spans)
     )
     assert [row["text"] for span in spans for row in rows_of(source, span)] == [str(i) * 9 for i in range(500)]
 

@@ -239,7 +239,7 @@ def test_publish_on_gs_creates_once(monkeypatch):
 
 def keep_writing(folder: str) -> None:
     store = Store.open(folder)
-    for number in range(10**9):
+    for number in range(5000):  # far more than it lives to write
         store.write("state", str(number).encode() * 20_000)
         store.publish(f"commit-{number}", str(number).encode() * 20_000)
 
@@ -248,7 +248,7 @@ def test_a_killed_writer_never_leaves_half_a_file(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     store = Store.open(str(tmp_path))
     for kill in range(4):
-        writer = spawn.Process(target=keep_writing, args=(str(tmp_path / str(kill)),))
+        writer = spawn.Process(target=keep_writing, args=(str(tmp_path / str(kill)),), daemon=True)
         writer.start()
         while writer.is_alive() and not (tmp_path / str(kill) / "commit-3").exists():
             time.sleep(0.01)

@@ -1,0 +1,115 @@
+"""How does a worker commit without stopping: a copy in memory, then files and receipts from a thread?
+
+All ranks snapshot at the same step, which stalls them for a copy to host memory. A thread writes the rank's file into
+this attempt's own folder and hands the receipt to the board, which commits when it has all of them. A checkpoint that
+cannot be written (a full disk) is told and tried again at the next turn; only the last one of a run has to succeed.
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from cluster.storage import Store
+from models import checkpoint
+from models.engine import Engine
+from ray_jobs import commit as commits
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Position:
+    """How far the weights are: everything before it is in them, nothing after it."""
+
+    round: int = 0
+    step_in_round: int = 0
+    step: int = 0
+    tokens: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who writes: one rank of one attempt at a run, and what every checkpoint of it says besides the position."""
+
+    store: Store
+    run: str
+    attempt: str
+    rank: int
+    world: int
+    state: dict[str, Any]
+
+
+class Saver:
+    """The checkpoints of one rank. `report` gets events; it is called from the training thread alone."""
+
+    def __init__(self, author: Author, engine: Engine, board: Any, report: Report, every_seconds: float) -> None:
+        self.author, self.engine, self.board, self.report = author, engine, board, report
+        self.every_seconds, self.last_saved = every_seconds, time.monotonic()
+        self.thread: threading.Thread | None = None
+        self.failure: str | None = None
+        self.buffers: checkpoint.Snapshot | None = None
+        self.last_step = -1
+
+    def due(self) -> bool:
+        """Is it time for a checkpoint, and is the one before done?"""
+        late = time.monotonic() - self.last_saved >= self.every_seconds
+        return late and (self.thread is None or not self.thread.is_alive())
+
+    def save(self, position: Position) -> None:
+        """Snapshot the state now and write it in the background; all ranks call it at the same step."""
+        if position.step == self.last_step:
+            return
+        self._join()
+        began = time.perf_counter()
+        self.buffers = checkpoint.snapshot(self.engine, self.buffers)
+        stall = time.perf_counter() - began
+        self.thread = threading.Thread(target=self._write, args=(self.buffers, replace(position)), daemon=True)
+        self.thread.start()
+        self.last_saved, self.last_step = time.monotonic(), position.step
+        self.report({"event": "checkpoint", "step": position.step, "checkpoint_stall_s": stall})
+
+    def finish(self, position: Position) -> None:
+        """Save what is not saved yet and wait until it is handed in; OSError if that is impossible."""
+        self.save(position)
+        self._join()
+        if self.last_step < 0:  # the last try failed: a disk may have been freed meanwhile
+            self.save(position)
+            self._join()
+        if self.last_step < 0:
+            raise OSError(f"the last checkpoint, step {position.step}, could not be written; free space and run again")
+
+    def _join(self) -> None:
+        """Wait for the writer; what went wrong with it is told, and its step is not saved."""
+        if self.thread is not None:
+            self.thread.join()
+        if self.failure is not None:
+            text = f"checkpoint {self.last_step} was not committed and will be tried again: {self.failure}"
+            self.report({"event": "warning", "text": text})
+            self.failure, self.last_step = None, -1
+
+    def _write(self, snapshot: checkpoint.Snapshot, position: Position) -> None:
+        author = self.author
+        path = f"{commits.folder(author.run, position.step, author.attempt)}/rank-{author.rank:05d}.safetensors"
+        scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
+        try:
+            local = author.store.local_path(path)
+            place = local or scratch / "part.safetensors"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            written = snapshot.write(place)
+            if local is None:
+                author.store.upload(place, path)
+            file = commits.StoredFile(path, written.size_bytes, written.sha256)
+            state = {"position": asdict(position), **author.state}
+            ray.get(self.board.receipt.remote(author.attempt, author.rank, author.world, file, state))
+        except (OSError, ray.exceptions.RayError) as error:
+            self.failure = " ".join(str(error).split())[-300:]
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
