@@ -79,7 +79,7 @@ class Store:
         with self._explained("read", path):
             if self.is_local:
                 return Path(self._at(path)).read_bytes()
-            with self.filesystem.open_input_stream(self._at(path)) as stream:
+            with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:
                 return bytes(stream.read())
 
     def write(self, path: str, data: bytes) -> None:
@@ -90,7 +90,7 @@ class Store:
                     file.write(data)
                     keep(file, Path(self._at(path)))
             else:
-                with self.filesystem.open_output_stream(self._at(path)) as stream:
+                with self.filesystem.open_output_stream(self._at(path), compression=None) as stream:
                     stream.write(data)
 
     def publish(self, path: str, data: bytes) -> bool:
@@ -140,7 +140,7 @@ class Store:
                     shutil.copyfileobj(source, file, COPY_BYTES)
                     keep(file, Path(target))
                 return
-            with self.filesystem.open_output_stream(target) as stream:
+            with self.filesystem.open_output_stream(target, compression=None) as stream:
                 shutil.copyfileobj(source, stream, COPY_BYTES)
             arrived, size = self.filesystem.get_file_info(target).size, os.fstat(source.fileno()).st_size
             if arrived != size:

@@ -96,9 +96,8 @@ def check_windows(windows: list[Window], documents: pa.Table) -> tuple[int, int,
         gaps = [first for (first, _), end in zip(pieces[1:], ends, strict=False) if first != end]
         if not pieces or gaps or pieces[0][0] != 0 or row["offset_max"] >= ends[-1]:
             problems.append(f"{row['source']}: the spans of {row['partition']} leave a gap or overlap")
-    for w in windows:
-        if w.counts is not None and w.counts["read"] != w.num_records:
-            problems.append(f"window {w.window} says it read {w.counts['read']} of {w.num_records} records")
+    short = [w for w in windows if w.counts is not None and w.counts["read"] != w.num_records]
+    problems += [f"window {w.window} says it read {w.counts} of {w.num_records} records" for w in short]
     return max(0, promised - names.num_rows), repeated, problems
 
 
@@ -123,6 +122,8 @@ def check_rounds(
         elif manifest.round == place[0]:
             done = Layout(manifest).last_steps[: len(manifest.fresh)] < place[1]
             trained += int(done.sum())
+    if place[0] > len(manifests) or place[1] > {m.round: m.steps for m in manifests}.get(place[0], 0):
+        problems.append(f"the last commit is at step {place[1]} of round {place[0]}, which no manifest has")
     all_fresh, all_shed = np.concatenate(fresh), np.concatenate(shed)
     planned = np.concatenate([all_fresh, all_shed])
     repeated = len(planned) - len(np.unique(planned))

@@ -27,16 +27,18 @@ from pydantic import Field
 from cluster.units import Duration, Settings, Share
 from data_ops.curate import CurateConfig, curate
 from data_ops.dedup import SeenIds
-from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array
+from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array, records, sample_of
+from data_ops.fates import count, drop, drop_repeats, living
 from data_ops.lake import Lake, Window
 from data_ops.sources import SourceConfig, open_source
-from data_ops.sources.protocol import Span
+from data_ops.sources.lines import ChangedError
+from data_ops.sources.protocol import Source, Span
 from data_ops.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
-SEEN_COLUMNS = ["id", "fate"]
+POLL_SECONDS = 0.2
 
 
 class WindowConfig(Settings):
@@ -137,7 +139,7 @@ def next_window(
             cursors.setdefault(label, {}).update(changed)
     opened: float | None = None
     while not stop():
-        plan, warnings = _discover(number, settings, cursors)
+        plan, warnings, drained = _discover(number, settings, cursors)
         for warning in warnings:
             if warning not in warned:
                 warned.add(warning)
@@ -149,28 +151,33 @@ def next_window(
         if plan.num_records and (full or waited or not follow):
             lake.plan_window(plan)
             return lake.windows()[1]  # what was recorded, also when another process was faster
-        if not follow:
+        if drained and not follow:
             return None
-        time.sleep(min(0.2, settings.window.max_seconds / 4))
+        time.sleep(min(POLL_SECONDS, settings.window.max_seconds / 4))
     return None
 
 
 def _discover(
     number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]]
-) -> tuple[Window, list[str]]:
-    """Ask every source what is new, each for its part of the window and what earlier ones left over."""
+) -> tuple[Window, list[str], bool]:
+    """Ask every source what is new, each for its part of the window and what earlier ones left over.
+
+    Returns the window, warnings, and whether nothing further can come of what is there now.
+    """
     room = settings.window.max_documents
     spans: dict[str, list[Span]] = {}
     changed: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
+    drained = True
     for left, label in zip(range(len(settings.sources), 0, -1), sorted(settings.sources), strict=True):
         found = open_source(label, settings.sources[label]).discover(cursors[label], max(1, room // left))
         old = cursors[label]
         spans[label] = found.spans
         changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
         warnings += found.warnings
+        drained &= found.drained
         room -= sum(span.num_records for span in found.spans)
-    return Window(number, spans, changed, datetime.now(UTC)), warnings
+    return Window(number, spans, changed, datetime.now(UTC)), warnings, drained
 
 
 def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Any) -> pa.Table:
@@ -201,7 +208,7 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
             f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "
             "a source changed under us; run again"
         )
-    return _place(_drop_repeats(table), window.window)
+    return _place(drop_repeats(table), window.window)
 
 
 def _read_spans(
@@ -212,9 +219,9 @@ def _read_spans(
     for row in batch.to_pylist():
         span = Span(**orjson.loads(row["span"]))
         config = settings.sources[row["source"]]
-        for records in open_source(row["source"], config).read(span):
+        for batch_of_records in _records(open_source(row["source"], config), span):
             table = curate(
-                records,
+                batch_of_records,
                 settings.curate,
                 source=row["source"],
                 partition=span.partition,
@@ -224,7 +231,7 @@ def _read_spans(
                 seed=settings.seed,
                 held_out_share=settings.held_out,
             )
-            alive = pc.is_in(table["fate"], pa.array(["kept", "held_out"])).to_numpy(zero_copy_only=False)
+            alive = living(table)
             ids = ids_to_array(table["id"].filter(pa.array(alive)))
             known = np.zeros(table.num_rows, bool)
             known[alive] = ray.get(seen.contains.remote(window, ids))
@@ -233,52 +240,30 @@ def _read_spans(
             yield table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
 
 
-def drop(table: pa.Table, which: npt.NDArray[np.bool_], reason: str) -> pa.Table:
-    """Mark rows as dropped for a reason; their text goes, their place and id stay."""
-    if not which.any():
-        return table
-    mask = pa.array(which)
-    for name, value in (("fate", "dropped"), ("reason", reason), ("text", None), ("tokens", None)):
-        if name in table.column_names:
-            column = table[name]
-            table = table.set_column(
-                table.column_names.index(name),
-                table.schema.field(name),
-                pc.if_else(mask, pa.scalar(value, column.type), column),
-            )
-    return table
-
-
-def count(documents: pa.Table) -> dict[str, Any]:
-    """Count a window's rows by what became of them: read = kept + held_out + quarantined + sum of dropped."""
-    groups = documents.group_by(["fate", "reason"]).aggregate([([], "count_all")]).to_pylist()
-    fates = dict.fromkeys(("kept", "held_out", "quarantined"), 0)
-    reasons: dict[str, dict[str, int]] = {"dropped": {}, "quarantined_by": {}}
-    for group in groups:
-        if group["fate"] == "dropped":
-            reasons["dropped"][group["reason"]] = group["count_all"]
-        else:
-            fates[group["fate"]] += group["count_all"]
-            if group["fate"] == "quarantined":
-                reasons["quarantined_by"][group["reason"]] = group["count_all"]
-    notes = pc.value_counts(documents["time_note"]).to_pylist()
-    times = {n["values"]: n["counts"] for n in notes if n["values"] is not None}
-    return {"read": documents.num_rows, **fates, **reasons, "times": times}
-
-
-def _drop_repeats(table: pa.Table) -> pa.Table:
-    """Of documents that stand several times in this window, the first one stays."""
-    alive = np.flatnonzero(pc.is_in(table["fate"], pa.array(["kept", "held_out"])).to_numpy(zero_copy_only=False))
-    new = SeenIds().add_new(ids_to_array(table["id"].take(pa.array(alive))))
-    repeated = np.zeros(table.num_rows, bool)
-    repeated[alive[~new]] = True
-    return drop(table, repeated, "duplicate")
+def _records(source: Source, span: Span) -> Iterator[pa.RecordBatch]:
+    """Read a span; if its file changed or went since it was planned, what is missing is quarantined, place by place."""
+    read = 0
+    try:
+        for batch in source.read(span):
+            read += batch.num_rows
+            yield batch
+    except (ChangedError, FileNotFoundError) as error:
+        missing = span.num_records - read
+        yield records(
+            {
+                "offset": np.arange(span.first_record + read, span.first_record + span.num_records),
+                "text": [sample_of(str(error))] * missing,
+                "num_bytes_read": np.zeros(missing, np.int64),
+                "error": ["changed_before_read"] * missing,
+            }
+        )
 
 
 def _place(table: pa.Table, window: int) -> pa.Table:
     table = table.append_column("window", pa.array(np.full(table.num_rows, window, np.int64)))
     table = table.append_column("position", pa.array(np.arange(table.num_rows, dtype=np.int64)))
-    table = table.append_column("num_tokens", pc.fill_null(pc.list_value_length(table["tokens"]), 0).cast(pa.int64()))
+    lengths = pc.fill_null(pc.list_value_length(table["tokens"]), 0)
+    table = table.append_column("num_tokens", lengths.cast(pa.int64()))
     return table.select(DOCUMENT_SCHEMA.names).cast(DOCUMENT_SCHEMA)
 
 

@@ -36,8 +36,6 @@ class EngineConfig(Settings):
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where it is fast.")
     micro_batch_rows: int = Field(8, ge=1, le=65536, description="Most rows in one forward pass of a worker.")
     batch_tokens: int = Field(16384, ge=8, description="Tokens in the global batch, whatever the workers.")
-    cpus_per_worker: float = Field(0.5, gt=0, description="CPUs reserved for a worker.")
-    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs reserved for a worker; 0 trains on the CPU.")
     threads: int = Field(1, ge=1, le=512, description="Threads of a worker on a CPU; more than cores collapses.")
 
     @model_validator(mode="after")

@@ -97,7 +97,9 @@ def ingest(context: typer.Context, config: Files = None, as_json: Json = False, 
 
 
 @app.command(context_settings=PASS_ON)
-def evaluate(context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None) -> None:
+def evaluate(
+    context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None
+) -> None:
     """Bits per byte of a checkpoint on every held-out slice."""
     from ray_jobs.promote import evaluate_checkpoint
 

@@ -9,6 +9,7 @@ should be dead cannot write into another attempt's files.
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 HASH_BYTES = 1 << 24
+DAMAGES = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)  # what a broken manifest raises
 
 
 class CheckpointConfig(Settings):
@@ -118,10 +120,18 @@ def latest(store: Store, run: str) -> Commit | None:
         try:
             commit = load(store, run, step)
             _check_sizes(store, commit)
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        except DAMAGES as error:
             put_aside(store, run, step, str(error))
         else:
             return commit
+    return None
+
+
+def newest_readable(store: Store, run: str) -> Commit | None:
+    """The newest manifest that can be read, for who only looks: nothing is put aside, files are not compared."""
+    for step in reversed(commits(store, run)):
+        with suppress(*DAMAGES):
+            return load(store, run, step)
     return None
 
 
@@ -158,7 +168,11 @@ def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
     gone = []
     for step in commits(store, run)[:-keep]:
         if f"{run}/{step:08d}" not in protected:
-            commit = load(store, run, step)
+            try:
+                commit = load(store, run, step)
+            except DAMAGES as error:
+                put_aside(store, run, step, str(error))
+                continue
             store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
             for place in {file.path.rpartition("/")[0] for file in commit.files}:
                 store.delete(place)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from cluster.plan import PlanConfig
 from cluster.session import ClusterConfig
@@ -27,7 +27,7 @@ from data_ops.curate import CurateConfig
 from data_ops.mixture import RoundConfig
 from data_ops.pipeline import WindowConfig
 from data_ops.reservoir import ReservoirConfig
-from data_ops.sources import SourceConfig
+from data_ops.sources import SOURCES, SourceConfig
 from data_ops.tokenizer import TokenizerConfig
 from models.engine import EngineConfig
 from models.optim import OptimConfig
@@ -47,7 +47,9 @@ class Config(Settings):
     """One run, completely."""
 
     name: str = Field(
-        "headrace", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="a new name is a new run, an old one resumes"
+        "headrace",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="a new name is a new run, an old one resumes",
     )
     store: str = Field("./lake", min_length=1, description="where everything is kept: a folder, s3://... or gs://...")
     seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
@@ -68,6 +70,13 @@ class Config(Settings):
     telemetry: TelemetryConfig = TelemetryConfig()
     cluster: ClusterConfig = ClusterConfig()
     plan: PlanConfig | None = Field(None, description="what `headrace plan` is asked")
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _files_is_the_kind_that_goes_without_saying(cls, sources: Any) -> Any:
+        if not isinstance(sources, dict):
+            return sources
+        return {k: {"kind": "files", **v} if isinstance(v, dict) else v for k, v in sources.items()}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
@@ -106,7 +115,10 @@ def check(values: dict[str, Any]) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from None
+        sentences: dict[str, str] = {}
+        for mistake in error.errors():
+            sentences.setdefault(_place(mistake), _sentence(mistake))
+        raise ConfigError("\n".join(sentences.values())) from None
     return config.model_copy(update={"store": _absolute(config.store), "sources": _absolute_sources(config)})
 
 
@@ -165,11 +177,24 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return typing.cast(dict[str, Any], value)
 
 
+def _place(error: Any) -> str:
+    """The key a mistake is about, without the kinds and types that were tried on its value."""
+    loc = [str(part) for part in error["loc"]]
+    if loc[:1] == ["sources"]:
+        del loc[2:3]  # the kind of source
+    return ".".join(part for part in loc if not re.fullmatch(r"(str|int|float|tuple|function-\w+)(\[.*\])?", part))
+
+
 def _sentence(error: Any) -> str:
     """One mistake as one sentence: where, what was found, what to do."""
-    place = ".".join(str(part) for part in error["loc"] if part not in ("files", "python"))
+    place = _place(error)
+    if error["type"] == "union_tag_invalid":
+        kind = error["ctx"]["tag"]
+        near = difflib.get_close_matches(kind, SOURCES, n=1)
+        return f"{place}.kind={kind!r} is unknown; " + (f"did you mean {near[0]}?" if near else f"use {sorted(SOURCES)}")
     if error["type"] == "extra_forbidden":
-        known = [f"{prefix}{name}" for prefix, name in _keys(Config)]
+        label = place.split(".")[1] if place.startswith("sources.") else "<label>"
+        known = [f"{prefix}{name}".replace("<label>", label) for prefix, name in _keys(Config)]
         near = difflib.get_close_matches(place, known, n=1, cutoff=0.5)
         inside = difflib.get_close_matches(place.rpartition(".")[2], [k.rpartition(".")[2] for k in known], n=1)
         better = near or [k for k in known if inside and k.endswith("." + inside[0])][:1]

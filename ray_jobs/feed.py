@@ -266,13 +266,15 @@ def _notice(ready: Prepared) -> RoundNotice:
 
 def _in_order(tables: list[pa.Table], documents: Documents) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Put the tokens of these documents in a row, in manifest order."""
+    if not len(documents):
+        return np.empty(0, np.int32), np.zeros(1, np.int64)
     table = pa.concat_tables([t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]).combine_chunks()
     have = ids_to_array(table["id"].combine_chunks())
     where = np.lexsort((have[:, 1], have[:, 0]))
     words = _void(have[where])
     pick = np.searchsorted(words, _void(documents.ids))
     if np.any(pick >= len(words)) or np.any(words[np.minimum(pick, len(words) - 1)] != _void(documents.ids)):
-        raise ValueError(f"the lake lacks the text of some of {len(documents)} planned documents; run `headrace verify`")
+        raise ValueError(f"the lake lacks text of some of {len(documents)} planned documents; run `headrace verify`")
     lists = table["tokens"].combine_chunks().take(pa.array(where[pick]))
     return lists.values.to_numpy(), lists.offsets.to_numpy().astype(np.int64)
 

@@ -37,6 +37,11 @@ class Lease:
     pid: int
     process_started: str
 
+    @property
+    def is_local(self) -> bool:
+        """Was it claimed on this host (and since it booted)?"""
+        return self.host == _host()
+
     def held(self, store: Store) -> bool:
         """Is this still the newest claim?"""
         newest = _newest(store, self.run)
@@ -100,7 +105,7 @@ def holder(store: Store, run: str) -> Lease | None:
 
 def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
     """On this host: does the process run? Elsewhere: does the heartbeat change while we watch?"""
-    if lease.host == _host():
+    if lease.is_local:
         return _process_started(lease.pid) == lease.process_started
     before, deadline = _beat(store, lease), time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
@@ -144,8 +149,17 @@ def _host() -> str:
 
 
 def _process_started(pid: int) -> str:
-    """When a process of this host started (clock ticks since boot), "" if there is none."""
+    """When a process of this host started (clock ticks since boot), "" if there is none or it is a zombie.
+
+    Without /proc, as on macOS, only whether it runs.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError, IndexError):
+        if not Path("/proc/self/stat").exists():
+            os.kill(pid, 0)
+            return "running"
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else rest[18]
+    except PermissionError:  # another user's process
+        return "running"
+    except (FileNotFoundError, ProcessLookupError):
         return ""

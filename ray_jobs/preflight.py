@@ -48,9 +48,10 @@ def check_sources(config: Config, *, follow: bool) -> None:
             )
     if follow or any(getattr(source, "wait", False) for source in config.sources.values()):
         return
-    if not any(open_source(label, source).discover({}, 1).spans for label, source in config.sources.items()):
+    looks = [open_source(label, source).discover({}, 1) for label, source in config.sources.items()]
+    if all(look.drained and not look.spans for look in looks):
         raise ConfigError(
-            f"sources {', '.join(sorted(config.sources))} hold no record; add documents, or use --follow to wait for them"
+            f"sources {', '.join(sorted(config.sources))} hold no record; add documents, or wait for them with --follow"
         )
 
 
@@ -59,10 +60,10 @@ def check_writable(config: Config) -> None:
     store = Store.open(config.store)
     store.check_writable()
     check_store(store, config)
-    steps = commits.commits(store, config.name)
-    if not steps:
+    last = commits.newest_readable(store, config.name)
+    if last is None:
         return
-    made = commits.load(store, config.name, steps[-1]).state["model"]
+    made = last.state["model"]
     mine = config.model.model_dump(mode="json")
     changed = [key for key in mine if key != "recompute" and made.get(key) != mine[key]]
     if changed:
@@ -74,9 +75,9 @@ def check_writable(config: Config) -> None:
 
 
 def check_live(config: Config) -> None:
-    """Nobody else may drive the run."""
+    """No process of this host may drive the run; whether one elsewhere still lives, only `acquire` waits to see."""
     found = holder(Store.open(config.store), config.name)
-    if found is not None:
+    if found is not None and found.is_local:
         raise ConfigError(
             f"run {config.name} is being driven by process {found.pid} on {found.host.partition(':')[0]}; "
             "wait for it, stop it, or choose another name"

@@ -30,7 +30,7 @@ def status(store: Store) -> dict[str, Any]:
 def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
     """One run: its driver, its last commit and the figures of its last summary."""
     driver = holder(store, run)
-    last = commits.latest(store, run)
+    last = commits.newest_readable(store, run)
     committed = lake.ledger(run)["committed"]
     try:
         summary = json.loads(store.read(run_path(run, "summary.json")))

@@ -6,6 +6,7 @@ hear the same answer, so they never disagree on what comes next; the price is on
 """
 
 import logging
+import os
 import secrets
 import tempfile
 import time
@@ -72,7 +73,7 @@ class Worker:
         author = Author(self.store, config.name, self.attempt, rank, world, self._state())
         self.saver = Saver(author, self.engine, self.board, self._tell, config.checkpoint.every_seconds)
         text = f"{world} workers at step {self.position.step}"
-        self._tell({"event": "started", "step": self.position.step, "workers": world, "text": text})
+        self._tell({"event": "started", "step": self.position.step, "workers": world, "pid": os.getpid(), "text": text})
         self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
         self.peak = (
             metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None

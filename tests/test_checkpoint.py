@@ -46,8 +46,7 @@ def full_state(directory: Path) -> dict[str, torch.Tensor]:
             for key in file.keys():  # noqa: SIM118
                 pieces.setdefault(key, []).append((starts[key.split("|")[0]], file.get_tensor(key)))
     return {
-        key: torch.cat([tensor for _, tensor in sorted(parts, key=lambda p: p[0])])
-        for key, parts in pieces.items()
+        key: torch.cat([tensor for _, tensor in sorted(parts, key=lambda p: p[0])]) for key, parts in pieces.items()
     }
 
 
@@ -131,9 +130,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_two_workers_checkpoint_resumes_in_one(
-    root: Path, tmp_path: Path, stage: int, precision: str
-) -> None:
+def test_two_workers_checkpoint_resumes_in_one(root: Path, tmp_path: Path, stage: int, precision: str) -> None:
     resume_and_compare(stage, precision, root / f"two-{stage}-{precision}", tmp_path, exact=False)
 
 

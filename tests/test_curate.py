@@ -207,7 +207,7 @@ MESSY = st.text(
 
 
 @given(st.lists(MESSY, max_size=5), st.integers(0, 2))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_normalising_a_batch_is_the_plain_way_for_each_text(texts: list[str], skip: int):
     once = normalise(pa.array(texts, pa.string()).slice(skip))
     once.validate(full=True)

@@ -81,7 +81,7 @@ def test_a_source_file_is_cut_before_definitions_and_loses_nothing(tmp_path: Pat
     path.write_text(text)
     pieces = cut_source(path)
     assert "".join(piece for _, piece in pieces) == text
-    assert all(piece.lstrip().startswith(("@mark", "class", "def ", '"""')) for _, piece in pieces)
+    assert all(piece.startswith(("@mark", "class", "    def ", '"""')) for _, piece in pieces)
     assert len(pieces) >= 6 and max(len(piece) for _, piece in pieces) < 3000
     lines = text.splitlines(keepends=True)
     assert all(piece.startswith(lines[number - 1]) for number, piece in pieces)

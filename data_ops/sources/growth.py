@@ -87,12 +87,11 @@ def _unchanged(file: FileState, known: Entry) -> int | None:
 
 def _grown_from(file: FileState, known: Entry) -> int | None:
     """Find where new lines begin in a changed file; None if what was read is no longer there."""
-    plain = codec_of(file.partition) is None
-    if (plain and file.size < known.end) or mark_of(file.partition, known.end, file.size) != known.mark:
+    if mark_of(file.partition, known.end, file.size) != known.mark:
         return None
     if known.state != "ended" or file.size == known.size:
         return known.end
-    if not plain:
+    if codec_of(file.partition) is not None:
         return None
     following = b"".join(blocks(file.partition, known.end, min(known.end + 2, file.size)))
     for newline in (b"\n", b"\r\n"):
@@ -109,15 +108,12 @@ def _look_at_lines(file: FileState, known: Entry, max_records: int, settled: boo
     for piece in found.pieces:
         spans.append(Span(file.partition, number, piece.num_records, start, piece.end, file.modified_s))
         start, number = piece.end, number + piece.num_records
-    taken = number - known.num_records
     unfinished = found.rest > 0 or found.torn
     state = "cut" if found.more else "waits" if unfinished else "read"
     if unfinished and settled:
-        if taken == max_records:
-            state = "cut"
-        else:
-            spans.append(Span(file.partition, number, 1, start, start + found.rest, file.modified_s))
-            start, number, state = start + found.rest, number + 1, "ended"
+        # The scan stops at the limit before it sees an unfinished end, so there is room for one more.
+        spans.append(Span(file.partition, number, 1, start, start + found.rest, file.modified_s))
+        start, number, state = start + found.rest, number + 1, "ended"
     mark = mark_of(file.partition, start, file.size) if spans else known.mark
     return Step(spans, Entry(file.size, file.modified_ns, start, number, mark, state))
 

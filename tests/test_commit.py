@@ -1,0 +1,190 @@
+"""Is a run resumed from the newest checkpoint that is whole, whatever happened to its files?"""
+
+import json
+import logging
+
+import pytest
+
+from cluster.storage import Store
+from ray_jobs import commit as commits
+from ray_jobs.commit import Commit, DamagedCheckpointError, StoredFile, run_path, sha256_of
+
+RUN = "news"
+
+
+def save(store, step, *, ranks=2, attempt="a1", run=RUN, published=True):
+    """What the workers and the board do for one checkpoint."""
+    files = []
+    for rank in range(ranks):
+        path = f"{commits.folder(run, step, attempt)}/rank-{rank:05d}.safetensors"
+        store.write(path, f"weights of rank {rank} at step {step} of {attempt}".encode())
+        local = store.local_path(path)
+        files.append(StoredFile(path, local.stat().st_size, sha256_of(local)))
+    done = Commit(run, step, step // 10, step % 10, tuple(files), {"position": {"step": step}})
+    return done, published and commits.publish(store, done)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.open(str(tmp_path))
+    for step in (3, 12, 27):
+        save(store, step)
+    return store
+
+
+def manifest(step):
+    return run_path(RUN, "checkpoints", f"{step:08d}.json")
+
+
+def first_file(store, step):
+    return store.local_path(commits.load(store, RUN, step).files[0].path)
+
+
+def truncate_file(store, step):
+    path = first_file(store, step)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen_file(store, step):
+    path = first_file(store, step)
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def remove_file(store, step):
+    first_file(store, step).unlink()
+
+
+def truncate_manifest(store, step):
+    store.write(manifest(step), store.read(manifest(step))[:-20])
+
+
+def empty_manifest(store, step):
+    store.write(manifest(step), b"")
+
+
+def foreign_manifest(store, step):
+    store.write(manifest(step), b"[1, 2]")
+
+
+def manifest_of_another_format(store, step):
+    store.write(manifest(step), json.dumps({**json.loads(store.read(manifest(step))), "format": 99}).encode())
+
+
+def manifest_without_files(store, step):
+    raw = json.loads(store.read(manifest(step)))
+    del raw["files"]
+    store.write(manifest(step), json.dumps(raw).encode())
+
+
+DAMAGES = [
+    truncate_file,
+    lengthen_file,
+    remove_file,
+    truncate_manifest,
+    empty_manifest,
+    foreign_manifest,
+    manifest_of_another_format,
+    manifest_without_files,
+]
+OF_MANIFEST = DAMAGES[3:]
+
+
+def test_a_new_run_has_no_checkpoint(tmp_path):
+    assert commits.latest(Store.open(str(tmp_path)), RUN) is None
+    assert commits.newest_readable(Store.open(str(tmp_path)), RUN) is None
+
+
+def test_the_newest_checkpoint_comes_back_as_it_was_committed(store):
+    done, _ = save(store, 100, ranks=3)
+    found = commits.latest(store, RUN)
+    assert found == done
+    assert (found.name, found.round, found.step_in_round) == ("news/00000100", 10, 0)
+    assert found.size_bytes == sum(len(store.read(file.path)) for file in found.files)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
+def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_is_used(store, damage, caplog):
+    damage(store, 27)
+    with caplog.at_level(logging.WARNING):
+        assert commits.latest(store, RUN).step == 12
+    assert "news/00000027 is damaged and put aside" in caplog.text
+    assert commits.commits(store, RUN) == [3, 12]
+    assert store.exists(manifest(27) + ".damaged"), "it is kept for a look"
+    assert save(store, 27, attempt="a2")[1], "the step can be committed anew"
+    assert commits.latest(store, RUN).files[0].path.startswith(commits.folder(RUN, 27, "a2"))
+
+
+def test_when_every_checkpoint_is_damaged_the_run_starts_anew(store):
+    for damage, step in zip(DAMAGES, (3, 12, 27), strict=False):
+        damage(store, step)
+    assert commits.latest(store, RUN) is None
+
+
+def test_a_flipped_bit_is_noticed_when_the_files_are_fetched(store, tmp_path):
+    path = first_file(store, 27)
+    raw = bytearray(path.read_bytes())
+    raw[4] ^= 1
+    path.write_bytes(raw)
+    commit = commits.latest(store, RUN)
+    assert commit.step == 27, "its sizes are right"
+    with pytest.raises(DamagedCheckpointError, match=r"rank-00000.safetensors does not hold the bytes .*news/00000027"):
+        commits.fetch(store, commit, tmp_path)
+    commits.put_aside(store, RUN, 27, "a bit is wrong")
+    assert commits.latest(store, RUN).step == 12
+
+
+def test_files_are_fetched_in_the_order_of_ranks(store, tmp_path):
+    paths = commits.fetch(store, commits.latest(store, RUN), tmp_path)
+    assert [path.read_text() for path in paths] == [f"weights of rank {rank} at step 27 of a1" for rank in range(2)]
+
+
+def test_files_of_a_remote_store_are_downloaded_and_compared(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "local_path", lambda self, path: None)
+    commit = commits.latest(store, RUN)
+    paths = commits.fetch(store, commit, tmp_path / "scratch")
+    assert [sha256_of(path) for path in paths] == [file.sha256 for file in commit.files]
+    assert all(path.parent == tmp_path / "scratch" for path in paths)
+
+
+def test_files_without_a_manifest_never_happened(store):
+    save(store, 40, published=False)
+    assert commits.latest(store, RUN).step == 27
+
+
+def test_a_step_is_committed_once(store):
+    done, published = save(store, 27, attempt="a2")
+    assert not published
+    assert commits.load(store, RUN, 27).files != done.files
+
+
+def test_a_checkpoint_is_found_by_its_name(store):
+    save(store, 5, run="a.b-c")
+    for run, step in ((RUN, 12), ("a.b-c", 5)):
+        found = commits.by_name(store, f"{run}/{step:08d}")
+        assert (found.run, found.step) == (run, step)
+        assert commits.by_name(store, found.name) == found
+
+
+def test_old_checkpoints_go_but_never_the_protected_or_the_newest(store):
+    save(store, 31)
+    save(store, 44)
+    assert commits.retain(store, RUN, keep=2, protected={"news/00000012", "other/00000003"}) == [3, 27]
+    assert commits.commits(store, RUN) == [12, 31, 44]
+    kept = {path.split("/")[3] for path in store.list(run_path(RUN, "checkpoints"))}
+    folders = {commits.folder(RUN, step, "a1").rpartition("/")[2] for step in (12, 31, 44)}
+    assert kept == folders | {f"{step:08d}.json" for step in (12, 31, 44)}
+    assert commits.retain(store, RUN, keep=2, protected={"news/00000012"}) == []
+
+
+@pytest.mark.parametrize("damage", OF_MANIFEST, ids=lambda f: f.__name__)
+def test_a_damaged_old_checkpoint_does_not_keep_others_from_going(store, damage):
+    damage(store, 3)
+    assert commits.retain(store, RUN, keep=1, protected=set()) == [12]
+    assert commits.commits(store, RUN) == [27]
+
+
+@pytest.mark.parametrize("damage", OF_MANIFEST, ids=lambda f: f.__name__)
+def test_who_only_looks_puts_nothing_aside(store, damage):
+    damage(store, 27)
+    assert commits.newest_readable(store, RUN).step == 12
+    assert commits.commits(store, RUN) == [3, 12, 27]
