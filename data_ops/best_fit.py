@@ -1,4 +1,4 @@
-"""Which row takes each document, longest first into the tightest row, ten million times a second?
+"""Which row takes each document, longest first into the tightest row, millions of times a second?
 
 Documents are sorted by counting; rows with equal room are a stack, and a two-level bitmap of rooms finds the tightest
 that fits in a few instructions. The rows found are exactly those of plain best-fit decreasing, without its search.

@@ -1,10 +1,10 @@
-"""Which key decides whether a document is sampled, and how are how is it the same on every machine?
+"""Which key decides whether a document is sampled, and how is it the same on every machine?
 
 h = mix64(seed, id); v = (h + 1/2) 2^-64; E = -log1p(-v); key = log E - log weight - lambda * time: the
 logarithm of an exponential variable with rate weight * exp(lambda * time). The smallest keys are a weighted
 sample without replacement (Efraimidis and Spirakis 2006) under exponential forward decay (Cormode et al.
 2009), and no key ever changes as time passes. Logarithms are fdlibm's polynomial in + - * / only, so numpy,
-numba and every IEEE-754 machine agree to the last bit; the price, 50 ns a key, is paid by the 1-3 % of rows
+numba and IEEE-754 machines agree to the last bit; the price, some 35 ns a key, is paid by the 1-3 % of rows
 that pass a filter without any logarithm (`scan`).
 """
 

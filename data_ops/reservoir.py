@@ -98,8 +98,7 @@ class Reservoir:
         self._settled = False
 
     def sample(self, k: int) -> Ids:
-        """Return the k first documents by (key, id), uint64[<=k, 2], exactly as one pass over all live rows
-                would.
+        """Return the k first documents by (key, id), uint64[<=k, 2], in the order of one pass over all rows.
 
         Fewer where fewer live rows exist, beyond the capacity, or where deletions used up the slack
         (`needs_refill`): what is returned is always certified.
@@ -127,8 +126,7 @@ class Reservoir:
         return fresh
 
     def threshold(self, k: int) -> float:
-        """Return the (k+1)-th smallest key, below which exactly the sampled rows lie; inf where all live
-                rows are in.
+        """Return the (k+1)-th smallest key, below which the sampled rows lie; inf if all live rows do.
 
         A row is in `sample(k)` with probability 1 - exp(-weight * exp(threshold + lambda * time)), given the
         others. Raises ValueError where it is not known: deletions used up the slack.

@@ -1,4 +1,4 @@
-"""Which rows of a block may enter the sample, 150 million times a second?
+"""Which rows of a block may enter the sample, at close to the speed of reading them?
 
 The compiled counterpart of `keys.key_of`, bit for bit. Every row gets its hash and one comparison with a bound that
 needs no logarithm; the 1-3 % that pass get their exact key (35 ns). Loops are split into passes over 1024 rows that

@@ -35,7 +35,7 @@ from ray_jobs.preflight import check_run
 from ray_jobs.promote import judge, promote
 from ray_jobs.report import render
 from ray_jobs.signals import stop_on_signal
-from ray_jobs.story import Judged, numbers, read_events, summarise, tell
+from ray_jobs.story import Judged, numbers, read_events, summarise, tell, verdict_events
 from ray_jobs.train import Training
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ def _drive(
                 display.judge(decision.to_dict())
                 if decision.promoted:
                     display.promoted(last.step)
-                lines.log({"event": "judged", "time": time.time(), "step": last.step, "promoted": decision.promoted})
+                for told in verdict_events(last, decision, before, resumed):
+                    lines.log(told)
         lines.close()
         training.close()
     summary = _write_down(config, opened, result, display)

@@ -6,6 +6,7 @@ summary.json, `tell` what the report draws, `numbers` the metrics of one event u
 
 import json
 import platform
+import time
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
@@ -28,6 +29,8 @@ from ray_jobs.gate import Decision
 from ray_jobs.report import ReportData
 
 Event = dict[str, Any]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy")
 AGE_BINS = 24
 QUARANTINE_SHOWN = 12
@@ -95,6 +98,14 @@ class Judged:
     def with_decision(self, decision: Decision, before: pa.Table, after: pa.Table) -> "Judged":
         """The same with the gate's word and the per-document figures it saw."""
         return replace(self, decision=decision, before=before, after=after)
+
+
+def verdict_events(last: Commit, decision: Decision, before: pa.Table, resumed: Commit | None) -> list[Event]:
+    """The verdict, and in a run's first one the untrained model's figures, as events."""
+    told = [{"event": "judged", "time": time.time(), "step": last.step, "promoted": decision.promoted}]
+    if resumed is None:
+        told.append({"event": "evaluation", "time": time.time(), "step": 0, "round": 0, "slices": by_slice(before)})
+    return told
 
 
 def read_events(store: Store, run: str) -> list[Event]:
@@ -223,21 +234,28 @@ def ages(config: Config, lake: Lake) -> dict[str, Any]:
         label: {name: int(np.sum(_labels(log, index) == label)) for name, index in parts.items()}
         for label in pc.unique(log["source"]).to_pylist()
     }
-    ideal = _ideal(config, days, edges, len(parts["replay"]))
+    ideal = _ideal(config, manifests, log["window"].to_numpy(), times, days, edges)
     return {"edges_days": edges.tolist(), **counted, "ideal": ideal, "sources": sources}
 
 
 def _ideal(
-    config: Config, days: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], num_replayed: int
-) -> dict[str, list[float]]:
-    """Replay as exact exponential decay would have it, per half-life: all documents weighted by 2^(-age/half-life)."""
-    ideal = {}
-    for half_life in config.reservoir.half_lives_s:
-        weight = np.ones(len(days)) if half_life is None else np.exp2(-days * 86400 / half_life)
-        counts = np.histogram(days, edges, weights=weight)[0]
-        name = "all of history" if half_life is None else f"half-life {half_life / 86400:g} d"
-        ideal[name] = (counts * num_replayed / max(counts.sum(), 1e-12)).tolist()
-    return ideal
+    config: Config, manifests: list[Manifest], windows: Ints, times_s: Floats, days: Floats, edges: Floats
+) -> list[float] | None:
+    """Replay as exact decay would have it: in each round every earlier document, weighted by 2^(-age/half-life).
+
+    Several half-lives count alike. The reservoir's capacity is not modelled.
+    """
+    total = np.zeros(len(edges) - 1)
+    for manifest in manifests:
+        earlier = windows < (int(manifest.fresh.windows[0]) if len(manifest.fresh) else manifest.end.window)
+        if not len(manifest.replay) or not earlier.any():
+            continue
+        ages_s = times_s[earlier].max() - times_s[earlier]
+        for half_life in config.reservoir.half_lives_s:
+            weight = np.ones(len(ages_s)) if half_life is None else np.exp2(-ages_s / half_life)
+            counts = np.histogram(days[earlier], edges, weights=weight)[0]
+            total += counts * len(manifest.replay) / counts.sum() / len(config.reservoir.half_lives_s)
+    return total.tolist() if total.any() else None
 
 
 def _labels(log: pa.Table, index: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:

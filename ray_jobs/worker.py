@@ -69,6 +69,7 @@ class Worker:
             config.model, self.tokenizer.vocab_size, config.engine, config.optim, config.seed
         )
         self.attempt = f"{self._agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
+        self.judged_window = -1  # up to which the held-out text of the last evaluation went
         self.position = self._restore()
         author = Author(self.store, config.name, self.attempt, rank, world, self._state())
         self.saver = Saver(author, self.engine, self.board, self._tell, config.checkpoint.every_seconds)
@@ -87,7 +88,7 @@ class Worker:
             if self.position.round % self.config.evaluate.every_rounds == 0:
                 self._evaluate(notice)
         self.saver.save(self.position)
-        if notice.closed == "end":
+        if notice.closed == "end" and notice.last_window != self.judged_window:
             self._evaluate(notice)
         self.saver.finish(self.position)
         if self.reporter:
@@ -187,6 +188,7 @@ class Worker:
     def _evaluate(self, notice: RoundNotice) -> None:
         """Judge all held-out documents up to the round's last window; rank 0 keeps and reports the figures."""
         config, tokenizer = self.config, self.tokenizer
+        self.judged_window = notice.last_window
         began = time.perf_counter()
         data = held_out(
             Lake(self.store), notice.last_window, config.evaluate, config.model.row_tokens, tokenizer.document_token

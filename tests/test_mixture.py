@@ -152,8 +152,8 @@ def test_the_replayed_share_is_within_one_document_and_one_batch_of_the_target(s
 
 
 def test_a_share_that_floats_cannot_hold_does_not_cost_a_step():
-    assert plan_batch(9 * 1024, RoundConfig(replay_share=0.1), 1024, 1).steps == 10
-    assert plan_batch(7 * 1024, RoundConfig(replay_share=0.3), 1024, 1).steps == 10
+    assert plan_batch(2304, RoundConfig(replay_share=0.55), 1024, 1).steps == 5
+    assert plan_batch(10752, RoundConfig(replay_share=0.3), 1024, 1).steps == 15
 
 
 def test_with_nothing_fresh_only_a_starved_replay_round_has_steps():
