@@ -59,7 +59,7 @@ def account(lake: Lake, run: str) -> Account:
         (ledger["round"][-1].as_py(), ledger["step_in_round"][-1].as_py()) if ledger.num_rows else (0, 0)
     )
     trained, shed, planned_twice, lost_in_plan, more = check_rounds(manifests, of["kept"], place)
-    return Account(
+    found = Account(
         read=documents.num_rows + lost,
         trained=trained,
         pending=len(of["kept"]) - trained - shed - lost_in_plan,
@@ -71,6 +71,10 @@ def account(lake: Lake, run: str) -> Account:
         repeated=repeated + planned_twice,
         problems=problems + more,
     )
+    parts = ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "lost")
+    if found.read != sum(getattr(found, part) for part in parts):
+        found.problems.append(f"{found.read} records were read, but {parts} add up to another number")
+    return found
 
 
 def check_windows(windows: list[Window], documents: pa.Table) -> tuple[int, int, list[str]]:

@@ -17,7 +17,8 @@ from data_ops.document import ids_to_array
 
 def living(table: pa.Table) -> npt.NDArray[np.bool_]:
     """Say which rows are kept or held out so far."""
-    found: npt.NDArray[np.bool_] = pc.is_in(table["fate"], pa.array(["kept", "held_out"])).to_numpy(zero_copy_only=False)
+    alive = pc.is_in(table["fate"], pa.array(["kept", "held_out"]))
+    found: npt.NDArray[np.bool_] = alive.to_numpy(zero_copy_only=False)
     return found
 
 

@@ -50,12 +50,13 @@ ROUND_SCHEMA = pa.schema(
 LEDGER_SCHEMA = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False),
+        pa.field("sequence", pa.int64(), nullable=False),  # 0.. within the run
         pa.field("step", pa.int64(), nullable=False),
         pa.field("round", pa.int64(), nullable=False),
         pa.field("step_in_round", pa.int64(), nullable=False),  # steps of that round that are in the weights
         pa.field("checkpoint", pa.string(), nullable=False),
         pa.field("committed", TIME, nullable=False),
-        pa.field("state", pa.string(), nullable=False),  # JSON: the manifest's state, without its file list
+        pa.field("state", pa.string(), nullable=False),  # JSON: the manifest's state and files
     ]
 )
 SCHEMAS = {"windows": WINDOW_SCHEMA, "rounds": ROUND_SCHEMA, "ledger": LEDGER_SCHEMA}
@@ -175,15 +176,23 @@ class Lake:
             condition = same if condition is None else condition & same
         return self._read("rounds", None, condition).sort_by([("run", "ascending"), ("round", "ascending")])
 
-    def add_ledger(self, run: str, step: int, entry: dict[str, Any]) -> bool:
-        """Note a committed checkpoint; False if that step of that run is noted already."""
-        row = {"run": run, "step": step, "committed": datetime.now(UTC), **entry}
-        return self._append("ledger", f"ledger/{run}", step, pa.Table.from_pylist([row], schema=LEDGER_SCHEMA))
+    def add_ledger(self, run: str, entry: dict[str, Any]) -> bool:
+        """Note the checkpoint a run stands at; False if its last note says the same.
+
+        Usually steps grow; after a damaged checkpoint was put aside the next note goes back, and counts.
+        """
+        rows = self.ledger(run)
+        last = rows.slice(rows.num_rows - 1).to_pylist()[0] if rows.num_rows else None
+        if last is not None and all(last[key] == value for key, value in entry.items()):
+            return False
+        sequence = last["sequence"] + 1 if last else 0
+        row = {"run": run, "sequence": sequence, "committed": datetime.now(UTC), **entry}
+        return self._append("ledger", f"ledger/{run}", sequence, pa.Table.from_pylist([row], schema=LEDGER_SCHEMA))
 
     def ledger(self, run: str | None = None) -> pa.Table:
-        """Read the committed checkpoints in order of run and step."""
+        """Read the committed checkpoints of a run (or of all) in the order in which they came to count."""
         condition = pc.field("run") == run if run is not None else None
-        return self._read("ledger", None, condition).sort_by([("run", "ascending"), ("step", "ascending")])
+        return self._read("ledger", None, condition).sort_by([("run", "ascending"), ("sequence", "ascending")])
 
     def _table(self, name: str) -> DeltaTable | None:
         try:

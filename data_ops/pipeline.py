@@ -21,7 +21,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-import ray.data
 from pydantic import Field
 
 from cluster.units import Duration, Settings, Share
@@ -92,6 +91,8 @@ def ingest(
 
     Several processes may ingest into one lake: each window is planned by one and committed once.
     """
+    import ray.data  # 1.5 s: only where windows are run
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
@@ -182,6 +183,8 @@ def _discover(
 
 def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Any) -> pa.Table:
     """Read, curate, deduplicate and tokenise one window: DOCUMENT_SCHEMA rows in (source, span, offset) order."""
+    import ray.data
+
     pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label]]
     items = [
         {"piece": n, "source": label, "span": orjson.dumps(span).decode()}

@@ -16,86 +16,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from cluster.units import Settings
 from models import zero
 from models.loss import document_nats
 from models.optim import OptimConfig, parameter_groups
-from models.transformer import ModelConfig, Transformer, initialise, load_weights
-
-MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
-
-
-class EngineConfig(Settings):
-    """How the global batch is laid over workers, and in which precision."""
-
-    workers: int | tuple[int, int] = Field(1, description="Number of workers, or [fewest, most].")
-    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="ZeRO shards 1 optimizer, 2 + gradients, 3 + weights.")
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where it is fast.")
-    micro_batch_rows: int = Field(8, ge=1, le=65536, description="Most rows in one forward pass of a worker.")
-    batch_tokens: int = Field(16384, ge=8, description="Tokens in the global batch, whatever the workers.")
-    threads: int = Field(1, ge=1, le=512, description="Threads of a worker on a CPU; more than cores collapses.")
-
-    @model_validator(mode="after")
-    def _workers_are_a_range(self) -> "EngineConfig":
-        if self.fewest < 1 or self.most < self.fewest:
-            raise ValueError(f"workers={self.workers} must be a number from 1, or [fewest, most] such as [1, 4]")
-        return self
-
-    @property
-    def fewest(self) -> int:
-        """Fewest workers to train with."""
-        return self.workers if isinstance(self.workers, int) else self.workers[0]
-
-    @property
-    def most(self) -> int:
-        """Most workers to train with."""
-        return self.workers if isinstance(self.workers, int) else self.workers[1]
-
-    def batch_rows(self, row_tokens: int) -> int:
-        """Rows in the global batch; ValueError where it is no whole number of rows."""
-        if self.batch_tokens % row_tokens:
-            raise ValueError(self._misfit(self.fewest, row_tokens))
-        return self.batch_tokens // row_tokens
-
-    def split(self, world_size: int, row_tokens: int) -> tuple[int, int]:
-        """Return (accumulation, micro batch rows) of each of `world_size` workers.
-
-        >>> EngineConfig(batch_tokens=8192, micro_batch_rows=6).split(2, 256)
-        (4, 4)
-        """
-        rows = self.batch_rows(row_tokens)
-        if rows % world_size:
-            raise ValueError(self._misfit(world_size, row_tokens))
-        mine = rows // world_size
-        micro = max(size for size in range(1, min(self.micro_batch_rows, mine) + 1) if mine % size == 0)
-        return mine // micro, micro
-
-    def world_sizes(self, row_tokens: int) -> list[int]:
-        """Every number of workers in the configured range that splits the global batch evenly."""
-        rows = self.batch_rows(row_tokens)
-        return [size for size in range(self.fewest, self.most + 1) if rows % size == 0]
-
-    def _misfit(self, world_size: int, row_tokens: int) -> str:
-        rows = self.batch_tokens // row_tokens
-        better = -(-self.batch_tokens // (row_tokens * world_size)) * row_tokens * world_size
-        text = f"engine.batch_tokens={self.batch_tokens} cannot be split over {world_size} workers "
-        text += f"in rows of {row_tokens} tokens: use "
-        if rows and self.batch_tokens % row_tokens == 0:
-            fits = [n for n in range(1, min(rows, MAX_WORLD) + 1) if rows % n == 0]
-            near = sorted(fits, key=lambda n: abs(n - world_size))[:3]
-            text += f"{', '.join(map(str, sorted(near)[:-1]))} or {max(near)} workers, or " if len(near) > 1 else ""
-        return text + f"batch_tokens={better}."
-
-
-class Rows(NamedTuple):
-    """One rank's rows, int32 [R, L]: label -100 predicts nothing; segments number documents, -1 pads."""
-
-    inputs: NDArray[np.int32]
-    labels: NDArray[np.int32]
-    segments: NDArray[np.int32]
+from models.settings import EngineConfig, ModelConfig, Rows
+from models.transformer import Transformer, initialise, load_weights
 
 
 class StepResult(NamedTuple):

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.transformer import ModelConfig, padded_vocab
+from models.settings import ModelConfig, padded_vocab
 
 SHARD_BYTES = 5 * 10**9
 NAMES = {

@@ -7,7 +7,7 @@ bits per byte of text, which compares models of different tokenizers.
 
 import math
 
-from models.transformer import ModelConfig, num_parameters, padded_vocab
+from models.settings import ModelConfig, num_parameters, padded_vocab
 
 # Dense bf16 FLOP/s of NVIDIA's data sheets (fp16 for V100), by a part of the device name, first match.
 PEAK_FLOPS = {

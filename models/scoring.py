@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.engine import Rows, device
+from models.engine import device
 from models.loss import document_nats
-from models.transformer import ModelConfig, Transformer, initialise, load_weights
+from models.settings import ModelConfig, Rows
+from models.transformer import Transformer, initialise, load_weights
 
 ROWS_AT_ONCE = 16
 

@@ -8,83 +8,24 @@ plain causal attention on a CPU.
 """
 
 import zlib
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cluster.units import Settings
 from models.loss import Head
+from models.settings import ModelConfig, padded_vocab
 
 # Shape suffixes: B rows, L positions, T = B * L, D width, H heads, K key/value heads, E head width.
 MAX_FLASH_WIDTH = 256
 
-varlen_attn: Any
-try:  # flash attention over packed documents; absent before torch 2.10
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # pragma: no cover
-    varlen_attn = None
-
-
-class ModelConfig(Settings):
-    """The shape of a Llama-family decoder."""
-
-    layers: int = Field(4, ge=1, le=512, description="Number of decoder layers.")
-    width: int = Field(128, ge=8, le=65536, description="Width of the residual stream.")
-    heads: int = Field(4, ge=1, le=512, description="Number of query heads; must divide width.")
-    kv_heads: int | None = Field(None, ge=1, description="Number of key/value heads; absent: heads.")
-    row_tokens: int = Field(256, ge=8, le=2**20, description="Positions in one packed row.")
-    ffn_width: int | None = Field(None, ge=8, description="Width of the SwiGLU; absent: 8/3 of width.")
-    rope_theta: float = Field(10000.0, gt=1, description="Base of the rotary position frequencies.")
-    norm_eps: float = Field(1e-5, gt=0, lt=1e-2, description="Epsilon of RMSNorm.")
-    tie_embeddings: bool = Field(True, description="Use one table for input and output embeddings.")
-    init_std: float = Field(0.02, gt=0, le=1, description="Standard deviation of the initial weights.")
-    recompute: bool = Field(False, description="Recompute layers in backward: less memory, ~1/3 slower.")
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> "ModelConfig":
-        if self.width % self.heads:
-            near = max(1, round(self.width / self.heads)) * self.heads
-            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}; use width={near}")
-        if self.width // self.heads % 2:
-            raise ValueError(
-                f"width={self.width} over heads={self.heads} gives heads of odd width; "
-                f"rotary positions need an even one: use width={self.width + self.heads}"
-            )
-        if self.kv_heads is not None and self.heads % self.kv_heads:
-            fits = [k for k in range(1, self.heads + 1) if self.heads % k == 0]
-            raise ValueError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}; use one of {fits}")
-        return self
-
-    @property
-    def kv(self) -> int:
-        """Number of key/value heads."""
-        return self.kv_heads or self.heads
-
-    @property
-    def ffn(self) -> int:
-        """Width of the feed-forward layer."""
-        return self.ffn_width or -(-8 * self.width // 3 // 64) * 64
-
-
-def padded_vocab(vocab_size: int) -> int:
-    """Round a vocabulary up to a multiple of 64, which matrix units like.
-
-    >>> padded_vocab(257), padded_vocab(64)
-    (320, 64)
-    """
-    return -(-vocab_size // 64) * 64
-
-
-def num_parameters(config: ModelConfig, vocab_size: int) -> int:
-    """Count trainable parameters, padded vocabulary included, without building the model."""
-    kv_width = config.kv * (config.width // config.heads)
-    layer = 2 * config.width * (config.width + kv_width) + 3 * config.width * config.ffn + 2 * config.width
-    tables = padded_vocab(vocab_size) * config.width * (1 if config.tie_embeddings else 2)
-    return config.layers * layer + tables + config.width
+varlen_attn: Any = None
+if torch.cuda.is_available():  # importing it costs 3 s of torch's compiler, and only a GPU runs it
+    with suppress(ImportError):  # flash attention over packed documents; absent before torch 2.10
+        from torch.nn.attention.varlen import varlen_attn
 
 
 class Layout(NamedTuple):

@@ -81,12 +81,13 @@ class Board:
 def record(lake: Lake, done: commits.Commit) -> None:
     """Note a committed checkpoint in the ledger; repeating it changes nothing."""
     entry = {
+        "step": done.step,
         "round": done.round,
         "step_in_round": done.step_in_round,
         "checkpoint": done.name,
         "state": json.dumps({**done.state, "files": [asdict(file) for file in done.files]}),
     }
-    lake.add_ledger(done.run, done.step, entry)
+    lake.add_ledger(done.run, entry)
 
 
 def read_champion(store: Store) -> dict[str, Any] | None:

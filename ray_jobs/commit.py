@@ -180,6 +180,19 @@ def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
     return gone
 
 
+def sweep_orphans(store: Store, run: str) -> int:
+    """Delete files of attempts that were never committed; only the run's driver may, before it trains."""
+    prefix = run_path(run, "checkpoints")
+    kept = {file.path.rpartition("/")[0] for step in commits(store, run) for file in load(store, run, step).files}
+    aside = {path for path in store.list(prefix) if path.endswith(".damaged")}
+    for path in aside:
+        kept |= {file["path"].rpartition("/")[0] for file in json.loads(store.read(path))["files"]}
+    folders = {path.rpartition("/")[0] for path in store.list(prefix) if path.count("/") > prefix.count("/") + 1}
+    for place in folders - kept:
+        store.delete(place)
+    return len(folders - kept)
+
+
 def sha256_of(path: Path) -> str:
     """Checksum of a local file, read in pieces."""
     digest = hashlib.sha256()

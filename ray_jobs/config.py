@@ -29,9 +29,8 @@ from data_ops.pipeline import WindowConfig
 from data_ops.reservoir import ReservoirConfig
 from data_ops.sources import SOURCES, SourceConfig
 from data_ops.tokenizer import TokenizerConfig
-from models.engine import EngineConfig
 from models.optim import OptimConfig
-from models.transformer import ModelConfig
+from models.settings import EngineConfig, ModelConfig
 from ray_jobs.commit import CheckpointConfig
 from ray_jobs.evaluate import EvaluateConfig
 from ray_jobs.gate import GateConfig

@@ -20,8 +20,8 @@ from cluster.storage import Store
 from cluster.units import Settings
 from data_ops.lake import Lake
 from data_ops.packing import Packing, fill, pack
-from models.engine import Rows
 from models.metrics import bits_per_byte
+from models.settings import Rows
 from ray_jobs.commit import run_path
 
 PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "year": "%Y"}

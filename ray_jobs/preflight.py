@@ -63,15 +63,16 @@ def check_writable(config: Config) -> None:
     last = commits.newest_readable(store, config.name)
     if last is None:
         return
-    made = last.state["model"]
-    mine = config.model.model_dump(mode="json")
-    changed = [key for key in mine if key != "recompute" and made.get(key) != mine[key]]
-    if changed:
-        key = changed[0]
-        raise ConfigError(
-            f"model.{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
-            "set it back, or use another name for a new run"
-        )
+    made = {f"model.{key}": value for key, value in last.state["model"].items()}
+    made["engine.batch_tokens"] = last.state.get("batch_tokens")
+    mine = {f"model.{key}": value for key, value in config.model.model_dump(mode="json").items()}
+    mine["engine.batch_tokens"] = config.engine.batch_tokens
+    for key in mine:
+        if key != "model.recompute" and made.get(key) != mine[key]:
+            raise ConfigError(
+                f"{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
+                "set it back, or use another name for a new run"
+            )
 
 
 def check_live(config: Config) -> None:

@@ -109,6 +109,16 @@ def fresh_slices(lake: Lake, config: Config, champion: commits.Commit | None) ->
     return {row["slice"] for row in shares if row["new_mean"] > 0.5}
 
 
+def decision_path(candidate: commits.Commit) -> str:
+    """Where the verdict on a checkpoint is kept."""
+    return f"registry/decisions/{candidate.name.replace('/', '-')}.json"
+
+
+def is_judged(store: Store, candidate: commits.Commit) -> bool:
+    """Was there a verdict on this checkpoint?"""
+    return store.exists(decision_path(candidate))
+
+
 def promote(store: Store, candidate: commits.Commit, decision: Decision, details: dict[str, Any]) -> None:
     """Write the decision down and, if it says so, move the champion pointer."""
     champion = read_champion(store)
@@ -119,9 +129,9 @@ def promote(store: Store, candidate: commits.Commit, decision: Decision, details
         **details,
     }
     record = {**entry, "decision": decision.to_dict()}
-    store.write(f"registry/decisions/{candidate.name.replace('/', '-')}.json", json.dumps(record, indent=1).encode())
     if decision.promoted:
         store.write("registry/champion.json", json.dumps(entry, indent=1).encode())
+    store.write(decision_path(candidate), json.dumps(record, indent=1).encode())
 
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:

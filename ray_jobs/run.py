@@ -23,7 +23,7 @@ from cluster.tracking import open_wandb, redact
 from data_ops.account import account
 from models.checkpoint import weights_sha256
 from models.engine import resolve_precision
-from models.transformer import num_parameters
+from models.settings import num_parameters
 from ray_jobs import commit as commits
 from ray_jobs.board import record
 from ray_jobs.commit import Commit, run_path
@@ -32,7 +32,7 @@ from ray_jobs.display import Display
 from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import Heart, Lease, RunIsLiveError, acquire
 from ray_jobs.preflight import check_run
-from ray_jobs.promote import judge, promote
+from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.report import render
 from ray_jobs.signals import stop_on_signal
 from ray_jobs.story import Judged, numbers, read_events, summarise, tell, verdict_events
@@ -56,6 +56,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
 
     judged=False only trains: nothing is judged or promoted. Raises ConfigError before a cluster is touched.
     """
+    follow = follow or config.round.starved != "stop"
     check_run(config, follow=follow)
     store = Store.open(config.store)
     try:
@@ -82,6 +83,7 @@ def _drive(
     resumed = commits.latest(store, run_name)
     if resumed is not None:
         record(opened.lake, resumed)  # a driver killed between commit and ledger left this to us
+    commits.sweep_orphans(store, run_name)
     training = Training(config, opened, lease, session, follow=follow)
     display.header(_header(config, training, resumed, opened))
     lines = JsonLines(store, run_path(run_name, "metrics.jsonl"), config.telemetry.flush_every)
@@ -95,7 +97,7 @@ def _drive(
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
         if last is not None and training.failure is None:
             result = result.with_details(_identify(opened, training, last))
-            if judged and not stopped.is_set() and result.is_new:
+            if judged and not stopped.is_set() and not is_judged(store, last):
                 decision, before, after = judge(config, opened.tokenizer_json, last)
                 promote(store, last, decision, result.details)
                 result = result.with_decision(decision, before, after)
@@ -113,7 +115,7 @@ def _drive(
     if stopped.is_set():
         display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
-    return Outcome(OK if summary["lost"] == summary["repeated"] == 0 else FAILED, summary)
+    return Outcome(OK if summary["ok"] else FAILED, summary)
 
 
 def _write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:
@@ -166,6 +168,7 @@ def _header(config: Config, training: Training, resumed: Commit | None, opened: 
         "name": config.name,
         "store": config.store,
         "workers": training.placement.workers,
+        "nodes": training.num_nodes,
         "zero_stage": config.engine.zero_stage,
         "precision": resolve_precision(config.engine.precision),
         "parameters": num_parameters(config.model, opened.tokenizer.vocab_size),

@@ -127,6 +127,7 @@ def summarise(config: Config, events: list[Event], audit: Account, result: Judge
         "rounds": (last.round + bool(last.step_in_round)) if last else 0,
         "tokens": position["tokens"],
         "documents": _documents(events, audit),
+        "ok": audit.ok,
         "lost": audit.lost,
         "repeated": audit.repeated,
         "loss": {"first": steps[0]["loss"] if steps else None, "last": steps[-1]["loss"] if steps else None},

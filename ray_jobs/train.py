@@ -39,6 +39,7 @@ class Training:
     def __init__(self, config: Config, opened: OpenStore, lease: Lease, session: Session, *, follow: bool) -> None:
         self.config, self.attempt = config, secrets.token_hex(4)
         self.placement = placement(config, session)
+        self.num_nodes = len(session.resources())
         board = ray.remote(Board).options(**SERVICE)
         self.board = board.remote(config.store, config.name, config.checkpoint.keep, lease)
         settings = FeedSettings(

@@ -25,6 +25,7 @@ from data_ops.lake import Lake
 from data_ops.tokenizer import Tokenizer
 from models import checkpoint, engine, metrics
 from models.optim import lr_at
+from models.settings import Rows
 from ray_jobs import commit as commits
 from ray_jobs.board import CHECKPOINT_AND_STOP, GO
 from ray_jobs.config import Config
@@ -109,7 +110,7 @@ class Worker:
             fetched = time.perf_counter()
             tokens = self.config.engine.batch_tokens
             lr = lr_at(here.tokens + tokens, self.config.optim)
-            rows = engine.Rows(batch.inputs, batch.labels, batch.segments)
+            rows = Rows(batch.inputs, batch.labels, batch.segments)
             result = self.engine.step(rows, batch.predictions, lr)
             here.step_in_round, here.step, here.tokens = here.step_in_round + 1, here.step + 1, here.tokens + tokens
             here.skipped += result.skipped
@@ -232,6 +233,7 @@ class Worker:
         config = self.config
         return {
             "world_size": self.world,
+            "batch_tokens": config.engine.batch_tokens,
             "zero_stage": config.engine.zero_stage,
             "precision": engine.resolve_precision(config.engine.precision),
             "model": config.model.model_dump(mode="json"),

@@ -14,8 +14,9 @@ from test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, 
 
 from models import checkpoint, zero
 from models.checkpoint import KINDS, read_full_weights, restore, snapshot, weights_sha256
-from models.engine import EngineConfig, Rows, start
+from models.engine import start
 from models.optim import OptimConfig
+from models.settings import EngineConfig, Rows
 from models.transformer import Transformer, initialise
 
 PRECISIONS = ("fp32", "bf16")

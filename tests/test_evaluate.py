@@ -7,9 +7,8 @@ import pyarrow as pa
 import pytest
 
 from cluster.storage import Store
-from models.engine import Rows
 from models.scoring import scorer
-from models.transformer import ModelConfig
+from models.settings import ModelConfig, Rows
 from ray_jobs import evaluate
 from ray_jobs.evaluate import EvaluateConfig, by_slice, held_out, read_scores, score, with_nats, write_scores
 from tests.test_lake import START, add_window, make_documents, make_lake

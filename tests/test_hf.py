@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from models import hf
-from models.transformer import ModelConfig, Transformer, initialise, load_weights
+from models.settings import ModelConfig
+from models.transformer import Transformer, initialise, load_weights
 
 CONFIG = ModelConfig(layers=2, width=48, heads=4, kv_heads=2, row_tokens=64, rope_theta=5000.0, norm_eps=1e-6)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models import loss
 from models.loss import Head, document_nats, next_token_nats
-from models.transformer import ModelConfig, Transformer, initialise
+from models.settings import ModelConfig
+from models.transformer import Transformer, initialise
 
 CONFIG = ModelConfig(layers=2, width=32, heads=4, row_tokens=24)
 VOCAB = 70  # pads to 128

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.optim import DEFAULT_HORIZON, OptimConfig, branch_lr, decay_lr, lr_at, parameter_groups
-from models.transformer import ModelConfig, Transformer
+from models.settings import ModelConfig
+from models.transformer import Transformer
 
 KINDS = ("constant", "cosine", "wsd", "infinite")
 

@@ -256,6 +256,12 @@ def test_fitting_keeps_all_fresh_text_and_drops_replay_from_the_end(seed, num_fr
     assert everything > max(most_steps, needed) or len(kept) == num_replay
 
 
+def test_replay_that_fits_beside_the_fresh_text_stays_even_where_no_step_was_planned_for_it():
+    fresh, replay = (Documents.from_table(lengths_log(*n)) for n in ((5,), (1, 1)))
+    steps, kept = fit(fresh, replay, 0, SHAPE)
+    assert (steps, len(kept)) == (1, 2)
+
+
 def test_rows_of_a_step_that_does_not_exist_are_none():
     m = plan(0, Place(), lengths_log(*[15] * 6), RoundConfig(tokens=512, replay_share=0.0))
     layout = Layout(m)

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models import metrics, transformer
-from models.transformer import (
-    ModelConfig,
-    Transformer,
-    document_positions,
-    initialise,
-    load_weights,
-    num_parameters,
-    padded_vocab,
-)
+from models.settings import ModelConfig, num_parameters, padded_vocab
+from models.transformer import Transformer, document_positions, initialise, load_weights
 
 CONFIG = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, row_tokens=24)
 VOCAB = 50
