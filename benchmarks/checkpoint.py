@@ -37,7 +37,7 @@ def compare(model: ModelConfig, repeats: int) -> list[Row]:
     stalls, writes, blocks, bare_blocks = [], [], [], []
     buffers = None
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        for repeat in range(repeats + 1):  # the first one touches memory and is told apart
+        for _ in range(repeats + 1):  # the first one touches memory and is told apart
             made.step(rows, model.row_tokens, 1e-4)
             began = time.perf_counter()
             buffers = checkpoint.snapshot(made, buffers)

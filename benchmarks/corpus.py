@@ -12,7 +12,44 @@ from typing import NamedTuple
 
 import numpy as np
 
-WORDS = ["river", "water", "wheel", "mill", "stone", "grain", "flour", "bread", "oven", "fire", "wood", "axe", "tree", "leaf", "wind", "rain", "cloud", "field", "plough", "seed", "harvest", "barn", "cart", "horse", "road", "bridge", "market", "coin", "scale", "baker", "miller", "farmer", "winter", "summer", "morning", "evening"]
+WORDS = [
+    "river",
+    "water",
+    "wheel",
+    "mill",
+    "stone",
+    "grain",
+    "flour",
+    "bread",
+    "oven",
+    "fire",
+    "wood",
+    "axe",
+    "tree",
+    "leaf",
+    "wind",
+    "rain",
+    "cloud",
+    "field",
+    "plough",
+    "seed",
+    "harvest",
+    "barn",
+    "cart",
+    "horse",
+    "road",
+    "bridge",
+    "market",
+    "coin",
+    "scale",
+    "baker",
+    "miller",
+    "farmer",
+    "winter",
+    "summer",
+    "morning",
+    "evening",
+]
 NUM_SENTENCES = 4096
 LIMIT_BYTES = 8192  # of a record; the oversized ones are longer
 BROKEN_SHARE, REPEATED_SHARE = 0.01, 0.02

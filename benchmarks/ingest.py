@@ -7,6 +7,7 @@ reason and text. Against: the same reading, curation and tokenising in one proce
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,20 @@ def in_one_process(settings: IngestSettings, tokenizer_json: str) -> int:
 def process_span(label: str, span: Span, settings: IngestSettings, tokenizer: Tokenizer, seen: SeenIds) -> int:
     """The work of one span without Ray and lake; the number of tokens."""
     total = 0
+    for table in curated(label, span, settings):
+        table = drop_repeats(table)
+        alive = living(table)
+        known = np.zeros(table.num_rows, bool)
+        known[alive] = ~seen.add_new(ids_to_array(table["id"].filter(pa.array(alive))))
+        table = drop(table, known, "duplicate")
+        total += len(tokenizer.encode(table["text"].filter(pa.array(alive & ~known))).flatten())
+    return total
+
+
+def curated(label: str, span: Span, settings: IngestSettings) -> Iterator[pa.Table]:
+    """Read and curate one span."""
     for records in open_source(label, settings.sources[label]).read(span):
-        table = curate(
+        yield curate(
             records,
             settings.curate,
             source=label,
@@ -143,11 +156,3 @@ def process_span(label: str, span: Span, settings: IngestSettings, tokenizer: To
             seed=settings.seed,
             held_out_share=settings.held_out,
         )
-        table = drop_repeats(table)
-        alive = living(table)
-        known = np.zeros(table.num_rows, bool)
-        known[alive] = ~seen.add_new(ids_to_array(table["id"].filter(pa.array(alive))))
-        table = drop(table, known, "duplicate")
-        encoded = tokenizer.encode(table["text"].filter(pa.array(alive & ~known)))
-        total += len(encoded.flatten())
-    return total

@@ -8,9 +8,7 @@ trains, is timed beside it: the pending log and the reservoir, which is rebuilt 
 
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +20,7 @@ from cluster.storage import Store
 from data_ops.document import DOCUMENT_SCHEMA, TIME, array_to_ids
 from data_ops.lake import Lake, Window
 from data_ops.mixture import RoundConfig
+from data_ops.packing import pack
 from data_ops.reservoir import ReservoirConfig
 from data_ops.rounds import Documents, Layout, Manifest, Place, Shape
 from data_ops.shard import Shard
@@ -48,12 +47,11 @@ def measure(quick: bool) -> list[Row]:
         return grow_and_load(f"{folder}/lake", sizes, 3 if quick else 5)
 
 
-def grow_and_load(store: str, sizes: tuple[int, ...], repeats: int, part_of: Callable[..., Any] | None = None) -> list[Row]:
+def grow_and_load(store: str, sizes: tuple[int, ...], repeats: int) -> list[Row]:
     """Grow one lake through the sizes and load at each."""
     lake = Lake(Store.open(store))
     lake.create()
     growth = Growth(lake)
-    load = part_of or load_on_ray
     rows, firsts = [], []
     for size in sizes:
         growth.to(size)
@@ -72,7 +70,7 @@ def grow_and_load(store: str, sizes: tuple[int, ...], repeats: int, part_of: Cal
                 raw=raw,
             )
         )
-        rows += [Row(f"· {PARTS[part]}", "ms", [1e3 * s for s in seconds]) for part, seconds in found.items()]
+    rows += [Row(f"· {PARTS[part]}", "ms", [1e3 * s for s in seconds]) for part, seconds in found.items()]
     flat = [b / a for a, b in zip(firsts[0], firsts[-1], strict=True)]
     why = "Opening a table, reading replayed text from many windows and listing files all grow with the lake."
     name = f"at {sizes[0]:,} documents"
@@ -157,7 +155,7 @@ class Growth:
         return Documents(self.ids[which], which // WINDOW, which % WINDOW, np.full(len(which), TOKENS))
 
 
-def load_on_ray(store: str, number: int, repeats: int) -> dict[str, list[float]]:
+def load(store: str, number: int, repeats: int) -> dict[str, list[float]]:
     """Seconds of each part, by a feed with its shard actor; the reservoir once a repeat, in this process."""
     settings = FeedSettings(
         store, RUN, ROUND, ReservoirConfig.model_validate({}), Shape(ROW_TOKENS, BATCH_ROWS), SEED, 256
@@ -166,6 +164,7 @@ def load_on_ray(store: str, number: int, repeats: int) -> dict[str, list[float]]
     nothing = np.empty((0, 2), np.uint64)
     ray.get([shard.tokens.remote(-1, nothing) for shard in warm.shards])  # its process has started
     times: dict[str, list[float]] = {part: [] for part in PARTS}
+    pack(np.full(10, 10), ROW_TOKENS)  # compile
     for _ in range(repeats):
         lake = Lake(Store.open(store))
         clock = Clock(times)

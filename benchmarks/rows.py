@@ -48,8 +48,8 @@ class Row:
         """Everything, with the spreads, for the raw results."""
         lists = {"ours": self.ours, "against": self.against, "ratios": self.ratios}
         spreads = {f"{name}_spread": spread(values) for name, values in lists.items() if len(values)}
-        goal = str(self.goal) if self.goal else None
-        return {**asdict(self), **{k: list(v) for k, v in lists.items()}, **spreads, "goal": goal, "met": self.met}
+        goal = {"goal": str(self.goal) if self.goal else None, "goal_bound": list(self.goal) if self.goal else None}
+        return {**asdict(self), **{k: list(v) for k, v in lists.items()}, **spreads, **goal, "met": self.met}
 
 
 def paired(ours: Sequence[float], against: Sequence[float]) -> list[float]:

@@ -91,7 +91,7 @@ def rows(whole: list[float], work: list[float], execution: list[float], commits:
             paired(whole, work),
             Goal(0.25, at_least=False, of_ratio=False),
             "Starting and draining a bounded Ray Data execution and three Delta commits take longer than that here.",
-            "whole window less the work; the ratio is whole window to work. Local disk; a bucket's commits take longer.",
+            "whole window less the work; the ratio is whole window to work. Local disk; a bucket is slower.",
         ),
         Row("· of it Ray Data: tasks, copies, scheduling", "s", ray_data),
         Row("· of it Delta: plan, documents, counts", "s", commits),

@@ -93,6 +93,7 @@ def ingest(
     """
     import ray.data  # 1.5 s: only where windows are run
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it sets itself to INFO on import
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

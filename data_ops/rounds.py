@@ -19,6 +19,7 @@ from data_ops.mixture import RoundConfig, choose_fresh, draw_replay, plan_batch
 from data_ops.packing import Packing, Rows, fill, pack, row_order
 
 Ints = npt.NDArray[np.int64]
+BRANCH_NUMBERS = 1 << 40
 LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
 
 
@@ -92,7 +93,7 @@ class Manifest:
     steps: int
     batch_rows: int
     row_tokens: int
-    closed: str  # tokens | drained | seconds | starved
+    closed: str  # tokens | drained | seconds | starved | branch
     fresh: Documents = field(repr=False)
     replay: Documents = field(repr=False)
     shed: Documents = field(repr=False)
@@ -168,6 +169,35 @@ def plan_round(
         fresh=fresh,
         replay=replay,
         shed=gone,
+        reservoir=reservoir,
+    )
+
+
+def plan_branch(
+    step: int, place: Place, tokens: int, shape: Shape, seed: int, candidates: Documents, reservoir: str
+) -> Manifest:
+    """Decide the decay branch that leaves the main line at `step`: replay alone, about `tokens` positions.
+
+    Nothing fresh is trained there, so the main line, which goes on without the branch, misses no document.
+    """
+    steps = max(1, tokens // (shape.row_tokens * shape.batch_rows))
+    none = Documents.empty()
+    budget = steps * shape.row_tokens * shape.batch_rows
+    number = BRANCH_NUMBERS + step  # rounds of the main line never reach it, so no draw is made twice
+    drawn = draw_replay(candidates.ids, candidates.lengths, none.ids, budget, seed, number)
+    steps, replay = fit(none, candidates.take(drawn), steps, shape)
+    return Manifest(
+        round=0,
+        start=place,
+        end=place,
+        seed=seed,
+        steps=steps,
+        batch_rows=shape.batch_rows,
+        row_tokens=shape.row_tokens,
+        closed="branch",
+        fresh=none,
+        replay=replay,
+        shed=none,
         reservoir=reservoir,
     )
 

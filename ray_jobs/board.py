@@ -46,11 +46,11 @@ class Board:
         self.wish = CHECKPOINT_AND_STOP
 
     def receipt(
-        self, attempt: str, rank: int, world_size: int, file: commits.StoredFile, state: dict[str, Any]
+        self, run: str, attempt: str, rank: int, world_size: int, file: commits.StoredFile, state: dict[str, Any]
     ) -> bool:
         """Take a rank's receipt for its file; True once the checkpoint is committed.
 
-        state: `position` (see saver.Position) and what else a resume needs or a reader wants to know.
+        run: this run, or a decay branch of it. state: `position` (see saver.Position) and what else a resume needs or a reader wants to know.
         """
         position = state["position"]
         files = self.receipts.setdefault((position["step"], attempt), {})
@@ -59,7 +59,7 @@ class Board:
             return False
         ordered = tuple(files[r] for r in range(world_size))
         names = ("step", "round", "step_in_round")
-        self.commit(commits.Commit(self.run, files=ordered, state=state, **{n: position[n] for n in names}))
+        self.commit(commits.Commit(run, files=ordered, state=state, **{n: position[n] for n in names}))
         del self.receipts[(position["step"], attempt)]
         return True
 
@@ -74,7 +74,8 @@ class Board:
             return
         record(self.lake, done)
         protected = {champion["checkpoint"] for champion in [read_champion(self.store)] if champion}
-        commits.retain(self.store, self.run, self.keep, protected)
+        if done.run == self.run:
+            commits.retain(self.store, self.run, self.keep, protected)
         self.post([{"event": "commit", "step": done.step, "round": done.round, "size_bytes": done.size_bytes}])
 
 

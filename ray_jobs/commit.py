@@ -69,6 +69,11 @@ class DamagedCheckpointError(ValueError):
     """A committed file is missing or does not have the bytes that were committed."""
 
 
+def branch_name(run: str, step: int) -> str:
+    """Name of the decay branch that leaves a run at a step; no run can be called so."""
+    return f"{run}@{step:08d}"
+
+
 def run_path(run: str, *parts: str) -> str:
     """Path of something that belongs to a run, relative to the store."""
     return "/".join(("runs", run, *parts))

@@ -21,12 +21,14 @@ from data_ops.document import ids_to_array
 from data_ops.lake import Lake
 from data_ops.mixture import RoundConfig
 from data_ops.reservoir import ReservoirConfig
-from data_ops.rounds import LOG_COLUMNS, Documents, Layout, Manifest, Place, Shape, plan_round
+from data_ops.rounds import LOG_COLUMNS, Documents, Layout, Manifest, Place, Shape, plan_branch, plan_round
 from data_ops.shard import Sample, Shard, is_in, merge
+from ray_jobs.commit import branch_name
 
 logger = logging.getLogger(__name__)
 
 KEEP_ROUNDS = 3  # prepared rounds in memory: one trained, one next, one for workers that restart
+BRANCH = -1  # the number under which the batches of a decay branch are asked for
 TOKEN_COLUMNS = ["id", "tokens"]
 
 
@@ -109,7 +111,7 @@ class Feed:
             ready = self._prepare(number)
             if isinstance(ready, Prepared):
                 threading.Thread(target=self._prepare_quietly, args=(number + 1,), daemon=True).start()
-                return _notice(ready)
+                return _notice(ready.layout.manifest)
         return ready
 
     def batch(self, number: int, step: int, rank: int, world: int) -> Batch:
@@ -130,6 +132,22 @@ class Feed:
         done = layout.last_steps[: len(ready.arrived_s)] == step
         arrived = ready.arrived_s[done] if rank == 0 else ready.arrived_s[:0]
         return Batch(filled.inputs, filled.labels, filled.segments, layout.predictions(step), arrived)
+
+    def branch(self, step: int, tokens: int) -> RoundNotice:
+        """Tell about the decay branch that leaves the main line at `step`; its batches are those of round BRANCH."""
+        settings, run = self.settings, branch_name(self.settings.run, step)
+        with self.lock:
+            if self.lake.num_rounds(run) == 0:
+                sample = self._sample(self.lake.last_window())
+                place = self._place(self.lake.num_rounds(settings.run))
+                manifest = plan_branch(
+                    step, place, tokens, settings.shape, settings.seed, sample.documents, sample.fingerprint
+                )
+                self.lake.add_round(run, 0, manifest.to_row())
+            manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
+            if manifest.steps:
+                self.prepared[BRANCH] = self._materialise(manifest)
+            return _notice(manifest)
 
     def fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
@@ -156,7 +174,7 @@ class Feed:
             self.lake.add_round(self.settings.run, number, planned.to_row())
             manifest = planned
         self.prepared[number] = self._materialise(manifest)
-        for old in [n for n in self.prepared if n <= number - KEEP_ROUNDS]:
+        for old in [n for n in self.prepared if BRANCH < n <= number - KEEP_ROUNDS]:
             del self.prepared[old]
         return self.prepared[number]
 
@@ -250,8 +268,7 @@ class PendingLog:
         return self.rows
 
 
-def _notice(ready: Prepared) -> RoundNotice:
-    manifest = ready.layout.manifest
+def _notice(manifest: Manifest) -> RoundNotice:
     fresh, replay = int(manifest.fresh.lengths.sum()), int(manifest.replay.lengths.sum())
     return RoundNotice(
         steps=manifest.steps,

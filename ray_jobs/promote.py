@@ -126,7 +126,7 @@ def promote(store: Store, candidate: commits.Commit, decision: Decision, details
         "checkpoint": candidate.name,
         "decided": time.time(),
         "previous": champion["checkpoint"] if champion else None,
-        **details,
+        **{k: v for k, v in details.items() if k != "checkpoint"},
     }
     record = {**entry, "decision": decision.to_dict()}
     if decision.promoted:

@@ -96,15 +96,16 @@ def _drive(
         last = commits.latest(store, run_name)
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
         if last is not None and training.failure is None:
-            result = result.with_details(_identify(opened, training, last))
-            if judged and not stopped.is_set() and not is_judged(store, last):
-                decision, before, after = judge(config, opened.tokenizer_json, last)
-                promote(store, last, decision, result.details)
+            candidate = commits.latest(store, commits.branch_name(run_name, last.step)) or last
+            result = result.with_details(_identify(opened, training, candidate))
+            if judged and not stopped.is_set() and not is_judged(store, candidate):
+                decision, before, after = judge(config, opened.tokenizer_json, candidate)
+                promote(store, candidate, decision, result.details)
                 result = result.with_decision(decision, before, after)
                 display.judge(decision.to_dict())
                 if decision.promoted:
-                    display.promoted(last.step)
-                for told in verdict_events(last, decision, before, resumed):
+                    display.promoted(candidate.step)
+                for told in verdict_events(candidate, decision, before, resumed):
                     lines.log(told)
         lines.close()
         training.close()
@@ -133,12 +134,13 @@ def _write_down(config: Config, opened: OpenStore, result: Judged, display: Disp
     return summary
 
 
-def _identify(opened: OpenStore, training: Training, last: Commit) -> dict[str, Any]:
-    """What identifies the result: weights, sample and tokenizer."""
+def _identify(opened: OpenStore, training: Training, candidate: Commit) -> dict[str, Any]:
+    """What identifies the result: checkpoint, weights, sample and tokenizer."""
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = weights_sha256(commits.fetch(opened.store, last, Path(scratch)))
+        weights = weights_sha256(commits.fetch(opened.store, candidate, Path(scratch)))
     window = opened.lake.last_window()
     return {
+        "checkpoint": candidate.name,
         "weights_sha256": weights,
         "sample_fingerprint": training.sample_fingerprint(window),
         "last_window": window,

@@ -108,7 +108,7 @@ class Saver:
                 author.store.upload(place, path)
             file = commits.StoredFile(path, written.size_bytes, written.sha256)
             state = {"position": asdict(position), **author.state}
-            ray.get(self.board.receipt.remote(author.attempt, author.rank, author.world, file, state))
+            ray.get(self.board.receipt.remote(author.run, author.attempt, author.rank, author.world, file, state))
         except (OSError, ray.exceptions.RayError) as error:
             self.failure = " ".join(str(error).split())[-300:]
         finally:

@@ -69,7 +69,7 @@ def numbers(event: Event) -> list[Event]:
 
 def final_steps(events: list[Event]) -> list[Event]:
     """The step events that are in the weights: of a step trained again after a restart, the last one."""
-    steps = {event["step"]: event for event in events if event["event"] == "step"}
+    steps = {event["step"]: event for event in events if event["event"] == "step" and not event["branch"]}
     return [steps[n] for n in sorted(steps)]
 
 
@@ -141,7 +141,7 @@ def summarise(config: Config, events: list[Event], audit: Account, result: Judge
         "weights_sha256": result.details.get("weights_sha256"),
         "tokenizer": result.details.get("tokenizer"),
         "resumed_from": resumed.step if resumed else None,
-        "checkpoint": last.name if last else None,
+        "checkpoint": result.details.get("checkpoint", last.name if last else None),
         "promoted": decision.promoted if decision else False,
         "reasons": decision.reasons if decision else ["nothing new was trained to the end, so nothing was judged"],
     }
@@ -188,7 +188,7 @@ def tell(
     """Everything the report draws."""
     windows = {e["window"]: e for e in events if e["event"] == "window"}
     steps = final_steps(events)
-    evaluations = {e["step"]: e for e in events if e["event"] == "evaluation"}
+    evaluations = {e["step"]: e for e in events if e["event"] == "evaluation" and not e.get("branch")}
     return ReportData(
         summary=summary,
         config=redact(config.model_dump(mode="json")),

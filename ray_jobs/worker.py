@@ -6,11 +6,14 @@ hear the same answer, so they never disagree on what comes next; the price is on
 """
 
 import logging
+import math
 import os
 import secrets
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,13 @@ from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.tokenizer import Tokenizer
 from models import checkpoint, engine, metrics
-from models.optim import lr_at
+from models.optim import branch_lr, lr_at
 from models.settings import Rows
 from ray_jobs import commit as commits
 from ray_jobs.board import CHECKPOINT_AND_STOP, GO
 from ray_jobs.config import Config
 from ray_jobs.evaluate import by_slice, held_out, score, with_nats, write_scores
-from ray_jobs.feed import Batch, RoundNotice
+from ray_jobs.feed import BRANCH, Batch, RoundNotice
 from ray_jobs.reporter import Reporter
 from ray_jobs.saver import Author, Position, Saver
 
@@ -72,8 +75,9 @@ class Worker:
         self.attempt = f"{self._agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
         self.judged_window = -1  # up to which the held-out text of the last evaluation went
         self.position = self._restore()
-        author = Author(self.store, config.name, self.attempt, rank, world, self._state())
-        self.saver = Saver(author, self.engine, self.board, self._tell, config.checkpoint.every_seconds)
+        self.branched_at = self.branch_tokens = 0  # tokens at which the decay branch began, and its length
+        self.saver = self._new_saver(config.name, config.checkpoint.every_seconds)
+        self.saver.last_step = self.position.step or -1
         text = f"{world} workers at step {self.position.step}"
         self._tell({"event": "started", "step": self.position.step, "workers": world, "pid": os.getpid(), "text": text})
         self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
@@ -84,21 +88,49 @@ class Worker:
     def train(self) -> None:
         """Train round after round until the feed has no more or the driver says stop."""
         while (notice := self._next_round()).steps >= 0:
-            if self._train_round(notice) == CHECKPOINT_AND_STOP:
+            if self._train_round(notice, self.position.round, self._main_lr) == CHECKPOINT_AND_STOP:
                 break
+            self.position.round, self.position.step_in_round = self.position.round + 1, 0
             if self.position.round % self.config.evaluate.every_rounds == 0:
                 self._evaluate(notice)
         self.saver.save(self.position)
         if notice.closed == "end" and notice.last_window != self.judged_window:
             self._evaluate(notice)
         self.saver.finish(self.position)
+        if notice.closed == "end" and self.config.optim.schedule.kind == "infinite":
+            self._train_branch(notice.last_window)
         if self.reporter:
             self.reporter.flush()
 
-    def _train_round(self, notice: RoundNotice) -> int:
-        """Train the rest of a round; says whether to go on."""
+    def _train_branch(self, last_window: int) -> None:
+        """Anneal a copy of the weights on replay, as the candidate for service; the main line stays as committed."""
+        main = self.position
+        tokens = int(self.config.optim.schedule.decay * main.tokens)
+        name = commits.branch_name(self.config.name, main.step)
+        done = self._agree(int(bool(commits.commits(self.store, name))) if self.rank == 0 else 0)
+        if done or tokens < self.config.engine.batch_tokens:
+            return
+        notice = self._hear(ray.get(self.feed.branch.remote(main.step, tokens)) if self.rank == 0 else None)
+        if notice.steps < 1:
+            return
+        self.branched_at, self.branch_tokens = main.tokens, notice.steps * self.config.engine.batch_tokens
+        self.position = replace(main, round=0, step_in_round=0)
+        self.saver = self._new_saver(name, math.inf)
+        self._tell({"event": "branch", "step": main.step, **notice._asdict()})
+        if self._train_round(notice, BRANCH, self._branch_lr) != CHECKPOINT_AND_STOP:
+            self._evaluate(notice._replace(last_window=last_window))
+            self.saver.finish(self.position)
+
+    def _main_lr(self, tokens: int) -> float:
+        return lr_at(tokens, self.config.optim)
+
+    def _branch_lr(self, tokens: int) -> float:
+        return branch_lr(tokens, self.branched_at, self.branch_tokens, self.config.optim)
+
+    def _train_round(self, notice: RoundNotice, number: int, lr_of: Callable[[int], float]) -> int:
+        """Train the rest of a round, asked for under `number`; says whether to go on."""
         here = self.position
-        batches = self._prefetched(here.round, here.step_in_round, notice.steps)
+        batches = self._prefetched(number, here.step_in_round, notice.steps)
         while here.step_in_round < notice.steps:
             wish = self._agree(self._wish() if self.rank == 0 else GO)
             if wish != GO:
@@ -109,13 +141,12 @@ class Worker:
             batch = next(batches)
             fetched = time.perf_counter()
             tokens = self.config.engine.batch_tokens
-            lr = lr_at(here.tokens + tokens, self.config.optim)
+            lr = lr_of(here.tokens + tokens)
             rows = Rows(batch.inputs, batch.labels, batch.segments)
             result = self.engine.step(rows, batch.predictions, lr)
             here.step_in_round, here.step, here.tokens = here.step_in_round + 1, here.step + 1, here.tokens + tokens
             here.skipped += result.skipped
             self._report(batch, result, lr, began, fetched)
-        here.round, here.step_in_round = here.round + 1, 0
         return GO
 
     def _next_round(self) -> RoundNotice:
@@ -126,9 +157,7 @@ class Worker:
                 notice = ray.get(self.feed.round.remote(self.position.round))
                 if notice is None and self._wish() == CHECKPOINT_AND_STOP:
                     notice = RoundNotice(-1, closed="stopped")
-            heard: list[Any] = [notice]
-            dist.broadcast_object_list(heard, src=0)
-            notice = heard[0]
+            notice = self._hear(notice)
             if notice is None:
                 time.sleep(POLL_SECONDS)
         if notice.steps >= 0:
@@ -159,6 +188,12 @@ class Worker:
         dist.broadcast(told, src=0)
         return int(told)
 
+    def _hear(self, notice: RoundNotice | None) -> Any:
+        """Give every rank what rank 0 got from the feed."""
+        heard: list[Any] = [notice]
+        dist.broadcast_object_list(heard, src=0)
+        return heard[0]
+
     def _report(self, batch: Batch, result: engine.StepResult, lr: float, began: float, fetched: float) -> None:
         if self.reporter is None:
             return
@@ -168,6 +203,7 @@ class Worker:
         shown = fresh if len(fresh) <= 64 else np.quantile(fresh, np.linspace(0, 1, 64))
         event = {
             "event": "step",
+            "branch": bool(self.branch_tokens),
             "step": here.step,
             "round": here.round,
             "tokens": here.tokens,
@@ -198,11 +234,11 @@ class Worker:
         dist.all_reduce(nats)
         if self.reporter and data.table.num_rows:
             table = with_nats(data, nats.cpu().numpy())
-            write_scores(self.store, config.name, f"{self.position.step:08d}", table)
+            write_scores(self.store, self.saver.author.run, f"{self.position.step:08d}", table)
             here, seconds = self.position, time.perf_counter() - began
             slices = by_slice(table)
             self.reporter.post(
-                {"event": "evaluation", "step": here.step, "round": here.round, "slices": slices, "seconds": seconds}
+                {"event": "evaluation", "branch": bool(self.branch_tokens), "step": here.step, "round": here.round, "slices": slices, "seconds": seconds}
             )
 
     def _restore(self) -> Position:
@@ -227,6 +263,10 @@ class Worker:
                 why = failed or "another worker could not read it"
                 commits.put_aside(self.store, self.config.name, step, why)
                 ray.get(self.board.post.remote([{"event": "warning", "text": f"checkpoint {step}: {why}"}]))
+
+    def _new_saver(self, run: str, every_seconds: float) -> Saver:
+        author = Author(self.store, run, self.attempt, self.rank, self.world, self._state())
+        return Saver(author, self.engine, self.board, self._tell, every_seconds)
 
     def _state(self) -> dict[str, Any]:
         """What every checkpoint says besides the position."""

@@ -1,0 +1,156 @@
+"""How good are the figures on this machine? `python -m benchmarks [NAME ...] [--quick]`.
+
+Every benchmark runs in a process of its own, one after the other. Raw figures with their circumstances go to
+results/<date>.json, the table to results/<date>.md and to the screen. --quick shows that everything works; its figures
+mean little, so they are written to results/quick.* instead. Exit code 1 if a benchmark failed, 0 otherwise: a missed
+goal is told in the table.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import Goal, Row, table
+from cluster.telemetry import setup_logging
+
+BENCHMARKS = {
+    "train_loop": "benchmarks.train_loop:measure",
+    "window": "benchmarks.window:measure",
+    "ingest": "benchmarks.ingest:measure",
+    "resume": "benchmarks.resume:measure",
+    "checkpoint": "benchmarks.checkpoint:measure",
+    "reservoir": "benchmarks.kernels:measure_reservoir",
+    "packing": "benchmarks.kernels:measure_packing",
+}
+PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
+RESULTS = Path(__file__).parent / "results"
+MOST_SECONDS = 600
+ROOT = Path(__file__).parents[1]
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is named, or all; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, write results, show a table.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; default all")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything work?")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # a child: write one benchmark's rows here
+    given = parser.parse_args(arguments)
+    if unknown := [name for name in given.names if name not in BENCHMARKS]:
+        parser.error(f"{unknown[0]!r} is no benchmark; use some of {', '.join(BENCHMARKS)}")
+    if given.into:
+        run_here(given.names[0], given.quick, given.into)
+        return 0
+    return run_all(given.names or list(BENCHMARKS), given.quick)
+
+
+def run_all(names: list[str], quick: bool) -> int:
+    """Run benchmarks one by one, write and print the results."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        for name in names:
+            sys.stderr.write(f"{name} ...\n")
+            found[name] = run_apart(name, quick, Path(folder) / f"{name}.json")
+    raw = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick, **circumstances()}
+    raw["benchmarks"] = found
+    text = page(raw)
+    RESULTS.mkdir(exist_ok=True)
+    stem = "quick" if quick else datetime.now(UTC).strftime("%Y-%m-%d")
+    (RESULTS / f"{stem}.json").write_text(json.dumps(raw, indent=1) + "\n")
+    (RESULTS / f"{stem}.md").write_text(text)
+    print(text)
+    return int(any("failed" in one for one in found.values()))
+
+
+def run_apart(name: str, quick: bool, into: Path) -> dict[str, Any]:
+    """Run one benchmark in a process of its own: its rows, time and the machine's load before and after."""
+    before, began = os.getloadavg(), time.monotonic()
+    argv = [sys.executable, "-m", "benchmarks", name, "--into", str(into), *(["--quick"] if quick else [])]
+    env = {"PYTHONWARNINGS": "ignore", **os.environ, "PYTHONPATH": str(ROOT)}
+    around = {"load_before": before}
+    try:
+        done = subprocess.run(
+            argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+        )
+        around |= {"load_after": os.getloadavg(), "seconds": round(time.monotonic() - began, 1)}
+        if done.returncode == 0:
+            return {**around, "rows": json.loads(into.read_text())}
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        sys.stderr.write(done.stderr[-4000:])
+    except subprocess.TimeoutExpired:
+        said = f"not done after {MOST_SECONDS} s"
+    return {**around, "rows": [], "failed": said}
+
+
+def run_here(name: str, quick: bool, into: Path) -> None:
+    """Run one benchmark in this process and write its rows."""
+    setup_logging()
+    logging.getLogger().setLevel(logging.ERROR)
+    module, _, function = BENCHMARKS[name].partition(":")
+    rows = getattr(importlib.import_module(module), function)(quick)
+    into.write_text(json.dumps([row.to_dict() for row in rows]))
+
+
+def page(raw: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    rows = [from_dict(row) for one in raw["benchmarks"].values() for row in one["rows"]]
+    failed = [f"- **{name} failed:** {one['failed']}\n" for name, one in raw["benchmarks"].items() if "failed" in one]
+    loads = [one["load_before"][0] for one in raw["benchmarks"].values()]
+    title = f"# Benchmarks of {raw['date'][:10]}" + (" (quick: figures mean little)" if raw["quick"] else "")
+    where = (
+        f"{raw['cpu']}, {raw['cores']} cores, {raw['memory_gb']} GB; Python {raw['python']}, "
+        + ", ".join(f"{name} {number}" for name, number in raw["versions"].items())
+        + f". One-minute load before each benchmark {min(loads):.1f} to {max(loads):.1f}; other Ray clusters on the "
+        f"machine: {raw['other_raylets']}. A ratio is taken within one run, ours to the other, in turns; figures are "
+        "median [smallest..largest] of the repeats."
+    )
+    return f"{title}\n\n{where}\n\n{table(rows)}{''.join(failed)}"
+
+
+def from_dict(found: dict[str, Any]) -> Row:
+    """A row as it was before it was written, without its raw figures."""
+    kept = {k: found[k] for k in ("what", "unit", "ours", "against_name", "against", "ratios", "why", "note")}
+    goal = Goal(*found["goal_bound"]) if found["goal_bound"] else None
+    return Row(**kept, goal=goal)
+
+
+def circumstances() -> dict[str, Any]:
+    """Machine and versions."""
+    info = Path("/proc/cpuinfo")
+    models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return {
+        "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "other_raylets": sum(_is_raylet(path) for path in Path("/proc").glob("[0-9]*/comm")),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _is_raylet(path: Path) -> bool:
+    try:
+        return path.read_text().strip() == "raylet"
+    except OSError:
+        return False  # it has just ended
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

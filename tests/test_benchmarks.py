@@ -1,0 +1,136 @@
+"""Do the benchmarks measure what they say? Tiny sizes, nothing timed, no Ray."""
+
+import json
+import statistics
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks import __main__ as bench
+from benchmarks import checkpoint, corpus, ingest, kernels, resume, train_loop
+from benchmarks.rows import Goal, Row, table
+from cluster.storage import Store
+from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
+from data_ops.lake import Lake
+from data_ops.pipeline import _place, _tokens
+from data_ops.rounds import Manifest
+from data_ops.sources import open_source
+from data_ops.tokenizer import Tokenizer
+from models.transformer import ModelConfig
+
+
+def test_a_goal_is_judged_on_the_median_of_the_ratios_or_of_our_figure():
+    assert Row("a", "s", [1, 2, 90], ratios=[0.5, 0.99, 2], goal=Goal(0.98)).met is True
+    assert Row("a", "s", [1, 2, 90], ratios=[0.5, 0.97, 2], goal=Goal(0.98)).met is False
+    assert Row("a", "s", [1, 2, 90], goal=Goal(1.9, at_least=False, of_ratio=False)).met is False
+    assert Row("a", "s", [1]).met is None
+
+
+def test_the_table_says_why_a_goal_was_missed_and_shows_the_range():
+    missed = Row("loop", "tokens/s", [90.0, 80.0, 85.0], "bare", [100.0], [0.9, 0.8, 0.85], Goal(0.98), "Because.")
+    text = table([missed])
+    assert "| loop | 85 [80..90] tokens/s | 100 tokens/s (bare) | 0.85 [0.8..0.9] | ≥ 0.98 × | **no** |" in text
+    assert "- **loop: goal missed.** Because." in text
+
+
+def test_rows_survive_being_written(tmp_path):
+    row = Row("what", "s", [1.0, 2.0, 4.0], "other", [2.0, 2.0, 2.0], [0.5, 1.0, 2.0], Goal(0.98), "why", "note")
+    read = json.loads(json.dumps(row.to_dict()))
+    assert read["ratios_spread"] == {"median": 1.0, "min": 0.5, "max": 2.0, "repeats": 3}
+    assert table([bench.from_dict(read)]) == table([row])
+
+
+def test_a_benchmark_that_fails_is_told_and_the_exit_code_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(bench.BENCHMARKS, "window", "benchmarks.nowhere:measure")
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "run_apart", lambda *_: {"load_before": (0.0,), "rows": [], "failed": "no such file"})
+    assert bench.main(["window", "--quick"]) == 1
+    assert "window failed:** no such file" in (tmp_path / "quick.md").read_text()
+    assert json.loads((tmp_path / "quick.json").read_text())["benchmarks"]["window"]["failed"] == "no such file"
+
+
+def test_an_unknown_benchmark_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["packer"])
+    assert "'packer' is no benchmark" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory):
+    """A corpus with broken lines, taken in without Ray: (table, lines, places, settings)."""
+    folder = tmp_path_factory.mktemp("ingested")
+    made = list(corpus.lines(1500, 2))
+    places = corpus.write(folder / "corpus", made, 2)
+    settings, tokenizer = ingest.settings_for(folder, 1000), Tokenizer.from_json(ingest.bpe(made))
+    source = open_source("made", settings.sources["made"])
+    parts = [ingest.curated("made", s, settings) for s in source.discover({}, 10_000).spans]
+    merged = pa.concat_tables([t for part in parts for t in part]).select(CURATED_SCHEMA.names)
+    whole = ingest.drop_repeats(merged)
+    whole = whole.append_column("tokens", _tokens(whole, ingest.living(whole), tokenizer))
+    return _place(whole, 0), made, places, settings
+
+
+def test_the_broken_lines_are_of_all_eight_kinds_and_each_is_quarantined_for_its_reason(ingested):
+    documents, made, places, settings = ingested
+    assert {line.reason for line in made if line.fate == "quarantined"} == set(corpus.BROKEN)
+    assert len(corpus.BROKEN) == 8
+    assert ingest.mistakes(documents, made, places, settings.seed) == []
+
+
+@pytest.mark.parametrize("fault", ["lost", "twice", "fate", "text"])
+def test_the_comparison_with_the_lake_finds_every_kind_of_mistake(ingested, fault):
+    documents, made, places, settings = ingested
+    kept = documents["fate"].to_pylist().index("kept")
+    if fault == "lost":
+        documents = pa.concat_tables([documents.slice(0, kept), documents.slice(kept + 1)])
+    elif fault == "twice":
+        documents = pa.concat_tables([documents, documents.slice(kept, 1)])
+    else:
+        values = documents[fault].to_pylist()
+        values[kept] = {"fate": "held_out", "text": "another"}[fault]
+        column = pa.array(values, DOCUMENT_SCHEMA.field(fault).type)
+        documents = documents.set_column(documents.schema.get_field_index(fault), fault, column)
+    assert len(ingest.mistakes(documents, made, places, settings.seed)) == 1
+
+
+def test_the_grown_lake_holds_rounds_whose_documents_are_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "WINDOW", 50)
+    monkeypatch.setattr(resume, "FRESH", 30)
+    monkeypatch.setattr(resume, "REPLAY", 10)
+    lake = Lake(Store.open(str(tmp_path)))
+    lake.create()
+    growth = resume.Growth(lake)
+    growth.to(120)
+    assert (growth.window, growth.rounds, lake.num_rounds(resume.RUN), lake.last_window()) == (3, 4, 4, 2)
+    last = Manifest.from_row(lake.rounds(resume.RUN, 3), 0)
+    assert (len(last.fresh), len(last.replay)) == (30, 10)
+    table = lake.documents(0, 2, ["window", "position", "id"])
+    where = {(r["window"], r["position"]): r["id"] for r in table.to_pylist()}
+    named = last.documents.to_arrow()
+    assert all(where[row["window"], row["position"]] == row["id"] for row in named)
+
+
+def test_a_checkpoint_is_measured_on_a_tiny_model():
+    rows = checkpoint.compare(ModelConfig(layers=1, width=32, heads=2, row_tokens=64), 1)
+    assert [len(row.ours) for row in rows] == [1, 1, 1]
+    assert all(value > 0 for row in rows for value in row.ours)
+
+
+def test_packing_and_reservoir_give_rows():
+    rows = kernels.measure_packing(True)
+    assert [row.met for row in rows if "cut" in row.what] == [True, True]
+    assert statistics.median(kernels.values({"low": 3, "median": 2, "high": 1})) == 2
+
+
+def test_loops_that_train_different_things_are_not_compared():
+    ended = [float(n) for n in range(8)]
+    bare = train_loop.Trained(ended, [1.0] * 8, [], {})
+    mine = train_loop.Trained(ended, [1.0] * 7 + [1.1], [0.0] * 8, {"tokens_per_second": 1.0})
+    with pytest.raises(AssertionError, match="do not train the same"):
+        train_loop.rows(train_loop.QUICK, [bare, bare], [mine])
+
+
+def test_tokens_per_second_are_wall_time_behind_the_skipped_steps():
+    ended = np.cumsum([9, 9, 9, 9, 9, 2, 2, 2]).astype(float).tolist()
+    assert train_loop.Trained(ended, [], [], {}).tokens_per_second(100) == 50
