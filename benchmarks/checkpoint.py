@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.rows import Goal, Row, paired
 from models import checkpoint, engine
 from models.optim import OptimConfig
-from models.settings import ModelConfig, num_parameters
+from models.settings import EngineConfig, ModelConfig, Rows, num_parameters
 from ray_jobs.commit import CheckpointConfig
 
 VOCABULARY = 257
@@ -30,10 +30,10 @@ def measure(quick: bool) -> list[Row]:
 
 def compare(model: ModelConfig, repeats: int) -> list[Row]:
     """Take checkpoints of one model in turns."""
-    config = engine.EngineConfig(zero_stage=2, precision="fp32", batch_tokens=64, micro_batch_rows=1)
+    config = EngineConfig(zero_stage=2, precision="fp32", batch_tokens=64, micro_batch_rows=1)
     made = engine.start(model, VOCABULARY, config, OptimConfig(), seed=0)
     tokens = np.random.default_rng(0).integers(0, 256, (1, model.row_tokens)).astype(np.int32)
-    rows = engine.Rows(tokens, tokens, np.zeros_like(tokens))
+    rows = Rows(tokens, tokens, np.zeros_like(tokens))
     stalls, writes, blocks, bare_blocks = [], [], [], []
     buffers = None
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:

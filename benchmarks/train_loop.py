@@ -27,7 +27,9 @@ from benchmarks.corpus import lines, write
 from benchmarks.rows import Goal, Row, paired
 from cluster.storage import Store
 from data_ops.lake import Lake
-from data_ops.rounds import LOG_COLUMNS, Layout, Manifest, Place, Shape, plan_round
+from data_ops.log import LOG_COLUMNS
+from data_ops.places import Place
+from data_ops.rounds import Layout, Manifest, Shape, plan_round
 from data_ops.shard import Shard, merge
 from models import engine
 from models.optim import lr_at
@@ -42,7 +44,7 @@ RECIPE: dict[str, Any] = {
     "tokenizer": {"kind": "bytes"},
     "reservoir": {"capacity": 500},
     "model": {"layers": 5, "width": 128, "heads": 4, "row_tokens": 256},
-    "optim": {"lr": 1e-3, "schedule": {"warmup_tokens": 65_536}},
+    "optim": {"lr": 1e-3, "schedule": {"kind": "constant", "warmup_tokens": 65_536}},
     "evaluate": {"every_rounds": 1_000_000, "documents_per_slice": 1},
     "wandb": {"mode": "disabled"},
 }
@@ -57,7 +59,7 @@ class Sizes(NamedTuple):
     runs: int
 
 
-FULL = Sizes(documents=660, batch_tokens=16_384, round_tokens=163_840, runs=3)
+FULL = Sizes(documents=660, batch_tokens=16_384, round_tokens=163_840, runs=2)
 QUICK = Sizes(documents=40, batch_tokens=1_024, round_tokens=16_384, runs=1)
 
 
@@ -216,7 +218,7 @@ def train_ours(folder: Path, number: int, manifests: list[Manifest]) -> Trained:
     shutil.copytree(folder / "store", store)
     summary = command(folder, "train", f"store={store}")
     told = [json.loads(line) for line in (store / "runs/bench/metrics.jsonl").read_text().splitlines()]
-    steps = [event for event in told if event["event"] == "step"]
+    steps = [event for event in told if event["event"] == "step" and not event.get("branch")]
     written = Lake(Store.open(str(store))).rounds("bench")
     for n, manifest in enumerate(manifests):
         if Manifest.from_row(written, n).to_row() != manifest.to_row():

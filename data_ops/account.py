@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.lake import Lake, Window
-from data_ops.rounds import Documents, Layout, Manifest
+from data_ops.places import Documents
+from data_ops.rounds import Layout, Manifest
 
 COLUMNS = ["window", "position", "source", "partition", "offset", "fate", "reason"]
 Keys = npt.NDArray[np.int64]
@@ -55,9 +56,7 @@ def account(lake: Lake, run: str) -> Account:
     of = {f: keys[pc.equal(fates, f).to_numpy()] for f in ("kept", "held_out", "dropped", "quarantined")}
     manifests = [Manifest.from_row(rows, i) for rows in [lake.rounds(run)] for i in range(rows.num_rows)]
     ledger = lake.ledger(run)
-    place = (
-        (ledger["round"][-1].as_py(), ledger["step_in_round"][-1].as_py()) if ledger.num_rows else (0, 0)
-    )
+    place = (ledger["round"][-1].as_py(), ledger["step_in_round"][-1].as_py()) if ledger.num_rows else (0, 0)
     trained, shed, planned_twice, lost_in_plan, more = check_rounds(manifests, of["kept"], place)
     found = Account(
         read=documents.num_rows + lost,
@@ -86,9 +85,7 @@ def check_windows(windows: list[Window], documents: pa.Table) -> tuple[int, int,
     promised = sum(w.num_records for w in windows)
     names = documents.group_by(["source", "partition", "offset"]).aggregate([([], "count_all")])
     repeated = int(pc.sum(pc.subtract(names["count_all"], 1)).as_py() or 0)
-    expected = {
-        (label, span.partition): set() for w in windows for label, spans in w.spans.items() for span in spans
-    }  # type: dict[tuple[str, str], set[tuple[int, int]]]
+    expected = {(label, span.partition): set() for w in windows for label, spans in w.spans.items() for span in spans}  # type: dict[tuple[str, str], set[tuple[int, int]]]
     for w in windows:
         for label, spans in w.spans.items():
             for span in spans:
@@ -101,13 +98,11 @@ def check_windows(windows: list[Window], documents: pa.Table) -> tuple[int, int,
         if not pieces or gaps or pieces[0][0] != 0 or row["offset_max"] >= ends[-1]:
             problems.append(f"{row['source']}: the spans of {row['partition']} leave a gap or overlap")
     short = [w for w in windows if w.counts is not None and w.counts["read"] != w.num_records]
-    problems += [f"window {w.window} says it read {w.counts} of {w.num_records} records" for w in short]
+    problems += [f"window {w.window} says it read {(w.counts or {})['read']} of {w.num_records} records" for w in short]
     return max(0, promised - names.num_rows), repeated, problems
 
 
-def check_rounds(
-    manifests: list[Manifest], kept: Keys, place: tuple[int, int]
-) -> tuple[int, int, int, int, list[str]]:
+def check_rounds(manifests: list[Manifest], kept: Keys, place: tuple[int, int]) -> tuple[int, int, int, int, list[str]]:
     """Compare the rounds with the kept documents: (trained, shed, repeated, lost, problems).
 
     place: (round, steps of it) of the last committed checkpoint; what lies before it is trained.

@@ -10,7 +10,7 @@ make its commit exactly-once, and Ray Data needs no state of its own. The only R
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -23,15 +23,15 @@ import pyarrow.compute as pc
 import ray
 from pydantic import Field
 
-from cluster.units import Duration, Settings, Share
+from cluster.units import Duration, Settings, Share, Size
 from data_ops.curate import CurateConfig, curate
 from data_ops.dedup import SeenIds
 from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array, records, sample_of
 from data_ops.fates import count, drop, drop_repeats, living
-from data_ops.lake import Lake, Window
+from data_ops.lake import Lake, Progress, Window
 from data_ops.sources import SourceConfig, open_source
 from data_ops.sources.lines import ChangedError
-from data_ops.sources.protocol import Source, Span
+from data_ops.sources.protocol import Discovery, Source, Span
 from data_ops.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class WindowConfig(Settings):
     """How much one pass of ingest takes in."""
 
     max_documents: int = Field(10_000, ge=1, le=1_000_000, description="records a window holds at most")
+    # From 1 MiB on: a source that counts rows instead of bytes (Parquet) then never reaches it.
+    max_bytes: Size = Field(256 << 20, ge=1 << 20, description="bytes of files a window holds at most")
     max_seconds: Duration = Field(5.0, gt=0, description="longest a record waits for its window under --follow")
 
 
@@ -99,21 +101,17 @@ def ingest(
     context.execution_options.preserve_order = True
     seen = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Seen).remote(lake)
     warned: set[str] = set()
+    progress = Progress()
     while not stop():
-        window = next_window(lake, settings, follow=follow, stop=stop, warned=warned, report=report)
+        window = next_window(lake, settings, follow=follow, stop=stop, warned=warned, report=report, progress=progress)
         if window is None:
             break
         started = time.perf_counter()
         documents = run_window(window, settings, tokenizer_json, seen)
-        done = Window(
-            window=window.window,
-            spans=window.spans,
-            cursors=window.cursors,
-            arrived=window.arrived,
-            counts=count(documents),
-            seconds=time.perf_counter() - started,
-        )
-        if lake.commit_window(done, documents):
+        done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
+        first = lake.commit_window(done, documents)
+        progress.take(done)
+        if first:
             report({"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})})
     return lake.last_window()
 
@@ -126,33 +124,33 @@ def next_window(
     stop: Callable[[], bool],
     warned: set[str],
     report: Callable[[dict[str, Any]], None],
+    progress: Progress | None = None,
 ) -> Window | None:
-    """Return the window that is planned but not committed, or plan the next one; None when the sources are drained.
+    """Return the window that is planned but not committed, or plan the next one; None when drained or stopped.
 
-    Under follow a window waits for more until it is full or its first record has waited `max_seconds`.
+    Under follow a window waits for more until it is full or its first record has waited `max_seconds`. Whoever
+    loses the race for a window takes up the winner's plan or, if that is committed already, goes on behind it.
     """
-    committed, planned = lake.windows()
+    progress = progress or Progress()
+    planned = progress.catch_up(lake) if progress.next_window < 0 else None
     if planned is not None:
         return planned
-    number = committed[-1].window + 1 if committed else 0
-    cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
-    for window in committed:
-        for label, changed in window.cursors.items():
-            cursors.setdefault(label, {}).update(changed)
     opened: float | None = None
     while not stop():
-        plan, warnings, drained = _discover(number, settings, cursors)
+        plan, warnings, drained, full = _discover(progress.next_window, settings, progress.cursors)
         for warning in warnings:
             if warning not in warned:
                 warned.add(warning)
                 report({"event": "warning", "text": warning})
         if plan.num_records and opened is None:
             opened = time.monotonic()
-        full = plan.num_records >= settings.window.max_documents
         waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
         if plan.num_records and (full or waited or not follow):
-            lake.plan_window(plan)
-            return lake.windows()[1]  # what was recorded, also when another process was faster
+            planned = plan if lake.plan_window(plan) else progress.catch_up(lake)
+            if planned is not None:
+                return planned
+            opened = None
+            continue
         if drained and not follow:
             return None
         time.sleep(min(POLL_SECONDS, settings.window.max_seconds / 4))
@@ -161,25 +159,39 @@ def next_window(
 
 def _discover(
     number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]]
-) -> tuple[Window, list[str], bool]:
+) -> tuple[Window, list[str], bool, bool]:
     """Ask every source what is new, each for its part of the window and what earlier ones left over.
 
-    Returns the window, warnings, and whether nothing further can come of what is there now.
+    Returns the window, warnings, whether nothing further can come of what is there now, and whether it is full.
     """
-    room = settings.window.max_documents
+    room, room_bytes = settings.window.max_documents, settings.window.max_bytes
     spans: dict[str, list[Span]] = {}
     changed: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
-    drained = True
+    drained, full = True, False
     for left, label in zip(range(len(settings.sources), 0, -1), sorted(settings.sources), strict=True):
-        found = open_source(label, settings.sources[label]).discover(cursors[label], max(1, room // left))
-        old = cursors[label]
+        old = cursors.get(label, {})
+        source = open_source(label, settings.sources[label])
+        found, cut = _fitting(source, old, max(1, room // left), room_bytes // left)
         spans[label] = found.spans
         changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
         warnings += found.warnings
         drained &= found.drained
         room -= sum(span.num_records for span in found.spans)
-    return Window(number, spans, changed, datetime.now(UTC)), warnings, drained
+        room_bytes -= sum(span.end - span.start for span in found.spans)
+        full |= cut or room <= 0
+    return Window(number, spans, changed, datetime.now(UTC)), warnings, drained, full
+
+
+def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes: int) -> tuple[Discovery, bool]:
+    """Discover at most so many records and bytes, but one record if there is any; and say if bytes cut it short."""
+    found, cut = source.discover(cursor, num_records), False
+    while sum(s.end - s.start for s in found.spans) > num_bytes:
+        num_records = sum(s.num_records for s in found.spans) // 2
+        if num_records == 0:
+            break
+        found, cut = source.discover(cursor, num_records), True
+    return found, cut
 
 
 def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Any) -> pa.Table:
@@ -188,8 +200,7 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
 
     pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label]]
     items = [
-        {"piece": n, "source": label, "span": orjson.dumps(span).decode()}
-        for n, (label, span) in enumerate(pieces)
+        {"piece": n, "source": label, "span": orjson.dumps(span).decode()} for n, (label, span) in enumerate(pieces)
     ]
     arrived_s = window.arrived.timestamp()
     work = ray.data.from_items(items, override_num_blocks=max(1, min(len(items), 64))).map_batches(
@@ -222,14 +233,18 @@ def _read_spans(
     tokenizer = _tokenizer(tokenizer_json)
     for row in batch.to_pylist():
         span = Span(**orjson.loads(row["span"]))
-        config = settings.sources[row["source"]]
-        for batch_of_records in _records(open_source(row["source"], config), span):
+        config = settings.sources.get(row["source"])
+        if config is None:  # planned by a configuration that had it
+            batches = iter([_quarantined(span, 0, f"no source {row['source']!r} is configured", "source_removed")])
+        else:
+            batches = _records(open_source(row["source"], config), span)
+        for batch_of_records in batches:
             table = curate(
                 batch_of_records,
                 settings.curate,
                 source=row["source"],
                 partition=span.partition,
-                weight=config.weight,
+                weight=config.weight if config else 1.0,
                 modified_s=span.modified_s,
                 arrived_s=arrived_s,
                 seed=settings.seed,
@@ -252,15 +267,22 @@ def _records(source: Source, span: Span) -> Iterator[pa.RecordBatch]:
             read += batch.num_rows
             yield batch
     except (ChangedError, FileNotFoundError) as error:
-        missing = span.num_records - read
-        yield records(
-            {
-                "offset": np.arange(span.first_record + read, span.first_record + span.num_records),
-                "text": [sample_of(str(error))] * missing,
-                "num_bytes_read": np.zeros(missing, np.int64),
-                "error": ["changed_before_read"] * missing,
-            }
-        )
+        yield _quarantined(span, read, str(error), "changed_before_read")
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        yield _quarantined(span, read, str(error), "unreadable")
+
+
+def _quarantined(span: Span, read: int, why: str, reason: str) -> pa.RecordBatch:
+    """Stand in for the records of a span behind the first `read`, one row a place."""
+    missing = span.num_records - read
+    return records(
+        {
+            "offset": np.arange(span.first_record + read, span.first_record + span.num_records),
+            "text": [sample_of(why)] * missing,
+            "num_bytes_read": np.zeros(missing, np.int64),
+            "error": [reason] * missing,
+        }
+    )
 
 
 def _place(table: pa.Table, window: int) -> pa.Table:

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from data_ops.dedup import SeenIds
 from data_ops.document import DOCUMENT_SCHEMA, Ids, ids_to_array
 from data_ops.lake import Lake
+from data_ops.places import Documents
 from data_ops.reservoir import Reservoir, ReservoirConfig
-from data_ops.rounds import Documents
 
 COLUMNS = ["id", "window", "position", "num_tokens", "event_time", "weight", "tokens"]
 WINDOWS_AT_ONCE = 16  # how much of the log is held in memory while a shard catches up
@@ -58,6 +58,8 @@ class Shard:
 
     def state(self, window: int) -> tuple[list[dict[str, Any]], pa.Table]:
         """Give this shard's sketches and the places of what they hold, as of `window`."""
+        if self.window > window:
+            raise ValueError(f"this shard is at window {self.window} already; ask for that one or a later one")
         self.advance(window)
         return [sketch.state_dict() for sketch in self.sketches], self.rows.drop_columns(["tokens"])
 
@@ -108,4 +110,3 @@ def event_seconds(times: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """Event times as seconds since 1970."""
     micros = pc.cast(times, pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
     return micros.astype(np.float64) * 1e-6
-

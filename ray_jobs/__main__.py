@@ -93,7 +93,8 @@ def ingest(context: typer.Context, config: Files = None, as_json: Json = False, 
     settings = command(context, config)
     check_run(settings, follow=follow, drives=False)
     with Display(json=as_json) as display:
-        finish(0, ingest_only(settings, display, follow=follow), as_json)
+        counts = ingest_only(settings, display, follow=follow)
+    finish(143 if counts["stopped"] else 0, counts, as_json)
 
 
 @app.command(context_settings=PASS_ON)
@@ -213,13 +214,15 @@ def doctor(context: typer.Context, config: Files = None, as_json: Json = False) 
 
 def main() -> None:
     """Run the command line; a mistake of the user is told in a sentence, without a traceback."""
+    from deltalake.exceptions import DeltaError
+
     from ray_jobs.config import ConfigError
 
     try:
         app(prog_name="headrace")
     except ConfigError as error:
         _fail(2, str(error))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, DeltaError) as error:
         _fail(1, " ".join(str(error).split()))
 
 

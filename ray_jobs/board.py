@@ -8,6 +8,7 @@ events (for display, metrics and W&B) and posts the wish to stop. Nothing here i
 import json
 import logging
 import time
+import uuid
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +28,9 @@ class Board:
     def __init__(self, store: str, run: str, keep: int, lease: Lease) -> None:
         self.store = Store.open(store)
         self.lake, self.run, self.keep, self.lease = Lake(self.store), run, keep, lease
+        self.life = uuid.uuid4().hex  # a board that was restarted numbers its events anew
         self.events: list[dict[str, Any]] = []
+        self.first = 0  # number of events[0]; what the driver has read is let go
         self.receipts: dict[tuple[int, str], dict[int, commits.StoredFile]] = {}
         self.wish = GO
 
@@ -37,20 +40,38 @@ class Board:
         self.events += [{"time": now, **event} for event in events]
         return self.wish
 
-    def read(self, since: int) -> tuple[list[dict[str, Any]], int]:
-        """Give the events from number `since` on, and the number to ask with next time."""
-        return self.events[since:], len(self.events)
+    def read(self, life: str, since: int) -> tuple[list[dict[str, Any]], str, int]:
+        """Give the events from number `since` of that life on, and what to ask with next; older ones are let go."""
+        if life == self.life:
+            self.events = self.events[since - self.first :]
+            self.first = since
+        return self.events, self.life, self.first + len(self.events)
 
     def stop(self) -> None:
         """Ask the workers to checkpoint and stop after the step they are in."""
         self.wish = CHECKPOINT_AND_STOP
 
+    def stand(self, step: int | None) -> None:
+        """Note in the ledger where the weights stand that training starts from; None: at the beginning."""
+        if step is not None:
+            record(self.lake, commits.load(self.store, self.run, step))
+        elif self.lake.ledger(self.run).num_rows:
+            nothing = {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": "", "state": "{}"}
+            self.lake.add_ledger(self.run, nothing)
+
     def receipt(
-        self, run: str, attempt: str, rank: int, world_size: int, file: commits.StoredFile, state: dict[str, Any]
+        self,
+        run: str,
+        attempt: str,
+        rank: int,
+        world_size: int,
+        file: commits.StoredFile,
+        state: dict[str, Any],
     ) -> bool:
         """Take a rank's receipt for its file; True once the checkpoint is committed.
 
-        run: this run, or a decay branch of it. state: `position` (see saver.Position) and what else a resume needs or a reader wants to know.
+        run: this run, or a decay branch of it. state: `position` (see saver.Position) and what else a resume needs
+        or a reader wants to know.
         """
         position = state["position"]
         files = self.receipts.setdefault((position["step"], attempt), {})

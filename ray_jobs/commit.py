@@ -65,6 +65,10 @@ class Commit:
         return sum(file.size_bytes for file in self.files)
 
 
+class FormatError(RuntimeError):
+    """A checkpoint was written by another version of the format; it is whole, and never put aside."""
+
+
 class DamagedCheckpointError(ValueError):
     """A committed file is missing or does not have the bytes that were committed."""
 
@@ -103,9 +107,7 @@ def load(store: Store, run: str, step: int) -> Commit:
     """Read one manifest."""
     raw = json.loads(store.read(run_path(run, "checkpoints", f"{step:08d}.json")))
     if raw.get("format") != FORMAT:
-        raise ValueError(
-            f"checkpoint {run}/{step} has format {raw.get('format')!r}; this version reads {FORMAT}"
-        )
+        raise FormatError(f"checkpoint {run}/{step} has format {raw.get('format')!r}; this version reads {FORMAT}")
     return Commit(**{**raw, "files": tuple(StoredFile(**f) for f in raw["files"])})
 
 
@@ -186,16 +188,29 @@ def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
 
 
 def sweep_orphans(store: Store, run: str) -> int:
-    """Delete files of attempts that were never committed; only the run's driver may, before it trains."""
-    prefix = run_path(run, "checkpoints")
-    kept = {file.path.rpartition("/")[0] for step in commits(store, run) for file in load(store, run, step).files}
-    aside = {path for path in store.list(prefix) if path.endswith(".damaged")}
-    for path in aside:
-        kept |= {file["path"].rpartition("/")[0] for file in json.loads(store.read(path))["files"]}
-    folders = {path.rpartition("/")[0] for path in store.list(prefix) if path.count("/") > prefix.count("/") + 1}
-    for place in folders - kept:
+    """Delete files of attempts that were never committed; only the run's driver may, before it trains.
+
+    Where a manifest cannot be read, or was put aside, every folder of that step stays.
+    """
+    prefix = run_path(run, "checkpoints") + "/"
+    kept: set[str] = set()
+    doubtful: set[str] = set()
+    folders: set[str] = set()
+    for path in store.list(prefix.rstrip("/")):
+        step, _, rest = path.removeprefix(prefix).partition(".")
+        if "/" in path.removeprefix(prefix):
+            folders.add(path.rpartition("/")[0])
+        elif rest == "json":
+            try:
+                kept |= {file.path.rpartition("/")[0] for file in load(store, run, int(step)).files}
+            except (*DAMAGES, FormatError):
+                doubtful.add(step)
+        else:
+            doubtful.add(step)
+    orphans = {f for f in folders - kept if f.removeprefix(prefix).partition("-")[0] not in doubtful}
+    for place in orphans:
         store.delete(place)
-    return len(folders - kept)
+    return len(orphans)
 
 
 def sha256_of(path: Path) -> str:
@@ -211,6 +226,4 @@ def _check_sizes(store: Store, commit: Commit) -> None:
     for file in commit.files:
         with store.open_input(file.path) as stored:
             if stored.size() != file.size_bytes:
-                raise DamagedCheckpointError(
-                    f"{file.path} has {stored.size()} bytes, {file.size_bytes} were committed"
-                )
+                raise DamagedCheckpointError(f"{file.path} has {stored.size()} bytes, {file.size_bytes} were committed")

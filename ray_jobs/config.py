@@ -190,7 +190,9 @@ def _sentence(error: Any) -> str:
     if error["type"] == "union_tag_invalid":
         kind = error["ctx"]["tag"]
         near = difflib.get_close_matches(kind, SOURCES, n=1)
-        return f"{place}.kind={kind!r} is unknown; " + (f"did you mean {near[0]}?" if near else f"use {sorted(SOURCES)}")
+        return f"{place}.kind={kind!r} is unknown; " + (
+            f"did you mean {near[0]}?" if near else f"use {sorted(SOURCES)}"
+        )
     if error["type"] == "extra_forbidden":
         label = place.split(".")[1] if place.startswith("sources.") else "<label>"
         known = [f"{prefix}{name}".replace("<label>", label) for prefix, name in _keys(Config)]

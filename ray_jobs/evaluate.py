@@ -51,9 +51,7 @@ class HeldOut:
     document_token: int
 
 
-def held_out(
-    lake: Lake, last_window: int, config: EvaluateConfig, row_tokens: int, document_token: int
-) -> HeldOut:
+def held_out(lake: Lake, last_window: int, config: EvaluateConfig, row_tokens: int, document_token: int) -> HeldOut:
     """Collect the held-out documents of all windows up to one; the same for everybody who asks."""
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
     periods = pc.strftime(table["event_time"], format=PERIODS[config.period])

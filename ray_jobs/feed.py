@@ -17,11 +17,13 @@ import pyarrow as pa
 import ray
 
 from cluster.storage import Store
-from data_ops.document import ids_to_array
+from data_ops.document import array_to_ids
 from data_ops.lake import Lake
+from data_ops.log import TOKEN_COLUMNS, PendingLog, in_order
 from data_ops.mixture import RoundConfig
+from data_ops.places import Place
 from data_ops.reservoir import ReservoirConfig
-from data_ops.rounds import LOG_COLUMNS, Documents, Layout, Manifest, Place, Shape, plan_branch, plan_round
+from data_ops.rounds import Layout, Manifest, Shape, plan_branch, plan_round
 from data_ops.shard import Sample, Shard, is_in, merge
 from ray_jobs.commit import branch_name
 
@@ -29,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 KEEP_ROUNDS = 3  # prepared rounds in memory: one trained, one next, one for workers that restart
 BRANCH = -1  # the number under which the batches of a decay branch are asked for
-TOKEN_COLUMNS = ["id", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ class Feed:
 
     def fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
-        return self._sample(window).fingerprint
+        with self.lock:
+            return self._sample(window).fingerprint
 
     def _prepare_quietly(self, number: int) -> None:
         """Prepare a round ahead of time; what goes wrong will be said when the round is asked for."""
@@ -171,8 +173,14 @@ class Feed:
             planned = self._plan(number)
             if not isinstance(planned, Manifest):
                 return planned
-            self.lake.add_round(self.settings.run, number, planned.to_row())
             manifest = planned
+            if not self.lake.add_round(self.settings.run, number, planned.to_row()):  # another feed was faster
+                manifest = Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
+        if Shape(manifest.row_tokens, manifest.batch_rows) != self.settings.shape:
+            raise ValueError(
+                f"round {number} was planned in batches of {manifest.batch_rows} rows of {manifest.row_tokens} tokens; "
+                f"set engine.batch_tokens={manifest.batch_rows * manifest.row_tokens} and model.row_tokens back"
+            )
         self.prepared[number] = self._materialise(manifest)
         for old in [n for n in self.prepared if BRANCH < n <= number - KEEP_ROUNDS]:
             del self.prepared[old]
@@ -238,34 +246,14 @@ class Feed:
         tables = [self.lake.documents(first, last, TOKEN_COLUMNS, ["kept"])]
         if len(replay):
             held = ray.get([shard.tokens.remote(-1, replay.ids) for shard in self.shards])
-            tables += [pa.table({"id": _binary(ids), "tokens": tokens}) for ids, tokens in held]
+            tables += [pa.table({"id": array_to_ids(ids).cast(pa.binary()), "tokens": tokens}) for ids, tokens in held]
             found = np.concatenate([ids for ids, _ in held])
             for window in np.unique(replay.windows[~is_in(replay.ids, found)]).tolist():
                 tables.append(self.lake.documents(window, window, TOKEN_COLUMNS, ["kept"]))
-        tokens, offsets = _in_order(tables, manifest.documents)
+        tokens, offsets = in_order(tables, manifest.documents)
         arrival = self.lake.arrivals(first, last)
         arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
         return Prepared(Layout(manifest), tokens, offsets, arrived_s)
-
-
-class PendingLog:
-    """The part of the log that is not planned yet, read once; a window at a time is added as it is committed."""
-
-    def __init__(self, lake: Lake) -> None:
-        self.lake, self.rows, self.read_to = lake, None, -1  # type: Lake, pa.Table | None, int
-
-    def after(self, place: Place, last_window: int) -> pa.Table:
-        """Kept documents behind `place`, up to a window, in order (LOG_COLUMNS)."""
-        if self.rows is None:
-            self.read_to = place.window - 1
-        if last_window > self.read_to or self.rows is None:
-            new = self.lake.documents(self.read_to + 1, last_window, LOG_COLUMNS, ["kept"])
-            self.rows = pa.concat_tables([self.rows, new]) if self.rows is not None else new
-            self.read_to = max(self.read_to, last_window)
-        windows, positions = self.rows["window"].to_numpy(), self.rows["position"].to_numpy()
-        later = (windows > place.window) | ((windows == place.window) & (positions >= place.position))
-        self.rows = self.rows.filter(pa.array(later))
-        return self.rows
 
 
 def _notice(manifest: Manifest) -> RoundNotice:
@@ -279,27 +267,3 @@ def _notice(manifest: Manifest) -> RoundNotice:
         last_window=max(manifest.start.window, manifest.end.window),
         closed=manifest.closed,
     )
-
-
-def _in_order(tables: list[pa.Table], documents: Documents) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Put the tokens of these documents in a row, in manifest order."""
-    if not len(documents):
-        return np.empty(0, np.int32), np.zeros(1, np.int64)
-    table = pa.concat_tables([t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]).combine_chunks()
-    have = ids_to_array(table["id"].combine_chunks())
-    where = np.lexsort((have[:, 1], have[:, 0]))
-    words = _void(have[where])
-    pick = np.searchsorted(words, _void(documents.ids))
-    if np.any(pick >= len(words)) or np.any(words[np.minimum(pick, len(words) - 1)] != _void(documents.ids)):
-        raise ValueError(f"the lake lacks text of some of {len(documents)} planned documents; run `headrace verify`")
-    lists = table["tokens"].combine_chunks().take(pa.array(where[pick]))
-    return lists.values.to_numpy(), lists.offsets.to_numpy().astype(np.int64)
-
-
-def _void(ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:
-    """Ids as 16-byte strings in big-endian order, which sort as the pairs of words do."""
-    return np.ascontiguousarray(ids.astype(">u8")).view("S16").reshape(-1)
-
-
-def _binary(ids: npt.NDArray[np.uint64]) -> pa.Array:
-    return pa.array([row.tobytes() for row in ids.astype(">u8")], pa.binary())

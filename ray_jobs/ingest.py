@@ -8,6 +8,7 @@ again by itself when it is killed.
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 SETTINGS, TOKENIZER = "store.json", "tokenizer.json"
+POLL_SECONDS = 0.5  # between two looks for the first text
 
 
 @dataclass(frozen=True)
@@ -71,42 +73,78 @@ def check_store(store: Store, config: Config) -> None:
             )
 
 
-def open_store(config: Config, stop: Callable[[], bool] = lambda: False) -> OpenStore:
-    """Create the store if need be, train or read its tokenizer, and freeze both."""
+def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, follow: bool = False) -> OpenStore:
+    """Create the store if need be, train or read its tokenizer, and freeze both.
+
+    Nothing is frozen before the tokenizer is made, so that a configuration that cannot make one can be mended.
+    Of two processes that create a store at once the first decides; the other must agree with it or gets ConfigError.
+    """
     store = Store.open(config.store)
     check_store(store, config)
     lake = Lake(store)
     lake.create()
-    if not store.exists(TOKENIZER):
-        store.publish(TOKENIZER, make_tokenizer(config).to_json().encode())
-    store.publish(SETTINGS, json.dumps({"format": FORMAT, **_frozen(config)}, indent=1).encode())
+    made = None if store.exists(TOKENIZER) else make_tokenizer(config, stop, follow=follow).to_json().encode()
+    if not store.publish(SETTINGS, json.dumps({"format": FORMAT, **_frozen(config)}, indent=1).encode()):
+        check_store(store, config)
+    if made is not None and not store.publish(TOKENIZER, made):
+        check_store(store, config)
     tokenizer_json = store.read(TOKENIZER).decode()
     tokenizer = Tokenizer.from_json(tokenizer_json)
     return OpenStore(store, lake, tokenizer, tokenizer_json, ingest_settings(config))
 
 
-def make_tokenizer(config: Config) -> Tokenizer:
-    """Make the tokenizer that the config asks for; bpe is trained on the first kept text of the sources."""
+def make_tokenizer(config: Config, stop: Callable[[], bool] = lambda: False, *, follow: bool = False) -> Tokenizer:
+    """Make the tokenizer that the config asks for; bpe is trained on the first kept text of the sources.
+
+    ConfigError if there is no such text and none can come, or if `stop` says so while waiting for it.
+    """
     if config.tokenizer.kind == "bytes":
         return byte_tokenizer()
     if config.tokenizer.kind == "file":
         return load_tokenizer(str(config.tokenizer.path))
-    return train_bpe(_first_texts(config), config.tokenizer.vocabulary)
+    return train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary)
 
 
-def _first_texts(config: Config) -> Iterator[str]:
-    """Kept texts in the order of the log, up to tokenizer.train_bytes; held-out ones are never shown."""
-    left = config.tokenizer.train_bytes
+def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> Iterator[str]:
+    """Kept texts in the order of the log, up to tokenizer.train_bytes; at least one, which is waited for."""
     settings = ingest_settings(config)
+    follow = follow or any(getattr(source, "wait", False) for source in settings.sources.values())
     cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
+    left, found = config.tokenizer.train_bytes, False
+    while not found:
+        unsettled: set[str] = set()
+        for text, size in _kept_texts(settings, cursors, unsettled):
+            if left <= 0:
+                return
+            left, found = left - size, True
+            yield text
+        if not found and (stop() or not (follow or unsettled)):
+            why = "stopped before a text to keep came" if stop() else "the sources hold no text that is kept"
+            raise ConfigError(
+                f"{why}, so tokenizer.kind={config.tokenizer.kind} cannot be trained; add documents, wait for them "
+                f"with --follow, or give tokenizer.kind=bytes"
+            )
+        if not found:
+            time.sleep(POLL_SECONDS)
+
+
+def _kept_texts(
+    settings: IngestSettings, cursors: dict[str, dict[str, Any]], unsettled: set[str]
+) -> Iterator[tuple[str, int]]:
+    """Texts and their bytes that are there now behind the cursors, which move on; held-out ones are never shown.
+
+    unsettled: takes in the labels of sources that hold something which cannot be read yet.
+    """
     open_labels = sorted(settings.sources)
-    while open_labels and left > 0:
+    while open_labels:
         for label in list(open_labels):
             source = open_source(label, settings.sources[label])
             found = source.discover(cursors[label], max(1, settings.window.max_documents // len(open_labels)))
             cursors[label] = found.cursor
             if found.drained or not found.spans:
                 open_labels.remove(label)
+            if not found.drained and not found.spans:
+                unsettled.add(label)
             for span in found.spans:
                 for records in source.read(span):
                     table = curate(
@@ -121,11 +159,7 @@ def _first_texts(config: Config) -> Iterator[str]:
                         held_out_share=settings.held_out,
                     )
                     kept = table.filter(pa.compute.equal(table["fate"], "kept"))
-                    for text, size in zip(kept["text"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True):
-                        if left <= 0:
-                            return
-                        left -= size
-                        yield text
+                    yield from zip(kept["text"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True)
 
 
 @ray.remote(num_cpus=0, max_retries=-1)
@@ -156,8 +190,8 @@ def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]
         else:
             display.note(event["text"])
 
-    with connect(config.cluster), stop_on_signal(lambda: None, display) as stopped:
-        opened = open_store(config)
+    with stop_on_signal() as stopped, connect(config.cluster):
+        opened = open_store(config, stopped.is_set, follow=follow)
         last = ingest(
             opened.lake, opened.settings, opened.tokenizer_json, follow=follow, report=report, stop=stopped.is_set
         )

@@ -77,7 +77,7 @@ class Heart:
 
     def __init__(self, store: Store, lease: Lease) -> None:
         self.store, self.lease = store, lease
-        self.stopped = threading.Event()
+        self.stopped, self.lost = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True, name="lease")
         self.thread.start()
 
@@ -85,12 +85,15 @@ class Heart:
         """Stop beating and let the next driver in at once."""
         self.stopped.set()
         self.thread.join()
-        self.store.write(_beat_path(self.lease), b"released")
+        with suppress(OSError):  # the lease then ends like that of a dead process
+            self.store.write(_beat_path(self.lease), b"released")
 
     def _beat(self) -> None:
         while True:
             with suppress(OSError):  # a full disk or a lost network: the next beat tries again
                 self.store.write(_beat_path(self.lease), str(time.time()).encode())
+                if not self.lease.held(self.store):
+                    self.lost.set()
             if self.stopped.wait(HEARTBEAT_SECONDS):
                 return
 

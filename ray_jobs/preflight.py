@@ -28,7 +28,7 @@ def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
     for check in checks:
         try:
             check()
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, commits.FormatError) as error:
             mistakes.append(str(error))
     if mistakes:
         raise ConfigError("\n".join(mistakes))

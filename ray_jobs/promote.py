@@ -87,9 +87,7 @@ def _score_task(config_json: str, tokenizer_json: str, name: str | None, last_wi
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = read_full_weights(commits.fetch(store, commit, Path(scratch)))
     scorer = scoring.scorer(model_config, tokenizer.vocab_size, config.seed, weights)
-    data = held_out(
-        Lake(store), last_window, config.evaluate, model_config.row_tokens, tokenizer.document_token
-    )
+    data = held_out(Lake(store), last_window, config.evaluate, model_config.row_tokens, tokenizer.document_token)
     return with_nats(data, score(data, scorer))
 
 
@@ -184,7 +182,7 @@ def _chosen(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
     """The checkpoint that is meant: by name, or the newest of the run."""
     store = Store.open(config.store)
     if name is None:
-        found = commits.latest(store, config.name)
+        found = commits.newest_readable(store, config.name)
         if found is None:
             raise ConfigError(f"run {config.name} in {config.store} has no checkpoint yet; train it first")
         return store, found

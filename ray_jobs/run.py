@@ -9,6 +9,7 @@ command goes on from the last committed checkpoint.
 import json
 import logging
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.session import Session, connect
+from cluster.session import connect
 from cluster.storage import Store
 from cluster.telemetry import JsonLines, Prometheus, Sink, Telemetry
 from cluster.tracking import open_wandb, redact
@@ -30,11 +31,11 @@ from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.display import Display
 from ray_jobs.ingest import OpenStore, open_store
-from ray_jobs.lease import Heart, Lease, RunIsLiveError, acquire
+from ray_jobs.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.preflight import check_run
 from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.report import render
-from ray_jobs.signals import stop_on_signal
+from ray_jobs.signals import STOPPING, stop_on_signal
 from ray_jobs.story import Judged, numbers, read_events, summarise, tell, verdict_events
 from ray_jobs.train import Training
 
@@ -59,46 +60,51 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
     follow = follow or config.round.starved != "stop"
     check_run(config, follow=follow)
     store = Store.open(config.store)
-    try:
-        lease = acquire(store, config.name)
-    except RunIsLiveError as error:
-        raise ConfigError(str(error)) from None
-    heart = Heart(store, lease)
-    try:
-        public = redact(config.model_dump(mode="json"))
-        store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
-        with connect(config.cluster, metrics=config.telemetry.prometheus) as session:
-            return _drive(config, lease, session, display, follow=follow, judged=judged)
-    finally:
-        heart.release()
+    with stop_on_signal() as stopped:
+        try:
+            lease = acquire(store, config.name)
+        except RunIsLiveError as error:
+            raise ConfigError(str(error)) from None
+        heart = Heart(store, lease)
+        try:
+            public = redact(config.model_dump(mode="json"))
+            store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
+            with connect(config.cluster, metrics=config.telemetry.prometheus) as session:
+                commits.sweep_orphans(store, config.name)
+                opened = open_store(config, stopped.is_set)
+                training = Training(config, opened, lease, session, follow=follow)
+                return _drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
+        finally:
+            heart.release()
 
 
-def _drive(
-    config: Config, lease: Lease, session: Session, display: Display, *, follow: bool, judged: bool
-) -> Outcome:
+@dataclass(frozen=True)
+class Drive:
+    """What one driver holds in its hands."""
+
+    config: Config
+    opened: OpenStore
+    training: Training
+    heart: Heart
+    stopped: threading.Event
+    display: Display
+
+
+def _drive(drive: Drive, *, judged: bool) -> Outcome:
     """Train and listen, then judge what came of it and write it down."""
-    began = time.time()
-    opened = open_store(config)
-    store, run_name = opened.store, config.name
-    resumed = commits.latest(store, run_name)
-    if resumed is not None:
-        record(opened.lake, resumed)  # a driver killed between commit and ledger left this to us
-    commits.sweep_orphans(store, run_name)
-    training = Training(config, opened, lease, session, follow=follow)
+    config, opened, training, display = drive.config, drive.opened, drive.training, drive.display
+    began, store = time.time(), opened.store
+    resumed = commits.latest(store, config.name)
     display.header(_header(config, training, resumed, opened))
-    lines = JsonLines(store, run_path(run_name, "metrics.jsonl"), config.telemetry.flush_every)
-    with stop_on_signal(training.stop, display) as stopped, _telemetry(config, store) as telemetry:
-        for event in training.events():
-            lines.log(event)
-            display.event(event)
-            for known in numbers(event):
-                telemetry.log(known)
-        last = commits.latest(store, run_name)
+    lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
+    with _telemetry(config, store) as telemetry:
+        _listen(drive, lines, telemetry)
+        last = commits.latest(store, config.name)
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
         if last is not None and training.failure is None:
-            candidate = commits.latest(store, commits.branch_name(run_name, last.step)) or last
+            candidate = commits.latest(store, commits.branch_name(config.name, last.step)) or last
             result = result.with_details(_identify(opened, training, candidate))
-            if judged and not stopped.is_set() and not is_judged(store, candidate):
+            if judged and not drive.stopped.is_set() and not is_judged(store, candidate):
                 decision, before, after = judge(config, opened.tokenizer_json, candidate)
                 promote(store, candidate, decision, result.details)
                 result = result.with_decision(decision, before, after)
@@ -109,14 +115,31 @@ def _drive(
                     lines.log(told)
         lines.close()
         training.close()
+    if last is not None:
+        record(opened.lake, last)  # a board killed between commit and ledger left this to us
     summary = _write_down(config, opened, result, display)
     if training.failure is not None:
         display.note(f"failed: {training.failure}")
         return Outcome(FAILED, summary)
-    if stopped.is_set():
+    if drive.stopped.is_set():
         display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
     return Outcome(OK if summary["ok"] else FAILED, summary)
+
+
+def _listen(drive: Drive, lines: JsonLines, telemetry: Telemetry) -> None:
+    """Write down and show what happens until training ends; stop it if the run is no longer ours."""
+    told = False
+    for event in drive.training.events(drive.stopped):
+        lines.log(event)
+        drive.display.event(event)
+        for known in numbers(event):
+            telemetry.log(known)
+        if drive.stopped.is_set() and not told:
+            told = True
+            drive.display.note(STOPPING)
+        if drive.heart.lost.is_set() and drive.training.failure is None:
+            drive.training.failure = f"run {drive.config.name} was taken over by another driver; this one stops"
 
 
 def _write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:

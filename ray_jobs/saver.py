@@ -21,6 +21,7 @@ from models import checkpoint
 from models.engine import Engine
 from ray_jobs import commit as commits
 
+COMMIT_TRIES, COMMIT_SECONDS = 4, 30.0  # how often and how long the last commit is waited for
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -50,13 +51,16 @@ class Author:
 class Saver:
     """The checkpoints of one rank. `report` gets events; it is called from the training thread alone."""
 
-    def __init__(self, author: Author, engine: Engine, board: Any, report: Report, every_seconds: float) -> None:
+    def __init__(
+        self, author: Author, engine: Engine, board: Any, report: Report, every_seconds: float, saved_step: int
+    ) -> None:
         self.author, self.engine, self.board, self.report = author, engine, board, report
         self.every_seconds, self.last_saved = every_seconds, time.monotonic()
         self.thread: threading.Thread | None = None
         self.failure: str | None = None
+        self.receipt: tuple[Any, ...] | None = None
         self.buffers: checkpoint.Snapshot | None = None
-        self.last_step = -1
+        self.first_step = self.last_step = saved_step  # what training started from needs no checkpoint
 
     def due(self) -> bool:
         """Is it time for a checkpoint, and is the one before done?"""
@@ -78,6 +82,8 @@ class Saver:
 
     def finish(self, position: Position) -> None:
         """Save what is not saved yet and wait until it is handed in; OSError if that is impossible."""
+        if position.step == self.first_step:
+            return
         self.save(position)
         self._join()
         if self.last_step < 0:  # the last try failed: a disk may have been freed meanwhile
@@ -85,6 +91,20 @@ class Saver:
             self._join()
         if self.last_step < 0:
             raise OSError(f"the last checkpoint, step {position.step}, could not be written; free space and run again")
+        self._wait_for_commit(position.step)
+
+    def _wait_for_commit(self, step: int) -> None:
+        """Wait until the manifest is there; a board that was restarted meanwhile gets the receipt again."""
+        author = self.author
+        for _ in range(COMMIT_TRIES):
+            deadline = time.monotonic() + COMMIT_SECONDS
+            while time.monotonic() < deadline:
+                if step in commits.commits(author.store, author.run):
+                    return
+                time.sleep(0.05)
+            if self.receipt is not None:
+                ray.get(self.board.receipt.remote(*self.receipt))
+        raise OSError(f"checkpoint {author.run}/{step} was not committed, for a worker's receipt is missing; run again")
 
     def _join(self) -> None:
         """Wait for the writer; what went wrong with it is told, and its step is not saved."""
@@ -108,8 +128,9 @@ class Saver:
                 author.store.upload(place, path)
             file = commits.StoredFile(path, written.size_bytes, written.sha256)
             state = {"position": asdict(position), **author.state}
-            ray.get(self.board.receipt.remote(author.run, author.attempt, author.rank, author.world, file, state))
-        except (OSError, ray.exceptions.RayError) as error:
+            self.receipt = (author.run, author.attempt, author.rank, author.world, file, state)
+            ray.get(self.board.receipt.remote(*self.receipt))
+        except Exception as error:  # noqa: BLE001 - whatever stopped this thread, the step is not saved
             self.failure = " ".join(str(error).split())[-300:]
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -1,25 +1,21 @@
 """What happens at ^C and SIGTERM?
 
-Once: finish the step, commit, stop (exit 143). Twice: at once, as if killed, which loses nothing committed.
+Once: an event is set, and whoever drives finishes the step, commits and stops (exit 143). Twice: at once, as if
+killed, which loses nothing committed. The handler itself does nothing more, for it may interrupt anything.
 """
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
-
-class Notes(Protocol):
-    """Where a sentence for the user goes."""
-
-    def note(self, said: str) -> None:
-        """Show a sentence."""
+STOPPING = "stopping: finishing the step and committing; once more stops at once"
 
 
 @contextmanager
-def stop_on_signal(ask: Callable[[], None], display: Notes) -> Iterator[threading.Event]:
-    """While inside, a first SIGINT or SIGTERM sets the event and calls `ask`; a second one ends the process."""
+def stop_on_signal() -> Iterator[threading.Event]:
+    """While inside, a first SIGINT or SIGTERM sets the event; a second one ends the process."""
     stopped = threading.Event()
 
     def handle(number: int, frame: Any) -> None:
@@ -27,8 +23,6 @@ def stop_on_signal(ask: Callable[[], None], display: Notes) -> Iterator[threadin
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stopped.set()
-        display.note(f"{signal.Signals(number).name}: finishing the step and committing; once more stops at once")
-        ask()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -18,7 +18,9 @@ from ray_jobs.lease import holder
 def status(store: Store) -> dict[str, Any]:
     """Everything `headrace status` tells: {store, windows, champion, runs: [...]}."""
     lake = Lake(store)
-    names = sorted({path.split("/")[1] for path in store.list("runs") if path.count("/") > 1 and "@" not in path.split("/")[1]})
+    names = sorted(
+        {path.split("/")[1] for path in store.list("runs") if path.count("/") > 1 and "@" not in path.split("/")[1]}
+    )
     return {
         "store": store.uri,
         "windows": lake.last_window() + 1,

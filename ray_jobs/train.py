@@ -1,14 +1,15 @@
 """How is a worker group started, watched and brought to an end?
 
-`Training` holds the run's three actors and a Ray Train controller in a thread. The driver pumps events out of the board
-and hands the wish to stop in. Ray Train restarts and resizes workers; what is committed, and so where a started
-worker begins, is our manifest's word alone.
+`Training` holds the run's actors and a Ray Train controller in a thread. The driver pumps events out of the board and
+hands the wish to stop in. Ray Train restarts workers that died; what is committed, and so where a started worker
+begins, is our manifest's word alone.
 """
 
 import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,13 +24,14 @@ from ray_jobs.board import Board
 from ray_jobs.commit import run_path
 from ray_jobs.config import Config
 from ray_jobs.feed import Feed, FeedSettings
+from ray_jobs.health import Health
 from ray_jobs.ingest import OpenStore, ingest_task
 from ray_jobs.lease import Lease
 from ray_jobs.worker import train_loop
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = 8  # worker-group restarts in one driver's life; a node's death is charged here too
+STOP_SECONDS = 600.0  # how long a wish to stop may go unheard, for example because no worker can start
 SERVICE = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
@@ -53,9 +55,7 @@ class Training:
             follow=follow,
         )
         self.feed = ray.remote(Feed).options(**SERVICE, max_concurrency=16).remote(settings)
-        self.ingest = ingest_task.remote(
-            config.store, opened.settings, opened.tokenizer_json, follow, self.board
-        )
+        self.ingest = ingest_task.remote(config.store, opened.settings, opened.tokenizer_json, follow, self.board)
         job = {
             "config": config.model_dump_json(),
             "tokenizer": opened.tokenizer_json,
@@ -74,27 +74,37 @@ class Training:
             run_config=RunConfig(
                 name=self.attempt,
                 storage_path=f"{config.store}/{run_path(config.name, 'ray')}",
-                failure_config=FailureConfig(max_failures=MAX_FAILURES),
+                failure_config=FailureConfig(
+                    max_failures=-1, controller_failure_limit=3
+                ),  # our own Health says when to stop,
             ),
         )
         self.failure: str | None = None
-        self.last_fault: str | None = None
-        self.read = 0
-        self.drained = False
+        self.health = Health()
+        self.read: tuple[str, int] = ("", 0)
+        self.last_window: int | None = None  # once ingest is done: the window it ended with
+        self.stopping_since: float | None = None
         self.thread = threading.Thread(target=self._fit, daemon=True, name="train")
 
-    def events(self, every_seconds: float = 0.25) -> Iterator[dict[str, Any]]:
-        """Train, and yield what happens, until the workers are done; then look at `failure`."""
+    def events(self, stopped: threading.Event, every_seconds: float = 0.25) -> Iterator[dict[str, Any]]:
+        """Train, and yield what happens, until the workers are done; then look at `failure`.
+
+        Every wish is told again at each turn, because an actor that was restarted has forgotten it.
+        """
         self.thread.start()
         while self.thread.is_alive():
             yield from self._new_events()
             self._watch_ingest()
+            if (stopped.is_set() or self.failure) and not self._stop():
+                return
             self.thread.join(every_seconds)
         yield from self._new_events()
 
-    def stop(self) -> None:
-        """Ask for a checkpoint and the end."""
+    def _stop(self) -> bool:
+        """Ask for a checkpoint and the end; False once that was asked in vain for too long."""
+        self.stopping_since = self.stopping_since or time.monotonic()
         self.board.stop.remote()
+        return time.monotonic() - self.stopping_since < STOP_SECONDS
 
     def sample_fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
@@ -109,35 +119,29 @@ class Training:
     def _fit(self) -> None:
         try:
             self.trainer.fit()
-        except (ray.train.TrainingFailedError, ray.exceptions.RayError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever ended training, the driver has to know
             self.failure = self.failure or _last_line(error)
 
     def _new_events(self) -> list[dict[str, Any]]:
-        events, self.read = ray.get(self.board.read.remote(self.read))
+        events, *read = ray.get(self.board.read.remote(*self.read))
+        self.read = (read[0], read[1])
         for event in events:
-            if event["event"] == "step":
-                self.last_fault = None
-            elif event["event"] == "fault":
-                self._watch_fault(event["text"])
+            if hopeless := self.health.update(event):
+                self.failure = self.failure or hopeless
         return list(events)
-
-    def _watch_fault(self, text: str) -> None:
-        """A fault that comes again before a single step is no accident: stop, for a restart would not help."""
-        if self.last_fault == text and self.failure is None:
-            self.failure = text
-            self.stop()
-        self.last_fault = text
 
     def _watch_ingest(self) -> None:
         """Tell the feed when the sources are drained, or that ingest failed."""
-        if self.drained or not ray.wait([self.ingest], timeout=0)[0]:
-            return
-        self.drained = True
-        try:
-            ray.get(self.feed.drained.remote(ray.get(self.ingest)))
-        except ray.exceptions.RayTaskError as error:
-            self.failure = f"ingest failed: {_last_line(error)}"
-            ray.get(self.feed.fail.remote(self.failure))
+        if self.last_window is None and ray.wait([self.ingest], timeout=0)[0]:
+            try:
+                self.last_window = ray.get(self.ingest)
+            except ray.exceptions.RayError as error:
+                self.last_window = -1
+                self.failure = self.failure or f"ingest failed: {_last_line(error)}"
+        if self.failure:
+            self.feed.fail.remote(self.failure)
+        elif self.last_window is not None:
+            self.feed.drained.remote(self.last_window)
 
 
 def shape(config: Config) -> Shape:

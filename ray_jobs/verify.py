@@ -61,4 +61,3 @@ def _json(store: Store, path: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return found
-

@@ -49,8 +49,7 @@ def train_loop(job: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     try:
-        if ray.get(job["board"].post.remote([])) == GO:
-            Worker(job, rank, world).train()
+        Worker(job, rank, world).train()
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         event = {"event": "fault", "rank": rank, "text": f"{type(error).__name__}: {said}"}
@@ -69,24 +68,21 @@ class Worker:
         self.tokenizer = Tokenizer.from_json(job["tokenizer"])
         self.reporter = Reporter(self.board) if rank == 0 else None
         config = self.config
-        self.engine = engine.start(
-            config.model, self.tokenizer.vocab_size, config.engine, config.optim, config.seed
-        )
+        self.engine = engine.start(config.model, self.tokenizer.vocab_size, config.engine, config.optim, config.seed)
         self.attempt = f"{self._agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
         self.judged_window = -1  # up to which the held-out text of the last evaluation went
         self.position = self._restore()
         self.branched_at = self.branch_tokens = 0  # tokens at which the decay branch began, and its length
         self.saver = self._new_saver(config.name, config.checkpoint.every_seconds)
-        self.saver.last_step = self.position.step or -1
         text = f"{world} workers at step {self.position.step}"
         self._tell({"event": "started", "step": self.position.step, "workers": world, "pid": os.getpid(), "text": text})
         self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
-        self.peak = (
-            metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
-        )
+        self.peak = metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
 
     def train(self) -> None:
         """Train round after round until the feed has no more or the driver says stop."""
+        if self._agree(ray.get(self.board.post.remote([])) if self.rank == 0 else GO) != GO:
+            return
         while (notice := self._next_round()).steps >= 0:
             if self._train_round(notice, self.position.round, self._main_lr) == CHECKPOINT_AND_STOP:
                 break
@@ -238,7 +234,14 @@ class Worker:
             here, seconds = self.position, time.perf_counter() - began
             slices = by_slice(table)
             self.reporter.post(
-                {"event": "evaluation", "branch": bool(self.branch_tokens), "step": here.step, "round": here.round, "slices": slices, "seconds": seconds}
+                {
+                    "event": "evaluation",
+                    "branch": bool(self.branch_tokens),
+                    "step": here.step,
+                    "round": here.round,
+                    "slices": slices,
+                    "seconds": seconds,
+                }
             )
 
     def _restore(self) -> Position:
@@ -246,27 +249,37 @@ class Worker:
         while True:
             found = commits.latest(self.store, self.config.name) if self.rank == 0 else None
             step = self._agree(-1 if found is None else found.step)
+            if self.rank == 0:
+                ray.get(self.board.stand.remote(found.step if found else None))
             if step < 0:
                 return Position()
             commit = commits.load(self.store, self.config.name, step)
             with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-                try:
-                    paths, failed = commits.fetch(self.store, commit, Path(scratch)), ""
-                except (commits.DamagedCheckpointError, OSError) as error:
-                    paths, failed = [], str(error)
-                bad = torch.tensor([int(bool(failed))], device=engine.device())
-                dist.all_reduce(bad)
-                if not int(bad):
+                paths, damage, trouble = self._fetch(commit, Path(scratch))
+                worst = torch.tensor([2 * bool(trouble) or bool(damage)], device=engine.device(), dtype=torch.int64)
+                dist.all_reduce(worst, op=dist.ReduceOp.MAX)
+                if not int(worst):
                     checkpoint.restore(self.engine, paths)
                     return Position(**commit.state["position"])
+            if int(worst) == 2:  # not the checkpoint's fault: let Ray Train start the group again
+                raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
             if self.rank == 0:
-                why = failed or "another worker could not read it"
+                why = damage or "another worker could not read it"
                 commits.put_aside(self.store, self.config.name, step, why)
-                ray.get(self.board.post.remote([{"event": "warning", "text": f"checkpoint {step}: {why}"}]))
+                self._tell({"event": "warning", "text": f"checkpoint {step} is put aside: {why}"})
+
+    def _fetch(self, commit: commits.Commit, scratch: Path) -> tuple[list[Path], str, str]:
+        """The checkpoint's files, or what is wrong with them, or what went wrong on the way."""
+        try:
+            return commits.fetch(self.store, commit, scratch), "", ""
+        except (commits.DamagedCheckpointError, FileNotFoundError) as error:
+            return [], str(error), ""
+        except OSError as error:
+            return [], "", str(error)
 
     def _new_saver(self, run: str, every_seconds: float) -> Saver:
         author = Author(self.store, run, self.attempt, self.rank, self.world, self._state())
-        return Saver(author, self.engine, self.board, self._tell, every_seconds)
+        return Saver(author, self.engine, self.board, self._tell, every_seconds, self.position.step)
 
     def _state(self) -> dict[str, Any]:
         """What every checkpoint says besides the position."""

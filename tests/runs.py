@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+STARTED: list[subprocess.Popen[str]] = []
 ROOT = Path(__file__).parents[1]
 WORDS = "river water wheel mill stone grain flour bread oven fire wood axe tree leaf wind rain".split()  # noqa: SIM905
 RECIPE = """
@@ -54,7 +55,17 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     (folder / "run.yaml").write_text(RECIPE)
     command = [sys.executable, "-m", "ray_jobs", "run", "-c", "run.yaml", "--json", *arguments]
     errors = (folder / "stderr.txt").open("a")
-    return subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True)
+    process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True)
+    STARTED.append(process)
+    return process
+
+
+def end_all() -> None:
+    """End what a failed test left running."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            kill(process)
 
 
 def finish(process: subprocess.Popen[str], timeout_s: float = 300) -> tuple[int, dict[str, Any]]:

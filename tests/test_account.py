@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 
 from data_ops.account import account, check_rounds, place_keys
+from data_ops.log import LOG_COLUMNS
 from data_ops.mixture import RoundConfig
-from data_ops.rounds import LOG_COLUMNS, Documents, Layout, Place, Shape, plan_round
+from data_ops.places import Documents, Place
+from data_ops.rounds import Layout, Shape, plan_round
 from tests.test_lake import make_documents, make_lake, window_of
 from tests.test_rounds import after, places
 
@@ -59,8 +61,8 @@ class Story:
             lake.add_round("r", m.round, m.to_row())
         if self.place is not None:
             number, step = self.place
-            entry = {"round": number, "step_in_round": step, "checkpoint": "r/1", "state": "{}"}
-            lake.add_ledger("r", 1, entry)
+            entry = {"step": 1, "round": number, "step_in_round": step, "checkpoint": "r/1", "state": "{}"}
+            lake.add_ledger("r", entry)
         return account(lake, "r")
 
 

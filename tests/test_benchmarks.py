@@ -17,7 +17,7 @@ from data_ops.pipeline import _place, _tokens
 from data_ops.rounds import Manifest
 from data_ops.sources import open_source
 from data_ops.tokenizer import Tokenizer
-from models.transformer import ModelConfig
+from models.settings import ModelConfig
 
 
 def test_a_goal_is_judged_on_the_median_of_the_ratios_or_of_our_figure():

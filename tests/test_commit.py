@@ -7,7 +7,7 @@ import pytest
 
 from cluster.storage import Store
 from ray_jobs import commit as commits
-from ray_jobs.commit import Commit, DamagedCheckpointError, StoredFile, run_path, sha256_of
+from ray_jobs.commit import Commit, DamagedCheckpointError, FormatError, StoredFile, run_path, sha256_of
 
 RUN = "news"
 
@@ -66,7 +66,7 @@ def foreign_manifest(store, step):
     store.write(manifest(step), b"[1, 2]")
 
 
-def manifest_of_another_format(store, step):
+def of_another_format(store, step):
     store.write(manifest(step), json.dumps({**json.loads(store.read(manifest(step))), "format": 99}).encode())
 
 
@@ -83,7 +83,6 @@ DAMAGES = [
     truncate_manifest,
     empty_manifest,
     foreign_manifest,
-    manifest_of_another_format,
     manifest_without_files,
 ]
 OF_MANIFEST = DAMAGES[3:]
@@ -112,6 +111,14 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_is_used(store, dam
     assert store.exists(manifest(27) + ".damaged"), "it is kept for a look"
     assert save(store, 27, attempt="a2")[1], "the step can be committed anew"
     assert commits.latest(store, RUN).files[0].path.startswith(commits.folder(RUN, 27, "a2"))
+
+
+def test_a_checkpoint_of_another_version_stops_the_run_and_is_left_as_it_is(store):
+    of_another_format(store, 27)
+    for read in (commits.latest, commits.newest_readable):
+        with pytest.raises(FormatError, match="checkpoint news/27 has format 99; this version reads 1"):
+            read(store, RUN)
+    assert commits.commits(store, RUN) == [3, 12, 27]
 
 
 def test_when_every_checkpoint_is_damaged_the_run_starts_anew(store):

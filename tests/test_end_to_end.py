@@ -3,15 +3,23 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runs import command, events, finish, kill, last_step, start, wait_for, windows, write_documents
+from tests.runs import command, end_all, events, finish, kill, last_step, start, wait_for, windows, write_documents
 
 pytestmark = pytest.mark.ray
 SAME = ("weights_sha256", "sample_fingerprint", "steps", "rounds", "tokens", "bits_per_byte")
+
+
+@pytest.fixture(autouse=True)
+def leave_nothing_running() -> Iterator[None]:
+    """A failed test must not leave a run behind."""
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="module")

@@ -105,13 +105,13 @@ def test_repeating_an_append_changes_nothing(tmp_path):
     lake = make_lake(tmp_path)
     documents = make_documents(0, ["kept", "dropped"])
     window = window_of(documents)
-    entry = {"round": 0, "step_in_round": 1, "checkpoint": "r/1", "state": "{}"}
+    entry = {"step": 1, "round": 0, "step_in_round": 1, "checkpoint": "r/1", "state": "{}"}
     manifest = {"plan": "{}", "fresh": [], "replay": [], "shed": []}
     writes = [
         lambda: lake.plan_window(window),
         lambda: lake.commit_window(window, documents),
         lambda: lake.add_round("r", 0, manifest),
-        lambda: lake.add_ledger("r", 1, entry),
+        lambda: lake.add_ledger("r", entry),
     ]
     assert [write() for write in writes] == [True] * 4
     assert [write() for write in writes] == [False] * 4
@@ -226,14 +226,29 @@ def test_rounds_and_ledger_are_kept_apart_by_run(tmp_path):
     for run, rounds in (("b", 2), ("a", 3)):
         for number in range(rounds):
             assert lake.add_round(run, number, {**manifest, "plan": f'{{"x": "{run}{number}"}}'})
-            entry = {"round": number, "step_in_round": 0, "checkpoint": f"{run}/{number}", "state": "{}"}
-            assert lake.add_ledger(run, 10 * number, entry)
+            entry = {
+                "step": 10 * number,
+                "round": number,
+                "step_in_round": 0,
+                "checkpoint": f"{run}/{number}",
+                "state": "{}",
+            }
+            assert lake.add_ledger(run, entry)
     assert (lake.num_rounds("a"), lake.num_rounds("b"), lake.num_rounds("c")) == (3, 2, 0)
     assert lake.rounds("a")["round"].to_pylist() == [0, 1, 2]
     assert lake.rounds("a", 1)["plan"].to_pylist() == ['{"x": "a1"}']
     assert lake.rounds(None, 1)["run"].to_pylist() == ["a", "b"]
     assert lake.ledger("b")["step"].to_pylist() == [0, 10]
     assert lake.ledger()["checkpoint"].to_pylist() == ["a/0", "a/1", "a/2", "b/0", "b/1"]
+
+
+def test_a_run_that_went_back_to_an_earlier_checkpoint_stands_there(tmp_path):
+    lake = make_lake(tmp_path)
+    entries = [{"step": s, "round": s, "step_in_round": 0, "checkpoint": f"r/{s}", "state": "{}"} for s in (4, 8, 6)]
+    for entry in entries:
+        assert lake.add_ledger("r", entry)
+        assert not lake.add_ledger("r", entry), "the same note again"
+    assert lake.ledger("r")["step"].to_pylist() == [4, 8, 6]
 
 
 def test_a_lake_that_does_not_exist_reads_as_empty_and_is_not_written(tmp_path):

@@ -149,10 +149,11 @@ def test_claims_do_not_pile_up(store):
 def test_the_heart_beats_and_survives_a_store_that_fails(store, monkeypatch):
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
     lease = acquire(store, "news")
-    fails, write = threading.Event(), Store.write
+    fails, failed, write = threading.Event(), threading.Event(), Store.write
 
     def sometimes(self, path, data):
         if fails.is_set():
+            failed.set()
             raise OSError("the disk is full")
         write(self, path, data)
 
@@ -167,7 +168,7 @@ def test_the_heart_beats_and_survives_a_store_that_fails(store, monkeypatch):
 
     assert wait_for_a_beat()
     fails.set()
-    time.sleep(0.05)
+    assert failed.wait(timeout=10)
     fails.clear()
     assert wait_for_a_beat()
     heart.release()

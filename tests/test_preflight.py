@@ -48,7 +48,8 @@ def mistake(*overrides):
 
 def commit(config, step=1):
     """Leave a checkpoint of this run behind."""
-    state = {"model": config.model.model_dump(mode="json"), "position": {"tokens": 512, "step": step}}
+    state = {"model": config.model.model_dump(mode="json"), "batch_tokens": config.engine.batch_tokens}
+    state["position"] = {"tokens": 512, "step": step}
     commits.publish(Store.open(config.store), Commit(config.name, step, 0, step, (), state))
 
 
@@ -158,6 +159,7 @@ def test_10_a_model_of_another_shape_than_the_runs_checkpoint(given):
     )
     assert mistakes(*given, "model.layers=5", "name=other") == []
     assert mistakes(*given, "model.recompute=true") == []
+    assert mistake(*given, "engine.batch_tokens=4096").startswith("engine.batch_tokens=4096 differs from 16384")
 
 
 def test_11_no_sources(tmp_path):
@@ -182,6 +184,13 @@ def test_a_damaged_checkpoint_keeps_nobody_from_resuming(given):
     Store.open(config.store).write("runs/news/checkpoints/00000002.json", b'{"format": 1, "st')
     assert mistakes(*given) == []
     assert mistake(*given, "model.layers=5").startswith("model.layers=5 differs from 4")
+
+
+def test_a_checkpoint_of_another_version_is_one_sentence_too(given):
+    config = read_config([], given)
+    commit(config)
+    Store.open(config.store).write("runs/news/checkpoints/00000001.json", b'{"format": 99}')
+    assert mistake(*given) == "checkpoint news/1 has format 99; this version reads 1"
 
 
 def test_status_reads_a_store_and_changes_nothing_in_it(given):

@@ -93,7 +93,8 @@ class FilesSource:
             if left == 0:
                 drained = False
                 break
-            settled = now - file.modified_s >= self.config.settle or not is_local(file.partition)
+            # abs: a time in the future, of a clock ahead of ours, must not wait until that time has come.
+            settled = abs(now - file.modified_s) >= self.config.settle or not is_local(file.partition)
             try:
                 step = look(format_of(self.config, file.partition), file, known, left, settled)
             except FileNotFoundError:

@@ -1,0 +1,52 @@
+"""How is the log of kept documents read: each window once, and texts in the order in which a round wants them?"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data_ops.document import ids_to_array
+from data_ops.lake import Lake
+from data_ops.places import Documents, Place
+
+LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
+TOKEN_COLUMNS = ["id", "tokens"]
+
+
+class PendingLog:
+    """The part of the log that is not planned yet, read once; a window at a time is added as it is committed."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake, self.rows, self.read_to = lake, None, -1  # type: Lake, pa.Table | None, int
+
+    def after(self, place: Place, last_window: int) -> pa.Table:
+        """Kept documents behind `place`, up to a window, in order (LOG_COLUMNS)."""
+        if self.rows is None:
+            self.read_to = place.window - 1
+        if last_window > self.read_to or self.rows is None:
+            new = self.lake.documents(self.read_to + 1, last_window, LOG_COLUMNS, ["kept"])
+            self.rows = pa.concat_tables([self.rows, new]) if self.rows is not None else new
+            self.read_to = max(self.read_to, last_window)
+        windows, positions = self.rows["window"].to_numpy(), self.rows["position"].to_numpy()
+        later = (windows > place.window) | ((windows == place.window) & (positions >= place.position))
+        self.rows = self.rows.filter(pa.array(later))
+        return self.rows
+
+
+def in_order(tables: list[pa.Table], documents: Documents) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Put the tokens of these documents in a row, in manifest order."""
+    if not len(documents):
+        return np.empty(0, np.int32), np.zeros(1, np.int64)
+    table = pa.concat_tables([t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]).combine_chunks()
+    have = ids_to_array(table["id"].combine_chunks())
+    where = np.lexsort((have[:, 1], have[:, 0]))
+    words = _void(have[where])
+    pick = np.searchsorted(words, _void(documents.ids))
+    if np.any(pick >= len(words)) or np.any(words[np.minimum(pick, len(words) - 1)] != _void(documents.ids)):
+        raise ValueError(f"the lake lacks text of some of {len(documents)} planned documents; run `headrace verify`")
+    lists = table["tokens"].combine_chunks().take(pa.array(where[pick]))
+    return lists.values.to_numpy(), lists.offsets.to_numpy().astype(np.int64)
+
+
+def _void(ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:
+    """Ids as 16-byte strings in big-endian order, which sort as the pairs of words do."""
+    return np.ascontiguousarray(ids.astype(">u8")).view("S16").reshape(-1)
