@@ -171,8 +171,8 @@ class Lake:
 
     def arrivals(self, first_window: int, last_window: int) -> dict[int, float]:
         """When the records of each committed window arrived, in seconds since 1970."""
-        chosen = (pc.field("event") == "committed") & (pc.field("window") >= first_window)
-        chosen = chosen & (pc.field("window") <= last_window)
+        window = pc.field("window")
+        chosen = (pc.field("event") == "committed") & (window >= first_window) & (window <= last_window)
         table = self._read("windows", ["window", "arrived"], chosen, _between(first_window, last_window))
         return {row["window"]: row["arrived"].timestamp() for row in table.to_pylist()}
 
@@ -221,8 +221,7 @@ class Lake:
         if last is None:
             return None
         same = (pc.field("run") == run) & (pc.field("sequence") == last)
-        note: dict[str, Any] = self._read("ledger", None, same, [("sequence", "=", last)]).to_pylist()[0]
-        return note
+        return dict(self._read("ledger", None, same, [("sequence", "=", last)]).to_pylist()[0])
 
     def _table(self, name: str) -> DeltaTable | None:
         try:
@@ -242,8 +241,7 @@ class Lake:
         if table is None:
             schema = {"documents": _delta(DOCUMENT_SCHEMA), **SCHEMAS}[name]
             return schema.empty_table().select(columns or schema.names)
-        dataset = table.to_pyarrow_dataset(file_pruning_predicate=prune)
-        return dataset.to_table(columns=columns, filter=condition)
+        return table.to_pyarrow_dataset(file_pruning_predicate=prune).to_table(columns=columns, filter=condition)
 
     def _append(self, name: str, app: str, number: int, rows: pa.Table) -> bool:
         table = self._table(name)

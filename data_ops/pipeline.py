@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from data_ops.tokenizer import Tokenizer
 logger = logging.getLogger(__name__)
 
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
+UNREADABLE = (PermissionError, IsADirectoryError, NotADirectoryError)
 POLL_SECONDS = 0.2
 
 
@@ -132,8 +134,7 @@ def next_window(
     loses the race for a window takes up the winner's plan or, if that is committed already, goes on behind it.
     """
     progress = progress or Progress()
-    planned = progress.catch_up(lake) if progress.next_window < 0 else None
-    if planned is not None:
+    if progress.next_window < 0 and (planned := progress.catch_up(lake)):
         return planned
     opened: float | None = None
     while not stop():
@@ -146,33 +147,30 @@ def next_window(
             opened = time.monotonic()
         waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
         if plan.num_records and (full or waited or not follow):
-            planned = plan if lake.plan_window(plan) else progress.catch_up(lake)
-            if planned is not None:
+            if planned := plan if lake.plan_window(plan) else progress.catch_up(lake):
                 return planned
             opened = None
-            continue
-        if drained and not follow:
+        elif drained and not follow:
             return None
-        time.sleep(min(POLL_SECONDS, settings.window.max_seconds / 4))
+        else:
+            time.sleep(min(POLL_SECONDS, settings.window.max_seconds / 4))
     return None
 
 
 def _discover(
     number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]]
 ) -> tuple[Window, list[str], bool, bool]:
-    """Ask every source what is new, each for its part of the window and what earlier ones left over.
-
-    Returns the window, warnings, whether nothing further can come of what is there now, and whether it is full.
-    """
+    """Ask each source for its part of the window and what earlier ones left over: window, warnings, drained?, full?"""
     room, room_bytes = settings.window.max_documents, settings.window.max_bytes
     spans: dict[str, list[Span]] = {}
     changed: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
     drained, full = True, False
-    for left, label in zip(range(len(settings.sources), 0, -1), sorted(settings.sources), strict=True):
+    for left, (label, config) in zip(
+        range(len(settings.sources), 0, -1), sorted(settings.sources.items()), strict=True
+    ):
         old = cursors.get(label, {})
-        source = open_source(label, settings.sources[label])
-        found, cut = _fitting(source, old, max(1, room // left), room_bytes // left)
+        found, cut = _fitting(open_source(label, config), old, max(1, room // left), room_bytes // left)
         spans[label] = found.spans
         changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
         warnings += found.warnings
@@ -187,10 +185,10 @@ def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes
     """Discover at most so many records and bytes, but one record if there is any; and say if bytes cut it short."""
     found, cut = source.discover(cursor, num_records), False
     while sum(s.end - s.start for s in found.spans) > num_bytes:
-        num_records = sum(s.num_records for s in found.spans) // 2
+        cut, num_records = True, sum(s.num_records for s in found.spans) // 2
         if num_records == 0:
             break
-        found, cut = source.discover(cursor, num_records), True
+        found = source.discover(cursor, num_records)
     return found, cut
 
 
@@ -202,7 +200,6 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
     items = [
         {"piece": n, "source": label, "span": orjson.dumps(span).decode()} for n, (label, span) in enumerate(pieces)
     ]
-    arrived_s = window.arrived.timestamp()
     work = ray.data.from_items(items, override_num_blocks=max(1, min(len(items), 64))).map_batches(
         _read_spans,
         batch_format="pyarrow",
@@ -212,7 +209,7 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
             "tokenizer_json": tokenizer_json,
             "seen": seen,
             "window": window.window,
-            "arrived_s": arrived_s,
+            "arrived_s": window.arrived.timestamp(),
         },
     )
     blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
@@ -234,11 +231,7 @@ def _read_spans(
     for row in batch.to_pylist():
         span = Span(**orjson.loads(row["span"]))
         config = settings.sources.get(row["source"])
-        if config is None:  # planned by a configuration that had it
-            batches = iter([_quarantined(span, 0, f"no source {row['source']!r} is configured", "source_removed")])
-        else:
-            batches = _records(open_source(row["source"], config), span)
-        for batch_of_records in batches:
+        for batch_of_records in _records(open_source(row["source"], config) if config else None, span):
             table = curate(
                 batch_of_records,
                 settings.curate,
@@ -259,16 +252,20 @@ def _read_spans(
             yield table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
 
 
-def _records(source: Source, span: Span) -> Iterator[pa.RecordBatch]:
+def _records(source: Source | None, span: Span) -> Iterator[pa.RecordBatch]:
     """Read a span; if its file changed or went since it was planned, what is missing is quarantined, place by place."""
     read = 0
     try:
-        for batch in source.read(span):
+        if source is None:
+            yield _quarantined(span, 0, "its source is not in the configuration", "source_removed")
+        for batch in source.read(span) if source else ():
             read += batch.num_rows
             yield batch
     except (ChangedError, FileNotFoundError) as error:
         yield _quarantined(span, read, str(error), "changed_before_read")
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except OSError as error:  # pyarrow names a folder by a bare OSError; what may pass, like a network, is raised
+        if not isinstance(error, UNREADABLE) and not Path(span.partition).is_dir():
+            raise
         yield _quarantined(span, read, str(error), "unreadable")
 
 

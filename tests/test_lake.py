@@ -191,6 +191,63 @@ def test_a_window_records_only_the_cursors_that_moved(tmp_path):
     assert plan() is None
 
 
+class LosingLake(Lake):
+    """Another ingest plans and commits every window up to `others` just before this one plans it."""
+
+    others = 1
+    asked = 0
+
+    def plan_window(self, window):
+        if window.window < self.others:
+            theirs = Lake(self.store)
+            theirs.plan_window(window)
+            theirs.commit_window(window, make_documents(window.window, ["kept"] * window.num_records))
+        return super().plan_window(window)
+
+    def windows(self, first_window=0):
+        self.asked += 1
+        return super().windows(first_window)
+
+
+def test_losing_the_race_for_a_window_is_not_being_drained(tmp_path):
+    from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.jsonl").write_text('{"text": "one"}\n' * 5)
+    lake = LosingLake(make_lake(tmp_path / "lake").store)
+    config = FilesConfig(path=str(data / "*.jsonl"))
+    settings = IngestSettings({"mine": config}, WindowConfig(max_documents=2), CurateConfig(), 0, 0.0)
+    given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
+    window = next_window(lake, settings, **given)
+    assert window is not None
+    assert (window.window, [s.first_record for s in window.spans["mine"]]) == (1, [2])
+
+
+def test_the_log_of_windows_is_read_at_the_start_and_after_a_lost_race_only(tmp_path):
+    from data_ops.lake import Progress
+    from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.jsonl").write_text('{"text": "one"}\n' * 5)
+    lake, progress = LosingLake(make_lake(tmp_path / "lake").store), Progress()
+    lake.others = 0
+    config = FilesConfig(path=str(data / "*.jsonl"))
+    settings = IngestSettings({"mine": config}, WindowConfig(max_documents=1), CurateConfig(), 0, 0.0)
+    given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
+    for number in range(5):
+        lake.others = 2 if number == 1 else 0
+        window = next_window(lake, settings, **given, progress=progress)
+        if window is None:
+            break
+        lake.commit_window(window, make_documents(window.window, ["kept"], window.window))
+        progress.take(window)
+    assert window is None, "one of the five records went to the other ingest"
+    assert lake.asked == 2
+    assert [w.spans["mine"][0].first_record for w in lake.windows()[0]] == list(range(5))
+
+
 def test_an_open_plan_is_taken_up_again_whatever_the_sources_say_now(tmp_path):
     from data_ops.pipeline import IngestSettings, WindowConfig, next_window
 
@@ -249,6 +306,47 @@ def test_a_run_that_went_back_to_an_earlier_checkpoint_stands_there(tmp_path):
         assert lake.add_ledger("r", entry)
         assert not lake.add_ledger("r", entry), "the same note again"
     assert lake.ledger("r")["step"].to_pylist() == [4, 8, 6]
+
+
+class RacedLake(Lake):
+    """Another process notes something else just before the first append of this one."""
+
+    raced = False
+
+    def _append(self, name, app, number, rows):
+        if not self.raced:
+            self.raced = True
+            Lake(self.store).add_ledger("r", note_of(8))
+        return super()._append(name, app, number, rows)
+
+
+def note_of(step):
+    return {"step": step, "round": 0, "step_in_round": step, "checkpoint": f"r/{step}", "state": "{}"}
+
+
+def test_a_note_is_not_lost_when_another_process_notes_something_in_between(tmp_path):
+    lake = make_lake(tmp_path)
+    for step in (3, 5):
+        assert lake.add_ledger("other", note_of(step))
+    assert lake.add_ledger("r", note_of(7))
+    assert RacedLake(lake.store).add_ledger("r", note_of(9))
+    assert lake.ledger("r")["step"].to_pylist() == [7, 8, 9]
+    assert not RacedLake(lake.store).add_ledger("r", note_of(8)), "the other process said it first"
+
+
+def test_one_window_is_read_without_opening_the_files_of_the_others(tmp_path):
+    lake = make_lake(tmp_path)
+    fill_lake(lake, [["kept"]] * 4)
+    for number, action in enumerate(
+        sorted((tmp_path / "documents").glob("*.parquet"), key=lambda p: p.stat().st_mtime)
+    ):
+        if number != 2:
+            action.write_bytes(b"damaged")
+    for action in sorted((tmp_path / "windows").glob("*.parquet"), key=lambda p: p.stat().st_mtime)[:4]:
+        action.write_bytes(b"damaged")  # planned and committed, of windows 0 and 1
+    assert places(lake.documents(2, 2)) == [(2, 0)]
+    assert [w.window for w in lake.windows(2)[0]] == [2, 3]
+    assert list(lake.arrivals(3, 3)) == [3]
 
 
 def test_a_lake_that_does_not_exist_reads_as_empty_and_is_not_written(tmp_path):

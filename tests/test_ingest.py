@@ -1,0 +1,187 @@
+"""Does ingest go on whatever becomes of its sources, and does a store get a tokenizer that was trained on something?"""
+
+import json
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+
+from cluster.storage import Store
+from data_ops import pipeline
+from data_ops.curate import CurateConfig
+from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+from data_ops.sources import FilesConfig, Span, open_source
+from data_ops.tokenizer import byte_tokenizer
+from ray_jobs import ingest
+from ray_jobs.config import ConfigError, read_config
+from tests.test_lake import make_lake
+
+TEXT = "A sentence that every rule lets pass, as it is long and made of letters. "
+
+
+def lines(path, *texts):
+    path.write_bytes(b"".join(orjson.dumps({"text": text}) + b"\n" for text in texts))
+    return path
+
+
+def settings_of(path, **window):
+    return IngestSettings({"mine": FilesConfig(path=str(path))}, WindowConfig(**window), CurateConfig(), 0, 0.0)
+
+
+def curated(settings, label, span, monkeypatch):
+    """What the body of a Ray task makes of one span, without Ray."""
+    monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
+    seen = SimpleNamespace(contains=SimpleNamespace(remote=lambda window, ids: np.zeros(len(ids), bool)))
+    batch = pa.Table.from_pylist([{"piece": 0, "source": label, "span": orjson.dumps(span).decode()}])
+    return pa.concat_tables(pipeline._read_spans(batch, settings, byte_tokenizer().to_json(), seen, 0, 0.0))
+
+
+# what becomes of a planned span
+
+
+def test_records_of_a_source_that_is_configured_no_more_are_quarantined_place_by_place(tmp_path, monkeypatch):
+    span = Span("gone/a.jsonl", 5, 3, 100, 200, 0.0)
+    rows = curated(settings_of(tmp_path / "*"), "gone", span, monkeypatch).to_pylist()
+    assert [(row["source"], row["offset"]) for row in rows] == [("gone", 5), ("gone", 6), ("gone", 7)]
+    assert {(row["fate"], row["reason"], row["weight"]) for row in rows} == {("quarantined", "source_removed", 1.0)}
+
+
+@pytest.mark.parametrize("error", [PermissionError, IsADirectoryError, NotADirectoryError])
+def test_what_cannot_be_opened_any_more_is_quarantined_behind_what_was_read(tmp_path, error):
+    path = lines(tmp_path / "a.jsonl", *"abc")
+    source = open_source("mine", FilesConfig(path=str(path)))
+    (span,) = source.discover({}, 9).spans
+
+    class Locked:
+        def read(self, span):
+            yield next(source.read(span)).slice(0, 1)
+            raise error(13, "no longer for you", str(path))
+
+    first, rest = pipeline._records(Locked(), span)
+    assert first["error"].to_pylist() == [None]
+    assert (rest["offset"].to_pylist(), rest["error"].to_pylist()) == ([1, 2], ["unreadable"] * 2)
+
+
+@pytest.mark.parametrize("change", ["a folder", "below a file"])
+def test_a_file_that_became_something_else_is_unreadable_not_fatal(tmp_path, change):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = lines(folder / "a.jsonl", *"abc")
+    source = open_source("mine", FilesConfig(path=str(folder / "*")))
+    (span,) = source.discover({}, 9).spans
+    path.unlink()
+    if change == "a folder":
+        path.mkdir()
+    else:
+        folder.rmdir()
+        folder.write_text("a file")
+    (rows,) = pipeline._records(source, span)
+    assert rows["offset"].to_pylist() == [0, 1, 2]
+    assert rows["error"].to_pylist() == ["unreadable"] * 3
+
+
+def test_an_error_that_may_pass_is_raised_and_quarantines_nothing():
+    class Away:
+        def read(self, span):
+            raise OSError("the network is down")
+
+    with pytest.raises(OSError, match="the network is down"):
+        list(pipeline._records(Away(), Span("s3://bucket/a.jsonl", 0, 3, 0, 9, 0.0)))
+
+
+# how much a window holds
+
+
+def planned(tmp_path, **window):
+    """The windows of a folder, (records, bytes) each."""
+    lake, settings = make_lake(tmp_path / "lake"), settings_of(tmp_path / "data" / "*", **window)
+    given = {"follow": True, "stop": threading.Event().is_set, "warned": set(), "report": lambda event: None}
+    progress, found = pipeline.Progress(), []
+    while not found or sum(n for n, _ in found) < 9:
+        plan = next_window(lake, settings, **given, progress=progress)
+        progress.take(plan)
+        lake.commit_window(plan, pa.Table.from_pylist([], schema=pipeline.DOCUMENT_SCHEMA))
+        found.append((plan.num_records, sum(s.end - s.start for s in plan.spans["mine"])))
+    return found
+
+
+def test_a_window_holds_no_more_bytes_than_it_may_but_always_one_record(tmp_path):
+    (tmp_path / "data").mkdir()
+    lines(tmp_path / "data" / "a.jsonl", *["x" * 400_000] * 6, "x" * 3_000_000, *["x" * 400_000] * 2)
+    found = planned(tmp_path, max_bytes="1MiB", max_seconds=600)  # such a window is full and waits for nothing
+    assert sum(n for n, _ in found) == 9
+    assert all(num_bytes <= 1 << 20 or n == 1 for n, num_bytes in found)
+    assert max(n for n, _ in found) == 2
+
+
+# the tokenizer of a new store
+
+
+def config_of(tmp_path, *more):
+    texts = tmp_path / "texts"
+    texts.mkdir(exist_ok=True)
+    given = [f"store={tmp_path / 'store'}", f"sources.mine.path={texts}/*.jsonl", "tokenizer.vocabulary=300"]
+    return read_config([], [*given, *more]), texts
+
+
+def test_a_tokenizer_is_not_trained_on_nothing(tmp_path):
+    config, texts = config_of(tmp_path)
+    lines(texts / "a.jsonl", "short", "too")
+    with pytest.raises(ConfigError, match=r"no text that is kept, so tokenizer.kind=bpe cannot be trained; add"):
+        ingest.open_store(config)
+    store = Store.open(config.store)
+    assert not store.exists(ingest.TOKENIZER)
+    assert not store.exists(ingest.SETTINGS), "or the mended configuration would be refused"
+
+
+@pytest.mark.parametrize("way", ["follow", "wait"])
+def test_the_first_text_is_waited_for(tmp_path, monkeypatch, way):
+    config, texts = config_of(tmp_path, f"sources.mine.wait={str(way == 'wait').lower()}", "held_out=0")
+    naps = []
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 2:
+            lines(texts / "a.jsonl", *[TEXT + str(i) for i in range(20)])
+
+    monkeypatch.setattr(ingest.time, "sleep", nap)
+    assert ingest.open_store(config, follow=way == "follow").tokenizer.vocab_size > 257
+    assert naps == [0.5, 0.5]
+
+
+def test_waiting_for_the_first_text_ends_when_it_should_stop(tmp_path):
+    config, _ = config_of(tmp_path)
+    with pytest.raises(ConfigError, match="stopped before a text"):
+        ingest.open_store(config, lambda: True, follow=True)
+
+
+def test_of_two_processes_that_make_a_store_the_second_must_agree_with_the_first(tmp_path, monkeypatch):
+    config, texts = config_of(tmp_path, "held_out=0")
+    lines(texts / "a.jsonl", *[TEXT + str(i) for i in range(20)])
+    other, _ = config_of(tmp_path, "held_out=0", "tokenizer.kind=bytes")
+    make = ingest.make_tokenizer
+
+    def raced(config, *given, **more):
+        if config.tokenizer.kind == "bpe":
+            ingest.open_store(other)
+        return make(config, *given, **more)
+
+    monkeypatch.setattr(ingest, "make_tokenizer", raced)
+    with pytest.raises(ConfigError, match=r'tokenizer=\{"kind": "bpe"'):
+        ingest.open_store(config)
+    store = Store.open(config.store)
+    assert json.loads(store.read(ingest.SETTINGS))["tokenizer"]["kind"] == "bytes"
+    assert store.read(ingest.TOKENIZER).decode() == byte_tokenizer().to_json()
+
+
+def test_settings_are_there_before_the_tokenizer_is(tmp_path, monkeypatch):
+    config, _ = config_of(tmp_path, "tokenizer.kind=bytes")
+    published, publish = [], Store.publish
+    monkeypatch.setattr(
+        Store, "publish", lambda self, path, data: (published.append(path), publish(self, path, data))[1]
+    )
+    ingest.open_store(config)
+    assert published == [ingest.SETTINGS, ingest.TOKENIZER]
