@@ -35,10 +35,7 @@ from data_ops.sources.lines import ChangedError
 from data_ops.sources.protocol import Discovery, Source, Span
 from data_ops.tokenizer import Tokenizer
 
-logger = logging.getLogger(__name__)
-
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
-UNREADABLE = (PermissionError, IsADirectoryError, NotADirectoryError)
 POLL_SECONDS = 0.2
 
 
@@ -111,9 +108,8 @@ def ingest(
         started = time.perf_counter()
         documents = run_window(window, settings, tokenizer_json, seen)
         done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
-        first = lake.commit_window(done, documents)
         progress.take(done)
-        if first:
+        if lake.commit_window(done, documents):
             report({"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})})
     return lake.last_window()
 
@@ -264,7 +260,8 @@ def _records(source: Source | None, span: Span) -> Iterator[pa.RecordBatch]:
     except (ChangedError, FileNotFoundError) as error:
         yield _quarantined(span, read, str(error), "changed_before_read")
     except OSError as error:  # pyarrow names a folder by a bare OSError; what may pass, like a network, is raised
-        if not isinstance(error, UNREADABLE) and not Path(span.partition).is_dir():
+        named = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
+        if not named and not Path(span.partition).is_dir():
             raise
         yield _quarantined(span, read, str(error), "unreadable")
 
