@@ -190,7 +190,7 @@ def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]
         else:
             display.note(event["text"])
 
-    with stop_on_signal() as stopped, connect(config.cluster):
+    with connect(config.cluster), stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
         opened = open_store(config, stopped.is_set, follow=follow)
         last = ingest(
             opened.lake, opened.settings, opened.tokenizer_json, follow=follow, report=report, stop=stopped.is_set

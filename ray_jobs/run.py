@@ -60,22 +60,22 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
     follow = follow or config.round.starved != "stop"
     check_run(config, follow=follow)
     store = Store.open(config.store)
-    with stop_on_signal() as stopped:
-        try:
-            lease = acquire(store, config.name)
-        except RunIsLiveError as error:
-            raise ConfigError(str(error)) from None
-        heart = Heart(store, lease)
-        try:
-            public = redact(config.model_dump(mode="json"))
-            store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
-            with connect(config.cluster, metrics=config.telemetry.prometheus) as session:
-                commits.sweep_orphans(store, config.name)
-                opened = open_store(config, stopped.is_set)
-                training = Training(config, opened, lease, session, follow=follow)
-                return _drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
-        finally:
-            heart.release()
+    try:
+        lease = acquire(store, config.name)
+    except RunIsLiveError as error:
+        raise ConfigError(str(error)) from None
+    heart = Heart(store, lease)
+    try:
+        public = redact(config.model_dump(mode="json"))
+        store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
+        connected = connect(config.cluster, metrics=config.telemetry.prometheus)
+        with connected as session, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
+            commits.sweep_orphans(store, config.name)
+            opened = open_store(config, stopped.is_set, follow=follow)
+            training = Training(config, opened, lease, session, follow=follow)
+            return _drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
+    finally:
+        heart.release()
 
 
 @dataclass(frozen=True)
