@@ -36,7 +36,11 @@ WORKER_ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "TOKENIZERS_PARALLELISM": "false",
 }
-DAEMON_ENVIRONMENT = {"RAY_DEDUP_LOGS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+DAEMON_ENVIRONMENT = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_maximum_startup_concurrency": "16",  # a run starts about ten light processes at once
+}
 WITHOUT_METRICS = {"RAY_enable_metrics_collection": "0"}
 
 

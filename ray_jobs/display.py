@@ -177,6 +177,16 @@ class Display:
             line.append(" · " if name == "lost" else "")
         self._line("ledger", line)
 
+    def slices(self, found: Mapping[str, Any]) -> None:
+        """Show held-out bits per byte before and after, slice by slice."""
+        for name, row in found.items():
+            before, after = row.get("before"), row.get("after")
+            if is_number(before) and is_number(after):
+                line = Text(f"{visible(name):<28} {before:.3f} -> ").append(
+                    f"{after:.3f}", GOOD if after < before else BAD
+                )
+                self._line("bits/byte", line)
+
     def report(self, path: str) -> None:
         """Tell where the report lies."""
         self._line("report", Text(visible(path)))

@@ -42,6 +42,7 @@ from ray_jobs.train import Training
 logger = logging.getLogger(__name__)
 
 OK, FAILED, STOPPED = 0, 1, 143
+OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def _drive(drive: Drive, *, judged: bool) -> Outcome:
     if drive.stopped.is_set():
         display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
+    if all(source.kind == "python" for source in config.sources.values()):
+        display.note(f"your own files: {OWN_FILES}")
     return Outcome(OK if summary["ok"] else FAILED, summary)
 
 
@@ -148,6 +151,8 @@ def _write_down(config: Config, opened: OpenStore, result: Judged, display: Disp
     audit = account(opened.lake, name)
     events = read_events(store, name)
     summary = summarise(config, events, audit, result)
+    if result.decision is not None:
+        display.slices(summary["bits_per_byte"])
     display.ledger(audit.to_dict())
     store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
     decision = result.decision.to_dict() if result.decision else None

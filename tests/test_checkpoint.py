@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, state_of, train
+from tests.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, state_of, train
 
 from models import checkpoint, zero
 from models.checkpoint import KINDS, read_full_weights, restore, snapshot, weights_sha256

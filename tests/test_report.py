@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_sample import sample
+from tests.report_sample import sample
 
 from ray_jobs.report import ReportData, mask, render
 

@@ -1,0 +1,43 @@
+"""When a restart is of no more use, and only then, the run is stopped."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ray_jobs.health import FRUITLESS_STARTS, Health
+
+
+def told(health: Health, *events: dict[str, Any]) -> list[str | None]:
+    return [health.update(event) for event in events]
+
+
+def fault(rank: int, text: str) -> dict[str, Any]:
+    return {"event": "fault", "rank": rank, "text": text}
+
+
+STEP, STARTED = {"event": "step"}, {"event": "started"}
+
+
+def test_the_same_fault_of_the_same_rank_twice_without_a_step_stops_the_run() -> None:
+    assert told(Health(), fault(0, "no"), STARTED, fault(0, "no")) == [None, None, "no"]
+
+
+def test_one_incident_told_by_every_rank_is_one_incident() -> None:
+    assert told(Health(), *(fault(rank, "lost") for rank in range(8))) == [None] * 8
+
+
+def test_a_fault_that_comes_again_after_progress_is_another_accident() -> None:
+    assert told(Health(), fault(0, "lost"), STEP, fault(0, "lost")) == [None, None, None]
+
+
+def test_worker_groups_that_train_nothing_are_given_up_after_some() -> None:
+    health = Health()
+    assert told(health, *[STARTED] * FRUITLESS_STARTS) == [None] * FRUITLESS_STARTS
+    assert "trained no step" in (health.update(STARTED) or "")
+
+
+@given(st.lists(st.sampled_from([STARTED, fault(0, "a"), fault(1, "a"), fault(0, "b")]), max_size=30))
+def test_a_run_that_trains_a_step_after_every_event_is_never_stopped(events: list[dict[str, Any]]) -> None:
+    health = Health()
+    assert all(health.update(happened) is None for event in events for happened in (event, STEP))
