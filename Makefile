@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'not ray'
+	$(BIN)/python -m pytest -q -m 'not ray and not slow'
 
 check: $(STAMP)
 	$(BIN)/ruff check .

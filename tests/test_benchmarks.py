@@ -111,12 +111,14 @@ def test_the_grown_lake_holds_rounds_whose_documents_are_in_it(tmp_path, monkeyp
     assert all(where[row["window"], row["position"]] == row["id"] for row in named)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_measured_on_a_tiny_model():
     rows = checkpoint.compare(ModelConfig(layers=1, width=32, heads=2, row_tokens=64), 1)
     assert [len(row.ours) for row in rows] == [1, 1, 1]
     assert all(value > 0 for row in rows for value in row.ours)
 
 
+@pytest.mark.slow
 def test_packing_and_reservoir_give_rows():
     rows = kernels.measure_packing(True)
     assert [row.met for row in rows if "cut" in row.what] == [True, True]

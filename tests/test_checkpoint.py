@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tests.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, state_of, train
 
 from models import checkpoint, zero
 from models.checkpoint import KINDS, read_full_weights, restore, snapshot, weights_sha256
@@ -18,6 +17,9 @@ from models.engine import start
 from models.optim import OptimConfig
 from models.settings import EngineConfig, Rows
 from models.transformer import Transformer, initialise
+from tests.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, state_of, train
+
+pytestmark = pytest.mark.slow
 
 PRECISIONS = ("fp32", "bf16")
 STEPS = 3  # trained before a checkpoint

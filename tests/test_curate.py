@@ -56,6 +56,7 @@ def fates(texts: list, **config) -> list[str]:
     return [row["reason"] or row["fate"] for row in curated(texts, CurateConfig(**config))]
 
 
+@pytest.mark.slow
 @given(TEXTS)
 @settings(deadline=None)
 def test_every_record_leaves_once_with_a_fate_and_its_own_offset(texts: list):

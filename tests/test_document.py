@@ -29,6 +29,7 @@ def test_an_id_is_the_big_endian_xxh3_digest_of_the_utf8_bytes():
     assert len(document_id("")) == 16
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.none(), st.text()), max_size=20), st.integers(0, 5))
 @settings(deadline=None)
 def test_many_ids_at_once_are_the_ids_of_each(texts: list[str | None], skip: int):

@@ -17,6 +17,8 @@ from models.engine import Engine, resolve_precision, start
 from models.optim import OptimConfig
 from models.settings import EngineConfig, ModelConfig, Rows
 
+pytestmark = pytest.mark.slow
+
 MODEL = ModelConfig(layers=2, width=64, heads=4, kv_heads=2, row_tokens=32)
 VOCAB = 2000  # its table (2048 x 64) is over ZeRO-3's threshold for weights that stay on every rank
 BATCH_ROWS = 8

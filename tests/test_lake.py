@@ -376,6 +376,7 @@ def ingest_for_ever(folder):
         add_window(lake, make_documents(number, ["kept"] * 20, 20 * number))
 
 
+@pytest.mark.slow
 def test_a_writer_killed_again_and_again_leaves_exact_windows(tmp_path):
     lake = make_lake(tmp_path)
     code = f"from tests.test_lake import ingest_for_ever; ingest_for_ever({str(tmp_path)!r})"

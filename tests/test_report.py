@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.report_sample import sample
 
 from ray_jobs.report import ReportData, mask, render
+from tests.report_sample import sample
 
 EVIL = (
     "</title><script>alert(1)</script><img src=x onerror=\"alert('2')\"> ]]> &amp; \x1b[2J \u202e \ud800 ünïcödé 漢字"
@@ -196,6 +196,7 @@ def test_values_that_are_no_numbers_are_left_out(data, bad):
     assert not re.search(r"(?<![\w-])(nan|inf|None)(?![\w-])", drawn)
 
 
+@pytest.mark.slow
 def test_a_huge_run_stays_a_page_that_a_browser_opens():
     data = sample(rounds=500, steps_per_round=200, periods=30, windows=500)
     assert len(data.metrics) == 100_000

@@ -193,6 +193,7 @@ def serve(handler):
     return server
 
 
+@pytest.mark.slow
 def test_a_publish_whose_answer_was_lost_still_knows_that_it_won(s3, monkeypatch):
     LosesTheFirstAnswer.objects = {"/acme/other": "somebody"}
     server = serve(LosesTheFirstAnswer)
@@ -244,6 +245,7 @@ def keep_writing(folder: str) -> None:
         store.publish(f"commit-{number}", str(number).encode() * 20_000)
 
 
+@pytest.mark.slow
 def test_a_killed_writer_never_leaves_half_a_file(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     store = Store.open(str(tmp_path))

@@ -220,7 +220,7 @@ def test_logs_show_our_lines_and_nobody_elses(capsys, as_json):
         logging.getLogger("cluster.session").info("workers %d", 8)
         logging.getLogger("ray.data").warning("noise")
         logging.getLogger("somebody").info("noise")
-        logging.getLogger("ray").error("trouble")
+        logging.getLogger("botocore").error("trouble")
         out = capsys.readouterr()
     finally:
         logging.getLogger().handlers[:] = before
