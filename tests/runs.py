@@ -100,6 +100,14 @@ def wait_for(folder: Path, process: subprocess.Popen[str], seen: Callable[[list[
         time.sleep(0.05)
 
 
+def wait_until(happened: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:
+    """Wait until something happened; AssertionError with an explanation if it does not."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.1)
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     """SIGKILL the driver."""
     process.send_signal(signal.SIGKILL)

@@ -1,0 +1,83 @@
+"""The same run as a Ray job: a head with token auth, `ray job submit`, `ray job stop`, and on from there elsewhere."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runs import RECIPE, ROOT, command, environment, events, finish, last_step, start, wait_until, write_documents
+
+pytestmark = pytest.mark.ray
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(address: str, token: str | None) -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/api/jobs/", headers=headers), timeout=5) as got:
+            return int(got.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A head that nobody enters without its token: (address, environment of who may)."""
+    token = secrets.token_hex(32)
+    known = environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
+    ports = [f"--port={free_port()}", f"--dashboard-port={free_port()}", "--min-worker-port=20000"]
+    address = f"http://127.0.0.1:{ports[1].partition('=')[2]}"
+    short = Path("/tmp") / f"hr-{secrets.token_hex(3)}"  # sockets below it have a length limit
+    argv = [RAY, "start", "--head", "--block", *ports, "--max-worker-port=29999", "--num-cpus=4", f"--temp-dir={short}"]
+    with (tmp_path / "head.txt").open("w") as log:
+        process = subprocess.Popen(argv, env=known, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_until(lambda: answers(address, token) == 200, 120, lambda: (tmp_path / "head.txt").read_text())
+            yield address, known
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def test_a_job_stopped_on_a_cluster_goes_on_elsewhere(head: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    address, known = head
+    assert answers(address, None) == 401
+    write_documents(tmp_path / "corpus/a.jsonl", 400)
+    recipe = RECIPE.replace("./lake", str(tmp_path / "lake")).replace("corpus/", f"{tmp_path}/corpus/")
+    (tmp_path / "job.yaml").write_text(recipe)
+    submit = [RAY, "job", "submit", "--address", address, "--submission-id", "small", "--no-wait"]
+    submit += ["--working-dir", str(ROOT), "--", sys.executable, "-m", "ray_jobs", "run", "-c"]
+    subprocess.run([*submit, str(tmp_path / "job.yaml")], env=known, cwd=tmp_path, check=True, capture_output=True)
+
+    def logs() -> str:
+        argv = [RAY, "job", "logs", "--address", address, "small"]
+        return subprocess.run(argv, env=known, capture_output=True, text=True).stdout[-3000:]
+
+    wait_until(lambda: last_step(events(tmp_path)) > 8, 240, logs)
+    subprocess.run([RAY, "job", "stop", "--address", address, "small"], env=known, check=True, capture_output=True)
+    assert "stopped after a checkpoint" in logs()
+    stopped = command(tmp_path, "status")[1]["runs"][0]
+    assert stopped["driver"] is None
+    assert stopped["step"] > 8
+
+    code, summary = finish(start(tmp_path))
+    assert code == 0, (tmp_path / "stderr.txt").read_text()[-3000:]
+    assert summary["resumed_from"] == stopped["step"]
+    assert summary["documents"]["trained"] == summary["documents"]["kept"]
+    assert command(tmp_path, "verify")[1]["ok"]
