@@ -78,6 +78,9 @@ def test_a_run_killed_in_every_way_ends_with_the_same_weights(
     wait_for(tmp_path, driver, lambda told: sum(e["event"] == "started" for e in told) >= 2)
     before = last_step(events(tmp_path))
     wait_for(tmp_path, driver, lambda told: last_step(told) > before + 4)
+    code, said = finish(start(tmp_path))  # a second driver of a live run is refused
+    assert code == 2
+    assert f"process {driver.pid}" in said["error"]
     started = [e for e in events(tmp_path) if e["event"] == "started"]
     os.kill(started[-1]["pid"], signal.SIGKILL)  # a worker; Ray Train starts the group again
     wait_for(tmp_path, driver, lambda told: sum(e["event"] == "started" for e in told) > len(started))
@@ -120,13 +123,3 @@ def test_a_corpus_that_grows_twice_is_trained_once_at_any_number_of_workers(tmp_
     assert code == 0
     assert again["steps"] == third["steps"]
     assert again["weights_sha256"] == third["weights_sha256"]
-
-
-def test_a_second_driver_of_a_live_run_is_refused(tmp_path: Path) -> None:
-    write_documents(tmp_path / "corpus/a.jsonl", 120)
-    driver = start(tmp_path)
-    wait_for(tmp_path, driver, lambda told: windows(told) >= 1)
-    code, said = finish(start(tmp_path))
-    assert code == 2
-    assert f"process {driver.pid}" in said["error"]
-    kill(driver)
