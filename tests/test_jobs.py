@@ -36,11 +36,18 @@ def answers(address: str, token: str | None) -> int:
         return 0
 
 
+def ray_cli(known: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run([RAY, *arguments], env=known, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A head that nobody enters without its token: (address, environment of who may)."""
     token = secrets.token_hex(32)
     known = environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
+    known["RAY_JOB_STOP_WAIT_TIME_S"] = "120"  # the default of 3 s is too short for a last checkpoint
     ports = [f"--port={free_port()}", f"--dashboard-port={free_port()}", "--min-worker-port=20000"]
     address = f"http://127.0.0.1:{ports[1].partition('=')[2]}"
     short = Path("/tmp") / f"hr-{secrets.token_hex(3)}"  # sockets below it have a length limit
@@ -58,19 +65,25 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def test_a_job_stopped_on_a_cluster_goes_on_elsewhere(head: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     address, known = head
     assert answers(address, None) == 401
-    write_documents(tmp_path / "corpus/a.jsonl", 400)
+    write_documents(tmp_path / "corpus/a.jsonl", 240)
     recipe = RECIPE.replace("./lake", str(tmp_path / "lake")).replace("corpus/", f"{tmp_path}/corpus/")
     (tmp_path / "job.yaml").write_text(recipe)
-    submit = [RAY, "job", "submit", "--address", address, "--submission-id", "small", "--no-wait"]
+    submit = ["job", "submit", "--address", address, "--submission-id", "small", "--no-wait"]
     submit += ["--working-dir", str(ROOT), "--", sys.executable, "-m", "ray_jobs", "run", "-c"]
-    subprocess.run([*submit, str(tmp_path / "job.yaml")], env=known, cwd=tmp_path, check=True, capture_output=True)
+    said: list[str] = []
+
+    def submitted() -> bool:  # a head answers a little before it takes jobs
+        done = subprocess.run([RAY, *submit, str(tmp_path / "job.yaml")], env=known, capture_output=True, text=True)
+        said.append(done.stdout[-1000:] + done.stderr[-1000:])
+        return done.returncode == 0
+
+    wait_until(submitted, 90, lambda: said[-1])
 
     def logs() -> str:
-        argv = [RAY, "job", "logs", "--address", address, "small"]
-        return subprocess.run(argv, env=known, capture_output=True, text=True).stdout[-3000:]
+        return ray_cli(known, "job", "logs", "--address", address, "small")[-3000:]
 
     wait_until(lambda: last_step(events(tmp_path)) > 8, 240, logs)
-    subprocess.run([RAY, "job", "stop", "--address", address, "small"], env=known, check=True, capture_output=True)
+    ray_cli(known, "job", "stop", "--address", address, "small")
     assert "stopped after a checkpoint" in logs()
     stopped = command(tmp_path, "status")[1]["runs"][0]
     assert stopped["driver"] is None
