@@ -26,6 +26,7 @@ from cluster.telemetry import setup_logging
 
 BENCHMARKS = {
     "train_loop": "benchmarks.train_loop:measure",
+    "own_files": "benchmarks.own_files:measure",
     "window": "benchmarks.window:measure",
     "ingest": "benchmarks.ingest:measure",
     "resume": "benchmarks.resume:measure",

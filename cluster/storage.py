@@ -190,11 +190,16 @@ class Store:
         return shutil.disk_usage(there).free
 
     def check_writable(self) -> None:
-        """Write, read back and delete a probe; OSError says in one sentence what is missing."""
+        """Write, read back and delete a probe; OSError says in one sentence what is missing. Leaves nothing behind."""
         probe, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
+        root = Path(self.root)
+        absent = [p for p in (root, *root.parents) if not p.exists()] if self.is_local else []
         self.write(probe, data)
         back = self.read(probe)
         self.delete(probe)
+        with suppress(OSError):  # a folder that somebody else put something into stays
+            for folder in absent:
+                folder.rmdir()
         if back != data:
             raise OSError(f"{self.uri} does not give back what was written; choose another store")
 

@@ -66,18 +66,20 @@ def train(
 def _train(
     context: typer.Context, files: list[str] | None, as_json: bool, dry_run: bool, follow: bool, *, judged: bool
 ) -> None:
+    from cluster.tracking import redact
     from ray_jobs.display import Display
     from ray_jobs.preflight import check_run
-    from ray_jobs.run import OK
-    from ray_jobs.run import run as run_all
 
     config = command(context, files)
+    follow = follow or config.round.starved != "stop"
+    check_run(config, follow=follow)
     if dry_run:
-        check_run(config, follow=follow)
-        plan = config.model_dump(mode="json")
+        plan = redact(config.model_dump(mode="json"))
         if not as_json:
             sys.stdout.write(json.dumps(plan, indent=1) + "\n")
-        finish(OK, plan, as_json)
+        finish(0, plan, as_json)
+    from ray_jobs.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
+
     with Display(json=as_json) as display:
         outcome = run_all(config, display, follow=follow, judged=judged)
     finish(outcome.code, outcome.summary, as_json)

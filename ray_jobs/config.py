@@ -35,6 +35,22 @@ from ray_jobs.commit import CheckpointConfig
 from ray_jobs.evaluate import EvaluateConfig
 from ray_jobs.gate import GateConfig
 
+KNOWN_ELSEWHERE_AS = {  # what other trainers call our keys, for "did you mean"
+    "batch_size": "engine.batch_tokens",
+    "context_length": "model.row_tokens",
+    "hidden_size": "model.width",
+    "learning_rate": "optim.lr",
+    "max_seq_len": "model.row_tokens",
+    "num_heads": "model.heads",
+    "num_kv_heads": "model.kv_heads",
+    "num_layers": "model.layers",
+    "num_workers": "engine.workers",
+    "output_dir": "store",
+    "run_name": "name",
+    "seq_len": "model.row_tokens",
+    "vocab_size": "tokenizer.vocabulary",
+    "warmup_steps": "optim.schedule.warmup_tokens",
+}
 RECIPES = resources.files("ray_jobs") / "recipes"
 
 
@@ -196,8 +212,10 @@ def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         label = place.split(".")[1] if place.startswith("sources.") else "<label>"
         known = [f"{prefix}{name}".replace("<label>", label) for prefix, name in _keys(Config)]
-        near = difflib.get_close_matches(place, known, n=1, cutoff=0.5)
-        inside = difflib.get_close_matches(place.rpartition(".")[2], [k.rpartition(".")[2] for k in known], n=1)
+        last = place.rpartition(".")[2]
+        foreign = [KNOWN_ELSEWHERE_AS[k] for k in difflib.get_close_matches(last, KNOWN_ELSEWHERE_AS, 1, cutoff=0.8)]
+        near = foreign or difflib.get_close_matches(place, known, n=1, cutoff=0.5)
+        inside = difflib.get_close_matches(last, [k.rpartition(".")[2] for k in known], n=1)
         better = near or [k for k in known if inside and k.endswith("." + inside[0])][:1]
         return f"{place} is unknown" + (f"; did you mean {better[0]}?" if better else "; see `headrace run --help`")
     if error["type"] == "value_error":

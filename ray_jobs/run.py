@@ -32,7 +32,6 @@ from ray_jobs.config import Config, ConfigError
 from ray_jobs.display import Display
 from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import Heart, RunIsLiveError, acquire
-from ray_jobs.preflight import check_run
 from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.report import render
 from ray_jobs.signals import STOPPING, stop_on_signal
@@ -56,10 +55,9 @@ class Outcome:
 def run(config: Config, display: Display, *, follow: bool = False, judged: bool = True) -> Outcome:
     """Run the whole loop until the sources are drained, for ever with follow, or until stopped.
 
-    judged=False only trains: nothing is judged or promoted. Raises ConfigError before a cluster is touched.
+    The configuration was checked (`preflight.check_run`). judged=False only trains: nothing is judged or promoted.
+    Raises ConfigError, before a cluster is touched, if another driver was faster.
     """
-    follow = follow or config.round.starved != "stop"
-    check_run(config, follow=follow)
     store = Store.open(config.store)
     try:
         lease = acquire(store, config.name)
