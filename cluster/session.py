@@ -60,12 +60,23 @@ class Session:
     is_local: bool
     owned: bool
 
-    def resources(self) -> list[Node]:
-        """Return what each living node has, for `cluster.topology`."""
+    def nodes(self) -> dict[str, Node]:
+        """Return what each node has that lives and stays, by its id, for `cluster.topology`."""
         import ray
 
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return [Node(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0)) for found in alive]
+        leaving = self.draining()
+        alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+        return {
+            name: Node(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
+            for name, found in alive.items()
+            if name not in leaving
+        }
+
+    def draining(self) -> set[str]:
+        """Return the ids of nodes that were told to leave: an interruption notice, a drain by hand."""
+        from ray._private.state import state  # Ray Train's own watcher asks here; there is no public way yet
+
+        return set(state.get_draining_nodes() or ())
 
     def shutdown(self) -> None:
         """Disconnect; a local Ray ends."""

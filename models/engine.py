@@ -7,6 +7,7 @@ additions. Gradients are accumulated and reduced in float32, also for bf16 weigh
 drift with the batch.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,15 @@ from models.optim import OptimConfig, parameter_groups
 from models.settings import EngineConfig, ModelConfig, Rows
 from models.transformer import Transformer, initialise, load_weights
 
+PROBE_TOKENS = 128
+
 
 class StepResult(NamedTuple):
     """What a step did; the same on every rank."""
 
     loss: float  # mean nats over the labels of the global batch
     grad_norm: float  # global, before clipping
-    skipped: bool  # loss or gradient not finite: weights and optimizer unchanged
+    skipped: bool  # loss or gradient not finite, or loss above the limit: weights and optimizer unchanged
 
 
 def device() -> torch.device:
@@ -64,22 +67,25 @@ class Engine:
         """The model, without DeepSpeed."""
         return self.deepspeed.module
 
-    def step(self, rows: Rows, total_predictions: int, lr: float) -> StepResult:
+    def step(self, rows: Rows, total_predictions: int, lr: float, most_loss: float = math.inf) -> StepResult:
         """Train on this rank's `accumulation * micro_rows` part of a global batch.
 
         `total_predictions`: labels other than -100 in the global batch. A loss or gradient not finite on
-        any rank skips the step on all ranks: nothing changes but the report.
+        any rank, or a loss above `most_loss`, skips the step on all ranks: nothing changes but the report.
         """
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = lr
         scale = dist.get_world_size() / max(1, total_predictions)
         total = torch.zeros((), dtype=torch.float64, device=device())
-        for inputs, labels, segments in self._micro_batches(rows):
+        for number, (inputs, labels, segments) in enumerate(self._micro_batches(rows), start=1):
             nats = self.deepspeed(inputs, segments, labels)
             total += nats.detach()
+            if number == self.accumulation:
+                dist.all_reduce(total)
+                if total / max(1, total_predictions) > most_loss:
+                    scale = math.nan  # the one way to skip that every ZeRO stage has
             self.deepspeed.backward(nats * scale, scale_wrt_gas=False)
             self.deepspeed.step()
-        dist.all_reduce(total)
         norm = float(self.deepspeed.get_global_grad_norm() or 0.0)
         return StepResult(
             loss=float(total) / max(1, total_predictions),
@@ -102,6 +108,17 @@ class Engine:
             predictions.append(p.cpu().numpy())
         self.deepspeed.train()
         return np.concatenate(nats), np.concatenate(predictions)
+
+    def probe(self) -> float:
+        """Return the loss on one row of made-up tokens: a checksum of what the weights compute. All ranks call it.
+
+        The same on every rank; on equal weights it differs by rounding only.
+        """
+        count = min(PROBE_TOKENS, self.module.config.row_tokens)
+        made = np.arange(1, count + 2, dtype=np.int64) ** 2 % self.module.vocab_size
+        row = made.astype(np.int32)[None]
+        nats, predictions = self.evaluate(Rows(row[:, :-1], row[:, 1:], np.zeros((1, count), np.int32)))
+        return float(nats.sum() / predictions.sum())
 
     def _micro_batches(self, rows: Rows) -> Any:
         for start in range(0, len(rows.inputs), self.micro_rows):

@@ -8,12 +8,15 @@ need `schedule.tokens`.
 """
 
 import math
+from collections.abc import Sequence
+from statistics import fmean, pstdev
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from cluster.units import Settings, Share
 
+SPIKE_STEPS = 128  # losses a spike is judged by
 DEFAULT_HORIZON = 100_000_000  # what warm-up is a share of where a schedule has no end
 
 
@@ -54,6 +57,11 @@ class OptimConfig(Settings):
     weight_decay: float = Field(0.1, ge=0, le=10, description="Decoupled weight decay of matrices.")
     decay_embeddings: bool = Field(False, description="Decay embedding tables too (OLMo 2 found it harmful).")
     clip_norm: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
+    spike_sigmas: float | None = Field(
+        None,
+        gt=0,
+        description="Skip a step whose loss is so many deviations above the last 128; absent: none.",
+    )
     schedule: ScheduleConfig = Field(ScheduleConfig.model_validate({}), description="Its course.")
 
     @model_validator(mode="after")
@@ -61,6 +69,20 @@ class OptimConfig(Settings):
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas} must lie in [0, 1); use [0.9, 0.95]")
         return self
+
+
+def spike_limit(losses: Sequence[float], sigmas: float | None) -> float:
+    """Return the loss above which a step is a spike and skipped, given the losses of the last steps that were not.
+
+    OLMo 2 (2024) skips at 6 standard deviations of 128 steps. Not the default here: where a stream turns to a new
+    subject its loss jumps too, and is just what should be learnt. Needs `SPIKE_STEPS / 4` losses to judge by.
+
+    >>> spike_limit([2.0] * 64 + [4.0] * 64, sigmas=3)
+    6.0
+    """
+    if sigmas is None or len(losses) < SPIKE_STEPS // 4:
+        return math.inf
+    return fmean(losses) + sigmas * pstdev(losses)
 
 
 def lr_at(tokens: int, config: OptimConfig) -> float:

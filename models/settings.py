@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cluster.units import Settings
+from cluster.units import Duration, Settings
 
 MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
 
@@ -64,6 +64,7 @@ class EngineConfig(Settings):
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where it is fast.")
     micro_batch_rows: int = Field(8, ge=1, le=65536, description="Most rows in one forward pass of a worker.")
     batch_tokens: int = Field(16384, ge=8, description="Tokens in the global batch, whatever the workers.")
+    hang_seconds: Duration = Field(600.0, gt=0, description="Silence after which workers are killed and restarted.")
     threads: int = Field(1, ge=1, le=512, description="Threads of a worker on a CPU; more than cores collapses.")
 
     @model_validator(mode="after")
@@ -88,16 +89,20 @@ class EngineConfig(Settings):
             raise ValueError(self._misfit(self.fewest, row_tokens))
         return self.batch_tokens // row_tokens
 
+    def check_even(self, world_size: int, row_tokens: int) -> None:
+        """Raise ValueError unless so many workers share the global batch evenly."""
+        if self.batch_rows(row_tokens) % world_size:
+            raise ValueError(self._misfit(world_size, row_tokens))
+
     def split(self, world_size: int, row_tokens: int) -> tuple[int, int]:
         """Return (accumulation, micro batch rows) of each of `world_size` workers.
+
+        Where the batch does not divide, as when a node is lost, the last workers get empty rows.
 
         >>> EngineConfig(batch_tokens=8192, micro_batch_rows=6).split(2, 256)
         (4, 4)
         """
-        rows = self.batch_rows(row_tokens)
-        if rows % world_size:
-            raise ValueError(self._misfit(world_size, row_tokens))
-        mine = rows // world_size
+        mine = -(-self.batch_rows(row_tokens) // world_size)
         micro = max(size for size in range(1, min(self.micro_batch_rows, mine) + 1) if mine % size == 0)
         return mine // micro, micro
 

@@ -225,7 +225,7 @@ def main() -> None:
     except ConfigError as error:
         _fail(2, str(error))
     except (OSError, ValueError, RuntimeError, DeltaError) as error:
-        _fail(1, " ".join(str(error).split()))
+        _fail(75 if type(error).__name__ == "ClusterLostError" else 1, " ".join(str(error).split()))
 
 
 def _fail(code: int, message: str) -> None:

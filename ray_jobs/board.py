@@ -12,6 +12,8 @@ import uuid
 from dataclasses import asdict
 from typing import Any
 
+import ray
+
 from cluster.storage import Store
 from data_ops.lake import Lake
 from ray_jobs import commit as commits
@@ -19,7 +21,8 @@ from ray_jobs.lease import Lease
 
 logger = logging.getLogger(__name__)
 
-GO, CHECKPOINT_AND_STOP = 0, 1
+GO, CHECKPOINT, MOVE, STOP = 0, 1, 2, 3  # wishes; all but GO ask for a checkpoint first
+DEAD_SECONDS = 10.0  # how long a worker may take to say that it is there
 
 
 class Board:
@@ -33,12 +36,57 @@ class Board:
         self.first = 0  # number of events[0]; what the driver has read is let go
         self.receipts: dict[tuple[int, str], dict[int, commits.StoredFile]] = {}
         self.wish = GO
+        self.attempt = ""  # the worker group that trains
+        self.workers: dict[int, Any] = {}  # its actors by rank
+        self.nodes: set[str] = set()  # where they are
+        self.heard_at: float | None = None  # when rank 0 last gave a sign of life; None: nothing to watch
 
-    def post(self, events: list[dict[str, Any]]) -> int:
-        """Take events from any process; returns the wish of the driver."""
+    def post(self, events: list[dict[str, Any]]) -> None:
+        """Take events from any process."""
         now = time.time()
         self.events += [{"time": now, **event} for event in events]
-        return self.wish
+
+    def join(self, attempt: str, rank: int, worker: Any, node: str) -> None:
+        """Take note of a worker that starts: its actor and the id of its node. Watched from its first beat on."""
+        if attempt != self.attempt:
+            self.attempt, self.workers, self.nodes = attempt, {}, set()
+        self.workers[rank], self.heard_at = worker, None
+        self.nodes.add(node)
+
+    def where(self) -> set[str]:
+        """Ids of the nodes with workers of the newest group."""
+        return self.nodes
+
+    def beat(self, events: list[dict[str, Any]]) -> int:
+        """Take events from rank 0, whose sign of life this is; returns the driver's wish, those but STOP once."""
+        self.post(events)
+        self.heard_at = time.monotonic()
+        wish, self.wish = self.wish, STOP if self.wish == STOP else GO
+        return wish
+
+    def leave(self) -> None:
+        """Take note that rank 0 is done: its silence is no fault any more."""
+        self.heard_at = None
+
+    def end_hung_workers(self, seconds: float) -> bool:
+        """Kill the workers if rank 0 is silent for so long though none of them died; Ray Train starts them again.
+
+        A rank that is stopped or stuck holds up every other one in the next collective, so rank 0 speaks for all.
+        """
+        if self.heard_at is None or time.monotonic() - self.heard_at < seconds:
+            return False
+        self.heard_at = None
+        asked = {rank: worker.__ray_ready__.remote() for rank, worker in self.workers.items()}
+        answers, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=DEAD_SECONDS)
+        if any(_failed(answer) for answer in answers):
+            return False  # Ray Train knows
+        stuck = sorted(rank for rank, answer in asked.items() if answer not in answers)
+        who = f"worker {', '.join(map(str, stuck))} does not answer" if stuck else "all answer, but none goes on"
+        text = f"no sign of life for {seconds:g} s ({who}); the workers are killed and started again"
+        self.post([{"event": "warning", "text": text}])
+        for worker in self.workers.values():
+            ray.kill(worker)
+        return True
 
     def read(self, life: str, since: int) -> tuple[list[dict[str, Any]], str, int]:
         """Give the events from number `since` of that life on, and what to ask with next; older ones are let go."""
@@ -47,9 +95,9 @@ class Board:
             self.first = since
         return self.events, self.life, self.first + len(self.events)
 
-    def stop(self) -> None:
-        """Ask the workers to checkpoint and stop after the step they are in."""
-        self.wish = CHECKPOINT_AND_STOP
+    def ask(self, wish: int) -> None:
+        """Ask the workers for something after the step they are in; nothing takes back STOP."""
+        self.wish = max(self.wish, wish)
 
     def stand(self, step: int | None) -> None:
         """Note in the ledger where the weights stand that training starts from; None: at the beginning."""
@@ -90,6 +138,7 @@ class Board:
             raise PermissionError(
                 f"run {self.run} belongs to another driver now; checkpoint {done.name} of this one is not committed"
             )
+        self._check_forward(done)
         if not commits.publish(self.store, done):
             logger.warning("checkpoint %s was committed before; this one is not", done.name)
             return
@@ -98,6 +147,25 @@ class Board:
         if done.run == self.run:
             commits.retain(self.store, self.run, self.keep, protected)
         self.post([{"event": "commit", "step": done.step, "round": done.round, "size_bytes": done.size_bytes}])
+
+    def _check_forward(self, done: commits.Commit) -> None:
+        """Refuse a checkpoint that has more steps than the one before it but stands no further in the rounds."""
+        before = commits.newest_readable(self.store, done.run)
+        if before is None or done.step <= before.step:
+            return
+        if (done.round, done.step_in_round) <= (before.round, before.step_in_round):
+            raise RuntimeError(
+                f"checkpoint {done.name} is at step {done.step_in_round} of round {done.round}, not behind step "
+                f"{before.step_in_round} of round {before.round} of {before.name}: work would be repeated; a defect"
+            )
+
+
+def _failed(answer: Any) -> bool:
+    try:
+        ray.get(answer)
+    except ray.exceptions.RayError:
+        return True
+    return False
 
 
 def record(lake: Lake, done: commits.Commit) -> None:

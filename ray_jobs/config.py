@@ -97,9 +97,9 @@ class Config(Settings):
     def _fits_together(self) -> "Config":
         rows = self.engine.batch_rows(self.model.row_tokens)
         if isinstance(self.engine.workers, int):
-            self.engine.split(self.engine.workers, self.model.row_tokens)
+            self.engine.check_even(self.engine.workers, self.model.row_tokens)
         elif not self.engine.world_sizes(self.model.row_tokens):
-            self.engine.split(self.engine.fewest, self.model.row_tokens)
+            self.engine.check_even(self.engine.fewest, self.model.row_tokens)
         if self.round.tokens < rows * self.model.row_tokens:
             raise ValueError(
                 f"round.tokens={self.round.tokens} is less than one step of engine.batch_tokens="

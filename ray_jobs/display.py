@@ -86,7 +86,7 @@ class Display:
         elif kind in ("warning", "fault"):
             self.note(str(happened["text"]))
         elif kind == "skip":
-            self.note(f"step {happened['step']} was skipped: its loss or gradient is not finite")
+            self.note(f"step {happened['step']} was skipped: {happened['text']}")
 
     def window(self, counts: Mapping[str, Any]) -> None:
         """Tell what a window took in: window, read, kept, dropped {reason: n}, quarantined, seconds."""

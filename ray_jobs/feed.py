@@ -127,7 +127,7 @@ class Feed:
         layout = ready.layout
         if not 0 <= step < layout.manifest.steps:
             raise ValueError(f"step={step} is not in round {number}, which has {layout.manifest.steps} steps")
-        count = layout.manifest.batch_rows // world
+        count = -(-layout.manifest.batch_rows // world)
         rows = layout.rows_of(step, rank * count, count)
         filled = layout.fill(rows, count, ready.tokens, ready.offsets, self.settings.document_token)
         done = layout.last_steps[: len(ready.arrived_s)] == step

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from ray_jobs.board import GO
+from ray_jobs.board import GO, STOP
 
 POST_SECONDS = 0.5  # between two posts to the board
 
@@ -15,25 +15,40 @@ class Reporter:
 
     def __init__(self, board: Any) -> None:
         self.board, self.events, self.answer = board, [], None  # type: Any, list[dict[str, Any]], Any
-        self.last_post, self.last_wish = 0.0, GO
+        self.last_post, self.heard = 0.0, GO
 
     def post(self, event: dict[str, Any]) -> None:
-        """Add an event; it travels with the next post."""
+        """Add an event; it travels with the next exchange."""
         self.events.append({"time": time.time(), **event})
-        if time.monotonic() - self.last_post >= POST_SECONDS:
-            self.flush(wait=False)
+        self._exchange()
 
     def wish(self) -> int:
-        """The driver's wish as last heard."""
-        if self.answer is None and time.monotonic() - self.last_post >= POST_SECONDS:
-            self.flush(wait=False)
-        if self.answer is not None and ray.wait([self.answer], timeout=0)[0]:
-            self.last_wish, self.answer = ray.get(self.answer), None
-        return self.last_wish
+        """What the driver wishes, and a sign of life; each wish is heard once, STOP from then on."""
+        self._exchange()
+        wish, self.heard = self.heard, STOP if self.heard == STOP else GO
+        return wish
 
-    def flush(self, wait: bool = True) -> None:
-        """Send what has gathered."""
-        self.answer = self.board.post.remote(self.events)
+    def live(self) -> None:
+        """Give a sign of life; what the driver wishes waits until it is asked for."""
+        self._exchange()
+
+    def flush(self) -> None:
+        """Send what has gathered, and wait until it has arrived."""
+        self._hear()
+        self._send()
+        self._hear()
+
+    def _exchange(self) -> None:
+        """Hear an answer that is there; send what has gathered if the last post is long enough ago."""
+        if self.answer is not None and ray.wait([self.answer], timeout=0)[0]:
+            self._hear()
+        if self.answer is None and time.monotonic() - self.last_post >= POST_SECONDS:
+            self._send()
+
+    def _send(self) -> None:
+        self.answer = self.board.beat.remote(self.events)
         self.events, self.last_post = [], time.monotonic()
-        if wait:
-            ray.get(self.answer)
+
+    def _hear(self) -> None:
+        if self.answer is not None:
+            self.heard, self.answer = max(self.heard, ray.get(self.answer)), None

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayError
+
 from cluster.session import connect
 from cluster.storage import Store
 from cluster.telemetry import JsonLines, Prometheus, Sink, Telemetry
@@ -42,6 +44,10 @@ logger = logging.getLogger(__name__)
 
 OK, FAILED, STOPPED = 0, 1, 143
 OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
+
+
+class ClusterLostError(RuntimeError):
+    """Ray is gone, not the run: try again (exit code 75)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,11 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
             commits.sweep_orphans(store, config.name)
             opened = open_store(config, stopped.is_set, follow=follow)
             training = Training(config, opened, lease, session, follow=follow)
-            return _drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
+            try:
+                return _drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
+            except RayError as error:  # ours restart for ever: only a cluster that is gone ends them
+                said = str(error).strip().splitlines()[-1]
+                raise ClusterLostError(f"the Ray cluster was lost ({said}); the same command goes on") from error
     finally:
         heart.release()
 

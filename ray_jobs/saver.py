@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from models.engine import Engine
 from ray_jobs import commit as commits
 
 COMMIT_TRIES, COMMIT_SECONDS = 4, 30.0  # how often and how long the last commit is waited for
+ALIVE_SECONDS = 1.0  # between two signs of life while a checkpoint is waited for
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -33,7 +34,8 @@ class Position:
     step_in_round: int = 0
     step: int = 0
     tokens: int = 0
-    skipped: int = 0
+    skipped: list[tuple[int, int]] = field(default_factory=list)  # (round, step in it) of steps that changed nothing
+    losses: list[float] = field(default_factory=list)  # of the last steps, for the limit above which one is a spike
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,19 @@ class Author:
 
 
 class Saver:
-    """The checkpoints of one rank. `report` gets events; it is called from the training thread alone."""
+    """The checkpoints of one rank. `report` gets events, `alive` is a sign of life; the training thread calls both."""
 
     def __init__(
-        self, author: Author, engine: Engine, board: Any, report: Report, every_seconds: float, saved_step: int
+        self,
+        author: Author,
+        engine: Engine,
+        board: Any,
+        report: Report,
+        alive: Callable[[], Any],
+        every_seconds: float,
+        saved_step: int,
     ) -> None:
-        self.author, self.engine, self.board, self.report = author, engine, board, report
+        self.author, self.engine, self.board, self.report, self.alive = author, engine, board, report, alive
         self.every_seconds, self.last_saved = every_seconds, time.monotonic()
         self.thread: threading.Thread | None = None
         self.failure: str | None = None
@@ -74,8 +83,9 @@ class Saver:
         self._join()
         began = time.perf_counter()
         self.buffers = checkpoint.snapshot(self.engine, self.buffers)
+        state = {"position": asdict(position), "probe_loss": self.engine.probe(), **self.author.state}
         stall = time.perf_counter() - began
-        self.thread = threading.Thread(target=self._write, args=(self.buffers, replace(position)), daemon=True)
+        self.thread = threading.Thread(target=self._write, args=(self.buffers, position.step, state), daemon=True)
         self.thread.start()
         self.last_saved, self.last_step = time.monotonic(), position.step
         self.report({"event": "checkpoint", "step": position.step, "checkpoint_stall_s": stall})
@@ -101,6 +111,7 @@ class Saver:
             while time.monotonic() < deadline:
                 if step in commits.commits(author.store, author.run):
                     return
+                self.alive()
                 time.sleep(0.05)
             if self.receipt is not None:
                 ray.get(self.board.receipt.remote(*self.receipt))
@@ -109,15 +120,17 @@ class Saver:
     def _join(self) -> None:
         """Wait for the writer; what went wrong with it is told, and its step is not saved."""
         if self.thread is not None:
-            self.thread.join()
+            while self.thread.is_alive():
+                self.thread.join(ALIVE_SECONDS)
+                self.alive()
         if self.failure is not None:
             text = f"checkpoint {self.last_step} was not committed and will be tried again: {self.failure}"
             self.report({"event": "warning", "text": text})
             self.failure, self.last_step = None, -1
 
-    def _write(self, snapshot: checkpoint.Snapshot, position: Position) -> None:
+    def _write(self, snapshot: checkpoint.Snapshot, step: int, state: dict[str, Any]) -> None:
         author = self.author
-        path = f"{commits.folder(author.run, position.step, author.attempt)}/rank-{author.rank:05d}.safetensors"
+        path = f"{commits.folder(author.run, step, author.attempt)}/rank-{author.rank:05d}.safetensors"
         scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
         try:
             local = author.store.local_path(path)
@@ -127,7 +140,6 @@ class Saver:
             if local is None:
                 author.store.upload(place, path)
             file = commits.StoredFile(path, written.size_bytes, written.sha256)
-            state = {"position": asdict(position), **author.state}
             self.receipt = (author.run, author.attempt, author.rank, author.world, file, state)
             ray.get(self.board.receipt.remote(*self.receipt))
         except Exception as error:  # noqa: BLE001 - whatever stopped this thread, the step is not saved

@@ -120,7 +120,7 @@ def summarise(config: Config, events: list[Event], audit: Account, result: Judge
     resumed, last, decision = result.resumed, result.last, result.decision
     steps = final_steps(events)
     mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
-    position = last.state["position"] if last else {"tokens": 0, "skipped": 0}
+    position: dict[str, Any] = last.state["position"] if last else {"tokens": 0, "skipped": []}
     return {
         "name": config.name,
         "steps": last.step if last else 0,
@@ -136,7 +136,7 @@ def summarise(config: Config, events: list[Event], audit: Account, result: Judge
         "zero_stage": config.engine.zero_stage,
         "seconds": round(result.seconds, 3),
         **_speed(config, mine),
-        "skipped_steps": position["skipped"],
+        "skipped_steps": len(position["skipped"]),
         "sample_fingerprint": result.details.get("sample_fingerprint"),
         "weights_sha256": result.details.get("weights_sha256"),
         "tokenizer": result.details.get("tokenizer"),
@@ -206,7 +206,7 @@ def tell(
 
 TIMELINE = {
     "commit": ("checkpoint", "step {step}"),
-    "skip": ("skip", "step {step} skipped"),
+    "skip": ("skip", "step {step} skipped: {text}"),
     "warning": ("fault", "{text}"),
     "fault": ("fault", "{text}"),
     "started": ("start", "{text}"),

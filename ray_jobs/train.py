@@ -20,18 +20,21 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from cluster.session import Session
 from cluster.topology import Placement, place
 from data_ops.rounds import Shape
-from ray_jobs.board import Board
+from ray_jobs.board import GO, STOP, Board
 from ray_jobs.commit import run_path
 from ray_jobs.config import Config
 from ray_jobs.feed import Feed, FeedSettings
 from ray_jobs.health import Health
 from ray_jobs.ingest import OpenStore, ingest_task
 from ray_jobs.lease import Lease
+from ray_jobs.nodes import NodeWatch
 from ray_jobs.worker import train_loop
 
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 600.0  # how long a wish to stop may go unheard, for example because no worker can start
+WATCH_SECONDS = 1.0  # between two looks at workers and nodes
+NEVER_S = 10.0 * 365 * 86400
 SERVICE = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
@@ -39,9 +42,9 @@ class Training:
     """One driver's training of one run: ingest, feed, board and workers."""
 
     def __init__(self, config: Config, opened: OpenStore, lease: Lease, session: Session, *, follow: bool) -> None:
-        self.config, self.attempt = config, secrets.token_hex(4)
+        self.config, self.session, self.attempt = config, session, secrets.token_hex(4)
         self.placement = placement(config, session)
-        self.num_nodes = len(session.resources())
+        self.num_nodes = len(session.nodes())
         board = ray.remote(Board).options(**SERVICE)
         self.board = board.remote(config.store, config.name, config.checkpoint.keep, lease)
         settings = FeedSettings(
@@ -67,7 +70,8 @@ class Training:
             train_loop_config=job,
             torch_config=TorchConfig(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=self.placement.workers,
+                num_workers=num_workers(config, self.placement, session),
+                elastic_resize_monitor_interval_s=NEVER_S,  # Ray's own resize loses steps; ours is a wish to MOVE
                 use_gpu=bool(self.placement.gpus_per_worker),
                 resources_per_worker=self.placement.resources_per_worker,
             ),
@@ -81,9 +85,11 @@ class Training:
         )
         self.failure: str | None = None
         self.health = Health()
+        self.watched_at = 0.0
         self.read: tuple[str, int] = ("", 0)
         self.last_window: int | None = None  # once ingest is done: the window it ended with
         self.stopping_since: float | None = None
+        self.nodes = NodeWatch(config, shape(config).batch_rows)
         self.thread = threading.Thread(target=self._fit, daemon=True, name="train")
 
     def events(self, stopped: threading.Event, every_seconds: float = 0.25) -> Iterator[dict[str, Any]]:
@@ -95,6 +101,7 @@ class Training:
         while self.thread.is_alive():
             yield from self._new_events()
             self._watch_ingest()
+            self._watch_workers()
             if (stopped.is_set() or self.failure) and not self._stop():
                 return
             self.thread.join(every_seconds)
@@ -103,7 +110,7 @@ class Training:
     def _stop(self) -> bool:
         """Ask for a checkpoint and the end; False once that was asked in vain for too long."""
         self.stopping_since = self.stopping_since or time.monotonic()
-        self.board.stop.remote()
+        self.board.ask.remote(STOP)
         return time.monotonic() - self.stopping_since < STOP_SECONDS
 
     def sample_fingerprint(self, window: int) -> str:
@@ -126,9 +133,21 @@ class Training:
         events, *read = ray.get(self.board.read.remote(*self.read))
         self.read = (read[0], read[1])
         for event in events:
+            self.nodes.update(event)
             if hopeless := self.health.update(event):
                 self.failure = self.failure or hopeless
         return list(events)
+
+    def _watch_workers(self) -> None:
+        """Now and then: are the workers hung, and are nodes about to leave, or new ones there?"""
+        if time.monotonic() - self.watched_at < WATCH_SECONDS:
+            return
+        self.watched_at = time.monotonic()
+        self.board.end_hung_workers.remote(self.config.engine.hang_seconds)
+        wish, why = self.nodes.look(self.session.nodes(), self.session.draining() & ray.get(self.board.where.remote()))
+        if wish != GO:
+            self.board.ask.remote(wish)
+            self.board.post.remote([{"event": "warning", "text": why}])
 
     def _watch_ingest(self) -> None:
         """Tell the feed when the sources are drained, or that ingest failed."""
@@ -151,7 +170,17 @@ def shape(config: Config) -> Shape:
 
 def placement(config: Config, session: Session) -> Placement:
     """How the workers sit on the cluster; ValueError says what fits instead."""
-    return place(config.engine.workers, session.resources(), shape(config).batch_rows)
+    return place(config.engine.workers, list(session.nodes().values()), shape(config).batch_rows)
+
+
+def num_workers(config: Config, placed: Placement, session: Session) -> int | tuple[int, int]:
+    """What Ray Train starts: a number, or a range of which it takes as many as fit whenever it starts a group.
+
+    On a local Ray the range ends at what fits beside data tasks now; on a cluster that grows it stays as configured.
+    """
+    fewest = config.engine.fewest
+    most = placed.workers if session.is_local else config.engine.most
+    return most if fewest >= most else (fewest, most)
 
 
 def _last_line(error: BaseException) -> str:

@@ -9,12 +9,10 @@ import logging
 import math
 import os
 import secrets
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,22 +24,28 @@ import torch.distributed as dist
 from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.tokenizer import Tokenizer
-from models import checkpoint, engine, metrics
-from models.optim import branch_lr, lr_at
+from models import engine, metrics
+from models.optim import SPIKE_STEPS, branch_lr, lr_at, spike_limit
 from models.settings import Rows
 from ray_jobs import commit as commits
-from ray_jobs.board import CHECKPOINT_AND_STOP, GO
+from ray_jobs.board import CHECKPOINT, GO, MOVE, STOP
 from ray_jobs.config import Config
 from ray_jobs.evaluate import by_slice, held_out, score, with_nats, write_scores
 from ray_jobs.feed import BRANCH, Batch, RoundNotice
 from ray_jobs.reporter import Reporter
-from ray_jobs.saver import Author, Position, Saver
+from ray_jobs.restore import restore
+from ray_jobs.saver import Author, Saver
+from ray_jobs.together import agree, check_in_step, hear
 
 logger = logging.getLogger(__name__)
 
 PREFETCH = 3
+ENDINGS = {MOVE: "moved", STOP: "stopped"}  # how the feed's next round is called when there will be none
 POLL_SECONDS = 0.05  # between two questions for a round that is not planned yet
-CHECKPOINT = 2  # besides GO and CHECKPOINT_AND_STOP: what rank 0 says before a step
+
+
+class MovedError(RuntimeError):
+    """The group left its nodes after a checkpoint; Ray Train starts it again on those that stay."""
 
 
 def train_loop(job: dict[str, Any]) -> None:
@@ -50,6 +54,8 @@ def train_loop(job: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     try:
         Worker(job, rank, world).train()
+    except MovedError:
+        raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         event = {"event": "fault", "rank": rank, "text": f"{type(error).__name__}: {said}"}
@@ -68,10 +74,13 @@ class Worker:
         self.tokenizer = Tokenizer.from_json(job["tokenizer"])
         self.reporter = Reporter(self.board) if rank == 0 else None
         config = self.config
+        engine.join(config.engine.threads)
+        self.attempt = f"{agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
+        context = ray.get_runtime_context()
+        ray.get(self.board.join.remote(self.attempt, rank, context.current_actor, context.get_node_id()))
         self.engine = engine.start(config.model, self.tokenizer.vocab_size, config.engine, config.optim, config.seed)
-        self.attempt = f"{self._agree(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
         self.judged_window = -1  # up to which the held-out text of the last evaluation went
-        self.position = self._restore()
+        self.position = restore(self.store, config.name, self.engine, self.board, rank, self._tell)
         self.branched_at = self.branch_tokens = 0  # tokens at which the decay branch began, and its length
         self.saver = self._new_saver(config.name, config.checkpoint.every_seconds)
         text = f"{world} workers at step {self.position.step}"
@@ -81,10 +90,11 @@ class Worker:
 
     def train(self) -> None:
         """Train round after round until the feed has no more or the driver says stop."""
-        if self._agree(ray.get(self.board.post.remote([])) if self.rank == 0 else GO) != GO:
+        if agree(ray.get(self.board.beat.remote([])) if self.rank == 0 else GO) == STOP:
             return
         while (notice := self._next_round()).steps >= 0:
-            if self._train_round(notice, self.position.round, self._main_lr) == CHECKPOINT_AND_STOP:
+            if (wish := self._train_round(notice, self.position.round, self._main_lr)) != GO:
+                notice = RoundNotice(-1, closed=ENDINGS[wish])
                 break
             self.position.round, self.position.step_in_round = self.position.round + 1, 0
             if self.position.round % self.config.evaluate.every_rounds == 0:
@@ -97,23 +107,27 @@ class Worker:
             self._train_branch(notice.last_window)
         if self.reporter:
             self.reporter.flush()
+        if notice.closed == ENDINGS[MOVE]:
+            raise MovedError("the nodes of these workers are about to change")
+        if self.reporter:
+            ray.get(self.board.leave.remote())
 
     def _train_branch(self, last_window: int) -> None:
         """Anneal a copy of the weights on replay, as the candidate for service; the main line stays as committed."""
         main = self.position
         tokens = int(self.config.optim.schedule.decay * main.tokens)
         name = commits.branch_name(self.config.name, main.step)
-        done = self._agree(int(bool(commits.commits(self.store, name))) if self.rank == 0 else 0)
+        done = agree(int(bool(commits.commits(self.store, name))) if self.rank == 0 else 0)
         if done or tokens < self.config.engine.batch_tokens:
             return
-        notice = self._hear(ray.get(self.feed.branch.remote(main.step, tokens)) if self.rank == 0 else None)
+        notice = hear(ray.get(self.feed.branch.remote(main.step, tokens)) if self.rank == 0 else None)
         if notice.steps < 1:
             return
         self.branched_at, self.branch_tokens = main.tokens, notice.steps * self.config.engine.batch_tokens
         self.position = replace(main, round=0, step_in_round=0)
         self.saver = self._new_saver(name, math.inf)
         self._tell({"event": "branch", "step": main.step, **notice._asdict()})
-        if self._train_round(notice, BRANCH, self._branch_lr) != CHECKPOINT_AND_STOP:
+        if self._train_round(notice, BRANCH, self._branch_lr) == GO:
             self._evaluate(notice._replace(last_window=last_window))
             self.saver.finish(self.position)
 
@@ -125,37 +139,45 @@ class Worker:
 
     def _train_round(self, notice: RoundNotice, number: int, lr_of: Callable[[int], float]) -> int:
         """Train the rest of a round, asked for under `number`; says whether to go on."""
-        here = self.position
+        here, config = self.position, self.config
+        check_in_step(round=number, step_in_round=here.step_in_round, step=here.step, steps=notice.steps)
         batches = self._prefetched(number, here.step_in_round, notice.steps)
         while here.step_in_round < notice.steps:
-            wish = self._agree(self._wish() if self.rank == 0 else GO)
+            wish = agree(self._wish())
             if wish != GO:
-                self.saver.save(self.position)
-            if wish == CHECKPOINT_AND_STOP:
+                self.saver.save(here)
+            if wish in ENDINGS:
                 return wish
             began = time.perf_counter()
             batch = next(batches)
             fetched = time.perf_counter()
-            tokens = self.config.engine.batch_tokens
-            lr = lr_of(here.tokens + tokens)
+            tokens = config.engine.batch_tokens
+            lr, limit = lr_of(here.tokens + tokens), spike_limit(here.losses, config.optim.spike_sigmas)
             rows = Rows(batch.inputs, batch.labels, batch.segments)
-            result = self.engine.step(rows, batch.predictions, lr)
+            result = self.engine.step(rows, batch.predictions, lr, limit)
+            if result.skipped:
+                here.skipped.append((here.round, here.step_in_round))
+            elif config.optim.spike_sigmas is not None:
+                here.losses = [*here.losses, result.loss][-SPIKE_STEPS:]
             here.step_in_round, here.step, here.tokens = here.step_in_round + 1, here.step + 1, here.tokens + tokens
-            here.skipped += result.skipped
-            self._report(batch, result, lr, began, fetched)
+            self._report(batch, result, lr, limit, began, fetched)
         return GO
 
     def _next_round(self) -> RoundNotice:
         """Ask the feed, as rank 0, until the round is planned or there is none; tell all ranks."""
-        notice = None
-        while notice is None:
-            if self.rank == 0:
+        while True:
+            notice: RoundNotice | None = None
+            wish = self._wish()
+            if self.rank == 0 and wish not in ENDINGS:
                 notice = ray.get(self.feed.round.remote(self.position.round))
-                if notice is None and self._wish() == CHECKPOINT_AND_STOP:
-                    notice = RoundNotice(-1, closed="stopped")
-            notice = self._hear(notice)
-            if notice is None:
-                time.sleep(POLL_SECONDS)
+            notice, wish = hear((notice, wish))
+            if wish in ENDINGS:
+                return RoundNotice(-1, closed=ENDINGS[wish])
+            if wish == CHECKPOINT:
+                self.saver.save(self.position)
+            if notice is not None:
+                break
+            time.sleep(POLL_SECONDS)
         if notice.steps >= 0:
             self._tell({"event": "round", "round": self.position.round, **notice._asdict()})
         return notice
@@ -173,24 +195,18 @@ class Worker:
 
     def _wish(self) -> int:
         """What rank 0 wants: the driver's wish, or a checkpoint because it is time."""
-        assert self.reporter is not None
-        if self.reporter.wish() == CHECKPOINT_AND_STOP:
-            return CHECKPOINT_AND_STOP
-        return CHECKPOINT if self.saver.due() else GO
+        if self.reporter is None:
+            return GO
+        return self.reporter.wish() or (CHECKPOINT if self.saver.due() else GO)
 
-    def _agree(self, value: int) -> int:
-        """Make rank 0's number everybody's."""
-        told = torch.tensor([value], dtype=torch.int64, device=engine.device())
-        dist.broadcast(told, src=0)
-        return int(told)
+    def _alive(self) -> None:
+        """Give a sign of life, as rank 0, where no step does."""
+        if self.reporter:
+            self.reporter.live()
 
-    def _hear(self, notice: RoundNotice | None) -> Any:
-        """Give every rank what rank 0 got from the feed."""
-        heard: list[Any] = [notice]
-        dist.broadcast_object_list(heard, src=0)
-        return heard[0]
-
-    def _report(self, batch: Batch, result: engine.StepResult, lr: float, began: float, fetched: float) -> None:
+    def _report(
+        self, batch: Batch, result: engine.StepResult, lr: float, limit: float, began: float, fetched: float
+    ) -> None:
         if self.reporter is None:
             return
         here, now = self.position, time.perf_counter()
@@ -212,10 +228,12 @@ class Worker:
             "tokens_per_second": rate,
             "mfu": metrics.mfu(rate, self.flops, self.world, self.peak),
             "freshness_s": [round(float(s), 3) for s in shown],
-            "skipped_steps": here.skipped,
+            "skipped_steps": len(here.skipped),
         }
         if result.skipped:
-            self.reporter.post({"event": "skip", "step": here.step, "round": here.round, "loss": result.loss})
+            spike = f"its loss of {result.loss:.3f} is above {limit:.3f}"
+            text = spike if result.loss > limit else "its loss or gradient is not finite"
+            self.reporter.post({"event": "skip", "step": here.step, "round": here.round, "text": text})
         self.reporter.post(event)
 
     def _evaluate(self, notice: RoundNotice) -> None:
@@ -226,7 +244,7 @@ class Worker:
         data = held_out(
             Lake(self.store), notice.last_window, config.evaluate, config.model.row_tokens, tokenizer.document_token
         )
-        nats = torch.from_numpy(score(data, self.engine.evaluate, self.rank, self.world)).to(engine.device())
+        nats = torch.from_numpy(score(data, self._score_rows, self.rank, self.world)).to(engine.device())
         dist.all_reduce(nats)
         if self.reporter and data.table.num_rows:
             table = with_nats(data, nats.cpu().numpy())
@@ -244,42 +262,13 @@ class Worker:
                 }
             )
 
-    def _restore(self) -> Position:
-        """Load the newest checkpoint that is whole; a damaged one is put aside by rank 0 and the one before used."""
-        while True:
-            found = commits.latest(self.store, self.config.name) if self.rank == 0 else None
-            step = self._agree(-1 if found is None else found.step)
-            if self.rank == 0:
-                ray.get(self.board.stand.remote(found.step if found else None))
-            if step < 0:
-                return Position()
-            commit = commits.load(self.store, self.config.name, step)
-            with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-                paths, damage, trouble = self._fetch(commit, Path(scratch))
-                worst = torch.tensor([2 * bool(trouble) or bool(damage)], device=engine.device(), dtype=torch.int64)
-                dist.all_reduce(worst, op=dist.ReduceOp.MAX)
-                if not int(worst):
-                    checkpoint.restore(self.engine, paths)
-                    return Position(**commit.state["position"])
-            if int(worst) == 2:  # not the checkpoint's fault: let Ray Train start the group again
-                raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
-            if self.rank == 0:
-                why = damage or "another worker could not read it"
-                commits.put_aside(self.store, self.config.name, step, why)
-                self._tell({"event": "warning", "text": f"checkpoint {step} is put aside: {why}"})
-
-    def _fetch(self, commit: commits.Commit, scratch: Path) -> tuple[list[Path], str, str]:
-        """The checkpoint's files, or what is wrong with them, or what went wrong on the way."""
-        try:
-            return commits.fetch(self.store, commit, scratch), "", ""
-        except (commits.DamagedCheckpointError, FileNotFoundError) as error:
-            return [], str(error), ""
-        except OSError as error:
-            return [], "", str(error)
+    def _score_rows(self, rows: Rows) -> Any:
+        self._alive()
+        return self.engine.evaluate(rows)
 
     def _new_saver(self, run: str, every_seconds: float) -> Saver:
         author = Author(self.store, run, self.attempt, self.rank, self.world, self._state())
-        return Saver(author, self.engine, self.board, self._tell, every_seconds, self.position.step)
+        return Saver(author, self.engine, self.board, self._tell, self._alive, every_seconds, self.position.step)
 
     def _state(self) -> dict[str, Any]:
         """What every checkpoint says besides the position."""

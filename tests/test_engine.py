@@ -206,13 +206,44 @@ def test_training_can_start_from_given_weights(tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_split_says_what_would_work() -> None:
     config = EngineConfig(batch_tokens=8192, workers=3)
     with pytest.raises(ValueError) as error:
-        config.split(3, 256)
+        config.check_even(3, 256)
     assert str(error.value) == (
         "engine.batch_tokens=8192 cannot be split over 3 workers in rows of 256 tokens: "
         "use 1, 2 or 4 workers, or batch_tokens=8448."
     )
     with pytest.raises(ValueError, match="batch_tokens=256"):
         EngineConfig(batch_tokens=100).batch_rows(256)
+
+
+def test_workers_that_do_not_divide_the_batch_have_room_for_all_of_it() -> None:
+    config = EngineConfig(batch_tokens=16 * 256, micro_batch_rows=4, workers=(1, 4))
+    assert config.split(3, 256) == (2, 3)  # 6 rows each, the last worker 4 and 2 empty ones
+
+
+def test_a_loss_above_the_limit_changes_nothing() -> None:
+    for stage in STAGES:
+        engine = make(stage, "fp32")
+        loss = train(engine, range(1))[0][0]
+        before = state_of(engine)
+        rows = global_batch(1)
+        predictions = int((rows.labels != -100).sum())
+        assert engine.step(rows, predictions, 1e-3, most_loss=loss / 2).skipped
+        assert all(torch.equal(a, b) for a, b in zip(before, state_of(engine), strict=True))
+        assert not engine.step(rows, predictions, 1e-3, most_loss=loss * 2).skipped
+        engine.close()
+
+
+def test_the_probe_knows_the_weights_whatever_the_stage_and_the_micro_batch() -> None:
+    found = []
+    for stage in STAGES:
+        engine = make(stage, "fp32")
+        untrained = engine.probe()
+        assert engine.probe() == untrained
+        train(engine, range(1))
+        assert abs(engine.probe() - untrained) > 1e-3
+        found.append((untrained, engine.probe()))
+        engine.close()
+    np.testing.assert_allclose(found, [found[0]] * len(found), rtol=1e-6)
 
 
 @given(

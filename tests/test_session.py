@@ -31,7 +31,7 @@ with connect(ClusterConfig(object_store="100MiB"), metrics={metrics}) as session
     again = connect(ClusterConfig())
     {then}
     seen, same_token = ray.get(look.remote())
-    print(json.dumps(dict(seen, same_token=same_token, nodes=session.resources(), local=session.is_local,
+    print(json.dumps(dict(seen, same_token=same_token, nodes=list(session.nodes().values()), local=session.is_local,
         owned=[session.owned, again.owned], started_s=started_s, address=session.address)))
 print(ray.is_initialized())
 """
