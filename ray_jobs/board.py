@@ -128,6 +128,7 @@ class Board:
             return False
         ordered = tuple(files[r] for r in range(world_size))
         names = ("step", "round", "step_in_round")
+        state = {**state, "lease": self.lease.number}
         self.commit(commits.Commit(run, files=ordered, state=state, **{n: position[n] for n in names}))
         del self.receipts[(position["step"], attempt)]
         return True

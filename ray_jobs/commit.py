@@ -18,6 +18,7 @@ from pydantic import Field
 
 from cluster.storage import Store
 from cluster.units import Duration, Settings
+from ray_jobs.lease import overruled
 
 logger = logging.getLogger(__name__)
 
@@ -120,13 +121,15 @@ def by_name(store: Store, name: str) -> Commit:
 def latest(store: Store, run: str) -> Commit | None:
     """The newest checkpoint whose files are all there with their sizes, None for a new run.
 
-    One that is not whole is put aside, loudly, and the one before is used. Contents are compared with their
-    checksums when they are fetched.
+    One that is not whole, or whose driver had lost the run, is put aside, loudly, and the one before is used.
+    Contents are compared with their checksums when they are fetched.
     """
     for step in reversed(commits(store, run)):
         try:
             commit = load(store, run, step)
             _check_sizes(store, commit)
+            if overruled(store, run, commit.state.get("lease", 0), step):
+                raise DamagedCheckpointError("a driver that had lost the run wrote it")
         except DAMAGES as error:
             put_aside(store, run, step, str(error))
         else:

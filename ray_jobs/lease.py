@@ -20,6 +20,7 @@ from cluster.storage import Store
 
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
+KEPT_CLAIMS = 8
 
 
 class RunIsLiveError(RuntimeError):
@@ -36,6 +37,7 @@ class Lease:
     host: str
     pid: int
     process_started: str
+    newest_step: int = -1  # the run's newest checkpoint when this was claimed
 
     @property
     def is_local(self) -> bool:
@@ -48,8 +50,11 @@ class Lease:
         return newest is not None and newest.token == self.token
 
 
-def acquire(store: Store, run: str, wait_seconds: float = LEASE_SECONDS) -> Lease:
-    """Take the run, or raise RunIsLiveError. Waits out the heartbeat of a holder on another machine."""
+def acquire(store: Store, run: str, newest_step: int = -1, wait_seconds: float = LEASE_SECONDS) -> Lease:
+    """Take the run, or raise RunIsLiveError. Waits out the heartbeat of a holder on another machine.
+
+    newest_step: the run's newest checkpoint; what an earlier holder commits behind it no longer counts (`overruled`).
+    """
     newest = _newest(store, run)
     if newest is not None and not _released(store, newest) and _alive(store, newest, wait_seconds):
         raise RunIsLiveError(
@@ -63,12 +68,13 @@ def acquire(store: Store, run: str, wait_seconds: float = LEASE_SECONDS) -> Leas
         host=_host(),
         pid=os.getpid(),
         process_started=_process_started(os.getpid()),
+        newest_step=newest_step,
     )
     if not store.publish(_claim_path(run, mine.number), json.dumps(asdict(mine)).encode()):
         raise RunIsLiveError(f"run {run} was taken by another driver in this moment; wait for it")
-    if newest is not None:
-        for old in range(max(0, newest.number - 3), newest.number):
-            store.delete(_claim_path(run, old))
+    for path in _claim_paths(store, run)[:-KEPT_CLAIMS]:
+        store.delete(path)
+        store.delete(path.removesuffix(".json") + ".beat")
     return mine
 
 
@@ -98,6 +104,14 @@ class Heart:
                 return
 
 
+def overruled(store: Store, run: str, number: int, step: int) -> bool:
+    """Was a checkpoint committed by claim `number` after a later one had taken the run?
+
+    A process that was paused between its last look at the lease and its commit cannot know; who comes later can.
+    """
+    return any(claim.number > number and step > claim.newest_step for claim in _claims(store, run))
+
+
 def holder(store: Store, run: str) -> Lease | None:
     """Who drives the run now, for `status`; None if nobody does. Does not wait."""
     newest = _newest(store, run)
@@ -119,11 +133,18 @@ def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
 
 
 def _newest(store: Store, run: str) -> Lease | None:
-    names = [p for p in store.list(f"runs/{run}/lease") if p.endswith(".json")]
-    if not names:
-        return None
-    newest = max(names, key=lambda p: int(p.rpartition("/")[2].removesuffix(".json")))
-    return Lease(**json.loads(store.read(newest)))
+    paths = _claim_paths(store, run)
+    return Lease(**json.loads(store.read(paths[-1]))) if paths else None
+
+
+def _claims(store: Store, run: str) -> list[Lease]:
+    """The claims of the last `KEPT_CLAIMS` holders; one before them is long dead."""
+    return [Lease(**json.loads(store.read(path))) for path in _claim_paths(store, run)]
+
+
+def _claim_paths(store: Store, run: str) -> list[str]:
+    """In the order in which they were made."""
+    return sorted(path for path in store.list(f"runs/{run}/lease") if path.endswith(".json"))
 
 
 def _released(store: Store, lease: Lease) -> bool:

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
 from cluster.storage import Store
 from ray_jobs import commit as commits
+from ray_jobs import lease as leases
 from ray_jobs.commit import Commit, DamagedCheckpointError, FormatError, StoredFile, run_path, sha256_of
 
 RUN = "news"
@@ -195,3 +197,18 @@ def test_who_only_looks_puts_nothing_aside(store, damage):
     damage(store, 27)
     assert commits.newest_readable(store, RUN).step == 12
     assert commits.commits(store, RUN) == [3, 12, 27]
+
+
+def test_what_a_driver_commits_after_it_lost_the_run_does_not_count(store, caplog):
+    for newest in (3, 27):  # two drivers, one after the other
+        heart = leases.Heart(store, leases.acquire(store, RUN, newest))
+        heart.release()
+    late = commits.load(store, RUN, 27)
+    ours = replace(late, step=40, state={"lease": 1})
+    zombie = replace(late, step=41, state={"lease": 0})
+    assert commits.publish(store, ours)
+    assert commits.publish(store, zombie)
+    assert commits.latest(store, RUN).step == 40
+    assert "checkpoint news/00000041 is damaged and put aside: a driver that had lost the run wrote it" in caplog.text
+    assert leases.overruled(store, RUN, 0, 28)
+    assert not leases.overruled(store, RUN, 0, 27)
