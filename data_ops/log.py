@@ -1,15 +1,28 @@
 """How is the log of kept documents read: each window once, and texts in the order in which a round wants them?"""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data_ops.document import ids_to_array
+from data_ops.dedup import SeenIds
+from data_ops.document import Ids, array_to_ids, ids_to_array
 from data_ops.lake import Lake
 from data_ops.places import Documents, Place
 
 LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
 TOKEN_COLUMNS = ["id", "tokens"]
+WINDOWS_AT_ONCE = 16  # how many windows are read with one look at the table, and in memory, to find replayed text
+
+
+class RoundText(NamedTuple):
+    """The text of a round's documents in manifest order, in Arrow's list layout, and when the fresh ones arrived."""
+
+    tokens: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    arrived_s: npt.NDArray[np.float64]
 
 
 class PendingLog:
@@ -30,6 +43,27 @@ class PendingLog:
         later = (windows > place.window) | ((windows == place.window) & (positions >= place.position))
         self.rows = self.rows.filter(pa.array(later))
         return self.rows
+
+
+def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tuple[Ids, pa.ListArray]]) -> RoundText:
+    """Bring a round's text: fresh documents from their windows, replayed ones from `held` or else from the lake."""
+    first, last = (int(fresh.windows[0]), int(fresh.windows[-1])) if len(fresh) else (0, -1)
+    tables = [lake.documents(first, last, TOKEN_COLUMNS, ["kept"])]
+    found = SeenIds()
+    for ids, tokens in held:
+        found.add_new(ids)
+        tables.append(pa.table({"id": array_to_ids(ids).cast(pa.binary()), "tokens": tokens}))
+    missing = replay.take(~found.contains(replay.ids))
+    wanted = SeenIds()
+    wanted.add_new(missing.ids)
+    windows = np.unique(missing.windows)
+    for group in np.split(windows, np.flatnonzero(np.diff(windows // WINDOWS_AT_ONCE)) + 1):
+        if len(group):
+            rows = lake.documents(int(group[0]), int(group[-1]), TOKEN_COLUMNS, ["kept"])
+            tables.append(rows.filter(pa.array(wanted.contains(ids_to_array(rows["id"].combine_chunks())))))
+    tokens, offsets = in_order(tables, fresh.join(replay))
+    arrival = lake.arrivals(first, last)
+    return RoundText(tokens, offsets, np.array([arrival[w] for w in fresh.windows.tolist()], np.float64))
 
 
 def in_order(tables: list[pa.Table], documents: Documents) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

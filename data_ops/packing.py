@@ -67,9 +67,9 @@ def fill(packing: Packing, tokens: Tokens, document_offsets: Ints, document_toke
     t1..tn D, D being the document token; an empty document is the one prediction D -> D. Raises ValueError
     where the packing does not belong to these documents or rows.
     """
-    offsets = np.ascontiguousarray(document_offsets, np.int64)
+    offsets = np.ascontiguousarray(document_offsets, np.int64).view()
     tokens = np.ascontiguousarray(tokens, np.int32).view()
-    tokens.flags.writeable = False
+    offsets.flags.writeable = tokens.flags.writeable = False  # one compiled version, wherever they come from
     if len(offsets) and not (offsets[0] >= 0 and offsets[-1] <= len(tokens) and (np.diff(offsets) >= 0).all()):
         raise ValueError(
             f"document offsets run to {offsets[-1]} in {len(tokens)} tokens; give Arrow's offsets and values"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from data_ops.decay import ReservoirConfig, effective_half_life
 from data_ops.id_sets import is_member, keep_smallest, unique_ids
 from data_ops.keys import Floats, Ids, checked_ids, decay_rate, key_of, mix64, seed_words
-from data_ops.scan import BLOCK_ROWS, checked_rows, scan
+from data_ops.scan import BLOCK_ROWS, check_values, checked_rows, scan
 
 __all__ = ["Reservoir", "ReservoirConfig", "key_of", "mix64"]
 ALGORITHM = 1  # of keys, hash and fingerprint: a reservoir of another number is rebuilt from the lake
@@ -51,12 +51,13 @@ class Reservoir:
         Raises TypeError or ValueError, and then has added nothing, for other shapes and types, a weight that is
         not positive and finite, or a time that is not finite or more than 2^50 / ln 2 half-lives from 1970.
         """
-        flat, times_s, weights = checked_rows(ids, times_s, weights, self._rate)
+        flat, times_s, weights = checked_rows(ids, times_s, weights)
         s1, s2 = self._words
         start, before = 0, self._num
         flat_out = self._ids.reshape(-1)
+        trimmed = False
         while True:
-            start, self._num = scan(
+            start, num, well = scan(
                 flat,
                 times_s,
                 weights,
@@ -69,10 +70,14 @@ class Reservoir:
                 flat_out,
                 self._num,
             )
-            self._settled = self._settled and self._num == before
+            if not well or (start < len(times_s) and not trimmed):  # trimmed rows could not be taken back
+                check_values(times_s, weights, self._rate)
+            self._num = num
+            self._settled = self._settled and num == before
             if start == len(times_s):
                 return
             self._trim()
+            trimmed = True
 
     def merge(self, other: "Reservoir") -> None:
         """Take in another reservoir's rows, horizon and deletions, which leaves the sample of both inputs

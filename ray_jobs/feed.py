@@ -2,7 +2,8 @@
 
 One actor per run. It walks the log of kept documents, writes each round's manifest into the lake before the round is
 trained, keeps one round ready ahead of the one in training, and answers `batch(round, step, rank, world)` with a pure
-function of the manifest. It holds no state that the lake does not: killed, it reads the recorded manifests again.
+function of the manifest. It holds no state that the lake does not: killed, it goes on with the file of the round
+(data_ops/round_file.py), or else with the manifest, and brings everything else up behind the first batches.
 """
 
 import logging
@@ -13,23 +14,25 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import ray
 
 from cluster.storage import Store
-from data_ops.document import array_to_ids
 from data_ops.lake import Lake
-from data_ops.log import TOKEN_COLUMNS, PendingLog, in_order
+from data_ops.log import PendingLog, RoundText, text_of
 from data_ops.mixture import RoundConfig
 from data_ops.places import Place
 from data_ops.reservoir import ReservoirConfig
+from data_ops.round_file import warm_up
 from data_ops.rounds import Layout, Manifest, Shape, plan_branch, plan_round
-from data_ops.shard import Sample, Shard, is_in, merge
+from data_ops.shard import Sample, Shard, merge
 from ray_jobs.commit import branch_name
+from ray_jobs.round_files import RoundFiles
 
 logger = logging.getLogger(__name__)
 
 KEEP_ROUNDS = 3  # prepared rounds in memory: one trained, one next, one for workers that restart
+HEAD_START_S = 0.1  # by which the first batches of a round come before the work on the next one
+LOOK_EVERY_S = 0.25  # between two looks into the lake (7 ms each) for windows that let the next round be planned
 BRANCH = -1  # the number under which the batches of a decay branch are asked for
 
 
@@ -71,12 +74,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A round with its text: tokens and offsets of its documents in manifest order (Arrow's list layout)."""
+    """A round that batches can be cut from."""
 
     layout: Layout
-    tokens: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
-    arrived_s: npt.NDArray[np.float64]  # per fresh document
+    text: RoundText
 
 
 class Feed:
@@ -91,14 +92,19 @@ class Feed:
         self.shards = [shard.remote(self.lake, settings.reservoir, settings.seed, n) for n in numbers]
         self.lock = threading.RLock()
         self.prepared: dict[int, Prepared] = {}
+        self.files = RoundFiles(self.lake.store, settings.run)
+        self.num_rounds: int | None = None  # in the lake; none but this feed adds to them, or `add_round` says so
+        self.next_look = 0.0  # monotonic time before which nothing new is looked for
         self.pending = PendingLog(self.lake)
         self.drained_at: int | None = None
         self.failure: str | None = None
         self.waiting_since: float | None = None
+        threading.Thread(target=warm_up, daemon=True).start()  # done before the first worker is
 
     def drained(self, last_window: int) -> None:
         """Take note that ingest has nothing further behind this window."""
-        self.drained_at = last_window
+        if last_window != self.drained_at:
+            self.drained_at, self.next_look = last_window, 0.0
 
     def fail(self, message: str) -> None:
         """Let the workers stop at the end of their round; the driver knows why."""
@@ -108,46 +114,49 @@ class Feed:
         """Tell about a round; None while it cannot be planned yet. Prepares the one behind it in the background."""
         if self.failure:
             return RoundNotice(-1, closed="failed")
-        with self.lock:
-            ready = self._prepare(number)
-            if isinstance(ready, Prepared):
-                threading.Thread(target=self._prepare_quietly, args=(number + 1,), daemon=True).start()
-                return _notice(ready.layout.manifest)
+        ready = self.prepared.get(number) or self._prepare_alone(number)
+        if isinstance(ready, Prepared):
+            timer = threading.Timer(HEAD_START_S, self._get_ahead, (number,))
+            timer.daemon = True
+            timer.start()
+            return _notice(ready.layout.manifest)
         return ready
 
     def batch(self, number: int, step: int, rank: int, world: int) -> Batch:
         """Give rank's part of the global batch of a step: consecutive rows, empty ones at the end of a round."""
-        ready = self.prepared.get(number)
-        if ready is None:
-            with self.lock:
-                found = self._prepare(number)
-            if not isinstance(found, Prepared):
-                raise ValueError(f"round {number} is not planned; ask for it with round({number}) first")
-            ready = found
+        ready = self.prepared.get(number) or self._prepare_alone(number)
+        if not isinstance(ready, Prepared):
+            raise ValueError(f"round {number} is not planned; ask for it with round({number}) first")
         layout = ready.layout
         if not 0 <= step < layout.manifest.steps:
             raise ValueError(f"step={step} is not in round {number}, which has {layout.manifest.steps} steps")
         count = -(-layout.manifest.batch_rows // world)
         rows = layout.rows_of(step, rank * count, count)
-        filled = layout.fill(rows, count, ready.tokens, ready.offsets, self.settings.document_token)
-        done = layout.last_steps[: len(ready.arrived_s)] == step
-        arrived = ready.arrived_s[done] if rank == 0 else ready.arrived_s[:0]
+        tokens, offsets, arrived_s = ready.text
+        filled = layout.fill(rows, count, tokens, offsets, self.settings.document_token)
+        done = layout.last_steps[: len(arrived_s)] == step
+        arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
         return Batch(filled.inputs, filled.labels, filled.segments, layout.predictions(step), arrived)
 
     def branch(self, step: int, tokens: int) -> RoundNotice:
         """Tell about the decay branch that leaves the main line at `step`; its batches are those of round BRANCH."""
         settings, run = self.settings, branch_name(self.settings.run, step)
         with self.lock:
-            if self.lake.num_rounds(run) == 0:
-                sample = self._sample(self.lake.last_window())
-                place = self._place(self.lake.num_rounds(settings.run))
-                manifest = plan_branch(
-                    step, place, tokens, settings.shape, settings.seed, sample.documents, sample.fingerprint
-                )
-                self.lake.add_round(run, 0, manifest.to_row())
-            manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
+            found = self.files.read_branch(step)
+            if found is None:
+                if self.lake.num_rounds(run) == 0:
+                    sample = self._sample(self.lake.last_window())
+                    place = self._place(self.lake.num_rounds(settings.run))
+                    planned = plan_branch(
+                        step, place, tokens, settings.shape, settings.seed, sample.documents, sample.fingerprint
+                    )
+                    self.lake.add_round(run, 0, planned.to_row())
+                manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
+                found = manifest, self._text_of(manifest)
+                self.files.keep_branch(step, *found)
+            manifest, text = found
             if manifest.steps:
-                self.prepared[BRANCH] = self._materialise(manifest)
+                self.prepared[BRANCH] = Prepared(Layout(manifest), text)
             return _notice(manifest)
 
     def fingerprint(self, window: int) -> str:
@@ -155,36 +164,68 @@ class Feed:
         with self.lock:
             return self._sample(window).fingerprint
 
-    def _prepare_quietly(self, number: int) -> None:
-        """Prepare a round ahead of time; what goes wrong will be said when the round is asked for."""
+    def _get_ahead(self, number: int) -> None:
+        """Do behind a round's first batches what need not come before them.
+
+        What goes wrong will be said when the next round is asked for.
+        """
+        try:
+            with self.lock:
+                place = self._place(number + 1)
+                for shard in self.shards:  # they read the log from its start, each in a process of its own
+                    shard.advance.remote(place.window - 1)
+            for near in (number, number + 1):
+                ready = self.prepared.get(near) or self._prepare_alone(near)
+                if isinstance(ready, Prepared):
+                    self.files.keep(near, ready.layout.manifest, ready.text)
+            self.files.sweep()
+        except (OSError, ValueError, RuntimeError) as error:
+            logger.debug("the round behind %d could not be prepared ahead: %s", number, error)
+
+    def _prepare_alone(self, number: int) -> Prepared | RoundNotice | None:
         with self.lock:
-            try:
-                self._prepare(number)
-            except (OSError, ValueError, RuntimeError) as error:
-                logger.debug("round %d could not be prepared ahead: %s", number, error)
+            return self._prepare(number)
 
     def _prepare(self, number: int) -> Prepared | RoundNotice | None:
         """The round with its text; RoundNotice(-1) when there is no such round; None while it is not there yet."""
         if number in self.prepared:
             return self.prepared[number]
-        if number < self.lake.num_rounds(self.settings.run):
-            manifest = Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
-        else:
-            planned = self._plan(number)
-            if not isinstance(planned, Manifest):
-                return planned
-            manifest = planned
-            if not self.lake.add_round(self.settings.run, number, planned.to_row()):  # another feed was faster
-                manifest = Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
+        in_file = self.files.read(number) if self.num_rounds is None or number < self.num_rounds else None
+        manifest = in_file[0] if in_file else self._recorded(number) or self._plan_and_record(number)
+        if not isinstance(manifest, Manifest):
+            return manifest
         if Shape(manifest.row_tokens, manifest.batch_rows) != self.settings.shape:
             raise ValueError(
                 f"round {number} was planned in batches of {manifest.batch_rows} rows of {manifest.row_tokens} tokens; "
                 f"set engine.batch_tokens={manifest.batch_rows * manifest.row_tokens} and model.row_tokens back"
             )
-        self.prepared[number] = self._materialise(manifest)
+        self.prepared[number] = Prepared(Layout(manifest), in_file[1] if in_file else self._text_of(manifest))
         for old in [n for n in self.prepared if BRANCH < n <= number - KEEP_ROUNDS]:
             del self.prepared[old]
         return self.prepared[number]
+
+    def _recorded(self, number: int) -> Manifest | None:
+        """The manifest in the lake, None if the round was not planned yet."""
+        if self.num_rounds is None:
+            self.num_rounds = self.lake.num_rounds(self.settings.run)
+        if number >= self.num_rounds:
+            return None
+        logger.info("round %d is read from the lake, as there is no file of it", number)
+        return Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
+
+    def _plan_and_record(self, number: int) -> Manifest | RoundNotice | None:
+        """Plan a round and write it down; whoever was faster is right."""
+        if time.monotonic() < self.next_look:
+            return None
+        planned = self._plan(number)
+        if not isinstance(planned, Manifest):
+            self.next_look = time.monotonic() + LOOK_EVERY_S if planned is None else 0.0
+            return planned
+        if self.lake.add_round(self.settings.run, number, planned.to_row()):
+            self.num_rounds = number + 1
+            return planned
+        self.num_rounds = None
+        return self._recorded(number)
 
     def _plan(self, number: int) -> Manifest | RoundNotice | None:
         """Cut the next round from the log, if it can be cut now."""
@@ -239,21 +280,11 @@ class Feed:
         states = ray.get([shard.state.remote(window) for shard in self.shards])
         return merge(self.settings.reservoir, self.settings.seed, states)
 
-    def _materialise(self, manifest: Manifest) -> Prepared:
-        """Bring the text: fresh documents from their windows, replayed ones from the shards or else the lake."""
-        fresh, replay = manifest.fresh, manifest.replay
-        first, last = (int(fresh.windows[0]), int(fresh.windows[-1])) if len(fresh) else (0, -1)
-        tables = [self.lake.documents(first, last, TOKEN_COLUMNS, ["kept"])]
-        if len(replay):
-            held = ray.get([shard.tokens.remote(-1, replay.ids) for shard in self.shards])
-            tables += [pa.table({"id": array_to_ids(ids).cast(pa.binary()), "tokens": tokens}) for ids, tokens in held]
-            found = np.concatenate([ids for ids, _ in held])
-            for window in np.unique(replay.windows[~is_in(replay.ids, found)]).tolist():
-                tables.append(self.lake.documents(window, window, TOKEN_COLUMNS, ["kept"]))
-        tokens, offsets = in_order(tables, manifest.documents)
-        arrival = self.lake.arrivals(first, last)
-        arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
-        return Prepared(Layout(manifest), tokens, offsets, arrived_s)
+    def _text_of(self, manifest: Manifest) -> RoundText:
+        """Bring the text from the lake, where the shards do not hold it."""
+        replay = manifest.replay
+        held = ray.get([shard.tokens.remote(-1, replay.ids) for shard in self.shards]) if len(replay) else []
+        return text_of(self.lake, manifest.fresh, replay, held)
 
 
 def _notice(manifest: Manifest) -> RoundNotice:

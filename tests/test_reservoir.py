@@ -209,9 +209,9 @@ def test_the_compiled_path_keeps_exactly_the_rows_and_bits_of_the_numpy_path(see
     full = key_of(ids, times_s, weights, half_life, 9)
     for horizon in (np.inf, float(np.quantile(full, q)), float(full[0]), np.nextafter(full[0], np.inf)):
         out, out_ids = np.empty(4096), np.empty((4096, 2), np.uint64)
-        flat, t, w = checked_rows(ids, times_s, weights, decay_rate(half_life))
+        flat, t, w = checked_rows(ids, times_s, weights)
         s1, s2 = seed_words(9)
-        end, num = scan(flat, t, w, 0, s1, s2, decay_rate(half_life), horizon, out, out_ids.reshape(-1), 0)
+        end, num, _ = scan(flat, t, w, 0, s1, s2, decay_rate(half_life), horizon, out, out_ids.reshape(-1), 0)
         assert end == 1500
         np.testing.assert_array_equal(out[:num].view(np.uint64), full[full < horizon].view(np.uint64))
         np.testing.assert_array_equal(out_ids[:num], ids[full < horizon])
@@ -228,9 +228,75 @@ def test_no_row_within_rounding_of_the_horizon_slips_through_the_filter_where_it
     full = key_of(ids, times_s, weights, half_life, 9)
     for horizon in np.unique(full)[::5]:
         out, out_ids, (s1, s2) = np.empty(4096), np.empty(8192, np.uint64), seed_words(9)
-        rows = checked_rows(ids, times_s, weights, rate)
-        _, num = scan(*rows, 0, s1, s2, rate, horizon, out, out_ids, 0)
+        rows = checked_rows(ids, times_s, weights)
+        _, num, _ = scan(*rows, 0, s1, s2, rate, horizon, out, out_ids, 0)
         np.testing.assert_array_equal(out[:num], full[full < horizon])
+
+
+WEIGHTS = [
+    1.0,
+    1e25,
+    1e-25,
+    5e-324,
+    2.0**-1030,
+    2.2250738585072014e-308,
+    1.7e308,
+    0.0,
+    -0.0,
+    -1.0,
+    np.nan,
+    np.inf,
+    -np.inf,
+]
+TIMES = [0.0, -0.0, 1.7e9, 1.7e9 + 1e-6, -1.7e9, 4e9, 1e15, 3e15, -3e15, 1e22, 5e-324, 1e300, np.nan, np.inf, -np.inf]
+
+
+def sentence_for(times_s, weights, half_life):
+    """What is said of the first row that is refused, worked out row by row in plain Python; None if all are taken."""
+    for row, (time, weight) in enumerate(zip(times_s.tolist(), weights.tolist(), strict=True)):
+        if not 0 < weight < np.inf:
+            return f"weight {np.float64(weight)} in row {row} is not positive and finite; drop or mend the row"
+        if not abs(decay_rate(half_life) * time) <= 2.0**50:
+            return f"time {np.float64(time)} s in row {row} is not finite or too far off; drop or mend the row"
+    return None
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=seeds,
+    n=st.integers(0, 1100),
+    k=st.integers(1, 40),
+    half_life=st.sampled_from([None, 1.0, 3600.0, 1e7]),
+    odd=st.lists(st.tuples(st.integers(0, 1099), st.sampled_from(WEIGHTS), st.sampled_from(TIMES)), max_size=6),
+)
+def test_extreme_rows_are_kept_or_refused_as_the_simple_implementation_does(seed, n, k, half_life, odd):
+    ids, times_s, weights = make_rows(seed, n + 200)
+    before, made = [column[n:] for column in (ids, times_s, weights)], Reservoir(k, half_life, seed)
+    rows = [column[:n] for column in (ids, times_s, weights)]
+    for row, weight, time in odd:
+        if row < n:
+            rows[1][row], rows[2][row] = time, weight
+    made.add(*before)
+    if refused := sentence_for(rows[1], rows[2], half_life):
+        with pytest.raises(ValueError) as told:
+            made.add(*rows)
+        assert str(told.value) == refused
+        assert_same(made, filled(before, k, half_life, seed))
+    else:
+        made.add(*rows)
+        together = [np.concatenate(pair) for pair in zip(before, rows, strict=True)]
+        np.testing.assert_array_equal(made.sample(k), oracle(together, k, half_life, seed))
+
+
+@pytest.mark.parametrize("bad_row", [0, 29_999])
+def test_a_bad_row_behind_more_rows_than_the_buffer_holds_changes_nothing(bad_row):
+    ids, _, weights = make_rows(2, 30_000)
+    made, before = Reservoir(50, 1e6, 3), make_rows(3, 500)
+    made.add(*before)
+    weights[bad_row] = np.nan
+    with pytest.raises(ValueError, match=f"weight nan in row {bad_row}"):
+        made.add(ids, np.linspace(1e9, 2e9, 30_000), weights)  # ever newer rows fill the buffer again and again
+    assert_same(made, filled(before, 50))
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, -np.inf])
