@@ -18,7 +18,7 @@ from benchmarks.rows import Goal, Row, between
 from cluster.session import ClusterConfig, connect
 from cluster.storage import Store
 from data_ops.document import DOCUMENT_SCHEMA, TIME, array_to_ids
-from data_ops.lake import Lake, Window
+from data_ops.lake import Lake
 from data_ops.log import PendingLog
 from data_ops.mixture import RoundConfig
 from data_ops.packing import pack
@@ -26,6 +26,7 @@ from data_ops.places import Documents, Place
 from data_ops.reservoir import ReservoirConfig
 from data_ops.rounds import Layout, Manifest, Shape
 from data_ops.shard import Shard
+from data_ops.windows import Window
 from ray_jobs.feed import Feed, FeedSettings
 
 RUN, WINDOW, TOKENS, ROW_TOKENS, BATCH_ROWS, SEED = "bench", 10_000, 63, 256, 64, 7

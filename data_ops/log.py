@@ -7,9 +7,11 @@ import pyarrow as pa
 from data_ops.document import ids_to_array
 from data_ops.lake import Lake
 from data_ops.places import Documents, Place
+from data_ops.tables import STORED_DOCUMENT_SCHEMA
 
 LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
 TOKEN_COLUMNS = ["id", "tokens"]
+TOKEN_SCHEMA = pa.schema([STORED_DOCUMENT_SCHEMA.field(name) for name in TOKEN_COLUMNS])
 
 
 class PendingLog:
@@ -32,11 +34,23 @@ class PendingLog:
         return self.rows
 
 
-def in_order(tables: list[pa.Table], documents: Documents) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Put the tokens of these documents in a row, in manifest order."""
-    if not len(documents):
-        return np.empty(0, np.int32), np.zeros(1, np.int64)
-    table = pa.concat_tables([t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]).combine_chunks()
+def in_order(
+    tables: list[pa.Table], documents: Documents, blank: npt.NDArray[np.bool_] | None = None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Put the tokens of these documents in a row, in manifest order; Arrow's list layout: values, offsets [n+1].
+
+    blank, bool[n]: forgotten documents, which have no tokens. Raises ValueError where others lack theirs.
+    """
+    blank = np.zeros(len(documents), np.bool_) if blank is None else blank
+    if blank.all():
+        return np.empty(0, np.int32), np.zeros(len(documents) + 1, np.int64)
+    if blank.any():
+        tokens, offsets = in_order(tables, documents.take(~blank))
+        lengths = np.zeros(len(documents), np.int64)
+        lengths[~blank] = np.diff(offsets)
+        return tokens[offsets[0] : offsets[-1]], np.concatenate([[0], np.cumsum(lengths)])
+    found = [t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]
+    table = (pa.concat_tables(found) if found else pa.table({"id": [], "tokens": []}, TOKEN_SCHEMA)).combine_chunks()
     have = ids_to_array(table["id"].combine_chunks())
     where = np.lexsort((have[:, 1], have[:, 0]))
     words = _void(have[where])
