@@ -130,7 +130,7 @@ class Feed:
         count = layout.manifest.batch_rows // world
         rows = layout.rows_of(step, rank * count, count)
         filled = layout.fill(rows, count, ready.tokens, ready.offsets, self.settings.document_token)
-        done = layout.last_steps[: len(ready.arrived_s)] == step
+        done = (layout.last_steps == step)[: len(ready.arrived_s)] & ~layout.blank[: len(ready.arrived_s)]
         arrived = ready.arrived_s[done] if rank == 0 else ready.arrived_s[:0]
         return Batch(filled.inputs, filled.labels, filled.segments, layout.predictions(step), arrived)
 
@@ -250,10 +250,11 @@ class Feed:
             found = np.concatenate([ids for ids, _ in held])
             for window in np.unique(replay.windows[~is_in(replay.ids, found)]).tolist():
                 tables.append(self.lake.documents(window, window, TOKEN_COLUMNS, ["kept"]))
-        tokens, offsets = in_order(tables, manifest.documents)
+        layout = Layout(manifest, self.lake.forgotten())
+        tokens, offsets = in_order(tables, manifest.documents, layout.blank)
         arrival = self.lake.arrivals(first, last)
         arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
-        return Prepared(Layout(manifest), tokens, offsets, arrived_s)
+        return Prepared(layout, tokens, offsets, arrived_s)
 
 
 def _notice(manifest: Manifest) -> RoundNotice:
