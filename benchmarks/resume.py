@@ -19,7 +19,7 @@ from benchmarks.rows import Goal, Row, between
 from cluster.session import ClusterConfig, connect
 from cluster.storage import Store
 from data_ops.document import DOCUMENT_SCHEMA, TIME, array_to_ids
-from data_ops.lake import Lake, Window
+from data_ops.lake import Lake
 from data_ops.log import PendingLog, text_of
 from data_ops.mixture import RoundConfig
 from data_ops.packing import pack
@@ -28,6 +28,7 @@ from data_ops.reservoir import ReservoirConfig
 from data_ops.round_file import round_file
 from data_ops.rounds import Layout, Manifest, Shape, plan_round
 from data_ops.shard import Shard, merge
+from data_ops.windows import Window
 from ray_jobs.feed import Feed, FeedSettings
 
 RUN, WINDOW, TOKENS, ROW_TOKENS, BATCH_ROWS, SEED = "bench", 10_000, 63, 256, 64, 7

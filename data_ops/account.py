@@ -1,29 +1,34 @@
 """What became of every record ever read, and does it add up?
 
-Computed from the lake's tables alone, without any counter that the run itself kept: records are counted against the
-spans that were planned, documents against the rounds they were planned into, rounds against the last committed
-checkpoint. `lost` and `repeated` must be 0; everything else is where documents rightly are.
+Computed from the lake's tables alone, without any counter that the run itself kept. Every record that a window
+promised must have exactly one row, every kept row exactly one state: trained, skipped, shed, pending. What is pending
+is told by the rounds and the ledger, not by subtraction, so `lost` and `repeated` are found, not inferred; both must
+be 0. Tables are read in the order opposite to that in which they are written, so that a run or an ingest at work
+beside it makes no false alarm. 1e6 records in 200 windows took 20 s and 0.6 GB on two cores that others used too.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from data_ops.lake import Lake, Window
+from data_ops.dedup import SeenIds
+from data_ops.lake import Lake
 from data_ops.places import Documents
+from data_ops.records import Records, check_windows, place_keys, read_records
 from data_ops.rounds import Layout, Manifest
 
-COLUMNS = ["window", "position", "source", "partition", "offset", "fate", "reason"]
 Keys = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+PENDING, SHED, SKIPPED, TRAINED = range(4)  # of a document planned twice the last one counts
+STATES = ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "forgotten", "skipped", "lost")
 
 
 @dataclass(frozen=True)
 class Account:
-    """Where the records are; read = trained + pending + held_out + shed + dropped + quarantined + lost."""
+    """Where the records are: read is the sum of all STATES; repeated ones are counted besides."""
 
     read: int
     trained: int
@@ -35,6 +40,8 @@ class Account:
     lost: int
     repeated: int
     problems: list[str]
+    forgotten: int = 0
+    skipped: int = 0  # trained in a step whose update was skipped
 
     @property
     def ok(self) -> bool:
@@ -46,96 +53,133 @@ class Account:
         return {**asdict(self), "ok": self.ok}
 
 
+@dataclass(frozen=True)
+class Stand:
+    """Where the weights stand: (round, steps of it) of the last note in the ledger, and steps that changed nothing."""
+
+    place: tuple[int, int] = (0, 0)
+    skipped: frozenset[tuple[int, int]] = frozenset()  # (round, step in it, 0..)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the rounds say of the kept documents: how many are in each state, and what is wrong."""
+
+    counts: dict[str, int]  # trained, skipped, shed, pending, lost: each kept document in exactly one
+    repeated: int
+    problems: list[str]
+
+
 def account(lake: Lake, run: str) -> Account:
-    """Audit one run against the whole lake."""
-    windows, _ = lake.windows()
-    documents = lake.documents(0, lake.last_window(), COLUMNS)
-    lost, repeated, problems = check_windows(windows, documents)
-    keys = place_keys(documents["window"].to_numpy(), documents["position"].to_numpy())
-    fates = documents["fate"]
-    of = {f: keys[pc.equal(fates, f).to_numpy()] for f in ("kept", "held_out", "dropped", "quarantined")}
-    manifests = [Manifest.from_row(rows, i) for rows in [lake.rounds(run)] for i in range(rows.num_rows)]
+    """Audit one run against the whole lake. May run beside an ingest or the run itself."""
+    stand = read_stand(lake, run)  # first what is written last: all that it names is in the tables read after it
+    rounds = lake.rounds(run)
+    manifests = [Manifest.from_row(rows, i) for rows in [rounds] for i in range(rows.num_rows)]
+    windows = [w for last in [lake.last_window()] for w in lake.windows()[0] if w.window <= last]
+    records = read_records(lake, windows)
+    lost, repeated, problems = check_windows(windows, records)
+    planned = check_rounds(manifests, records, stand)
+    twice = _living_twice(records)
+    if twice:
+        problems.append(f"{twice} documents were kept or held out twice; deduplication should have dropped them")
+    counts = {
+        "read": len(records.keys) + lost,
+        **{name: int(records.having(name).sum()) for name in ("held_out", "dropped", "quarantined", "forgotten")},
+        **planned.counts,
+        "lost": lost + planned.counts["lost"],
+    }
+    if counts["read"] != sum(counts[name] for name in STATES):
+        problems.append(f"{counts['read']} records were read, but {counts} do not add up to it")
+    return Account(**counts, repeated=repeated + planned.repeated + twice, problems=problems + planned.problems)
+
+
+def read_stand(lake: Lake, run: str) -> Stand:
+    """Where a run stands, by the last note in the ledger."""
     ledger = lake.ledger(run)
-    place = (ledger["round"][-1].as_py(), ledger["step_in_round"][-1].as_py()) if ledger.num_rows else (0, 0)
-    trained, shed, planned_twice, lost_in_plan, more = check_rounds(manifests, of["kept"], place)
-    found = Account(
-        read=documents.num_rows + lost,
-        trained=trained,
-        pending=len(of["kept"]) - trained - shed - lost_in_plan,
-        held_out=len(of["held_out"]),
-        shed=shed,
-        dropped=len(of["dropped"]),
-        quarantined=len(of["quarantined"]),
-        lost=lost + lost_in_plan,
-        repeated=repeated + planned_twice,
-        problems=problems + more,
-    )
-    parts = ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "lost")
-    if found.read != sum(getattr(found, part) for part in parts):
-        found.problems.append(f"{found.read} records were read, but {parts} add up to another number")
-    return found
+    if not ledger.num_rows:
+        return Stand()
+    last = ledger.slice(ledger.num_rows - 1).to_pylist()[0]
+    skipped = json.loads(last["state"]).get("position", {}).get("skipped", [])
+    return Stand((last["round"], last["step_in_round"]), frozenset((int(r), int(s)) for r, s in skipped))
 
 
-def check_windows(windows: list[Window], documents: pa.Table) -> tuple[int, int, list[str]]:
-    """Compare the rows of every window with the spans it promised: (lost, repeated, problems)."""
-    problems: list[str] = []
-    numbers = [w.window for w in windows]
-    if numbers != list(range(len(numbers))):
-        problems.append(f"windows are numbered {numbers[:5]}..., not 0, 1, 2, ...")
-    promised = sum(w.num_records for w in windows)
-    names = documents.group_by(["source", "partition", "offset"]).aggregate([([], "count_all")])
-    repeated = int(pc.sum(pc.subtract(names["count_all"], 1)).as_py() or 0)
-    expected = {(label, span.partition): set() for w in windows for label, spans in w.spans.items() for span in spans}  # type: dict[tuple[str, str], set[tuple[int, int]]]
-    for w in windows:
-        for label, spans in w.spans.items():
-            for span in spans:
-                expected[(label, span.partition)].add((span.first_record, span.num_records))
-    bounds = documents.group_by(["source", "partition"]).aggregate([("offset", "max"), ("offset", "count_distinct")])
-    for row in bounds.to_pylist():
-        pieces = sorted(expected.get((row["source"], row["partition"]), ()))
-        ends = [first + count for first, count in pieces]
-        gaps = [first for (first, _), end in zip(pieces[1:], ends, strict=False) if first != end]
-        if not pieces or gaps or pieces[0][0] != 0 or row["offset_max"] >= ends[-1]:
-            problems.append(f"{row['source']}: the spans of {row['partition']} leave a gap or overlap")
-    short = [w for w in windows if w.counts is not None and w.counts["read"] != w.num_records]
-    problems += [f"window {w.window} says it read {(w.counts or {})['read']} of {w.num_records} records" for w in short]
-    return max(0, promised - names.num_rows), repeated, problems
+def check_rounds(manifests: list[Manifest], records: Records, stand: Stand) -> Planned:
+    """Give every kept document its one state, from the rounds and from where the weights stand.
 
-
-def check_rounds(manifests: list[Manifest], kept: Keys, place: tuple[int, int]) -> tuple[int, int, int, int, list[str]]:
-    """Compare the rounds with the kept documents: (trained, shed, repeated, lost, problems).
-
-    place: (round, steps of it) of the last committed checkpoint; what lies before it is trained.
+    A forgotten document may still stand in a round that was planned before; a kept one behind which the rounds
+    have gone without taking or shedding it is lost.
     """
-    problems: list[str] = []
-    fresh, shed, trained = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
+    problems = _chain(manifests, stand)
+    kept = np.sort(records.keys[records.having("kept")])
+    parts = [(m.fresh, _states(m, stand)) for m in manifests]
+    parts += [(m.shed, np.full(len(m.shed), SHED)) for m in manifests]
+    keys = np.concatenate([np.empty(0, np.int64), *(_keys(documents) for documents, _ in parts)])
+    states = np.concatenate([np.empty(0, np.int64), *(states for _, states in parts)])
+    where, there = _find(kept, keys)
+    forgotten = _find(np.sort(records.keys[records.having("forgotten")]), keys)[1]
+    if strangers := int((~there & ~forgotten).sum()):
+        problems.append(f"{strangers} planned documents are not kept ones: held out, dropped or unknown")
+    if other := _renamed(manifests, records):
+        problems.append(f"{other} planned documents have another id in the lake than in their round")
+    ordered = np.sort(keys)
+    repeated = int((ordered[1:] == ordered[:-1]).sum())
+    found = np.full(len(kept), PENDING)
+    planned = np.zeros(len(kept), bool)
+    np.maximum.at(found, where[there], states[there])
+    planned[where[there]] = True
+    end = place_keys(*(np.array([x]) for x in manifests[-1].end))[0] if manifests else 0
+    lost = ~planned & (kept < end)
+    names = {"trained": TRAINED, "skipped": SKIPPED, "shed": SHED, "pending": PENDING}
+    counts = {name: int(((found == state) & ~lost).sum()) for name, state in names.items()}
+    return Planned({**counts, "lost": int(lost.sum())}, repeated, problems)
+
+
+def _chain(manifests: list[Manifest], stand: Stand) -> list[str]:
+    """Whether the rounds are numbered on, each starts where the one before ended, and the last commit is in one."""
+    problems = []
     for number, manifest in enumerate(manifests):
         if manifest.round != number:
             problems.append(f"round {manifest.round} stands where round {number} should")
         if number and manifest.start != manifests[number - 1].end:
             problems.append(f"round {number} starts at {manifest.start}, not where round {number - 1} ended")
-        fresh.append(_keys(manifest.fresh))
-        shed.append(_keys(manifest.shed))
-        if manifest.round < place[0]:
-            trained += len(manifest.fresh)
-        elif manifest.round == place[0]:
-            done = Layout(manifest).last_steps[: len(manifest.fresh)] < place[1]
-            trained += int(done.sum())
-    if place[0] > len(manifests) or place[1] > {m.round: m.steps for m in manifests}.get(place[0], 0):
-        problems.append(f"the last commit is at step {place[1]} of round {place[0]}, which no manifest has")
-    all_fresh, all_shed = np.concatenate(fresh), np.concatenate(shed)
-    planned = np.concatenate([all_fresh, all_shed])
-    repeated = len(planned) - len(np.unique(planned))
-    if strangers := int((~np.isin(planned, kept)).sum()):
-        problems.append(f"{strangers} planned documents are not kept ones: held out, dropped or unknown")
-    end = place_keys(*(np.array([x]) for x in manifests[-1].end))[0] if manifests else 0
-    lost = int((~np.isin(kept[kept < end], planned)).sum())
-    return trained, len(np.unique(all_shed)), repeated, lost, problems
+    number, step = stand.place
+    if number > len(manifests) or step > {m.round: m.steps for m in manifests}.get(number, 0):
+        problems.append(f"the last commit is at step {step} of round {number}, which no manifest has")
+    return problems
 
 
-def place_keys(windows: npt.NDArray[Any], positions: npt.NDArray[Any]) -> Keys:
-    """One number per place in the log, in log order."""
-    return windows.astype(np.int64) << 32 | positions.astype(np.int64)
+def _states(manifest: Manifest, stand: Stand) -> Keys:
+    """The state of each fresh document of a round; it is packed again only where that matters."""
+    number, skipped = manifest.round, [s for r, s in stand.skipped if r == manifest.round]
+    if number != stand.place[0] and not skipped:
+        return np.full(len(manifest.fresh), TRAINED if number < stand.place[0] else PENDING)
+    last = Layout(manifest).last_steps[: len(manifest.fresh)]
+    done = last < (stand.place[1] if number == stand.place[0] else manifest.steps * (number < stand.place[0]))
+    return np.where(done, np.where(np.isin(last, skipped), SKIPPED, TRAINED), PENDING)
+
+
+def _renamed(manifests: list[Manifest], records: Records) -> int:
+    """How many planned documents have another id at their place than their round says."""
+    order = np.argsort(records.keys, kind="stable")
+    keys, wrong = records.keys[order], 0
+    for manifest in manifests:
+        for documents in (manifest.fresh, manifest.replay, manifest.shed):
+            where, there = _find(keys, _keys(documents))
+            found = records.ids[order[where[there]]]
+            wrong += int((found != documents.ids[there]).any(axis=1).sum())
+    return wrong
+
+
+def _living_twice(records: Records) -> int:
+    living = records.having("kept") | records.having("held_out") | records.having("forgotten")
+    return int((~SeenIds().add_new(records.ids[living])).sum())
+
+
+def _find(ordered: Keys, keys: Keys) -> tuple[Keys, Bools]:
+    """Where each key stands in an ordered array, and whether it does."""
+    where = np.minimum(np.searchsorted(ordered, keys), max(0, len(ordered) - 1))
+    there: Bools = ordered[where] == keys if len(ordered) else np.zeros(len(keys), bool)
+    return where, there
 
 
 def _keys(documents: Documents) -> Keys:

@@ -43,7 +43,7 @@ DOCUMENT_SCHEMA = pa.schema(
         pa.field("arrived", TIME, nullable=False),
         pa.field("weight", pa.float64(), nullable=False),
         pa.field("fate", pa.string(), nullable=False),  # one of FATES
-        pa.field("reason", pa.string()),  # null for kept and held_out
+        pa.field("reason", pa.string()),  # null for kept and held_out; of a forgotten one the fate it had
         pa.field("time_note", pa.string()),  # null, "missing" or "clamped"
         pa.field("num_bytes", pa.int64(), nullable=False),  # UTF-8 bytes of the normalised text
         pa.field("num_tokens", pa.int64(), nullable=False),  # length of tokens, 0 where there are none
@@ -52,7 +52,7 @@ DOCUMENT_SCHEMA = pa.schema(
     ]
 )
 
-FATES = ("kept", "held_out", "dropped", "quarantined")
+FATES = ("kept", "held_out", "dropped", "quarantined", "forgotten")
 #: The columns `curate` returns: window, position and the tokens come later.
 CURATED_SCHEMA = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in ("window", "position", "num_tokens", "tokens")])
 

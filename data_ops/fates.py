@@ -1,7 +1,8 @@
 """What becomes of a window's rows, and how many of each?
 
-Every row ends as kept, held_out, dropped or quarantined, with a reason where it is not trained. Dropping keeps a row's
-place and id, so that the account can find it; only its text goes.
+Every row ends as kept, held_out, dropped or quarantined, with a reason where it is not trained; a kept or held-out one
+may be forgotten later. Dropping and forgetting keep a row's place and id, so that the account can find it; its text
+goes, and of a forgotten document also its external id, which may name a person.
 """
 
 from typing import Any
@@ -12,29 +13,48 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.dedup import SeenIds
-from data_ops.document import ids_to_array
+from data_ops.document import Ids, ids_to_array
+from data_ops.id_sets import is_member
+
+LIVING = ("kept", "held_out")
 
 
 def living(table: pa.Table) -> npt.NDArray[np.bool_]:
     """Say which rows are kept or held out so far."""
-    alive = pc.is_in(table["fate"], pa.array(["kept", "held_out"]))
+    alive = pc.is_in(table["fate"], pa.array(LIVING))
     found: npt.NDArray[np.bool_] = alive.to_numpy(zero_copy_only=False)
     return found
 
 
 def drop(table: pa.Table, which: npt.NDArray[np.bool_], reason: str) -> pa.Table:
     """Mark rows as dropped for a reason; their text goes, their place and id stay."""
-    if not which.any():
-        return table
+    values = {"fate": "dropped", "reason": reason, "text": None, "tokens": None}
+    return _put(table, which, {**values, **({"external_id": None} if reason == "forgotten" else {})})
+
+
+def hide(table: pa.Table, forgotten: Ids) -> pa.Table:
+    """Show rows of forgotten documents (uint64[n, 2]) as they will be once the lake is rewritten.
+
+    The table has id and fate; of the other columns those that it has are changed. What was kept or held out becomes
+    forgotten, with its former fate as the reason; rows that were dropped stay dropped, without their external id.
+    """
+    named = table["id"].is_valid().to_numpy()
+    gone = np.zeros(table.num_rows, bool)
+    gone[named] = is_member(ids_to_array(table["id"].filter(pa.array(named))), forgotten)
+    lived = gone & living(table)
+    if "reason" in table.column_names:
+        column = pc.if_else(pa.array(lived), table["fate"], table["reason"])
+        table = table.set_column(table.column_names.index("reason"), table.schema.field("reason"), column)
+    table = _put(table, gone, {"text": None, "tokens": None, "external_id": None, "num_tokens": 0})
+    return _put(table, lived, {"fate": "forgotten"})
+
+
+def _put(table: pa.Table, which: npt.NDArray[np.bool_], values: dict[str, Any]) -> pa.Table:
+    """Set columns, as far as the table has them, to a value in some rows."""
     mask = pa.array(which)
-    for name, value in (("fate", "dropped"), ("reason", reason), ("text", None), ("tokens", None)):
-        if name in table.column_names:
-            column = table[name]
-            table = table.set_column(
-                table.column_names.index(name),
-                table.schema.field(name),
-                pc.if_else(mask, pa.scalar(value, column.type), column),
-            )
+    for name in [name for name in values if name in table.column_names] if which.any() else ():
+        column = pc.if_else(mask, pa.scalar(values[name], table[name].type), table[name])
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
     return table
 
 

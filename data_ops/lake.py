@@ -1,126 +1,33 @@
-"""Which tables hold the truth, and how does a row enter them exactly once?
+"""Which tables hold the truth, and what can be asked of them?
 
-Four append-only Delta tables: `documents` (every record ever read), `windows` (what each pass planned and took in),
-`rounds` (every round's manifest, written before its first step) and `ledger` (every committed checkpoint).
-Each append carries an application transaction (app, number): a second append with the same number is a no-op,
-so a killed writer simply repeats itself. The price is one commit of 15 to 40 ms per append.
+`documents` (every record ever read), `windows` (what each pass planned and took in), `rounds` (every round's
+manifest, written before its first step), `ledger` (every committed checkpoint) and `forgotten` (ids whose text must
+go). All are append-only, each row enters once (tables.py); only forgetting rewrites `documents` (erase.py), and from
+the moment an id stands in `forgotten` its text is not shown any more, rewritten or not.
 """
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from cluster.storage import Store
-from data_ops.document import DOCUMENT_SCHEMA, TIME
-from data_ops.sources.protocol import Span
-
-WINDOW_SCHEMA = pa.schema(
-    [
-        pa.field("window", pa.int64(), nullable=False),
-        pa.field("event", pa.string(), nullable=False),  # planned | committed
-        pa.field("spans", pa.string(), nullable=False),  # JSON {source: [span, ...]}
-        pa.field("cursors", pa.string(), nullable=False),  # JSON {source: {partition: state}}, changed ones only
-        pa.field("counts", pa.string(), nullable=False),  # JSON {read, kept, held_out, quarantined, dropped}
-        pa.field("arrived", TIME, nullable=False),
-        pa.field("seconds", pa.float64(), nullable=False),
-    ]
-)
-DOCUMENT_LIST = pa.list_(
-    pa.struct([("id", pa.binary()), ("window", pa.int64()), ("position", pa.int64()), ("num_tokens", pa.int64())])
-)
-ROUND_SCHEMA = pa.schema(
-    [
-        pa.field("run", pa.string(), nullable=False),
-        pa.field("round", pa.int64(), nullable=False),
-        pa.field("plan", pa.string(), nullable=False),  # JSON: places, sizes, seed, why it closed
-        pa.field("fresh", DOCUMENT_LIST),
-        pa.field("replay", DOCUMENT_LIST),
-        pa.field("shed", DOCUMENT_LIST),
-    ]
-)
-LEDGER_SCHEMA = pa.schema(
-    [
-        pa.field("run", pa.string(), nullable=False),
-        pa.field("sequence", pa.int64(), nullable=False),  # 0.. within the run
-        pa.field("step", pa.int64(), nullable=False),
-        pa.field("round", pa.int64(), nullable=False),
-        pa.field("step_in_round", pa.int64(), nullable=False),  # steps of that round that are in the weights
-        pa.field("checkpoint", pa.string(), nullable=False),
-        pa.field("committed", TIME, nullable=False),
-        pa.field("state", pa.string(), nullable=False),  # JSON: the manifest's state and files
-    ]
-)
-SCHEMAS = {"windows": WINDOW_SCHEMA, "rounds": ROUND_SCHEMA, "ledger": LEDGER_SCHEMA}
-LOG_CHECKPOINT_EVERY = 50  # commits between Delta log checkpoints, so that opening a table stays fast
+from data_ops.document import DOCUMENT_SCHEMA, Ids, array_to_ids, ids_to_array
+from data_ops.fates import LIVING, hide
+from data_ops.id_sets import is_member, unique_ids
+from data_ops.tables import FORGOTTEN_SCHEMA, LEDGER_SCHEMA, ROUND_SCHEMA, STORED_DOCUMENT_SCHEMA, Tables
+from data_ops.windows import Window, read_window, window_row
 
 
-@dataclass(frozen=True)
-class Window:
-    """What one pass of ingest took in, or is about to: one list of spans per source. Immutable once committed."""
-
-    window: int
-    spans: dict[str, list[Span]]
-    cursors: dict[str, dict[str, Any]]
-    arrived: datetime
-    counts: dict[str, Any] | None = None
-    seconds: float = 0.0
-
-    @property
-    def num_records(self) -> int:
-        """How many records its spans promise."""
-        return sum(span.num_records for spans in self.spans.values() for span in spans)
-
-
-@dataclass
-class Progress:
-    """How far the committed windows reach, kept between windows so that their whole log is read only once."""
-
-    next_window: int = -1  # -1: the lake was not asked yet
-    cursors: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def catch_up(self, lake: "Lake") -> Window | None:
-        """Take in what was committed since; returns the window that is planned but not committed."""
-        self.next_window = max(self.next_window, 0)
-        committed, planned = lake.windows(self.next_window)
-        for window in committed:
-            self.take(window)
-        return planned
-
-    def take(self, window: Window) -> None:
-        """Move behind a window that is committed."""
-        self.next_window = window.window + 1
-        for label, changed in window.cursors.items():
-            self.cursors.setdefault(label, {}).update(changed)
-
-
-class Lake:
-    """The durable tables of one store. Holds no state but where they are; safe to open anywhere, many times."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def create(self) -> None:
-        """Create the tables that do not exist yet."""
-        for name, schema in {"documents": _delta(DOCUMENT_SCHEMA), **SCHEMAS}.items():
-            if self._table(name) is None:
-                try:
-                    DeltaTable.create(
-                        self.store.delta_uri(name), schema, mode="ignore", storage_options=self._options()
-                    )
-                except (CommitFailedError, DeltaError) as error:
-                    if self._table(name) is None:
-                        raise OSError(f"{self.store.delta_uri(name)} cannot be created: {error}") from error
+class Lake(Tables):
+    """The durable tables of one store."""
 
     def plan_window(self, window: Window) -> bool:
         """Write a window's spans down before anything of it is read; False if that number was planned before."""
-        return self._append("windows", "planned", window.window, _window_row(window, "planned"))
+        return self._append("windows", "planned", window.window, window_row(window, "planned"))
 
     def commit_window(self, window: Window, documents: pa.Table) -> bool:
         """Store a window's documents and then its counts; False if another process had done so before.
@@ -128,8 +35,8 @@ class Lake:
         A crash between the two leaves documents that no committed window names: the next attempt finds them
         stored, skips them and commits the window.
         """
-        self._append("documents", "documents", window.window, documents.cast(_delta(DOCUMENT_SCHEMA)))
-        return self._append("windows", "committed", window.window, _window_row(window, "committed"))
+        self._append("documents", "documents", window.window, documents.cast(STORED_DOCUMENT_SCHEMA))
+        return self._append("windows", "committed", window.window, window_row(window, "committed"))
 
     def windows(self, first_window: int = 0) -> tuple[list[Window], Window | None]:
         """Read the log from `first_window` on: the committed ones in order, and the one that is only planned."""
@@ -137,14 +44,14 @@ class Lake:
         table = self._read("windows", None, newer, [("window", ">=", first_window)]).sort_by("window")
         read = {"planned": {}, "committed": {}}  # type: dict[str, dict[int, Window]]
         for row in table.to_pylist():
-            read[row["event"]][row["window"]] = _window(row)
+            read[row["event"]][row["window"]] = read_window(row)
         committed = [read["committed"][n] for n in sorted(read["committed"])]
         open_plans = [w for n, w in sorted(read["planned"].items()) if n not in read["committed"]]
         return committed, open_plans[0] if open_plans else None
 
     def last_window(self) -> int:
         """Number of the last committed window, -1 when there is none: one look at the log, no data read."""
-        table = self._table("windows")
+        table = self.table("windows")
         version = table.transaction_version("committed") if table is not None else None
         return -1 if version is None else int(version)
 
@@ -161,13 +68,42 @@ class Lake:
         """
         names = list(columns) if columns is not None else DOCUMENT_SCHEMA.names
         last = min(last_window, self.last_window())
+        gone = self.forgotten()
         condition = (pc.field("window") >= first_window) & (pc.field("window") <= last)
-        if fates is not None:
-            condition = condition & pc.field("fate").isin(list(fates))
-        needed = list(dict.fromkeys([*names, "window", "position"]))
-        table = self._read("documents", needed, condition, _between(first_window, last))
+        wanted = None if fates is None else list(fates)
+        if wanted is not None:
+            condition = condition & pc.field("fate").isin([*wanted, *LIVING] if "forgotten" in wanted else wanted)
+        extra = ["window", "position", *(["id", "fate"] if len(gone) else [])]
+        table = self._read("documents", list(dict.fromkeys([*names, *extra])), condition, _between(first_window, last))
+        if len(gone):
+            table = hide(table, gone)
+        if len(gone) and wanted is not None:
+            table = table.filter(pc.is_in(table["fate"], pa.array(wanted)))
         order = pc.sort_indices(table, sort_keys=[("window", "ascending"), ("position", "ascending")])
         return table.take(order).select(names)
+
+    def forgotten(self) -> Ids:
+        """Ids whose text must go, uint64[n, 2]: a look at a small table, a few milliseconds."""
+        table = self.table("forgotten")
+        if table is None or table.transaction_version("forgotten") is None:
+            return np.empty((0, 2), np.uint64)
+        return ids_to_array(self._read("forgotten", ["id"])["id"])
+
+    def forget(self, ids: Ids) -> int:
+        """Write down that these documents must go; returns how many were not written down before.
+
+        From then on their text is not shown any more. Repeating it changes nothing.
+        """
+        while True:  # each lost race is another process's note
+            table = self.table("forgotten")
+            done = table.transaction_version("forgotten") if table is not None else None
+            new = unique_ids(ids[~is_member(ids, self.forgotten())])
+            if not len(new):
+                return 0
+            times = pa.array([datetime.now(UTC)] * len(new), FORGOTTEN_SCHEMA.field("forgotten").type)
+            rows = pa.table([array_to_ids(new).cast(pa.binary()), times], schema=FORGOTTEN_SCHEMA)
+            if self._append("forgotten", "forgotten", 0 if done is None else done + 1, rows):
+                return len(new)
 
     def arrivals(self, first_window: int, last_window: int) -> dict[int, float]:
         """When the records of each committed window arrived, in seconds since 1970."""
@@ -183,7 +119,7 @@ class Lake:
 
     def num_rounds(self, run: str) -> int:
         """How many rounds of this run are written down: one look at the log, no data read."""
-        table = self._table("rounds")
+        table = self.table("rounds")
         version = table.transaction_version(f"rounds/{run}") if table is not None else None
         return 0 if version is None else int(version) + 1
 
@@ -194,6 +130,12 @@ class Lake:
             same = pc.field("round") == number
             condition = same if condition is None else condition & same
         return self._read("rounds", None, condition).sort_by([("run", "ascending"), ("round", "ascending")])
+
+    def round_batches(self) -> Iterator[pa.RecordBatch]:
+        """Read the manifests of every run a few at a time, in no order: for who looks for documents in all of them."""
+        table = self.table("rounds")
+        if table is not None:
+            yield from table.to_pyarrow_dataset().to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1)
 
     def add_ledger(self, run: str, entry: dict[str, Any]) -> bool:
         """Note the checkpoint a run stands at; False if its last note says the same.
@@ -216,85 +158,35 @@ class Lake:
         return self._read("ledger", None, condition).sort_by([("run", "ascending"), ("sequence", "ascending")])
 
     def _last_note(self, run: str) -> dict[str, Any] | None:
-        table = self._table("ledger")
+        table = self.table("ledger")
         last = table.transaction_version(f"ledger/{run}") if table is not None else None
         if last is None:
             return None
         same = (pc.field("run") == run) & (pc.field("sequence") == last)
         return dict(self._read("ledger", None, same, [("sequence", "=", last)]).to_pylist()[0])
 
-    def _table(self, name: str) -> DeltaTable | None:
-        try:
-            return DeltaTable(self.store.delta_uri(name), storage_options=self._options())
-        except TableNotFoundError:
-            return None
 
-    def _read(
-        self,
-        name: str,
-        columns: list[str] | None = None,
-        condition: Any = None,
-        prune: list[tuple[str, str, int]] | None = None,
-    ) -> pa.Table:
-        """Read the rows that meet the condition; files whose range of values contradicts `prune` are not opened."""
-        table = self._table(name)
-        if table is None:
-            schema = {"documents": _delta(DOCUMENT_SCHEMA), **SCHEMAS}[name]
-            return schema.empty_table().select(columns or schema.names)
-        return table.to_pyarrow_dataset(file_pruning_predicate=prune).to_table(columns=columns, filter=condition)
+@dataclass
+class Progress:
+    """How far the committed windows reach, kept between windows so that their whole log is read only once."""
 
-    def _append(self, name: str, app: str, number: int, rows: pa.Table) -> bool:
-        table = self._table(name)
-        if table is None:
-            raise FileNotFoundError(f"{self.store.delta_uri(name)} is no Delta table; create the lake first")
-        done = table.transaction_version(app)
-        if done is not None and done >= number:
-            return False
-        commit = CommitProperties(app_transactions=[Transaction(app, number)], max_commit_retries=20)
-        try:
-            write_deltalake(table, rows, mode="append", commit_properties=commit)
-        except CommitFailedError as error:
-            if "Concurrent transaction" not in str(error):
-                raise OSError(f"{self.store.delta_uri(name)} could not be appended to: {error}") from error
-            return False  # another process appended the same number in this moment
-        if table.version() % LOG_CHECKPOINT_EVERY == LOG_CHECKPOINT_EVERY - 1:
-            table.create_checkpoint()
-        return True
+    next_window: int = -1  # -1: the lake was not asked yet
+    cursors: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def _options(self) -> dict[str, str] | None:
-        return self.store.delta_options() or None
+    def catch_up(self, lake: Lake) -> Window | None:
+        """Take in what was committed since; returns the window that is planned but not committed."""
+        self.next_window = max(self.next_window, 0)
+        committed, planned = lake.windows(self.next_window)
+        for window in committed:
+            self.take(window)
+        return planned
+
+    def take(self, window: Window) -> None:
+        """Move behind a window that is committed."""
+        self.next_window = window.window + 1
+        for label, changed in window.cursors.items():
+            self.cursors.setdefault(label, {}).update(changed)
 
 
 def _between(first: int, last: int) -> list[tuple[str, str, int]]:
     return [("window", ">=", first), ("window", "<=", last)]
-
-
-def _window_row(window: Window, event: str) -> pa.Table:
-    row = {
-        "window": window.window,
-        "event": event,
-        "spans": json.dumps({k: [asdict(s) for s in v] for k, v in window.spans.items()}),
-        "cursors": json.dumps(window.cursors),
-        "counts": json.dumps(window.counts or {}),
-        "arrived": window.arrived,
-        "seconds": window.seconds,
-    }
-    return pa.Table.from_pylist([row], schema=WINDOW_SCHEMA)
-
-
-def _window(row: dict[str, Any]) -> Window:
-    spans = {k: [Span(**s) for s in v] for k, v in json.loads(row["spans"]).items()}
-    return Window(
-        window=row["window"],
-        spans=spans,
-        cursors=json.loads(row["cursors"]),
-        arrived=row["arrived"],
-        counts=json.loads(row["counts"]) or None,
-        seconds=row["seconds"],
-    )
-
-
-def _delta(schema: pa.Schema) -> pa.Schema:
-    """Delta knows no fixed-size binary: ids are plain binary there."""
-    fields = [f.with_type(pa.binary()) if pa.types.is_fixed_size_binary(f.type) else f for f in schema]
-    return pa.schema(fields)

@@ -9,20 +9,24 @@ import pyarrow as pa
 
 from data_ops.dedup import SeenIds
 from data_ops.document import Ids, array_to_ids, ids_to_array
+from data_ops.id_sets import is_member
 from data_ops.lake import Lake
 from data_ops.places import Documents, Place
+from data_ops.tables import STORED_DOCUMENT_SCHEMA
 
 LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
 TOKEN_COLUMNS = ["id", "tokens"]
+TOKEN_SCHEMA = pa.schema([STORED_DOCUMENT_SCHEMA.field(name) for name in TOKEN_COLUMNS])
 WINDOWS_AT_ONCE = 16  # how many windows are read with one look at the table, and in memory, to find replayed text
 
 
 class RoundText(NamedTuple):
-    """The text of a round's documents in manifest order, in Arrow's list layout, and when the fresh ones arrived."""
+    """The text of a round's n documents in manifest order, in Arrow's list layout, and when the fresh ones arrived."""
 
     tokens: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     arrived_s: npt.NDArray[np.float64]
+    blank: npt.NDArray[np.bool_]  # documents that were forgotten: they have no tokens, and nobody trains them
 
 
 class PendingLog:
@@ -61,16 +65,31 @@ def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tupl
         if len(group):
             rows = lake.documents(int(group[0]), int(group[-1]), TOKEN_COLUMNS, ["kept"])
             tables.append(rows.filter(pa.array(wanted.contains(ids_to_array(rows["id"].combine_chunks())))))
-    tokens, offsets = in_order(tables, fresh.join(replay))
+    documents = fresh.join(replay)
+    blank = is_member(documents.ids, lake.forgotten())
+    tokens, offsets = in_order(tables, documents, blank)
     arrival = lake.arrivals(first, last)
-    return RoundText(tokens, offsets, np.array([arrival[w] for w in fresh.windows.tolist()], np.float64))
+    arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
+    return RoundText(tokens, offsets, arrived_s, blank)
 
 
-def in_order(tables: list[pa.Table], documents: Documents) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Put the tokens of these documents in a row, in manifest order."""
-    if not len(documents):
-        return np.empty(0, np.int32), np.zeros(1, np.int64)
-    table = pa.concat_tables([t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]).combine_chunks()
+def in_order(
+    tables: list[pa.Table], documents: Documents, blank: npt.NDArray[np.bool_] | None = None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Put the tokens of these documents in a row, in manifest order; Arrow's list layout: values, offsets [n+1].
+
+    blank, bool[n]: forgotten documents, which have no tokens. Raises ValueError where others lack theirs.
+    """
+    blank = np.zeros(len(documents), np.bool_) if blank is None else blank
+    if blank.all():
+        return np.empty(0, np.int32), np.zeros(len(documents) + 1, np.int64)
+    if blank.any():
+        tokens, offsets = in_order(tables, documents.take(~blank))
+        lengths = np.zeros(len(documents), np.int64)
+        lengths[~blank] = np.diff(offsets)
+        return tokens[offsets[0] : offsets[-1]], np.concatenate([[0], np.cumsum(lengths)])
+    found = [t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]
+    table = (pa.concat_tables(found) if found else pa.table({"id": [], "tokens": []}, TOKEN_SCHEMA)).combine_chunks()
     have = ids_to_array(table["id"].combine_chunks())
     where = np.lexsort((have[:, 1], have[:, 0]))
     words = _void(have[where])

@@ -9,6 +9,7 @@ it costs a sort: 0.1 us a document.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from data_ops.best_fit import Ints, Tokens, best_fit
@@ -59,13 +60,21 @@ def pack(lengths: Ints, row_tokens: int) -> Packing:
     return Packing(*best_fit(lengths, row_tokens))
 
 
-def fill(packing: Packing, tokens: Tokens, document_offsets: Ints, document_token: int, row_tokens: int) -> Rows:
+def fill(
+    packing: Packing,
+    tokens: Tokens,
+    document_offsets: Ints,
+    document_token: int,
+    row_tokens: int,
+    blank: npt.NDArray[np.bool_] | None = None,
+) -> Rows:
     """Write the rows of a packing.
 
     tokens int32[T] and document_offsets [n+1] are Arrow's list layout: document d is
     tokens[document_offsets[d]:document_offsets[d+1]], t1..tn. Its n+1 positions have inputs D t1..tn and labels
-    t1..tn D, D being the document token; an empty document is the one prediction D -> D. Raises ValueError
-    where the packing does not belong to these documents or rows.
+    t1..tn D, D being the document token; an empty document is the one prediction D -> D.
+    blank, bool[n]: documents that keep their positions and segment but hold nothing (inputs D, labels -100), whatever
+    their tokens are. Raises ValueError where the packing does not belong to these documents or rows.
     """
     offsets = np.ascontiguousarray(document_offsets, np.int64).view()
     tokens = np.ascontiguousarray(tokens, np.int32).view()
@@ -74,8 +83,14 @@ def fill(packing: Packing, tokens: Tokens, document_offsets: Ints, document_toke
         raise ValueError(
             f"document offsets run to {offsets[-1]} in {len(tokens)} tokens; give Arrow's offsets and values"
         )
+    if blank is None:
+        blank = np.zeros(max(0, len(offsets) - 1), np.bool_)
+    elif len(blank) != len(offsets) - 1:
+        raise ValueError(
+            f"blank says {len(blank)} documents where the offsets are of {len(offsets) - 1}; give one each"
+        )
     rows = np.empty((3, packing.num_rows, row_tokens), np.int32)
-    wrong = _fill(*packing[:5], tokens, offsets, np.int32(document_token), rows[0], rows[1], rows[2])
+    wrong = _fill(*packing[:5], tokens, offsets, blank, np.int32(document_token), rows[0], rows[1], rows[2])
     if wrong >= 0:
         piece = [int(column[wrong]) for column in packing[:5]]
         raise ValueError(
@@ -100,6 +115,7 @@ def _fill(
     length: Ints,
     tokens: Tokens,
     offsets: Ints,
+    blank: npt.NDArray[np.bool_],
     document_token: np.int32,
     inputs: Tokens,
     labels: Tokens,
@@ -116,9 +132,16 @@ def _fill(
             if a != end or n < 1 or a + n > row_tokens or not 0 <= d < len(offsets) - 1 or p < 0:
                 return piece
             first, last = offsets[d], offsets[d + 1]  # position q has input tokens[first+q-1], label tokens[first+q]
-            if p + n > last - first + 1:
+            if p + n > last - first + 1 and not blank[d]:
                 return piece
             end = a + n
+            segments[r, a:end] = segment
+            segment += 1
+            piece += 1
+            if blank[d]:
+                inputs[r, a:end] = document_token
+                labels[r, a:end] = IGNORED_LABEL
+                continue
             tail = 1 if first + p + n > last else 0
             labels[r, a : end - tail] = tokens[first + p : first + p + n - tail]
             if tail:
@@ -127,9 +150,6 @@ def _fill(
             if head:
                 inputs[r, a] = document_token
             inputs[r, a + head : end] = tokens[first + p + head - 1 : first + p + n - 1]
-            segments[r, a:end] = segment
-            segment += 1
-            piece += 1
         inputs[r, end:] = document_token
         labels[r, end:] = IGNORED_LABEL
         segments[r, end:] = PADDING_SEGMENT

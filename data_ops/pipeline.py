@@ -29,11 +29,12 @@ from data_ops.curate import CurateConfig, curate
 from data_ops.dedup import SeenIds
 from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array, records, sample_of
 from data_ops.fates import count, drop, drop_repeats, living
-from data_ops.lake import Lake, Progress, Window
+from data_ops.lake import Lake, Progress
 from data_ops.sources import SourceConfig, open_source
 from data_ops.sources.lines import ChangedError
 from data_ops.sources.protocol import Discovery, Source, Span
 from data_ops.tokenizer import Tokenizer
+from data_ops.windows import Window
 
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
 POLL_SECONDS = 0.2
@@ -60,23 +61,24 @@ class IngestSettings:
 
 
 class Seen:
-    """The ids of all documents kept or held out so far; a Ray actor, rebuilt from the lake when it restarts."""
+    """The ids of all documents kept, held out or forgotten; a Ray actor, rebuilt from the lake when it restarts."""
 
     def __init__(self, lake: Lake) -> None:
-        self.lake, self.ids, self.last_window = lake, SeenIds(), -1
+        self.lake, self.ids, self.forgotten, self.last_window = lake, SeenIds(), SeenIds(), -1
 
     def advance(self, window: int) -> int:
         """Take in every committed window up to this one; returns how many ids are known."""
         if window > self.last_window:
-            rows = self.lake.documents(self.last_window + 1, window, ["id"], ["kept", "held_out"])
+            rows = self.lake.documents(self.last_window + 1, window, ["id"], ["kept", "held_out", "forgotten"])
             self.ids.add_new(ids_to_array(rows["id"]))
+            self.forgotten.add_new(self.lake.forgotten())
             self.last_window = window
         return len(self.ids)
 
-    def contains(self, window: int, ids: Ids) -> npt.NDArray[np.bool_]:
-        """Say which ids a window before this one has kept or held out."""
+    def contains(self, window: int, ids: Ids) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Say which ids a window before this one has kept or held out, and which must never come again."""
         self.advance(window - 1)
-        return self.ids.contains(ids)
+        return self.ids.contains(ids), self.forgotten.contains(ids)
 
 
 def ingest(
@@ -162,9 +164,8 @@ def _discover(
     changed: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
     drained, full = True, False
-    for left, (label, config) in zip(
-        range(len(settings.sources), 0, -1), sorted(settings.sources.items()), strict=True
-    ):
+    sources = sorted(settings.sources.items())
+    for left, (label, config) in zip(range(len(sources), 0, -1), sources, strict=True):
         old = cursors.get(label, {})
         found, cut = _fitting(open_source(label, config), old, max(1, room // left), room_bytes // left)
         spans[label] = found.spans
@@ -241,10 +242,10 @@ def _read_spans(
             )
             alive = living(table)
             ids = ids_to_array(table["id"].filter(pa.array(alive)))
-            known = np.zeros(table.num_rows, bool)
-            known[alive] = ray.get(seen.contains.remote(window, ids))
-            table = drop(table, known, "duplicate")
-            table = table.append_column("tokens", _tokens(table, alive & ~known, tokenizer))
+            known, forgotten = np.zeros((2, table.num_rows), bool)
+            known[alive], forgotten[alive] = ray.get(seen.contains.remote(window, ids))
+            table = drop(drop(table, known & ~forgotten, "duplicate"), forgotten, "forgotten")
+            table = table.append_column("tokens", _tokens(table, alive & ~known & ~forgotten, tokenizer))
             yield table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
 
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 import xxhash
 
 from cluster.storage import Store
-from data_ops.lake import ROUND_SCHEMA
 from data_ops.log import RoundText
 from data_ops.places import Documents, Place
 from data_ops.rounds import Layout, Manifest
+from data_ops.tables import ROUND_SCHEMA
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,12 @@ ENTRY = b"entry"  # of the schema's metadata: version and checksum of the log en
 LOOK_BACK = 64  # log entries to search for that one; when a round was just appended it is among the last
 BRANCH = "branch-"
 COLUMNS = [ROUND_SCHEMA.field(name) for name in ("plan", "fresh", "replay", "shed")]
-TEXT = {"tokens": pa.large_list(pa.int32()), "offsets": pa.list_(pa.int64()), "arrived_s": pa.list_(pa.float64())}
+TEXT = {
+    "tokens": pa.large_list(pa.int32()),
+    "offsets": pa.list_(pa.int64()),
+    "arrived_s": pa.list_(pa.float64()),
+    "blank": pa.list_(pa.uint8()),
+}
 SCHEMA = pa.schema([*COLUMNS, *(pa.field(name, kind) for name, kind in TEXT.items())])
 
 
@@ -59,8 +64,8 @@ class RoundFile(NamedTuple):
         entry = self._log_entry(int(version))
         if entry is None or _digest(entry).hex() != digest or not self._commits_manifest(entry):
             return self._distrust("it was not made from the manifest in the lake")
-        tokens, offsets, arrived_s = (table[name].chunk(0).values.to_numpy() for name in TEXT)
-        return Manifest.from_row(table, 0), RoundText(tokens, offsets, arrived_s)
+        tokens, offsets, arrived_s, blank = (table[name].chunk(0).values.to_numpy() for name in TEXT)
+        return Manifest.from_row(table, 0), RoundText(tokens, offsets, arrived_s, blank.astype(np.bool_))
 
     def write(self, manifest: Manifest, text: RoundText) -> None:
         """Write the file of a manifest that is in the lake. Raises OSError, for example for a full disk."""
@@ -68,6 +73,7 @@ class RoundFile(NamedTuple):
         if entry is None:
             return  # a round of long ago: reading it from the lake once more is cheaper than a long search
         columns = pa.Table.from_pylist([manifest.to_row()], schema=pa.schema(COLUMNS)).columns
+        text = text._replace(blank=text.blank.view(np.uint8))
         lists = [_one_list(kind, pa.array(values)) for kind, values in zip(TEXT.values(), text, strict=True)]
         schema = SCHEMA.with_metadata({ENTRY: f"{entry[0]} {_digest(entry[1]).hex()}"})
         table = pa.Table.from_arrays([*columns, *lists], schema=schema)

@@ -6,6 +6,7 @@ Every command reads one checked configuration, does one thing and says how it en
 
 import json
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and print the plan; touch nothing.")]
 Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
 To = Annotated[str | None, typer.Option("--to", help="Where to.")]
+File = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 
 
@@ -37,6 +39,13 @@ def command(context: typer.Context, files: list[str] | None) -> "Config":
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
     return read_config(files or [], context.args)
+
+
+def split(context: typer.Context) -> list[str]:
+    """Take the names of documents out of the arguments; what is left are key.path=value overrides."""
+    names = [a for a in context.args if not re.match(r"(--)?[a-z_][a-z0-9_]*(\.\w+)*=", a)]
+    context.args = [a for a in context.args if a not in names]
+    return names
 
 
 def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
@@ -144,6 +153,32 @@ def verify(context: typer.Context, config: Files = None, as_json: Json = False) 
         for problem in audit.problems:
             display.note(problem)
     finish(0 if audit.ok else 1, audit.to_dict(), as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def trace(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
+    """Where a document came from, what happened to it, what has seen it: trace ID, or source:partition:offset."""
+    from ray_jobs.history import trace as find
+    from ray_jobs.history import trace_lines
+
+    names = split(context)
+    story = find(command(context, config), names)
+    if not as_json:
+        sys.stdout.write("\n".join(trace_lines(story)) + "\n")
+    finish(0, story, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def forget(context: typer.Context, config: Files = None, as_json: Json = False, file: File = None) -> None:
+    """Delete documents from the store for good: forget ID ID ..., or --file ids.txt."""
+    from ray_jobs.forget import forget as delete
+    from ray_jobs.forget import forget_lines, read_ids
+
+    names = split(context)
+    done = delete(command(context, config), [*names, *(read_ids(file) if file is not None else [])])
+    if not as_json:
+        sys.stdout.write("\n".join(forget_lines(done)) + "\n")
+    finish(0, done, as_json)
 
 
 @app.command(context_settings=PASS_ON)

@@ -164,11 +164,11 @@ class Display:
         self._line("promoted", Text(f"checkpoint {whole(step)} is the champion", GOOD).append(before, SOFT))
 
     def ledger(self, counts: Mapping[str, Any]) -> None:
-        """Tell the proof: read, trained, pending, held_out, shed, dropped, quarantined, lost, repeated."""
+        """Tell the proof: read, what it is made up of, lost, repeated."""
         self._finish_train()
         sums = {
             name: _total(counts.get(name))
-            for name in ("trained", "pending", "held_out", "shed", "dropped", "quarantined")
+            for name in ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "forgotten", "skipped")
         }
         shown = [f"{whole(n)} {name.replace('_', ' ')}" for name, n in sums.items() if n or name == "trained"]
         line = Text(f"{whole(counts.get('read'))} read = {' + '.join(shown)} · ")

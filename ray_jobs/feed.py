@@ -132,9 +132,9 @@ class Feed:
             raise ValueError(f"step={step} is not in round {number}, which has {layout.manifest.steps} steps")
         count = -(-layout.manifest.batch_rows // world)
         rows = layout.rows_of(step, rank * count, count)
-        tokens, offsets, arrived_s = ready.text
+        tokens, offsets, arrived_s, blank = ready.text
         filled = layout.fill(rows, count, tokens, offsets, self.settings.document_token)
-        done = layout.last_steps[: len(arrived_s)] == step
+        done = (layout.last_steps == step)[: len(arrived_s)] & ~blank[: len(arrived_s)]
         arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
         return Batch(filled.inputs, filled.labels, filled.segments, layout.predictions(step), arrived)
 
@@ -156,7 +156,7 @@ class Feed:
                 self.files.keep_branch(step, *found)
             manifest, text = found
             if manifest.steps:
-                self.prepared[BRANCH] = Prepared(Layout(manifest), text)
+                self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
             return _notice(manifest)
 
     def fingerprint(self, window: int) -> str:
@@ -199,7 +199,8 @@ class Feed:
                 f"round {number} was planned in batches of {manifest.batch_rows} rows of {manifest.row_tokens} tokens; "
                 f"set engine.batch_tokens={manifest.batch_rows * manifest.row_tokens} and model.row_tokens back"
             )
-        self.prepared[number] = Prepared(Layout(manifest), in_file[1] if in_file else self._text_of(manifest))
+        text = in_file[1] if in_file else self._text_of(manifest)
+        self.prepared[number] = Prepared(Layout(manifest, text.blank), text)
         for old in [n for n in self.prepared if BRANCH < n <= number - KEEP_ROUNDS]:
             del self.prepared[old]
         return self.prepared[number]

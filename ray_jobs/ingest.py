@@ -24,6 +24,7 @@ from data_ops.pipeline import IngestSettings, ingest
 from data_ops.sources import open_source
 from data_ops.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
 from ray_jobs.config import Config, ConfigError
+from ray_jobs.quiet import ingesting
 from ray_jobs.signals import stop_on_signal
 
 logger = logging.getLogger(__name__)
@@ -190,7 +191,8 @@ def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]
         else:
             display.note(event["text"])
 
-    with connect(config.cluster), stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
+    here = ingesting(Store.open(config.store))
+    with here, connect(config.cluster), stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
         opened = open_store(config, stopped.is_set, follow=follow)
         last = ingest(
             opened.lake, opened.settings, opened.tokenizer_json, follow=follow, report=report, stop=stopped.is_set

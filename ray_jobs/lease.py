@@ -112,10 +112,13 @@ def overruled(store: Store, run: str, number: int, step: int) -> bool:
     return any(claim.number > number and step > claim.newest_step for claim in _claims(store, run))
 
 
-def holder(store: Store, run: str) -> Lease | None:
-    """Who drives the run now, for `status`; None if nobody does. Does not wait."""
+def holder(store: Store, run: str, wait_seconds: float = 0.0) -> Lease | None:
+    """Who drives the run now; None if nobody does.
+
+    A holder on another machine counts as alive, unless it gives no heartbeat within `wait_seconds` of waiting.
+    """
     newest = _newest(store, run)
-    if newest is None or _released(store, newest) or not _alive(store, newest, 0.0):
+    if newest is None or _released(store, newest) or not _alive(store, newest, wait_seconds):
         return None
     return newest
 

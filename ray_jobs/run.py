@@ -35,6 +35,7 @@ from ray_jobs.display import Display
 from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.promote import is_judged, judge, promote
+from ray_jobs.quiet import refuse_while_forgetting
 from ray_jobs.report import render
 from ray_jobs.signals import STOPPING, stop_on_signal
 from ray_jobs.story import Judged, numbers, read_events, summarise, tell, verdict_events
@@ -71,6 +72,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         raise ConfigError(str(error)) from None
     heart = Heart(store, lease)
     try:
+        refuse_while_forgetting(store)
         public = redact(config.model_dump(mode="json"))
         store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
         connected = connect(config.cluster, metrics=config.telemetry.prometheus)

@@ -153,8 +153,8 @@ def _documents(events: list[Event], audit: Account) -> dict[str, Any]:
     for window in windows.values():
         for reason, count in window["dropped"].items():
             dropped[reason] = dropped.get(reason, 0) + count
-    names = ("read", "trained", "pending", "held_out", "shed", "quarantined")
-    kept = audit.trained + audit.pending + audit.shed
+    names = ("read", "trained", "pending", "held_out", "shed", "quarantined", "forgotten", "skipped")
+    kept = audit.trained + audit.pending + audit.shed + audit.skipped
     return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dropped}
 
 

@@ -1,17 +1,23 @@
 """Does the audit notice every way in which a lake can be wrong, and nothing in one that is right?"""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_ops.account import account, check_rounds, place_keys
+from cluster.storage import Store
+from data_ops.account import STATES, Stand, account, check_rounds
+from data_ops.lake import Lake
 from data_ops.log import LOG_COLUMNS
 from data_ops.mixture import RoundConfig
 from data_ops.places import Documents, Place
+from data_ops.records import read_records
 from data_ops.rounds import Layout, Shape, plan_round
-from tests.test_lake import make_documents, make_lake, window_of
+from ray_jobs.config import Config, ConfigError
+from ray_jobs.verify import verify
+from tests.test_lake import add_window, make_documents, make_lake, window_of
 from tests.test_rounds import after, places
 
 FATES = ["kept", "dropped", "kept", "held_out", "kept", "quarantined", "kept", "kept"]
@@ -50,6 +56,7 @@ class Story:
         self.windows = [window_of(table) for table in self.tables]
         self.manifests = make_manifests(self.tables, **config)
         self.place = (len(self.manifests) - 1, 1)  # the last commit: in the last planned round, after a step
+        self.state = "{}"
         self.kept = FATES.count("kept") * WINDOWS
 
     def account(self, folder):
@@ -61,7 +68,7 @@ class Story:
             lake.add_round("r", m.round, m.to_row())
         if self.place is not None:
             number, step = self.place
-            entry = {"step": 1, "round": number, "step_in_round": step, "checkpoint": "r/1", "state": "{}"}
+            entry = {"step": 1, "round": number, "step_in_round": step, "checkpoint": "r/1", "state": self.state}
             lake.add_ledger("r", entry)
         return account(lake, "r")
 
@@ -187,8 +194,32 @@ def trained_beyond_the_round(story):
     story.place = (ROUNDS - 1, story.manifests[-1].steps + 1)
 
 
+def row_in_another_window(story):
+    moved = story.tables[0].slice(7, 1).to_pylist()[0] | {"window": 1, "position": 8}
+    story.tables[0] = without(story.tables[0], 7)
+    story.tables[1] = pa.concat_tables([story.tables[1], pa.Table.from_pylist([moved], schema=story.tables[1].schema)])
+
+
+def row_nobody_promised(story):
+    story.tables[3] = pa.concat_tables([story.tables[3], make_documents(3, ["dropped"], 999, position=8)])
+
+
+def kept_twice(story):
+    table = story.tables[3]
+    ids = table["id"].to_pylist()
+    ids[7] = story.tables[0]["id"][0].as_py()  # the last document, which waits for its round, has the first one's text
+    story.tables[3] = table.set_column(2, table.schema.field(2), pa.array(ids, table.schema.field(2).type))
+
+
+def another_id_in_the_round(story):
+    one = story.manifests[0]
+    ids = one.fresh.ids.copy()
+    ids[0, 0] += np.uint64(1)
+    story.manifests[0] = replace(one, fresh=replace(one.fresh, ids=ids))
+
+
 LOST = [missing_document_row, missing_pending_row, missing_partition, not_planned, first_round_missing, round_missing]
-REPEATED = [repeated_document_row, record_read_by_two_windows, planned_in_two_rounds, planned_and_shed]
+REPEATED = [kept_twice, repeated_document_row, record_read_by_two_windows, planned_in_two_rounds, planned_and_shed]
 WRONG = {
     held_out_planned: "1 planned documents are not kept ones",
     dropped_planned: "1 planned documents are not kept ones",
@@ -198,6 +229,10 @@ WRONG = {
     gap_between_rounds: "round 1 starts at",
     window_missing: "windows are numbered",
     span_missing: "leave a gap or overlap",
+    row_in_another_window: "1 rows stand in another window",
+    row_nobody_promised: "1 rows are of records that no window promised",
+    kept_twice: "1 documents were kept or held out twice",
+    another_id_in_the_round: "1 planned documents have another id",
     counts_wrong: "window 2 says it read 5 of 8",
     trained_beyond_the_round: "of round 2, which",
 }
@@ -240,19 +275,69 @@ def slow_trained(manifests, place):
 
 
 @pytest.mark.parametrize("backlog", [None, 1])
-def test_trained_and_pending_are_right_after_every_step(backlog):
+def test_trained_and_pending_are_right_after_every_step(tmp_path, backlog):
     tables = make_tables()
     manifests = make_manifests(tables, most=99, max_backlog_tokens=backlog)
-    kept = place_keys(*(log_of(tables)[c].to_numpy() for c in ("window", "position")))
+    lake = make_lake(tmp_path)
+    for table in tables:
+        add_window(lake, table)
+    records, kept = read_records(lake, lake.windows()[0]), log_of(tables).num_rows
     counts = []
     for m in manifests:
         assert m.steps > 1
         for step in range(m.steps + 1):
-            trained, shed, repeated, lost, problems = check_rounds(manifests, kept, (m.round, step))
-            assert trained == slow_trained(manifests, (m.round, step))
-            assert (repeated, lost, problems) == (0, 0, [])
-            counts.append(trained)
+            found = check_rounds(manifests, records, Stand((m.round, step)))
+            assert found.counts["trained"] == slow_trained(manifests, (m.round, step))
+            assert (found.repeated, found.counts["lost"], found.problems) == (0, 0, [])
+            assert sum(found.counts.values()) == kept
+            counts.append(found.counts["trained"])
+    shed = found.counts["shed"]
     assert counts == sorted(counts)
-    assert (counts[0], counts[-1]) == (0, len(kept) - shed)
-    assert check_rounds(manifests, kept, (len(manifests), 0))[::4] == (len(kept) - shed, [])
-    assert sum(len(places(m.fresh)) for m in manifests) == len(kept) - shed
+    assert (counts[0], counts[-1]) == (0, kept - shed)
+    whole = check_rounds(manifests, records, Stand((len(manifests), 0)))
+    assert (whole.counts["trained"], whole.problems) == (kept - shed, [])
+    assert sum(len(places(m.fresh)) for m in manifests) == kept - shed
+
+
+def test_documents_that_end_in_a_skipped_step_are_skipped_not_trained(tmp_path):
+    story = Story()
+    story.state = json.dumps(
+        {"position": {"skipped": [[0, 1], [ROUNDS - 1, 0], [ROUNDS - 1, 1]]}}
+    )  # the last is not committed
+    before = slow_trained(story.manifests, story.place)
+    found = story.account(tmp_path)
+    first, last = (Layout(m).last_steps[: len(m.fresh)] for m in (story.manifests[0], story.manifests[-1]))
+    assert found.ok, found.problems
+    assert found.skipped == (first == 1).sum() + (last == 0).sum() > 0
+    assert found.trained == before - found.skipped
+    assert found.read == sum(getattr(found, name) for name in STATES)
+
+
+class LiveLake(Lake):
+    """Another process commits a window whenever the last window is asked for."""
+
+    def last_window(self):
+        last = super().last_window()
+        add_window(Lake(self.store), make_documents(last + 1, ["kept"] * 3, 3 * (last + 1 - WINDOWS), partition="q"))
+        return last
+
+
+def test_an_ingest_beside_the_audit_is_no_false_alarm(tmp_path):
+    story = Story()
+    assert story.account(tmp_path).ok
+    lake = LiveLake(Store.open(str(tmp_path)))
+    last = Lake(lake.store).last_window()
+    found = account(lake, "r")
+    assert found.ok, found.problems
+    assert Lake(lake.store).last_window() > last
+
+
+def test_a_run_the_store_does_not_have_is_refused(tmp_path):
+    story = Story()
+    story.account(tmp_path)
+    store = Store.open(str(tmp_path))
+    assert verify(Config(store=str(tmp_path), name="typo")).trained == 0, "no run at all: what was ingested is audited"
+    store.write("runs/r/config.json", b"{}")
+    assert verify(Config(store=str(tmp_path), name="r")).ok
+    with pytest.raises(ConfigError, match="has no run name=typo; it has r"):
+        verify(Config(store=str(tmp_path), name="typo"))

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 
 from cluster.storage import Store
-from data_ops import lake as lake_module
+from data_ops import tables as tables_module
 from data_ops.curate import CurateConfig
 from data_ops.document import DOCUMENT_SCHEMA, document_id
-from data_ops.lake import Lake, Window
+from data_ops.lake import Lake
 from data_ops.sources import FilesConfig, Span
+from data_ops.windows import Window
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -360,7 +361,7 @@ def test_a_lake_that_does_not_exist_reads_as_empty_and_is_not_written(tmp_path):
 
 
 def test_log_checkpoints_change_nothing_but_the_time_to_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(lake_module, "LOG_CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(tables_module, "LOG_CHECKPOINT_EVERY", 3)
     lake = make_lake(tmp_path)
     fill_lake(lake, [["kept"]] * 5)
     assert (tmp_path / "documents" / "_delta_log" / "_last_checkpoint").exists()
