@@ -220,7 +220,7 @@ def ages(config: Config, lake: Lake) -> dict[str, Any]:
     manifests = [Manifest.from_row(table, i) for i in range(table.num_rows)]
     if not manifests:
         return {}
-    log = lake.documents(0, lake.last_window(), ["window", "position", "event_time", "source"], ["kept"])
+    log = lake.documents(0, lake.last_window(), ["window", "position", "event_time", "source"], ["kept", "forgotten"])
     keys = (log["window"].to_numpy() << 32) | log["position"].to_numpy()
     times = event_seconds(log["event_time"])
     days = (times.max() - times) / 86400
