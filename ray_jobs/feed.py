@@ -165,10 +165,7 @@ class Feed:
             return self._sample(window).fingerprint
 
     def _get_ahead(self, number: int) -> None:
-        """Do behind a round's first batches what need not come before them.
-
-        What goes wrong will be said when the next round is asked for.
-        """
+        """Do behind a round's first batches what need not come before them; what fails is said with the next round."""
         try:
             with self.lock:
                 place = self._place(number + 1)

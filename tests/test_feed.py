@@ -91,7 +91,7 @@ def wait_for(there):
 
 def closed_lake(monkeypatch):
     """Let any look into a table fail."""
-    monkeypatch.setattr(Lake, "_table", lambda self, name: pytest.fail(f"the table {name} was opened"))
+    monkeypatch.setattr(Lake, "table", lambda self, name: pytest.fail(f"the table {name} was opened"))
 
 
 def test_a_restarted_feed_needs_nothing_but_the_file_of_its_round(lake, monkeypatch):
