@@ -26,7 +26,8 @@ def made_round(number, num_fresh=5, num_replay=3):
     manifest = Manifest(number, Place(0, 3), Place(4, 7), 5, 2, 4, 16, "tokens", fresh, replay, documents(2), "sample")
     offsets = np.concatenate([[0], np.cumsum(manifest.documents.num_tokens)])
     tokens = r.integers(0, 2**31 - 1, offsets[-1]).astype(np.int32)
-    return manifest, RoundText(tokens, offsets, r.uniform(1e9, 2e9, num_fresh))
+    blank = r.random(num_fresh + num_replay) < 0.3
+    return manifest, RoundText(tokens, offsets, r.uniform(1e9, 2e9, num_fresh), blank)
 
 
 def recorded(lake, number, **sizes):
