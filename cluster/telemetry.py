@@ -27,7 +27,7 @@ FIELDS = ("event", "time", "message")
 
 
 class Metric(NamedTuple):
-    """A gauge is a value now, a counter a running total of the run, a histogram one observation of many."""
+    """A gauge is a value now, a counter a total that only rises, a histogram one observation of many."""
 
     unit: str
     kind: Literal["gauge", "counter", "histogram"]
@@ -37,7 +37,7 @@ class Metric(NamedTuple):
 METRICS = {
     "step": Metric("steps", "counter", "Optimizer steps of the run."),
     "round": Metric("rounds", "counter", "Rounds begun."),
-    "window": Metric("windows", "counter", "Windows ingested."),
+    "window": Metric("windows", "counter", "Windows committed in the store."),
     "tokens": Metric("tokens", "counter", "Tokens trained."),
     "rows": Metric("rows", "counter", "Packed rows trained."),
     "loss": Metric("nats/token", "gauge", "Training loss of the global batch."),
@@ -48,37 +48,46 @@ METRICS = {
     "tokens_per_second": Metric("tokens/s", "gauge", "Tokens trained a second, over all workers."),
     "mfu": Metric("share", "gauge", "Model FLOPs, attention counted, over the peak of the GPUs."),
     "data_wait_share": Metric("share", "gauge", "Share of the time that workers waited for rows."),
-    "goodput": Metric("share", "gauge", "Share of wall time in steps that are in a checkpoint."),
+    "goodput": Metric("share", "gauge", "Share of the driver's time in steps that are in a checkpoint."),
     "padding_share": Metric("share", "gauge", "Positions of packed rows that hold no document."),
     "workers": Metric("workers", "gauge", "Workers of the group."),
-    "restarts": Metric("restarts", "counter", "Worker groups started again after a failure or resize."),
-    "recovery_s": Metric("s", "histogram", "Seconds from a failure to the next step."),
+    "restarts": Metric("restarts", "counter", "Worker groups started again by this driver."),
+    "recovery_s": Metric("s", "histogram", "Seconds from the last step before a failure to the next one."),
     "checkpoint_stall_s": Metric("s", "histogram", "Seconds training stood still for a checkpoint."),
     "checkpoint_s": Metric("s", "histogram", "Seconds from the snapshot to the committed manifest."),
     "checkpoint_bytes": Metric("bytes", "gauge", "Size of the last committed checkpoint."),
     "checkpoint_step": Metric("steps", "gauge", "Step of the last committed checkpoint."),
-    "freshness_s": Metric("s", "histogram", "Age of a document at its first gradient, since it arrived."),
-    "freshness_p50_s": Metric("s", "gauge", "Median freshness of a round."),
-    "freshness_p95_s": Metric("s", "gauge", "Freshness of the oldest 5 % of a round, at least."),
-    "documents_read": Metric("documents", "counter", "Records read; kept + held out + dropped + quarantined."),
+    "checkpoint_time_s": Metric("s", "gauge", "Unix time of the last committed checkpoint."),
+    "freshness_p50_s": Metric("s", "gauge", "Median age of the documents a step is done with, since they arrived."),
+    "freshness_p95_s": Metric("s", "gauge", "Age that 5 % of the documents a step is done with exceed."),
+    "documents_read": Metric(
+        "documents", "counter", "Records read into the store; kept + held out + dropped + quarantined."
+    ),
     "documents_kept": Metric("documents", "counter", "Documents kept for training."),
     "documents_held_out": Metric("documents", "counter", "Documents held out for evaluation."),
     "documents_dropped": Metric("documents", "counter", "Documents dropped, by reason."),
     "documents_quarantined": Metric("documents", "counter", "Records that could not be read, by reason."),
-    "documents_trained": Metric("documents", "counter", "Documents trained on at least once."),
-    "documents_pending": Metric("documents", "gauge", "Documents kept but not yet trained."),
-    "documents_shed": Metric("documents", "counter", "Documents passed over for a backlog, by reason."),
     "window_s": Metric("s", "histogram", "Seconds from opening a window to its commit in the lake."),
-    "backlog_tokens": Metric("tokens", "gauge", "Fresh tokens in the lake that wait for a round."),
-    "reservoir_size": Metric("documents", "gauge", "Documents in the reservoir."),
+    "backlog_windows": Metric("windows", "gauge", "Committed windows behind the end of the round in training."),
     "replay_share": Metric("share", "gauge", "Replayed tokens of a round."),
     "fresh_tokens": Metric("tokens", "gauge", "Fresh tokens of a round."),
     "replay_tokens": Metric("tokens", "gauge", "Replayed tokens of a round."),
-    "drift": Metric("1", "gauge", "Distance of fresh text from the reference, by test."),
     "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice."),
     "promoted": Metric("checkpoints", "counter", "Checkpoints promoted to champion."),
     "refused": Metric("checkpoints", "counter", "Checkpoints the gate refused."),
 }
+
+
+SUFFIXES = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def prometheus_names(name: str) -> list[str]:
+    """Return the names under which Prometheus sees a metric.
+
+    >>> prometheus_names("step"), prometheus_names("loss")
+    (['ray_headrace_step_total'], ['ray_headrace_loss'])
+    """
+    return [f"ray_headrace_{name}{suffix}" for suffix in SUFFIXES[METRICS[name].kind]]
 
 
 class TelemetryConfig(Settings):

@@ -28,6 +28,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and pr
 Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
 To = Annotated[str | None, typer.Option("--to", help="Where to.")]
 File = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
+ClusterFile = Annotated[
+    str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file, and nothing else.")
+]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 
 
@@ -237,12 +240,17 @@ def export(
 
 
 @app.command(context_settings=PASS_ON)
-def doctor(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
+def doctor(
+    context: typer.Context, config: Files = None, as_json: Json = False, cluster_file: ClusterFile = None
+) -> None:
     """Check machine, cluster, storage rights and authentication; say the mend of what is wrong."""
-    from ray_jobs.doctor import doctor_table, examine
+    from ray_jobs.doctor import check_cluster_file, doctor_table, examine
 
     settings = command(context, config)
-    checks = examine(settings.store if config or context.args else None, settings.cluster.address)
+    if cluster_file:
+        checks = check_cluster_file(cluster_file)
+    else:
+        checks = examine(settings.store if config or context.args else None, settings.cluster.address)
     if not as_json:
         sys.stdout.write(doctor_table(checks) + "\n")
     failed = any(check.state == "fail" for check in checks)

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from cluster.launch.check import check_launch_file
 from cluster.storage import Store
 from cluster.tracking import has_key
 
@@ -66,6 +67,17 @@ def examine(store_uri: str | None = None, address: str | None = None) -> list[Ch
     if store_uri:
         checks += check_store(store_uri)
     return checks
+
+
+def check_cluster_file(path: str) -> list[Check]:
+    """Would this launch file start a cluster that is closed to strangers? One failed check for each thing wrong."""
+    try:
+        found = check_launch_file(path)
+    except (OSError, UnicodeDecodeError) as error:
+        return [Check("cluster file", "fail", f"{path} cannot be read: {error}", "name a YAML file")]
+    if not found:
+        return [Check("cluster file", "ok", f"{path}: keys exist, nothing is left to fill in, closed to strangers")]
+    return [Check("cluster file", "fail", f"{place} {problem}", mend) for place, problem, mend in found]
 
 
 def doctor_table(checks: Iterable[Check]) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cluster.telemetry import METRICS
+from cluster.telemetry import METRICS, prometheus_names
 from cluster.units import BYTES, SECONDS
 from data_ops.sources import SOURCES, SourceConfig
 from ray_jobs.config import Config
@@ -22,14 +22,6 @@ UNITS = {"parse_duration": "duration", "parse_size": "size", "parse_share": "sha
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 LARGEST_PLAIN = 2**53  # a longer bound says nothing to a person
 GROUPED_FROM = 10_000
-#: Names that stand in METRICS for later and that no run reports yet.
-NOT_YET = frozenset(
-    {
-        *("rows", "goodput", "padding_share", "workers", "restarts", "recovery_s", "checkpoint_s", "freshness_s"),
-        *("documents_trained", "documents_pending", "documents_shed", "backlog_tokens", "reservoir_size", "drift"),
-        *("promoted", "refused"),
-    }
-)
 
 
 class Key(NamedTuple):
@@ -74,17 +66,19 @@ def metrics_reference() -> str:
         "",
         "Generated from `cluster.telemetry.METRICS` (`ray_jobs/reference.py`), the one table of names and units.",
         "",
-        "W&B shows a metric under its name, Prometheus as `ray_headrace_<name>` with the labels `run` and `label`",
-        "(`telemetry.prometheus: true`). A name may carry a label behind a slash: `bits_per_byte/news/2026-11`.",
-        "`metrics.jsonl` holds the run's events, one JSON object a line, from which these figures are computed.",
-        "A metric marked *not yet* has its name and unit, and no run reports it so far.",
+        "W&B shows a metric under its name, Prometheus (`telemetry.prometheus: true`) under that in the second column,",
+        "with the labels `run` and `label`; a histogram as `_bucket`, `_sum` and `_count`. A name may carry a label",
+        "behind a slash: `bits_per_byte/news/2026-11`. `metrics.jsonl` holds the run's events, one JSON object a line,",
+        "from which these figures are computed (`ray_jobs/meter.py`). `mfu` needs a GPU whose peak is known.",
         "",
-        "| metric | unit | kind | reported | meaning |",
+        "Alerts and a dashboard over them are in `cluster/observability/`.",
+        "",
+        "| metric | in Prometheus | unit | kind | meaning |",
         "|---|---|---|---|---|",
     ]
     for name, metric in METRICS.items():
-        reported = "not yet" if name in NOT_YET else "yes"
-        text.append(f"| `{name}` | {metric.unit} | {metric.kind} | {reported} | {metric.help} |")
+        shown = prometheus_names(name)[0].removesuffix("_bucket")
+        text.append(f"| `{name}` | `{shown}` | {metric.unit} | {metric.kind} | {metric.help} |")
     return "\n".join(text) + "\n"
 
 

@@ -34,11 +34,12 @@ from ray_jobs.config import Config, ConfigError
 from ray_jobs.display import Display
 from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import Heart, RunIsLiveError, acquire
+from ray_jobs.meter import Meter
 from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.quiet import refuse_while_forgetting
 from ray_jobs.report import render
 from ray_jobs.signals import STOPPING, stop_on_signal
-from ray_jobs.story import Judged, numbers, read_events, summarise, tell, verdict_events
+from ray_jobs.story import Judged, read_events, summarise, tell, verdict_events
 from ray_jobs.train import Training
 
 logger = logging.getLogger(__name__)
@@ -108,8 +109,10 @@ def _drive(drive: Drive, *, judged: bool) -> Outcome:
     resumed = commits.latest(store, config.name)
     display.header(_header(config, training, resumed, opened))
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
+    batch_rows = config.engine.batch_rows(config.model.row_tokens)
+    meter = Meter(config.engine.batch_tokens, batch_rows, opened.lake.windows()[0])
     with _telemetry(config, store) as telemetry:
-        _listen(drive, lines, telemetry)
+        _listen(drive, lines, meter, telemetry)
         last = commits.latest(store, config.name)
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
         if last is not None and training.failure is None:
@@ -124,6 +127,8 @@ def _drive(drive: Drive, *, judged: bool) -> Outcome:
                     display.promoted(candidate.step)
                 for told in verdict_events(candidate, decision, before, resumed):
                     lines.log(told)
+                    for known in meter.read(told):
+                        telemetry.log(known)
         lines.close()
         training.close()
     if last is not None:
@@ -140,13 +145,13 @@ def _drive(drive: Drive, *, judged: bool) -> Outcome:
     return Outcome(OK if summary["ok"] else FAILED, summary)
 
 
-def _listen(drive: Drive, lines: JsonLines, telemetry: Telemetry) -> None:
+def _listen(drive: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) -> None:
     """Write down and show what happens until training ends; stop it if the run is no longer ours."""
     told = False
     for event in drive.training.events(drive.stopped):
         lines.log(event)
         drive.display.event(event)
-        for known in numbers(event):
+        for known in meter.read(event):
             telemetry.log(known)
         if drive.stopped.is_set() and not told:
             told = True

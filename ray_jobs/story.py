@@ -1,7 +1,7 @@
 """What is there to say about a run, in figures and in pictures?
 
 Everything is computed from what was written down: the run's events, the lake's tables and the audit. `summarise` gives
-summary.json, `tell` what the report draws, `numbers` the metrics of one event under the names of the one table.
+summary.json, `tell` what the report draws.
 """
 
 import json
@@ -34,37 +34,6 @@ Ints = npt.NDArray[np.int64]
 PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy")
 AGE_BINS = 24
 QUARANTINE_SHOWN = 12
-
-
-def numbers(event: Event) -> list[Event]:
-    """The metrics of one event, named as in cluster.telemetry.METRICS; [] for one that has none."""
-    kind = event["event"]
-    if kind == "step":
-        names = ("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "tokens_per_second", "skipped_steps")
-        row = {name: event[name] for name in names}
-        row["step_s"] = event["seconds"]
-        row["data_wait_share"] = event["data_wait_s"] / max(event["seconds"], 1e-9)
-        if event.get("mfu") is not None:
-            row["mfu"] = event["mfu"]
-        if event["freshness_s"]:
-            row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event["freshness_s"], [0.5, 0.95]).tolist()
-        return [{"event": "step", **row}]
-    if kind == "window":
-        counts = {f"documents_{name}": event[name] for name in ("read", "kept", "held_out", "quarantined")}
-        drops = {f"documents_dropped/{reason}": n for reason, n in event["dropped"].items()}
-        return [{"event": "window", "window": event["window"], "window_s": event["seconds"], **counts, **drops}]
-    if kind == "round":
-        total = max(1, event["fresh_tokens"] + event["replay_tokens"])
-        sizes = {name: event[name] for name in ("round", "fresh_tokens", "replay_tokens")}
-        return [{"event": "round", **sizes, "replay_share": event["replay_tokens"] / total}]
-    if kind == "evaluation":
-        slices = {f"bits_per_byte/{name}": s["bits_per_byte"] for name, s in event["slices"].items()}
-        return [{"event": "evaluation", "step": event["step"], **slices}]
-    if kind == "checkpoint":
-        return [{"event": "checkpoint", "checkpoint_stall_s": event["checkpoint_stall_s"]}]
-    if kind == "commit":
-        return [{"event": "commit", "checkpoint_step": event["step"], "checkpoint_bytes": event["size_bytes"]}]
-    return []
 
 
 def final_steps(events: list[Event]) -> list[Event]:

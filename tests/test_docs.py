@@ -9,12 +9,10 @@ import pytest
 import typer.main
 import yaml
 
-from cluster.telemetry import METRICS
 from data_ops.curate import RULES
-from ray_jobs import story
 from ray_jobs.__main__ import app
 from ray_jobs.config import Config, check, read_config, recipes
-from ray_jobs.reference import NOT_YET, metrics_reference, reference
+from ray_jobs.reference import metrics_reference, reference
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,22 +55,6 @@ def test_every_key_of_the_configuration_stands_in_its_page_with_a_meaning():
         inner = getattr(info.annotation, "model_fields", {})
         assert {f"{block}.{name}" for name in inner if not f"{block}.{name}".endswith(".schedule")} <= described
     assert {"name", "store", "optim.schedule.kind", "sources.<label>.path", "plan.gpu"} <= described
-
-
-def test_the_metrics_marked_not_yet_are_those_that_no_event_reports():
-    step = dict.fromkeys(("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "skipped_steps"), 1)
-    step |= dict.fromkeys(("tokens_per_second", "seconds", "data_wait_s", "mfu"), 1.0)
-    counts = dict.fromkeys(("window", "read", "kept", "held_out", "quarantined", "seconds"), 1)
-    events = [
-        {"event": "step", **step, "freshness_s": [1.0]},
-        {"event": "window", **counts, "dropped": {"duplicate": 1}, "quarantined_by": {"bad_json": 1}},
-        {"event": "round", "round": 1, "fresh_tokens": 3, "replay_tokens": 1},
-        {"event": "evaluation", "step": 1, "slices": {"news/2026-11": {"bits_per_byte": 1.0}}},
-        {"event": "checkpoint", "step": 1, "checkpoint_stall_s": 0.1},
-        {"event": "commit", "step": 1, "round": 1, "size_bytes": 1},
-    ]
-    reported = {name.split("/")[0] for event in events for row in story.numbers(event) for name in row}
-    assert set(METRICS) - reported == NOT_YET
 
 
 def test_every_command_has_its_line_in_the_readme():

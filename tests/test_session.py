@@ -113,15 +113,18 @@ def test_a_metric_reaches_prometheus_when_asked(tmp_path):
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     text = ""
     for total in range(60):
-        telemetry.log({"tokens": 8192 * (total + 1), "loss": 2.5, "bits_per_byte/news": 1.25, "freshness_s": 0.4})
+        telemetry.log({"tokens": 8192 * (total + 1), "loss": 2.5, "bits_per_byte/news": 1.25, "step_s": 0.4})
         time.sleep(1)
         text = urllib.request.urlopen(url, timeout=5).read().decode()
-        if all(name in text for name in ("headrace_loss", "headrace_tokens", "headrace_freshness", "1.25")):
+        if all(name in text for name in ("headrace_loss", "headrace_tokens", "headrace_step_s", "1.25")):
             break
     lines = [line for line in text.splitlines() if "headrace" in line and not line.startswith("#")]
     assert any("headrace_loss" in line and 'run="news"' in line and line.endswith(" 2.5") for line in lines), lines
     assert any("headrace_bits_per_byte" in line and 'label="news"' in line for line in lines), lines
     assert any("headrace_tokens" in line and float(line.split()[-1]) % 8192 == 0 for line in lines), lines
+    from cluster.telemetry import prometheus_names
+    seen = {line.partition("{")[0] for line in lines}
+    assert {n for m in ("loss", "tokens", "step_s", "bits_per_byte") for n in prometheus_names(m)} == seen, seen
 """
     answer(start(script(then=then, metrics=True), tmp_path))
 

@@ -1,0 +1,72 @@
+"""Would this launch file start a cluster, and one that nobody else can enter?
+
+`check_launch_file` reads a `ray up` configuration or KubeRay manifests and returns what is wrong, each with its mend:
+placeholders, keys that do not exist (rayup.py: Ray's own schema and the clouds' parameters; kuberay.py: the fields of
+the manifests) and insecure settings. Offline: no cloud and no cluster is asked.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.launch import kuberay, rayup
+from cluster.launch.finding import Finding
+
+PLACEHOLDER = "CHANGE-ME"
+SECRET_NAME = re.compile(r"(token|password|passwd|secret|api_?key|access_?key)$", re.IGNORECASE)
+
+
+def check_launch_file(path: str | Path) -> list[Finding]:
+    """Everything that is wrong with a launch file; OSError if it cannot be read."""
+    try:
+        documents = [found for found in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")) if found is not None]
+    except yaml.YAMLError as error:
+        return [Finding("file", f"is not valid YAML: {' '.join(str(error).split())}", "correct the line it names")]
+    found = [finding for document in documents for finding in (*placeholders(document), *secrets(document))]
+    if not documents or not all(isinstance(document, dict) for document in documents):
+        return [Finding("file", "holds no keys and values", "start from one of the files in cluster/launch")]
+    if any("apiVersion" in document for document in documents):
+        return [*found, *kuberay.findings(documents)]
+    if len(documents) == 1 and "provider" in documents[0]:
+        return [*found, *rayup.findings(documents[0])]
+    return [*found, Finding("file", "is neither a `ray up` file (provider:) nor a KubeRay manifest", "say what it is")]
+
+
+def placeholders(document: Any) -> Iterator[Finding]:
+    """What is still to be filled in, once a name."""
+    named: dict[str, str] = {}
+    for place, text in leaves(document):
+        for name in re.findall(rf"{PLACEHOLDER}[A-Z0-9-]*", str(text)):
+            named.setdefault(name, place)
+    for name, place in named.items():
+        yield Finding(place, f"{name} is a placeholder", "write your own value there, at every place it stands")
+
+
+def secrets(document: Any) -> Iterator[Finding]:
+    """Values that look like secrets and stand in the file."""
+    for place, text in leaves(document):
+        if place.startswith("file_mounts."):  # these name files
+            continue
+        assigned = re.search(r"(RAY_AUTH_TOKEN|WANDB_API_KEY|AWS_SECRET_ACCESS_KEY|HF_TOKEN)=\S", str(text))
+        name = place.rpartition(".")[2]
+        if assigned or (SECRET_NAME.search(name) and isinstance(text, str)):
+            what = assigned[1] if assigned else name
+            yield Finding(place, f"{what} stands in the file", "use a file, a role or a Kubernetes Secret instead")
+
+
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key and every scalar value, with its place: `a.b[0].c`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            here = f"{place}.{key}" if place else str(key)
+            if PLACEHOLDER in str(key):
+                yield here, key
+            yield from leaves(inner, here)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from leaves(inner, f"{place}[{number}]")
+    else:
+        yield place, value

@@ -1,0 +1,25 @@
+"""How is one thing that is wrong with a launch file said, and how are its keys compared with those that exist?"""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Finding(NamedTuple):
+    """Where, what is wrong, and what to do about it."""
+
+    place: str
+    problem: str
+    mend: str
+
+
+def unknown_keys(given: Mapping[str, Any], known: Collection[str], place: str) -> Iterator[Finding]:
+    """A finding for each key that does not exist, with the one that was probably meant."""
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), list(known), n=1)
+            yield Finding(
+                f"{place}.{key}".lstrip("."),
+                "is no key that is known there",
+                f"did you mean {near[0]}?" if near else f"use one of {', '.join(sorted(known))}",
+            )

@@ -1,0 +1,213 @@
+"""What is wrong with a `ray up` file: keys that do not exist, settings that let strangers in?
+
+Ray's own schema is applied as `ray up` does, with defaults filled in. It leaves provider and node_config free, so these
+are checked here: provider keys against those that Ray 2.60 reads, node_config against EC2's RunInstances (botocore's
+model, if boto3 is installed), Ray's Azure template, or the fields of a Compute Engine instance. The safety rules exist
+because Ray's defaults are open: SSH from everywhere, roles with all of EC2, public addresses.
+"""
+
+import copy
+import functools
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster.launch.finding import Finding, unknown_keys
+
+Values = Mapping[str, Any]
+
+SHARED_KEYS = {"type", "cache_stopped_nodes", "use_internal_ips", "availability_zone", "disable_node_updaters"}
+PROVIDER_KEYS = {
+    "aws": SHARED_KEYS | {"region", "security_group", "key_pair", "aws_credentials", "cloudwatch"},
+    "gcp": SHARED_KEYS | {"region", "project_id", "gcp_credentials"},
+    "azure": SHARED_KEYS
+    | {"location", "resource_group", "subscription_id", "subnet_mask", "msi_name", "msi_resource_group", "tags"}
+    | {"unique_id", "use_external_head_ip"},
+    "local": {"type", "head_ip", "worker_ips", "external_head_ip", "coordinator_address", "disable_node_updaters"},
+}
+RAY_ADDS = {"SubnetIds"}  # understood by Ray's AWS provider, not by EC2
+GCP_NODE = {
+    *("machineType", "disks", "networkInterfaces", "serviceAccounts", "scheduling", "resourcePolicies", "labels"),
+    *("shieldedInstanceConfig", "guestAccelerators", "metadata", "tags", "minCpuPlatform", "reservationAffinity"),
+    *("networkPerformanceConfig", "advancedMachineFeatures", "confidentialInstanceConfig", "canIpForward", "hostname"),
+    *("deletionProtection", "description", "sourceMachineImage", "params", "displayDevice"),
+}
+GCP_SCHEDULING = {
+    *("provisioningModel", "instanceTerminationAction", "onHostMaintenance", "automaticRestart", "preemptible"),
+    *("maxRunDuration", "terminationTime", "nodeAffinities", "minNodeCpus", "locationHint", "onInstanceStopAction"),
+    *("hostErrorTimeoutSeconds", "localSsdRecoveryTimeout"),
+}
+AGENT = "cluster.launch.spot"
+
+
+def findings(config: dict[str, Any]) -> list[Finding]:
+    """Everything that is wrong with a `ray up` configuration."""
+    found = list(_schema(config))
+    provider = config.get("provider")
+    kind = provider.get("type") if isinstance(provider, dict) else None
+    if not isinstance(provider, dict) or kind not in PROVIDER_KEYS:
+        return [*found, Finding("provider.type", f"{kind!r} is not known here", f"use one of {sorted(PROVIDER_KEYS)}")]
+    found += unknown_keys(provider, PROVIDER_KEYS[kind], "provider")
+    found += _commands(config)
+    if kind != "local":
+        found += _network(provider)
+    for name, node in _node_types(config):
+        place = f"available_node_types.{name}.node_config"
+        found += {"aws": _aws_node, "gcp": _gcp_node, "azure": _azure_node}[kind](node, place, name, config)
+        if _is_spot(node):
+            found += _spot(config, place, is_head=name == config.get("head_node_type"))
+    return found
+
+
+def _schema(config: dict[str, Any]) -> Iterator[Finding]:
+    """What `ray up` itself would refuse; it stops at the first."""
+    from jsonschema import ValidationError  # type: ignore[import-untyped]
+    from ray.autoscaler._private.util import fillout_defaults, validate_config
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it logs the whole error besides raising it
+    try:
+        validate_config(fillout_defaults(copy.deepcopy(config)))
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.absolute_path)
+        yield Finding(place or "file", error.message[:200], "see Ray's page on cluster YAML configuration")
+    except Exception as error:  # noqa: BLE001 - ray raises whatever its defaults stumble over
+        yield Finding(
+            "file", f"Ray cannot read it: {' '.join(str(error).split())[:200] or type(error).__name__}", "mend it"
+        )
+
+
+def _commands(config: Values) -> Iterator[Finding]:
+    """Token auth wherever Ray is started, and a dashboard that listens to this machine alone."""
+    starts = 0
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        for number, command in enumerate(config.get(key) or []):
+            if "ray start" not in str(command):
+                continue
+            starts, place = starts + 1, f"{key}[{number}]"
+            if "RAY_AUTH_MODE=token" not in command:
+                mend = "begin the command with RAY_AUTH_MODE=token; an open Ray runs anybody's code"
+                yield Finding(place, "starts Ray without token auth", mend)
+            if any(f"--dashboard-host{sep}{host}" in command for sep in "= " for host in ("0.0.0.0", "::", "[::]")):
+                mend = "use --dashboard-host=127.0.0.1 and reach it with `ray dashboard FILE`"
+                yield Finding(place, "the dashboard listens on every address", mend)
+    if starts < 2:
+        yield Finding(
+            "head_start_ray_commands", "Ray would be started by defaults, without token auth", "give both lists"
+        )
+
+
+def _network(provider: Values) -> Iterator[Finding]:
+    if provider.get("use_internal_ips") is not True:
+        yield Finding("provider.use_internal_ips", "nodes get public addresses", "set it to true")
+    if provider.get("use_external_head_ip"):
+        yield Finding("provider.use_external_head_ip", "the head gets a public address", "remove it")
+    group = provider.get("security_group")
+    for rule in (group.get("IpPermissions") or []) if isinstance(group, dict) else []:
+        ranges = [*(rule.get("IpRanges") or []), *(rule.get("Ipv6Ranges") or [])]
+        open_to = {str(r.get("CidrIp") or r.get("CidrIpv6")) for r in ranges} & {"0.0.0.0/0", "::/0"}
+        if open_to:
+            ports = f"{rule.get('FromPort', 'all')} to {rule.get('ToPort', 'all')}"
+            yield Finding(
+                "provider.security_group", f"ports {ports} are open to {sorted(open_to)[0]}", "name your own range"
+            )
+
+
+def _node_types(config: Values) -> list[tuple[str, dict[str, Any]]]:
+    types = config.get("available_node_types")
+    nodes = types.items() if isinstance(types, dict) else []
+    return [(name, node["node_config"]) for name, node in nodes if isinstance(node, dict) and node.get("node_config")]
+
+
+def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
+    yield from _run_instances(node, place)
+    cards = [card for card in node.get("NetworkInterfaces") or [] if isinstance(card, dict)]
+    for number, card in enumerate(cards):
+        if card.get("AssociatePublicIpAddress"):
+            yield Finding(
+                f"{place}.NetworkInterfaces[{number}]", "gets a public address", "AssociatePublicIpAddress: false"
+            )
+    grouped = node.get("SecurityGroupIds") or (cards and all(card.get("Groups") for card in cards))
+    if not grouped and "security_group" not in config["provider"]:
+        mend = "name your own security group: Ray's opens SSH to 0.0.0.0/0"
+        yield Finding(place, "has no security group of its own", mend)
+    if not node.get("IamInstanceProfile"):
+        mend = "name your own: Ray gives its head all of EC2 and S3"
+        yield Finding(f"{place}.IamInstanceProfile", "is missing", mend)
+    options = node.get("MetadataOptions")
+    if not isinstance(options, dict) or options.get("HttpTokens") != "required":
+        mend = "MetadataOptions: {HttpTokens: required}; else any request forged on the node reads its keys (IMDSv1)"
+        yield Finding(f"{place}.MetadataOptions", "does not require IMDSv2", mend)
+    for disk in node.get("BlockDeviceMappings") or []:
+        if isinstance(disk, dict) and isinstance(disk.get("Ebs"), dict) and disk["Ebs"].get("Encrypted") is not True:
+            yield Finding(f"{place}.BlockDeviceMappings", "a disk is not encrypted", "Encrypted: true")
+
+
+def _run_instances(node: dict[str, Any], place: str) -> Iterator[Finding]:
+    """Compare with EC2's RunInstances, as boto3 would just before the call."""
+    try:
+        from botocore.validate import ParamValidator  # type: ignore[import-untyped]
+
+        shape = _run_instances_shape()
+    except ImportError:
+        yield Finding(place, "cannot be compared with EC2's parameters", "pip install boto3, which `ray up` needs too")
+        return
+    asked = {key: value for key, value in node.items() if key not in RAY_ADDS}
+    report = ParamValidator().validate({**asked, "MinCount": 1, "MaxCount": 1}, shape)
+    for line in report.generate_report().splitlines():
+        text, _, choices = line.partition(", must be one of: ")
+        mend = f"use one of {choices[:160]}..." if choices else "see EC2's RunInstances"
+        yield Finding(place, text.replace(" in input", "")[:200], mend)
+
+
+@functools.cache
+def _run_instances_shape() -> Any:
+    """EC2's description of the call, which comes with botocore; 1 s to read."""
+    import botocore.session  # type: ignore[import-untyped]
+
+    return botocore.session.Session().get_service_model("ec2").operation_model("RunInstances").input_shape
+
+
+def _gcp_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
+    yield from unknown_keys(node, GCP_NODE, place)
+    if isinstance(node.get("scheduling"), dict):
+        yield from unknown_keys(node["scheduling"], GCP_SCHEDULING, f"{place}.scheduling")
+    cards = [card for card in node.get("networkInterfaces") or [] if isinstance(card, dict)]
+    if not cards:
+        yield Finding(f"{place}.networkInterfaces", "is missing, so Ray gives a public address", "name your subnetwork")
+    if any(card.get("accessConfigs") for card in cards):
+        yield Finding(f"{place}.networkInterfaces", "gets a public address", "remove accessConfigs")
+    if not node.get("serviceAccounts") and name != config.get("head_node_type"):
+        yield Finding(f"{place}.serviceAccounts", "is missing", "name one of your own with the store's bucket alone")
+
+
+def _azure_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
+    import ray.autoscaler._private
+
+    yield from unknown_keys(node, {"azure_arm_parameters", "tags"}, place)
+    template = Path(ray.autoscaler._private.__file__).parent / "_azure" / "azure-vm-template.json"
+    known = set(json.loads(template.read_text(encoding="utf-8"))["parameters"]) | {"availability_zone"}
+    ours = node.get("azure_arm_parameters")
+    if isinstance(ours, dict):
+        yield from unknown_keys(ours, known, f"{place}.azure_arm_parameters")
+
+
+def _is_spot(node: Values) -> bool:
+    """Can the cloud take the machine away?"""
+    scheduling, arm = node.get("scheduling") or {}, node.get("azure_arm_parameters") or {}
+    market = node.get("InstanceMarketOptions") or {}
+    return bool(
+        market.get("MarketType") == "spot"
+        or scheduling.get("provisioningModel") == "SPOT"
+        or scheduling.get("preemptible")
+        or arm.get("priority") == "Spot"
+    )
+
+
+def _spot(config: Values, place: str, *, is_head: bool) -> Iterator[Finding]:
+    if is_head:
+        yield Finding(place, "the head is a spot machine; every run ends with it", "take it on demand")
+    elif not any(AGENT in str(command) for command in config.get("worker_start_ray_commands") or []):
+        mend = f"start `python -m {AGENT} --cloud ...` in worker_start_ray_commands"
+        yield Finding(place, "a spot machine without the interruption agent", mend)
