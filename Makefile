@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check format bench clean
+.PHONY: setup demo test test-fast check format bench bench-matrix clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+bench-matrix: $(STAMP)
+	$(BIN)/python -m benchmarks.matrix
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

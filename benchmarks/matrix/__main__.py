@@ -1,0 +1,78 @@
+"""Which loader resumes exactly? `python -m benchmarks.matrix [ours] [grain] [mosaic] [--quick] [--cache FOLDER]`.
+
+Runs what is named, or all three, and adds it to results/<date>-matrix.json and .md after each corpus. --quick runs a
+chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. The peers' environments are built
+in the cache, with pinned versions, the first time. Exit code 1 if a cell of ours is not exact.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.matrix.protocol import STAGES, WORLDS, Corpus, corpora
+
+PARTS = ("ours", "grain", "mosaic")
+QUICK = tuple(zip(WORLDS, (1, 3, 2, 3, 0), strict=True))  # every stage once
+RESULTS = Path(__file__).parents[1] / "results"
+CACHE = Path.home() / ".cache" / "headrace" / "matrix"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the parts and write the results; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.matrix", description="The resume matrix.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which: {', '.join(PARTS)}; default all")
+    parser.add_argument("--corpus", action="append", choices=list(corpora()), help="these alone; default all")
+    parser.add_argument("--quick", action="store_true", help="five chains on the corpus that grows three times")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where the peers' environments are built")
+    given = parser.parse_args(arguments)
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"{unknown[0]!r} is no part; use some of {', '.join(PARTS)}")
+    stem = "quick-matrix" if given.quick else f"{datetime.now(UTC):%Y-%m-%d}-matrix"
+    path = RESULTS / f"{stem}.json"
+    hardest_first = list(corpora().items())[::-1]
+    ok = True
+    for part in given.parts or PARTS:
+        for name, corpus in hardest_first[: 1 if given.quick else None]:
+            if name in (given.corpus or [name]):
+                sys.stderr.write(f"{part}: {name} ...\n")
+                load, began = os.getloadavg(), time.monotonic()
+                rows = measure(part, name, corpus, given.quick, given.cache)
+                circumstances = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
+                circumstances |= {"seconds": round(time.monotonic() - began), "load_after": os.getloadavg()}
+                write(path, part, name, {**circumstances, "rows": rows})
+                ok &= part != "ours" or all(row["ok"] for row in rows)
+    sys.stdout.write(path.with_suffix(".md").read_text())
+    return int(not ok)
+
+
+def measure(part: str, name: str, corpus: Corpus, quick: bool, cache: Path) -> list[dict[str, Any]]:
+    """The rows of one part on one corpus."""
+    cells = QUICK if quick else tuple((label, stage) for label in WORLDS for stage in STAGES)
+    if part == "ours":
+        from benchmarks.matrix import ours  # torch, Ray: not for those who run the peers alone
+
+        return ours.measure(name, corpus, cells)
+    from benchmarks.matrix import peers
+
+    return peers.measure(part, name, corpus, sorted({label for label, _ in cells}, key=list(WORLDS).index), cache)
+
+
+def write(path: Path, part: str, corpus: str, measured: dict[str, Any]) -> None:
+    """Add what was measured of one part on one corpus to the results, raw and as a page."""
+    from benchmarks.__main__ import circumstances
+    from benchmarks.matrix.table import page
+
+    raw: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"parts": {}}
+    raw["parts"].setdefault(part, {})[corpus] = measured
+    raw |= circumstances()
+    path.write_text(json.dumps(raw, indent=1) + "\n")
+    path.with_suffix(".md").write_text(page(raw))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

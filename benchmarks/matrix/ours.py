@@ -1,0 +1,247 @@
+"""Does Headrace train the same global batches and weights, whatever is killed, resized and grown?
+
+Per corpus there is one store, in which every chain is a run of its own: ingest, curation, dedup, planner, reservoir,
+worker, DeepSpeed, checkpoints, commits and ledger are the product's. All chains are started and killed; the sources
+grow and are ingested once; all are resumed and killed; and so on. The undisturbed runs come last, on the grown
+sources, so that the moment of growth must not matter either.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.matrix.desk import live, use_forkserver
+from benchmarks.matrix.protocol import RESUMES, WORLDS, Attempt, Corpus, Difference, compare, consumed
+from benchmarks.matrix.rank import Job, name_of
+from cluster.session import ClusterConfig, connect
+from data_ops.account import account
+from data_ops.document import document_id
+from data_ops.pipeline import ingest
+from data_ops.rounds import Manifest
+from models.checkpoint import read_full_weights
+from ray_jobs import commit as commits
+from ray_jobs.board import Board
+from ray_jobs.config import Config, check
+from ray_jobs.feed import Feed, FeedSettings
+from ray_jobs.ingest import OpenStore, open_store
+from ray_jobs.lease import acquire
+from ray_jobs.train import shape
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = 4  # chains that train side by side; much of an attempt is waiting for processes to start
+KILLS = (13, 27, 41)  # global steps behind which an attempt is killed: in rounds 1, 3 and 5
+LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-4, 1e-3  # at another world size: order of additions, over all steps
+SETTINGS: dict[str, Any] = {
+    "seed": 7,
+    "held_out": 0,
+    "window": {"max_documents": 100},
+    "tokenizer": {"kind": "bytes"},
+    "reservoir": {"capacity": 80, "half_life": ["10d", "none"], "shards": 1},
+    "round": {"tokens": 16384, "replay_share": 0.25},
+    "model": {"layers": 1, "width": 32, "heads": 2, "row_tokens": 256},
+    "engine": {"precision": "fp32", "batch_tokens": 2048, "micro_batch_rows": 4},
+    "optim": {"lr": 3e-3, "schedule": {"kind": "constant", "warmup_tokens": 4096}},
+    "checkpoint": {"every_seconds": 0.2},
+    "evaluate": {"every_rounds": 1_000_000},
+}
+
+
+@dataclass
+class Chain:
+    """One run: its world sizes, its ZeRO stage, and what its attempts have trained."""
+
+    label: str
+    stage: int
+    worlds: tuple[int, ...]
+    kills: tuple[int, ...]  # one less than worlds
+    attempts: list[Attempt] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    trouble: str = ""
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return f"{'-'.join(map(str, self.worlds))}-zero{self.stage}"
+
+
+def measure(
+    name: str, corpus: Corpus, cells: Sequence[tuple[str, int]], kills: tuple[int, ...] = KILLS
+) -> list[dict[str, Any]]:
+    """Run the chains (label of WORLDS, ZeRO stage) of one corpus, killed behind these steps: a row for each."""
+    use_forkserver(ROOT)
+    chains = [Chain(label, stage, (WORLDS[label] * 2)[: len(kills) + 1], kills) for label, stage in cells]
+    quiet = {stage: Chain("undisturbed", stage, (2,), ()) for stage in sorted({stage for _, stage in cells})}
+    with tempfile.TemporaryDirectory(prefix="headrace-matrix-") as folder, connect(ClusterConfig()):
+        bench = Bench(Path(folder))
+        for number, arrived in enumerate((corpus.first, *corpus.growth)):
+            bench.grow(arrived)
+            bench.attempts(chains, number)
+        bench.attempts(list(quiet.values()), 0)
+        check_undisturbed(bench, corpus, quiet)
+        return [row(bench, name, corpus, chain, quiet[chain.stage]) for chain in chains]
+
+
+class Bench:
+    """A store that grows, and the runs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.last_window = folder, -1
+        self.opened: OpenStore | None = None
+
+    def config(self, chain: Chain, world: int) -> Config:
+        """The configuration of one attempt."""
+        sources = {s: {"path": f"{self.folder}/{s}/*.jsonl", "text": "text", "time": "at"} for s in ("a", "b")}
+        engine = {**SETTINGS["engine"], "workers": world, "zero_stage": chain.stage}
+        own = {"name": chain.run, "store": f"{self.folder}/lake", "sources": sources, "engine": engine}
+        return check({**SETTINGS, **own})
+
+    def grow(self, arrived: Sequence[Any]) -> None:
+        """Let text arrive, and take it in."""
+        for delivery in arrived:
+            delivery.append_to(self.folder)
+        self.opened = self.opened or open_store(self.config(Chain("", 0, (1,), ()), 1))
+        self.last_window = ingest(self.opened.lake, self.opened.settings, self.opened.tokenizer_json)
+
+    def attempts(self, chains: Sequence[Chain], number: int) -> None:
+        """Attempt `number` of every chain, some side by side."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda chain: self.attempt(chain, number), chains))
+
+    def attempt(self, chain: Chain, number: int) -> None:
+        """Train as attempt `number` of a chain, until killed or done, and note what it trained."""
+        if chain.trouble:
+            return
+        assert self.opened is not None
+        world, hold_at = chain.worlds[number], (*chain.kills, 0)[number]
+        config, opened, began = self.config(chain, world), self.opened, time.monotonic()
+        notes = self.folder / "notes" / chain.run / str(number)
+        notes.mkdir(parents=True)
+        lease = acquire(opened.store, chain.run)
+        feed = Feed(feed_settings(config, opened.tokenizer.document_token))
+        feed.drained(self.last_window)
+        board = Board(config.store, chain.run, config.checkpoint.keep, lease)
+        opened.store.write(f"runs/{chain.run}/lease/{lease.number:08d}.beat", b"released")  # its driver dies with it
+        job = Job(world, config.model_dump_json(), opened.tokenizer_json, "", notes, hold_at)
+        try:
+            live(feed, board, job, hold_at)
+        except (RuntimeError, TimeoutError) as error:
+            chain.trouble = f"attempt {number} at {world} workers: {error}"
+            return
+        found, losses = read_notes(notes, world)
+        chain.attempts.append(found)
+        chain.losses[found.start :] = losses
+        sys.stderr.write(
+            f"  {chain.run} attempt {number}: {world} workers from step {found.start}, "
+            f"{len(found.batches)} steps, {time.monotonic() - began:.1f} s\n"
+        )
+
+    def weights(self, chain: Chain) -> dict[str, torch.Tensor]:
+        """Final weights of a run."""
+        assert self.opened is not None
+        last = commits.latest(self.opened.store, chain.run)
+        if last is None:
+            raise ValueError(f"run {chain.run} has no checkpoint")
+        return read_full_weights(commits.fetch(self.opened.store, last, self.folder))
+
+    def manifests(self, chain: Chain) -> list[Manifest]:
+        """What a run planned."""
+        assert self.opened is not None
+        rows = self.opened.lake.rounds(chain.run)
+        return sorted((Manifest.from_row(rows, i) for i in range(rows.num_rows)), key=lambda m: m.round)
+
+
+def feed_settings(config: Config, document_token: int) -> FeedSettings:
+    """What the driver tells a feed."""
+    return FeedSettings(
+        store=config.store,
+        run=config.name,
+        rounds=config.round,
+        reservoir=config.reservoir,
+        shape=shape(config),
+        seed=config.seed,
+        document_token=document_token,
+    )
+
+
+def read_notes(folder: Path, world: int) -> tuple[Attempt, list[float]]:
+    """What the ranks of an attempt trained together, as far as all of them came; and the losses."""
+    ranks = []
+    for rank in range(world):
+        lines = (folder / f"{rank}.jsonl").read_text().splitlines(keepends=True)
+        ranks.append([json.loads(line) for line in lines if line.endswith("\n")])
+    start = ranks[0][0]["start"]
+    if any(notes[0]["start"] != start for notes in ranks) or any(n["skipped"] for r in ranks for n in r[1:]):
+        raise RuntimeError(f"the ranks of {folder} started at different steps, or skipped one")
+    steps = list(zip(*(notes[1:] for notes in ranks), strict=False))
+    batches = tuple(tuple(piece for note in step for piece in note["pieces"]) for step in steps)
+    return Attempt(start, batches), [step[0]["loss"] for step in steps]
+
+
+def pieces_of(text: str, row_tokens: int, document_token: int) -> Iterator[str]:
+    """Name the pieces of a document as the rows hold them: it is cut only where it is longer than a row."""
+    labels = [*text.encode(), document_token]
+    for start in range(0, len(labels), row_tokens):
+        yield name_of(labels[start : start + row_tokens])
+
+
+def check_undisturbed(bench: Bench, corpus: Corpus, quiet: dict[int, Chain]) -> None:
+    """The undisturbed runs trained each text once and what was replayed besides, in the same batches at each stage."""
+    assert bench.opened is not None
+    token, row_tokens = bench.opened.tokenizer.document_token, SETTINGS["model"]["row_tokens"]
+    texts = [text for delivery in corpus.deliveries for text in delivery.trained]
+    by_id = {document_id(text): text for text in texts}
+    for chain in quiet.values():
+        if chain.trouble:
+            raise RuntimeError(f"the undisturbed run failed: {chain.trouble}")
+        replayed = [row["id"] for m in bench.manifests(chain) for row in m.replay.to_arrow()]
+        planned = texts + [by_id[one] for one in replayed]
+        expected = Counter(piece for text in planned for piece in pieces_of(text, row_tokens, token))
+        trained = Counter(piece for batch in consumed(chain.attempts) for piece in batch)
+        if trained != expected or consumed(chain.attempts) != consumed(next(iter(quiet.values())).attempts):
+            raise RuntimeError(f"{chain.run} did not train each text once and the replayed ones besides, in order")
+
+
+def row(bench: Bench, name: str, corpus: Corpus, chain: Chain, quiet: Chain) -> dict[str, Any]:
+    """One line of the result: the three resumes, the weights and the ledger of a chain."""
+    assert bench.opened is not None
+    line: dict[str, Any] = {"corpus": name, "worlds": chain.label, "zero_stage": chain.stage, "run": chain.run}
+    if chain.trouble:
+        return {**line, "cells": dict.fromkeys(RESUMES, "failed"), "ok": False, "trouble": chain.trouble}
+    token, row_tokens = bench.opened.tokenizer.document_token, SETTINGS["model"]["row_tokens"]
+    grown = [text for arrived in corpus.growth for delivery in arrived for text in delivery.trained]
+    appended = frozenset(piece for text in grown for piece in pieces_of(text, row_tokens, token))
+    undisturbed = consumed(quiet.attempts)
+    starts = [attempt.start for attempt in chain.attempts[1:]]
+    differences: dict[str, Difference] = {}
+    for number, resume in enumerate(RESUMES[: len(chain.kills)], start=1):
+        end = (*starts, None)[number]  # the commit that the next resume starts from, or the end of the run
+        got = consumed(chain.attempts[: number + 1])[:end]
+        differences[resume] = compare(got, undisturbed[:end], appended)
+    mine, theirs = bench.weights(chain), bench.weights(quiet)
+    audit = account(bench.opened.lake, chain.run)
+    apart = max(float((mine[k] - theirs[k]).abs().max()) for k in theirs)
+    curve = max((abs(a - b) for a, b in zip(chain.losses, quiet.losses, strict=True)), default=0.0)
+    same_world = set(chain.worlds) == set(quiet.worlds)
+    near = apart == curve == 0 if same_world else apart <= WEIGHT_TOLERANCE and curve <= LOSS_TOLERANCE
+    clean = not (audit.lost or audit.repeated or audit.problems or audit.pending)
+    return {
+        **line,
+        "cells": {resume: str(found) for resume, found in differences.items()},
+        "weights_apart": apart,
+        "loss_apart": curve,
+        "steps": len(undisturbed),
+        "rounds": len(bench.manifests(chain)),
+        "starts": starts,
+        "discarded": [len(a.batches) + a.start - s for a, s in zip(chain.attempts, starts, strict=False)],
+        "ledger": audit.to_dict(),
+        "ok": all(found.exact for found in differences.values()) and near and clean,
+    }

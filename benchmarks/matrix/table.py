@@ -1,0 +1,138 @@
+"""How are the results of the matrix read?"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.matrix.protocol import RESUMES, STAGES, WORLDS, corpora
+
+PROTOCOL = """\
+1. Text: paragraphs of the documentation topics that every Python carries, in two sources of JSON lines; 5 % exact
+   duplicates and 5 % texts below 20 characters are mixed in, also into each growth.
+2. A chain is four attempts at A, B, A, B workers, so that "1 → 2" resumes at 2, then 1, then 2. Every rank is a
+   process; all of them are killed by SIGKILL behind a given step, some steps after the last commit.
+3. Growth comes between a kill and a resume: once (lines appended to a file of source a), or three times (lines
+   appended in a; a new file in b; a new file in both).
+4. What an attempt trained behind the commit that the next one starts from is discarded. What is left, global batch by
+   global batch, is compared with a run that was never killed and had all text from the start.
+5. L lost and R repeated, N appended but not seen, O global batches that hold something else. `exact`: all are zero.
+6. Headrace: window, curation, dedup, planner, reservoir with a quarter replay, worker, DeepSpeed, snapshots, commits
+   and ledger are the product's; a unit is a piece of a document, read off the rows that reach the engine. One layer of
+   width 32, float32, 2,048 tokens a global batch, 7 to 9 rounds.
+7. Headrace's first and second resume are compared up to the commit that the next one starts from, the third to the end
+   of the run; then every kept text was trained once, and what was replayed besides.
+8. The loaders get the kept texts, chosen beforehand, each growth as a part of its own, in batches of 16 documents. Each
+   resume runs to the end of the epoch and is compared with a run on what was there then. Killed there by SIGKILL, it is
+   followed by one that starts from the state it had saved before. They hold no weights, so ZeRO is not theirs.
+9. `weights`: largest difference of a final weight from the undisturbed run's at 2 workers, at the same ZeRO stage;
+   `loss`: largest difference of a step's loss. Equal worlds must agree to the bit, others to 1e-3 and 1e-4.
+10. `ledger`: what `headrace verify` says of each run: documents trained, lost, repeated, pending, and problems."""
+
+LIMITS = """\
+- Ray Train's worker group and Ray's calls are not in it: ranks are plain processes that call feed and board over a
+  local socket. The end-to-end tests run the same worker under Ray Train.
+- The board stops taking receipts some steps before the kill, so a kill in the midst of a commit is not in it.
+- One node, CPUs, float32. "Exact" is about what is trained; at another number of workers weights differ by the order
+  of additions, as the table says.
+- A source that grows after the run had planned its last, short round starts a new round there: the batches of such a
+  run differ from those of one that had all text from the start, and nothing is lost or repeated. No kill here falls so
+  late.
+- Mosaic Streaming is given growth as a further `Stream`, as its documentation has it. One dataset for each growth, read
+  to its end one by one, written by hand, would be as exact as Grain's concatenation, and in the same way: new text
+  waits until all old text is done. Grain's concatenation is our reading of a general method, not a recipe of theirs.
+- Dropping duplicates as text arrives, replay, weights and position in one commit, and a ledger are not the loaders'
+  promise; they are not judged on it."""
+
+NAMES = {
+    "grain": "Grain, `ElasticIterator` over concatenated sources",
+    "mosaic": "Mosaic Streaming, a `Stream` a growth",
+}
+
+
+def page(raw: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    parts = {part: rows_of(found) for part, found in raw["parts"].items()}
+    rows = parts.get("ours", [])
+    sections = [f"# Resume matrix\n\n{where(raw)}", headline(parts), "## By corpus and workers\n\n" + merged(parts)]
+    if rows:
+        sections.append("## Headrace, every chain\n\n" + every(rows))
+    for part, name in NAMES.items():
+        if notes := sorted({note for row in parts.get(part, []) for note in row["notes"]}):
+            sections.append(f"## {name}\n\n" + "\n".join(f"- {note}" for note in notes))
+    return "\n\n".join([*sections, f"## Protocol\n\n{PROTOCOL}", f"## Limits\n\n{LIMITS}"]) + "\n"
+
+
+def rows_of(measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of one part, in the order of the corpora."""
+    order = [*corpora(), *(name for name in measured if name not in corpora())]
+    return [row for name in order if name in measured for row in measured[name]["rows"]]
+
+
+def where(raw: dict[str, Any]) -> str:
+    """Machine, versions and times in a paragraph."""
+    versions = ", ".join(f"{name} {number}" for name, number in raw["versions"].items())
+    took = "; ".join(
+        f"{part}, {corpus}: {found['date'][:16]}Z, {found['seconds']:,} s, one-minute load "
+        f"{found['load_before'][0]:.0f} to {found['load_after'][0]:.0f}"
+        for part, measured in raw["parts"].items()
+        for corpus, found in measured.items()
+    )
+    return f"{raw['cpu']}, {raw['cores']} cores, {raw['memory_gb']} GB; Python {raw['python']}, {versions}. {took}."
+
+
+def headline(parts: dict[str, Any]) -> str:
+    """How many cells are exact."""
+    told = []
+    for part, name in {"ours": "Headrace", **NAMES}.items():
+        cells = [cell for row in parts.get(part, []) for cell in row["cells"].values()]
+        if cells:
+            told.append(f"**{name}: {sum(cell == 'exact' for cell in cells)} of {len(cells)} cells exact.**")
+    return "\n".join(told)
+
+
+def merged(parts: dict[str, Any]) -> str:
+    """A line for each corpus and worlds; the four ZeRO stages of ours in one cell."""
+    loaders = [part for part in ("ours", "grain", "mosaic") if part in parts]
+    heads = {"ours": f"Headrace, ZeRO {STAGES[0]}–{STAGES[-1]}", "grain": "Grain", "mosaic": "Mosaic Streaming"}
+    lines = [
+        "| corpus | workers | resume | " + " | ".join(heads[p] for p in loaders) + " |",
+        "|---" * (3 + len(loaders)) + "|",
+    ]
+    corpora = dict.fromkeys(row["corpus"] for part in loaders for row in parts[part])
+    for corpus in corpora:
+        for worlds in WORLDS:
+            for resume in RESUMES:
+                found = [
+                    [r["cells"][resume] for r in parts[p] if (r["corpus"], r["worlds"]) == (corpus, worlds)]
+                    for p in loaders
+                ]
+                if any(found):
+                    lines.append(f"| {corpus} | {worlds} | {resume} | " + " | ".join(map(one_cell, found)) + " |")
+    return "\n".join(lines)
+
+
+def one_cell(found: list[str]) -> str:
+    """Several stages in one cell: how many agree."""
+    kinds = dict.fromkeys(found)
+    if len(found) < 2:
+        return "".join(found)
+    return ", ".join(kind if len(kinds) == 1 else f"{kind} ({found.count(kind)})" for kind in kinds)
+
+
+def every(rows: Iterable[dict[str, Any]]) -> str:
+    """Every chain of ours with its starts, weights, loss and ledger."""
+    lines = [
+        "| corpus | workers | ZeRO | resumes | from steps | discarded | of steps | weights | loss | ledger |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        head = [row["corpus"], row["worlds"], str(row["zero_stage"])]
+        if "trouble" in row:
+            lines.append("| " + " | ".join([*head, f"**failed: {row['trouble']}**", *[""] * 6]) + " |")
+            continue
+        told = row["ledger"]
+        ledger = ", ".join(f"{told[key]} {key}" for key in ("trained", "lost", "repeated", "pending"))
+        counts = [str(row[key]).strip("[]") for key in ("starts", "discarded", "steps")]
+        apart = [f"{row[key]:.1e}" if row[key] else "0" for key in ("weights_apart", "loss_apart")]
+        ledger += "; " + "; ".join(told["problems"]) if told["problems"] else ""
+        lines.append("| " + " | ".join([*head, " / ".join(row["cells"].values()), *counts, *apart, ledger]) + " |")
+    return "\n".join(lines)
