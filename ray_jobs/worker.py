@@ -129,7 +129,7 @@ class Worker:
         batches = self._prefetched(number, here.step_in_round, notice.steps)
         while here.step_in_round < notice.steps:
             wish = self._agree(self._wish() if self.rank == 0 else GO)
-            if wish != GO:
+            if wish != GO and not self.branch_tokens:  # a branch is committed whole or not at all
                 self.saver.save(self.position)
             if wish == CHECKPOINT_AND_STOP:
                 return wish
