@@ -191,7 +191,12 @@ def flip_a_bit_of_a_checkpoint(history):
     history.checkpoints[-1]["files"][0]["sha256"] = "0" * 64
 
 
+def commit_a_part_of_a_branch(history):
+    history.branches.append(({"run": f"{RUN}@00000008", "step_in_round": 3}, 4))
+
+
 BREAKS = [
+    commit_a_part_of_a_branch,
     lose_a_record,
     store_a_record_twice,
     store_a_stranger,

@@ -130,7 +130,8 @@ def _wrong(summary: dict[str, Any]) -> bool:
 
 
 def _lost_at_sigterm(entry: dict[str, Any]) -> bool:
-    return entry["kind"] == "sigterm" and entry["steps_lost"] > 0
+    """A branch is trained whole or not at all; the steps of the main line are what a SIGTERM must not lose."""
+    return entry["kind"] == "sigterm" and entry["steps_lost"] > 0 and not entry["branch"]
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ class History:
     rounds: list[Row]  # of the main line: fresh, replay, shed and what `plan` holds
     ledger: list[Row]
     checkpoints: list[Row]  # manifests that are there now, oldest first
+    branches: list[tuple[Row, int]]  # checkpoints of decay branches, each with the steps its branch was planned for
     aside: list[int]  # steps of checkpoints that were found damaged
     steps: list[Row]  # step events of the main line, as told
     store: Path
@@ -60,6 +61,8 @@ def read_history(store: Path, run: str) -> History:
     folder = store / "runs" / run
     manifests = sorted((folder / "checkpoints").glob("*.json"))
     aside = sorted(int(path.name.partition(".")[0]) for path in (folder / "checkpoints").glob("*.damaged*"))
+    planned = {row["run"]: json.loads(row["plan"])["steps"] for row in table["rounds"] if "@" in row["run"]}
+    branches = [_parsed(p.read_text()) for p in sorted((store / "runs").glob(f"{run}@*/checkpoints/*.json"))]
     told = [_parsed(line) for line in (folder / "metrics.jsonl").read_text(errors="replace").splitlines()]
     return History(
         windows=sorted(table["windows"], key=lambda row: row["window"]),
@@ -67,6 +70,7 @@ def read_history(store: Path, run: str) -> History:
         rounds=sorted(rounds, key=lambda row: row["round"]),
         ledger=sorted((row for row in table["ledger"] if row["run"] == run), key=lambda row: row["sequence"]),
         checkpoints=[json.loads(path.read_text()) for path in manifests],
+        branches=[(commit, planned.get(commit["run"], 0)) for commit in branches],
         aside=aside,
         steps=[e for e in told if e.get("event") == "step" and not e.get("branch")],
         store=store,
@@ -238,7 +242,10 @@ def _check_ledger(history: History, found: list[str]) -> None:
 
 
 def _check_checkpoints(history: History, found: list[str]) -> None:
-    """The newest checkpoint is the one the ledger ends with, and its files hold what was committed."""
+    """The newest checkpoint is the one the ledger ends with and holds what was committed; branches are whole."""
+    for commit, steps in history.branches:
+        if commit["step_in_round"] != steps:
+            found.append(f"branch {commit['run']} was committed with {commit['step_in_round']} of {steps} steps")
     if not history.checkpoints or not history.ledger:
         found.append("there is no checkpoint, or no ledger")
         return

@@ -122,7 +122,7 @@ class Life:
 
     def grow(self, records: int, torn: bool = False) -> None:
         """Let the corpus grow by its next piece."""
-        corpus.grow(self.folder, self.plan.corpus, sum(map(len, self.pieces)), records, torn)
+        corpus.grow(self.folder, self.plan.corpus, sum(map(len, self.pieces[: self.stage + 1])), records, torn)
         self.pieces[self.stage].append(records)
 
     def family(self, name: str) -> list[Process]:

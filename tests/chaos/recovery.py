@@ -9,6 +9,7 @@ import itertools
 from typing import Any
 
 from tests.chaos.life import Fired, Life
+from tests.chaos.schedule import WHOLE
 
 PARTS = ("end", "process", "ray", "restore", "first_step")
 Event = dict[str, Any]
@@ -35,13 +36,15 @@ def _measure(life: Life, fired: Fired, following: Fired | None) -> dict[str, Any
         "seconds": None,  # None: another fault or the end came before the next step
         "parts": {},
     }
-    if not started:
-        entry["seconds"] = _pause(steps, fired.at, until)
+    before = [e for e in steps if fired.since < e["time"] <= fired.at]
+    newest = max(before, key=lambda e: e["time"]) if before else {"step": 0}
+    entry["branch"] = bool(newest.get("branch"))
+    if not started or not (before or fired.fault.kind in WHOLE):  # the group's first start is no recovery of it
+        entry["restarted"] = False
+        entry["seconds"] = _pause(steps, fired.at, until) if before else None
         return entry
     begun = started[-1]
-    before = [e for e in steps if fired.since < e["time"] <= fired.at]
-    trained = max(before, key=lambda e: e["time"])["step"] if before else 0
-    entry["steps_lost"] = max(0, trained - begun["step"])
+    entry["steps_lost"] = max(0, newest["step"] - begun["step"])
     first = next((e["time"] for e in steps if begun["time"] < e["time"] < until), None)
     if first is not None:
         entry["seconds"] = round(first - fired.at, 2)
