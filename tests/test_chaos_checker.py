@@ -13,7 +13,7 @@ from tests.chaos.corpus import grow, lines
 from tests.chaos.history import check, read_history
 from tests.chaos.life import Fired, Life
 from tests.chaos.recovery import recoveries
-from tests.chaos.result import curve, percentiles, summarise
+from tests.chaos.result import DEADLY, curve, percentiles, summarise
 from tests.chaos.schedule import FAULTS, Fault, Moment, plan
 from tests.test_histories import HELD_OUT, RUN, SEED, Run
 
@@ -304,7 +304,8 @@ def test_one_bit_of_one_tensor_is_another_checkpoint(history, tmp_path):
 def test_a_schedule_is_a_function_of_the_seed_and_knows_every_fault():
     plans = [plan(seed, 10, hang=True) for seed in range(60)]
     assert plans == [plan(seed, 10, hang=True) for seed in range(60)]
-    assert all(10 <= p.faults <= 12 for p in plans)
+    assert all(10 <= p.faults <= 14 for p in plans)
+    assert all(sum(f.kind in DEADLY for stage in p.stages for f in stage) == 10 for p in plans)
     assert {fault.kind for p in plans for stage in p.stages for fault in stage} == set(FAULTS)
     assert {(len(set(p.settings)) > 1, p.grows) for p in plans} == {(False, False), (True, False), (False, True)}
 

@@ -46,9 +46,9 @@ class Campaign:
         life = Life(folder, plan, faults.bring_about)
         try:
             result = self._judge(life)
-        except Exception:
+        except Exception as error:  # the other seeds still have to be run
             (folder / "failure.txt").write_text(traceback.format_exc())
-            raise
+            result = _result(life, Verdict(), [f"the machine itself failed: {error!r}"], [], 0.0)
         finally:
             if life.driver is not None and life.driver.poll() is None:
                 life.driver.kill()
@@ -64,7 +64,7 @@ class Campaign:
         plan = life.plan
         lived = life.run()
         twin = self._twin(life)
-        same_bits = len(set(plan.settings)) == 1 and not plan.grows
+        same_bits = keeps_settings(plan)
         verdict, problems = Verdict(), ["given up"]
         if lived:
             history = read_history(life.folder / "lake", RUN)
@@ -75,21 +75,7 @@ class Campaign:
         found = recoveries(life)
         problems += [f"{e['steps_lost']} steps were lost at a SIGTERM" for e in found if _lost_at_sigterm(e)]
         problems += life.interventions + life.leftovers
-        result = {
-            "seed": plan.seed,
-            "sort": "grows" if plan.grows else "same" if same_bits else "elastic",
-            "settings": " ".join(f"{s.workers}w/z{s.zero_stage}" for s in plan.settings),
-            "ok": lived and verdict.ok and not problems,
-            "lost": verdict.lost,
-            "repeated": verdict.repeated,
-            "states": dict(verdict.states),
-            "problems": problems,
-            "same_bits": same_bits,
-            "recoveries": found,
-            "life": life.to_dict(),
-            "twin_seconds": round(twin.seconds, 1),
-            "folder": str(life.folder),
-        }
+        result = _result(life, verdict, problems, found, twin.seconds)
         record = {**result, "sightings": life.sightings, "summaries": life.summaries}
         (life.folder / "result.json").write_text(json.dumps(record, indent=1))
         return result
@@ -97,7 +83,7 @@ class Campaign:
     def _twin(self, life: Life) -> Life:
         """The undisturbed run of the same pieces of corpus; made once."""
         plan, pieces = life.plan, life.pieces[: len(life.plan.stages)]
-        settings = plan.settings if len(set(plan.settings)) == 1 and not plan.grows else SETTINGS[:1]
+        settings = plan.settings if keeps_settings(plan) else SETTINGS[:1]
         quiet = replace(plan, stages=tuple(() for _ in plan.stages), settings=settings[:1], grows=False)
         with self.lock:
             lock, made = self.twins.setdefault(f"{plan.corpus} {pieces} {settings}", (threading.Lock(), []))
@@ -109,6 +95,33 @@ class Campaign:
                     raise RuntimeError(f"the undisturbed run in {folder} did not end well")
                 made.append(twin)
         return made[0]
+
+
+def keeps_settings(plan: Plan) -> bool:
+    """Must its weights be those of the twin to the bit?"""
+    return len(set(plan.settings)) == 1 and not plan.grows
+
+
+def _result(
+    life: Life, verdict: Verdict, problems: list[str], found: list[dict[str, Any]], twin_seconds: float
+) -> dict[str, Any]:
+    """A run's line of the result."""
+    plan, same_bits = life.plan, keeps_settings(life.plan)
+    return {
+        "seed": plan.seed,
+        "sort": "grows" if plan.grows else "same" if same_bits else "elastic",
+        "settings": " ".join(f"{s.workers}w/z{s.zero_stage}" for s in plan.settings),
+        "ok": verdict.ok and not problems,
+        "lost": verdict.lost,
+        "repeated": verdict.repeated,
+        "states": dict(verdict.states),
+        "problems": problems,
+        "same_bits": same_bits,
+        "recoveries": found,
+        "life": life.to_dict(),
+        "twin_seconds": round(twin_seconds, 1),
+        "folder": str(life.folder),
+    }
 
 
 def _audit(life: Life, twin: Life, *, same_bits: bool) -> list[str]:

@@ -73,7 +73,7 @@ def _hang(life: Life) -> tuple[bool, str]:
     stopped = next(p for p in life.family("worker") if note == f"pid {p.pid}")
 
     def wake() -> None:
-        if processes.lives(stopped):
+        if processes.lives(stopped) and life.driver is not None and life.driver.poll() is None:
             life.intervene(f"a stopped rank was not noticed within {HANG_SECONDS:.0f} s")
             processes.send(stopped, signal.SIGCONT)
 

@@ -41,7 +41,7 @@ wandb: {mode: disabled}
 """
 RUN = "small"
 POLL_SECONDS = 0.1
-STUCK_SECONDS = 240.0  # without a word from the run, on a busy machine
+STUCK_SECONDS = 300.0  # without a word from the run, on a busy machine
 FRUITLESS_STARTS = 8  # commands in a row that trained nothing new and did not end well
 LINGER_SECONDS = 20.0  # how long processes of a dead driver may take to end
 RESTART_SECONDS = 0.5
@@ -156,6 +156,8 @@ class Life:
             self.before_restart = []
             time.sleep(RESTART_SECONDS)
         self.seconds += time.time() - began
+        while self.later:
+            self.later.pop()[1]()
         self._end_leftovers()
         self.fired += [Fired(f, self.stage, time.time(), False, began, "not reached") for f in faults]
         return True
@@ -183,8 +185,6 @@ class Life:
         out, _ = driver.communicate()
         self.told.read()
         self.sightings.append((time.time(), "exit", driver.returncode))
-        while self.later:
-            self.later.pop()[1]()
         with contextlib.suppress(json.JSONDecodeError, IndexError):
             self.summaries.append({"code": driver.returncode, **json.loads(out.strip().splitlines()[-1])})
         return driver.returncode

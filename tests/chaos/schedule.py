@@ -64,7 +64,7 @@ class Plan:
 
 
 def plan(seed: int, faults: int, hang: bool = False) -> Plan:
-    """Decide a run with about so many faults."""
+    """Decide a run with so many kills and stops; full disks and appends come besides."""
     random = Random(f"plan {seed}")
     kind_of_run = ("same", "elastic", "grows")[seed % 3]
     settings: tuple[Setting, ...] = (random.choice(SETTINGS),)
@@ -83,8 +83,10 @@ def _stage(random: Random, count: int, hang: bool, grows: bool) -> tuple[Fault, 
     faults = [Fault(random.choice(INGESTING), Moment("window", random.randint(1, 4))) for _ in range(early)]
     whole = random.choice((0, 1, 1)) if early else 1  # one start more costs most of a minute
     kinds = [random.choice(WITHIN) for _ in range(count - early - late - whole)]
-    kinds += [random.choice((*WHOLE, "disk_full") + (("hang", "hang") if hang else ())) for _ in range(whole)]
+    kinds += [random.choice(WHOLE + (("hang", "hang") if hang else ())) for _ in range(whole)]
     random.shuffle(kinds)
+    if random.random() < 0.25:
+        kinds.insert(random.randint(0, len(kinds)), "disk_full")  # no kill, so one more
     faults += [Fault(kind, _moment(random, first=n == 0 and not early)) for n, kind in enumerate(kinds)]
     faults += [Fault(random.choice((*WITHIN, "driver", "sigterm")), Moment("branch", 0)) for _ in range(late)]
     if grows:
