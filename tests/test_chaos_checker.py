@@ -322,10 +322,12 @@ def test_the_corpus_is_a_function_of_seed_and_stage_and_holds_what_has_to_be_tol
 def test_a_recovery_ends_with_the_first_step_of_the_workers_that_were_started_anew(tmp_path):
     life = Life(tmp_path, plan(1, 1), lambda life, fault: (True, ""))
     fault = Fault("worker", Moment("step", 1))
-    life.fired = [Fired(fault, 0, 10.0, True, 0.0)]
+    life.fired = [Fired(fault, 0, 10.0, True)]
     steps = [(9.0, 4), (9.5, 5), (10.1, 6), (16.0, 4), (17.0, 5)]
     life.told.events = [{**step_event(n), "time": time} for time, n in steps]
     life.told.events.append({"event": "started", "time": 15.0, "step": 3})
+    life.told.events.append({"event": "started", "time": 40.0, "step": 9})  # of the next stage
+    life.stages_began = [8.0, 30.0]
     life.sightings = [(8.0, "worker", 1), (13.0, "worker", 2)]
     [found] = recoveries(life)
     assert (found["seconds"], found["steps_lost"]) == (6.0, 2)
@@ -334,7 +336,8 @@ def test_a_recovery_ends_with_the_first_step_of_the_workers_that_were_started_an
 
 def test_a_fault_that_stops_nobody_is_measured_by_the_longest_wait_for_a_step(tmp_path):
     life = Life(tmp_path, plan(1, 1), lambda life, fault: (True, ""))
-    life.fired = [Fired(Fault("feed", Moment("step", 1)), 0, 10.0, True, 0.0)]
+    life.stages_began = [8.0]
+    life.fired = [Fired(Fault("feed", Moment("step", 1)), 0, 10.0, True)]
     life.told.events = [{**step_event(n), "time": time} for time, n in [(9.9, 4), (10.1, 5), (12.1, 6), (12.2, 7)]]
     assert recoveries(life)[0]["seconds"] == 2.0
 

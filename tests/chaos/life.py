@@ -55,7 +55,6 @@ class Fired:
     stage: int
     at: float
     done: bool  # False: what it aims at was not there
-    since: float  # when its stage began
     note: str = ""
 
 
@@ -95,6 +94,7 @@ class Life:
     leftovers: list[str] = field(default_factory=list)
     summaries: list[dict[str, Any]] = field(default_factory=list)
     pieces: list[list[int]] = field(default_factory=list)  # per stage: sizes of the pieces by which the corpus grew
+    stages_began: list[float] = field(default_factory=list)
     starts: int = 0
     stage: int = 0
     seconds: float = 0.0  # wall time of all commands
@@ -106,7 +106,6 @@ class Life:
         self.before_restart: list[Callable[[], None]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.expected_end = 0.0  # a fault that ends the driver came at this time
-        self.stage_began = 0.0
 
     def run(self) -> bool:
         """Live through all stages; False if a human would have had to give up."""
@@ -141,7 +140,7 @@ class Life:
     def _drain(self, faults: list[Fault]) -> bool:
         """Start the command until it ends with 0; what is left of the faults then was never reached."""
         began, fruitless, mark = time.time(), 0, Mark(self)
-        self.stage_began = began
+        self.stages_began.append(began)
         while True:
             before = self.step()
             code = self._watch(faults, mark)
@@ -159,7 +158,7 @@ class Life:
         while self.later:
             self.later.pop()[1]()
         self._end_leftovers()
-        self.fired += [Fired(f, self.stage, time.time(), False, began, "not reached") for f in faults]
+        self.fired += [Fired(f, self.stage, time.time(), False, "not reached") for f in faults]
         return True
 
     def _watch(self, faults: list[Fault], mark: "Mark") -> int:
@@ -192,7 +191,7 @@ class Life:
     def _fire(self, fault: Fault) -> None:
         at = time.time()
         done, note = self.bring_about(self, fault)
-        self.fired.append(Fired(fault, self.stage, at, done, self.stage_began, note))
+        self.fired.append(Fired(fault, self.stage, at, done, note))
 
     def _look(self) -> None:
         """Note when processes of a name are first seen."""

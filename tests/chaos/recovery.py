@@ -22,7 +22,8 @@ def recoveries(life: Life) -> list[dict[str, Any]]:
 
 
 def _measure(life: Life, fired: Fired, following: Fired | None) -> dict[str, Any]:
-    until = following.at if following else float("inf")
+    since, *after = life.stages_began[fired.stage : fired.stage + 2]
+    until = min(after + ([following.at] if following else []), default=float("inf"))
     steps = [e for e in life.told.events if e["event"] == "step"]
     started = [e for e in life.told.events if e["event"] == "started" and fired.at < e["time"] < until]
     entry: dict[str, Any] = {
@@ -36,7 +37,7 @@ def _measure(life: Life, fired: Fired, following: Fired | None) -> dict[str, Any
         "seconds": None,  # None: another fault or the end came before the next step
         "parts": {},
     }
-    before = [e for e in steps if fired.since < e["time"] <= fired.at]
+    before = [e for e in steps if since < e["time"] <= fired.at]
     newest = max(before, key=lambda e: e["time"]) if before else {"step": 0}
     entry["branch"] = bool(newest.get("branch"))
     if not started or not (before or fired.fault.kind in WHOLE):  # the group's first start is no recovery of it
