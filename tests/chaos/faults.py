@@ -154,4 +154,4 @@ def mount(folder: Path) -> bool:
 
 def unmount(folder: Path) -> None:
     """Take it away again."""
-    subprocess.run(["umount", folder / "lake"], check=False)
+    subprocess.run(["umount", "--lazy", folder / "lake"], check=False)

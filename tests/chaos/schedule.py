@@ -12,9 +12,19 @@ KILLS = ("driver", "worker", "peer", "feed", "board", "shard", "seen", "ingest",
 STOPS = ("sigterm", "hang")
 DAMAGES = ("flip", "truncate", "manifest")  # what happens to the newest checkpoint while the driver is dead
 FAULTS = (*KILLS, *STOPS, *DAMAGES, "disk_full", "append")
-INGESTING = ("ingest", "seen", "feed", "shard", "driver", "raylet")  # what is worth killing before training begins
+# What is drawn from, each as often as it stands there.
+INGESTING = ("ingest", "ingest", "seen", "seen", "feed", "shard", "driver", "raylet")  # before training begins
 WITHIN = ("worker", "peer", "feed", "board", "shard")  # what Ray starts again: seconds, not a minute
-WHOLE = ("driver", "sigterm", "raylet", "gcs", "controller", *DAMAGES)  # the command has to be started again
+WHOLE = (
+    "driver",
+    "sigterm",
+    "sigterm",
+    "raylet",
+    "gcs",
+    "gcs",
+    "controller",
+    *DAMAGES,
+)  # the command has to be started again
 RECORDS = 420  # a stage: about 100 steps
 FAULTS_PER_STAGE = 6
 
