@@ -2,6 +2,10 @@
 
 import copy
 import json
+import os
+import signal
+import subprocess
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +14,9 @@ from safetensors.numpy import save, save_file
 
 from tests.chaos.comparison import compare, weights
 from tests.chaos.corpus import grow, lines
-from tests.chaos.history import check, read_history
-from tests.chaos.life import Fired, Life
+from tests.chaos.history import check, read_corpus, read_history
+from tests.chaos.life import OVERDUE_STEPS, Fired, Life, Mark
+from tests.chaos.processes import Process, family, lives, send
 from tests.chaos.recovery import recoveries
 from tests.chaos.result import DEADLY, curve, percentiles, summarise
 from tests.chaos.schedule import FAULTS, Fault, Moment, plan
@@ -340,6 +345,67 @@ def test_a_fault_that_stops_nobody_is_measured_by_the_longest_wait_for_a_step(tm
     life.fired = [Fired(Fault("feed", Moment("step", 1)), 0, 10.0, True)]
     life.told.events = [{**step_event(n), "time": time} for time, n in [(9.9, 4), (10.1, 5), (12.1, 6), (12.2, 7)]]
     assert recoveries(life)[0]["seconds"] == 2.0
+
+
+def test_a_twin_gets_the_pieces_of_corpus_that_the_disturbed_run_got(tmp_path):
+    two_stages = replace(plan(1, 1), stages=((), ()), records=30)
+
+    def lived(folder, pieces, appended):
+        life = Life(tmp_path / folder, two_stages, lambda life, fault: (True, ""), pieces=pieces)
+
+        def drain(faults):
+            for size in appended[life.stage]:
+                life.grow(size)
+            return True
+
+        life._drain = drain
+        assert life.run()
+        return life.pieces, read_corpus(tmp_path / folder / "corpus")
+
+    pieces, corpus = lived("disturbed", [], [[7, 5], [6]])
+    assert pieces == [[30, 7, 5], [30, 6]]
+    again, twins = lived("twin", [list(sizes) for sizes in pieces], [[], []])
+    assert again == pieces
+    assert list(twins.values()) == list(corpus.values())
+    assert len(corpus) == 78
+
+
+def test_moments_are_counted_from_the_fault_before(tmp_path):
+    life = Life(tmp_path, plan(1, 1), lambda life, fault: (True, ""))
+    told = life.told.events
+    told += [step_event(1), {"event": "window"}, {"event": "commit"}]
+    life.seen = {(7, 1): Process(7, 1, 1, "worker")}
+    mark = Mark(life)
+    moments = [Moment("step", 2), Moment("window", 2), Moment("commit", 1), Moment("branch", 0), Moment("recovery", 0)]
+    reached = []
+    for event in ({"event": "window"}, step_event(2), step_event(3), step_event(2), {"event": "window"}):
+        told.append(event)
+        reached.append([m.what for m in moments if mark.reached(m)])
+    assert reached == [[], [], ["step"], ["step"], ["step", "window"]]
+    life.seen[8, 2] = Process(8, 1, 2, "worker")
+    told += [{"event": "commit"}, {"event": "branch"}, step_event(40, branch=True)]
+    assert all(map(mark.reached, moments))
+    mark.set()
+    assert not any(map(mark.reached, moments))
+    told.append(step_event(3 + OVERDUE_STEPS))  # there will be no further window; a branch always comes
+    assert [m.what for m in moments if mark.reached(m)] == ["step", "window", "commit", "recovery"]
+
+
+def test_only_descendants_of_the_driver_are_found():
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as parent:
+        try:
+            while len(found := family(parent.pid)) < 2:
+                time.sleep(0.01)
+            assert [process.name for process in found] == ["driver", ""]
+            assert found[1].parent == parent.pid
+            assert os.getpid() not in [process.pid for process in found]
+            assert send(found[1], signal.SIGKILL)
+            while lives(found[1]):
+                time.sleep(0.01)
+            assert not send(found[1], signal.SIGKILL)
+            assert lives(found[0]._replace(started=1)) is False, "another process of the same pid"
+        finally:
+            parent.kill()
 
 
 def test_the_summary_adds_up_and_the_curve_is_the_formula():

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.chaos import result
 from tests.chaos.campaign import Campaign
-from tests.runs import ROOT, end_all
+from tests.runs import ROOT
 
 FAULTS_PER_RUN = 10
 
@@ -37,7 +37,6 @@ def main(arguments: list[str]) -> int:
     if given.kills < 1 or given.parallel < 1 or (given.runs is not None and given.runs < 1):
         parser.error(f"--kills={given.kills} --runs={given.runs} --parallel={given.parallel}: use 1 or more of each")
     runs = given.runs or max(1, round(given.kills / FAULTS_PER_RUN))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     base = given.results / f"{datetime.now(UTC):%Y-%m-%d}-chaos"
     lines = base.with_suffix(".jsonl")
     done = {run["seed"] for run in result.read(lines)}
@@ -49,13 +48,17 @@ def main(arguments: list[str]) -> int:
     )
     began, failed = time.monotonic(), False
     campaign = Campaign(folder, lambda line: print(line, flush=True))
-    try:
-        for one in campaign.run(seeds, round(given.kills / runs), given.parallel, given.hang):
-            failed |= not one["ok"]
-            result.append(lines, one)
-            write(base, result.read(lines))
-    finally:
-        end_all()
+
+    def stop(number: int, frame: object) -> None:
+        campaign.abandon()
+        os._exit(128 + number)  # threads would go on supervising; every line that is done is written
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    for one in campaign.run(seeds, round(given.kills / runs), given.parallel, given.hang):
+        failed |= not one["ok"]
+        result.append(lines, one)
+        write(base, result.read(lines))
     print(f"{len(seeds)} runs in {(time.monotonic() - began) / 60:.1f} min: {base.with_suffix('.md')}", flush=True)
     return int(failed)
 

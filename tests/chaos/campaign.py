@@ -9,7 +9,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.chaos.history import Verdict, check, read_history
 from tests.chaos.life import RUN, Life
 from tests.chaos.recovery import recoveries
 from tests.chaos.schedule import SETTINGS, Plan, plan
+from tests.runs import STARTED
 
 SEED, HELD_OUT, MIN_CHARS = 7, 0.1, 20  # as the recipe has them
 SAME = ("weights_sha256", "sample_fingerprint", "steps", "rounds", "tokens", "documents")  # of summary.json
@@ -31,18 +32,28 @@ class Campaign:
     def __init__(self, folder: Path, told: Callable[[str], None]) -> None:
         self.folder, self.told = folder, told
         self.lock = threading.Lock()
+        self.mounted: set[Path] = set()
         self.twins: dict[str, tuple[threading.Lock, list[Life]]] = {}
 
     def run(self, seeds: list[int], faults_per_run: int, parallel: int, hang: bool) -> Any:
         """Yield the result of every seed as it comes."""
         with ThreadPoolExecutor(parallel) as pool:
-            yield from pool.map(lambda seed: self.one(plan(seed, faults_per_run, hang)), seeds)
+            jobs = [pool.submit(self.one, plan(seed, faults_per_run, hang)) for seed in seeds]
+            yield from (job.result() for job in as_completed(jobs))
+
+    def abandon(self) -> None:
+        """End every command at once and take the disks away, for a campaign that is stopped from outside."""
+        for command in STARTED:
+            command.kill()
+        for folder in self.mounted:
+            faults.unmount(folder)
 
     def one(self, plan: Plan) -> dict[str, Any]:
         """Live through one plan and judge it."""
         folder = Path(tempfile.mkdtemp(prefix=f"seed-{plan.seed}-", dir=self.folder))
         wants_disk = any(fault.kind == "disk_full" for stage in plan.stages for fault in stage)
-        mounted = wants_disk and faults.mount(folder)
+        if wants_disk and faults.mount(folder):
+            self.mounted.add(folder)
         life = Life(folder, plan, faults.bring_about)
         try:
             result = self._judge(life)
@@ -52,7 +63,8 @@ class Campaign:
         finally:
             if life.driver is not None and life.driver.poll() is None:
                 life.driver.kill()
-            if mounted:
+            if folder in self.mounted:
+                self.mounted.remove(folder)
                 shutil.copytree(folder / "lake", folder / "lake-kept", ignore=shutil.ignore_patterns("ballast"))
                 faults.unmount(folder)
         self.told(_line(result))

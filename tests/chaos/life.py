@@ -45,6 +45,7 @@ STUCK_SECONDS = 300.0  # without a word from the run, on a busy machine
 FRUITLESS_STARTS = 8  # commands in a row that trained nothing new and did not end well
 LINGER_SECONDS = 20.0  # how long processes of a dead driver may take to end
 RESTART_SECONDS = 0.5
+OVERDUE_STEPS = 16  # a moment that did not come until then never will: the last window was before, say
 
 
 @dataclass
@@ -245,8 +246,9 @@ class Mark:
     def reached(self, moment: Moment) -> bool:
         """Has that moment come?"""
         new = self.life.told.events[self.events :]
-        if moment.what == "step":
-            return self.life.step() - self.step >= moment.count
+        steps = self.life.step() - self.step
+        if moment.what == "step" or (steps >= OVERDUE_STEPS and moment.what != "branch"):
+            return steps >= moment.count
         if moment.what == "recovery":  # workers came up anew and have not begun, or the run went on unharmed
             workers = {key for key, process in self.life.seen.items() if process.name == "worker"}
             return workers > self.workers or any(event["event"] == "step" for event in new[20:])
