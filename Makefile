@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check format bench bench-matrix clean
+.PHONY: setup demo test test-fast chaos check format bench bench-matrix clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,9 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -m 'not ray and not slow'
+
+chaos: $(STAMP)  # for example: make chaos SEED=1 KILLS=200
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --parallel $(or $(PARALLEL),1) $(if $(HANG),--hang)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

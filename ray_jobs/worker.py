@@ -103,33 +103,39 @@ class Worker:
         if notice.closed == "end" and notice.last_window != self.judged_window:
             self._evaluate(notice)
         self.saver.finish(self.position)
-        if notice.closed == "end" and self.config.optim.schedule.kind == "infinite":
-            self._train_branch(notice.last_window)
+        ending = notice.closed
+        if ending == "end" and self.config.optim.schedule.kind == "infinite":
+            ending = ENDINGS.get(self._train_branch(notice.last_window), notice.closed)
         if self.reporter:
             self.reporter.flush()
-        if notice.closed == ENDINGS[MOVE]:
+        if ending == ENDINGS[MOVE]:
             raise MovedError("the nodes of these workers are about to change")
         if self.reporter:
             ray.get(self.board.leave.remote())
 
-    def _train_branch(self, last_window: int) -> None:
-        """Anneal a copy of the weights on replay, as the candidate for service; the main line stays as committed."""
+    def _train_branch(self, last_window: int) -> int:
+        """Anneal a copy of the weights on replay, as the candidate for service; the main line stays as committed.
+
+        Says whether to go on; a branch that was ended before its last step is begun anew by the next start.
+        """
         main = self.position
         tokens = int(self.config.optim.schedule.decay * main.tokens)
         name = commits.branch_name(self.config.name, main.step)
         done = agree(int(bool(commits.commits(self.store, name))) if self.rank == 0 else 0)
         if done or tokens < self.config.engine.batch_tokens:
-            return
+            return GO
         notice = hear(ray.get(self.feed.branch.remote(main.step, tokens)) if self.rank == 0 else None)
         if notice.steps < 1:
-            return
+            return GO
         self.branched_at, self.branch_tokens = main.tokens, notice.steps * self.config.engine.batch_tokens
-        self.position = replace(main, round=0, step_in_round=0)
+        self.position = replace(main, round=0, step_in_round=0, skipped=[])
         self.saver = self._new_saver(name, math.inf)
         self._tell({"event": "branch", "step": main.step, **notice._asdict()})
-        if self._train_round(notice, BRANCH, self._branch_lr) == GO:
+        wish = self._train_round(notice, BRANCH, self._branch_lr)
+        if wish == GO:
             self._evaluate(notice._replace(last_window=last_window))
             self.saver.finish(self.position)
+        return wish
 
     def _main_lr(self, tokens: int) -> float:
         return lr_at(tokens, self.config.optim)
@@ -144,7 +150,7 @@ class Worker:
         batches = self._prefetched(number, here.step_in_round, notice.steps)
         while here.step_in_round < notice.steps:
             wish = agree(self._wish())
-            if wish != GO:
+            if wish != GO and not self.branch_tokens:  # a branch is committed whole or not at all
                 self.saver.save(here)
             if wish in ENDINGS:
                 return wish

@@ -50,9 +50,9 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONPATH": str(ROOT)}
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start `headrace run` in a folder that holds run.yaml; stderr goes to a file there."""
-    (folder / "run.yaml").write_text(RECIPE)
+def start(folder: Path, *arguments: str, recipe: str = RECIPE) -> subprocess.Popen[str]:
+    """Start `headrace run` in a folder that gets run.yaml; stderr goes to a file there."""
+    (folder / "run.yaml").write_text(recipe)
     command = [sys.executable, "-m", "ray_jobs", "run", "-c", "run.yaml", "--json", *arguments]
     errors = (folder / "stderr.txt").open("a")
     process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True)
