@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.matrix import __main__ as matrix
-from benchmarks.matrix.protocol import SHORT, Attempt, Corpus, Difference, compare, consumed, corpora
+from benchmarks.matrix.protocol import RESUMES, SHORT, Attempt, Corpus, Difference, compare, consumed, corpora
 from benchmarks.matrix.table import page
 
 BATCHES = [("a", "b"), ("c", "d"), ("e", "f"), ("g", "a")]  # a is replayed
@@ -74,12 +74,13 @@ def test_a_cell_that_is_not_exact_stands_in_the_table():
     }
     row |= {"weights_apart": 0.0, "loss_apart": 2e-6, "steps": 9, "starts": [1, 2, 3], "discarded": [3, 3, 3]}
     row |= {"ledger": dict.fromkeys(("trained", "lost", "repeated", "pending"), 0) | {"problems": ["two of it"]}}
-    rows = [{**row, "cells": {"first": "exact", "second": "exact", "third": cell}} for cell in ("exact", "L0 N0 R2 O1")]
+    cells = enumerate(("exact", "L0 N0 R2 O1"))
+    rows = [{**row, "zero_stage": n, "cells": {**dict.fromkeys(RESUMES, "exact"), "third": cell}} for n, cell in cells]
     part = {"date": "2026-01-01T00:00:00", "seconds": 1, "load_before": [1.0], "load_after": [2.0], "rows": rows}
     raw = {"parts": {"ours": {"c": part}}, "versions": {}, "cpu": "", "cores": 1, "memory_gb": 1, "python": "3"}
     text = page(raw)
     assert "5 of 6 cells exact" in text
-    assert "| c | 1 → 2 | third | exact (1), L0 N0 R2 O1 (1) |" in text
+    assert "| c | 1 → 2 | third | exact (ZeRO 0); L0 N0 R2 O1 (ZeRO 1) |" in text
     assert "2.0e-06" in text and "two of it" in text
 
 

@@ -99,9 +99,10 @@ def live(feed: Feed, board: Board, job: Job, hold_at: int) -> None:
             if codes := [p.exitcode for p in started if p.exitcode != 0]:
                 raise RuntimeError(f"ranks ended with {codes} in {job.notes}; see what they said above")
     finally:
+        for process in started:  # all of them before one is waited for, so that none hears of another's end
+            if process.pid and process.is_alive():
+                os.kill(process.pid, signal.SIGKILL)
         for process in started:
-            if process.is_alive():
-                os.kill(process.pid or 0, signal.SIGKILL)
             process.join()
         desk.close()
 

@@ -133,10 +133,10 @@ class Bench:
         job = Job(world, config.model_dump_json(), opened.tokenizer_json, "", notes, hold_at)
         try:
             live(feed, board, job, hold_at)
+            found, losses = read_notes(notes, world)
         except (RuntimeError, TimeoutError) as error:
             chain.trouble = f"attempt {number} at {world} workers: {error}"
             return
-        found, losses = read_notes(notes, world)
         chain.attempts.append(found)
         chain.losses[found.start :] = losses
         sys.stderr.write(

@@ -169,7 +169,9 @@ def wait_for_the_end(notes: Sequence[Path], started: Sequence[subprocess.Popen[b
                 said = path.with_suffix(".stderr").read_text().strip().splitlines() or ["it said nothing"]
                 raise RuntimeError(said[-1])
         time.sleep(0.02)
-    raise RuntimeError(f"not at the end after {SECONDS:.0f} s")
+    raise TimeoutError(
+        f"not at the end after {SECONDS:.0f} s; the machine is too busy, or a rank hangs: {notes[0].parent}"
+    )
 
 
 def together(notes: Sequence[Path]) -> Iterator[Batch]:
