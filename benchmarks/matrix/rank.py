@@ -46,6 +46,7 @@ def run_rank(rank: int, job: Job) -> None:
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=job.world)
     calls = Calls(job.desk)
     ray.get, ray.wait = lambda answer: answer, lambda answers, **_: (answers, [])
+    ray.get_runtime_context = lambda: SimpleNamespace(current_actor=None, get_node_id=lambda: "here")
     told = {"config": job.config, "tokenizer": job.tokenizer, "feed": Handle(calls, "feed")}
     worker = Worker({**told, "board": Handle(calls, "board")}, rank, job.world)
     with (job.notes / f"{rank}.jsonl").open("w", buffering=1) as notes:
@@ -53,8 +54,8 @@ def run_rank(rank: int, job: Job) -> None:
         note(json.dumps({"start": worker.position.step}))
         step = worker.engine.step
 
-        def noted(rows: Rows, predictions: int, lr: float) -> Any:
-            result = step(rows, predictions, lr)
+        def noted(rows: Rows, predictions: int, *rest: float) -> Any:
+            result = step(rows, predictions, *rest)
             note(json.dumps({"pieces": pieces(rows), "loss": result.loss, "skipped": result.skipped}))
             if rank == 0 and worker.position.step + 1 == job.hold_at:
                 calls("desk", "reached")  # never answered: the other ranks are killed within their next step
