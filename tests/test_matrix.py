@@ -70,6 +70,7 @@ def test_a_cell_that_is_not_exact_stands_in_the_table():
         "worlds": "1 → 2",
         "zero_stage": 0,
         "run": "r",
+        "ok": True,
         "cells": {"first": "exact", "second": "exact"},
     }
     row |= {"weights_apart": 0.0, "loss_apart": 2e-6, "steps": 9, "starts": [1, 2, 3], "discarded": [3, 3, 3]}
