@@ -37,7 +37,7 @@ class Lease:
     host: str
     pid: int
     process_started: str
-    newest_step: int = -1  # the run's newest checkpoint when this was claimed
+    newest_step: int  # the run's newest checkpoint when this was claimed
 
     @property
     def is_local(self) -> bool:
@@ -50,10 +50,10 @@ class Lease:
         return newest is not None and newest.token == self.token
 
 
-def acquire(store: Store, run: str, newest_step: int = -1, wait_seconds: float = LEASE_SECONDS) -> Lease:
+def acquire(store: Store, run: str, wait_seconds: float = LEASE_SECONDS) -> Lease:
     """Take the run, or raise RunIsLiveError. Waits out the heartbeat of a holder on another machine.
 
-    newest_step: the run's newest checkpoint; what an earlier holder commits behind it no longer counts (`overruled`).
+    What an earlier holder commits from now on no longer counts (`overruled`).
     """
     newest = _newest(store, run)
     if newest is not None and not _released(store, newest) and _alive(store, newest, wait_seconds):
@@ -68,7 +68,7 @@ def acquire(store: Store, run: str, newest_step: int = -1, wait_seconds: float =
         host=_host(),
         pid=os.getpid(),
         process_started=_process_started(os.getpid()),
-        newest_step=newest_step,
+        newest_step=_newest_step(store, run),
     )
     if not store.publish(_claim_path(run, mine.number), json.dumps(asdict(mine)).encode()):
         raise RunIsLiveError(f"run {run} was taken by another driver in this moment; wait for it")
@@ -138,6 +138,11 @@ def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
 def _newest(store: Store, run: str) -> Lease | None:
     paths = _claim_paths(store, run)
     return Lease(**json.loads(store.read(paths[-1]))) if paths else None
+
+
+def _newest_step(store: Store, run: str) -> int:
+    names = [path.rpartition("/")[2] for path in store.list(f"runs/{run}/checkpoints")]
+    return max((int(n[:-5]) for n in names if n.endswith(".json") and n[:-5].isdigit()), default=-1)
 
 
 def _claims(store: Store, run: str) -> list[Lease]:

@@ -21,7 +21,7 @@ INGEST = "@ingest-"
 def alone(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[None]:
     """Work while no run and no ingest does; ConfigError if one does, after `wait_seconds` if it is elsewhere."""
     try:
-        heart = Heart(store, acquire(store, FORGET, wait_seconds=wait_seconds))
+        heart = Heart(store, acquire(store, FORGET, wait_seconds))
     except RunIsLiveError:
         raise ConfigError(f"another `headrace forget` is at work in {store.uri}; wait for it") from None
     try:

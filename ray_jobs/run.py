@@ -68,7 +68,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
     """
     store = Store.open(config.store)
     try:
-        lease = acquire(store, config.name, max(commits.commits(store, config.name), default=-1))
+        lease = acquire(store, config.name)
     except RunIsLiveError as error:
         raise ConfigError(str(error)) from None
     heart = Heart(store, lease)
