@@ -110,7 +110,8 @@ def _client(address: str | None) -> tuple[Any, str]:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)  # tells of every closed connection
+    for noisy in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # they tell of every connection and package
     os.environ["RAY_API_SERVER_ADDRESS"] = url  # Ray prefers the variable to what it is told
     try:
         return JobSubmissionClient(url), url
