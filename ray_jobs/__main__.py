@@ -28,6 +28,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and pr
 Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
 To = Annotated[str | None, typer.Option("--to", help="Where to.")]
 File = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
+Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
+Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
 ClusterFile = Annotated[
     str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file, and nothing else.")
 ]
@@ -109,6 +112,25 @@ def ingest(context: typer.Context, config: Files = None, as_json: Json = False, 
     with Display(json=as_json) as display:
         counts = ingest_only(settings, display, follow=follow)
     finish(143 if counts["stopped"] else 0, counts, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def submit(
+    context: typer.Context,
+    config: Files = None,
+    as_json: Json = False,
+    follow: Follow = False,
+    address: Address = None,
+    detach: Detach = False,
+    python: Python = "python",
+) -> None:
+    """`run` as a job on a cluster: upload, start, show its output, end with its exit code."""
+    from ray_jobs.submit import submit as submit_job
+
+    settings = command(context, config)  # sources and store are looked at there, not from here
+    echo = sys.stderr.write if as_json else sys.stdout.write
+    ended = submit_job(settings, address, follow=follow, detach=detach, python=python, echo=echo)
+    finish(ended.code, ended._asdict(), as_json)
 
 
 @app.command(context_settings=PASS_ON)

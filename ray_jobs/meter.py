@@ -37,7 +37,7 @@ class Meter:
         self.starts = 0
         self.last_step_s: float | None = None
         self.recovering_since: float | None = None
-        self.uncommitted: dict[int, float] = {}  # step -> its seconds
+        self.uncommitted: dict[int, float] = {}  # step -> its seconds; a step done again replaces the one that was lost
         self.useful_s = 0.0
         self.snapshots: dict[int, float] = {}  # step -> when its state was copied
 
@@ -65,9 +65,7 @@ class Meter:
         return row
 
     def _started(self, event: Event) -> Event:
-        """A worker group begins behind a checkpoint: the steps behind it will be done again."""
         self.starts += 1
-        self.uncommitted = {step: s for step, s in self.uncommitted.items() if step <= event["step"]}
         if self.starts > 1:
             self.recovering_since = self.last_step_s
         return {"workers": event["workers"], "restarts": self.starts - 1}

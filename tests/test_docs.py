@@ -89,7 +89,7 @@ def test_the_command_lines_of_the_readme_are_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tried = 0
     for line in "".join(blocks(README, "")).splitlines():
-        if " -c " in line and ("headrace run" in line or "ray_jobs run" in line):
+        if " -c " in line and re.search(r"headrace (run|submit)", line):
             words = shlex.split(line, comments=True)
             rest = words[words.index("-c") + 1 :]
             assert read_config(rest[:1], [word for word in rest[1:] if "=" in word]).sources

@@ -1,6 +1,7 @@
-"""The same run as a Ray job: a head with token auth, `ray job submit`, `ray job stop`, and on from there elsewhere."""
+"""The same run as a Ray job: a head with token auth, `headrace submit`, `ray job stop`, and on from there elsewhere."""
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -13,7 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import RECIPE, ROOT, command, environment, events, finish, last_step, start, wait_until, write_documents
+from cluster.telemetry import METRICS, prometheus_names
+from tests.runs import (
+    RECIPE,
+    ROOT,
+    STARTED,
+    command,
+    end_all,
+    environment,
+    events,
+    finish,
+    last_step,
+    start,
+    wait_until,
+    write_documents,
+)
 
 pytestmark = pytest.mark.ray
 RAY = str(Path(sys.executable).parent / "ray")
@@ -43,48 +58,63 @@ def ray_cli(known: dict[str, str], *arguments: str) -> str:
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A head that nobody enters without its token: (address, environment of who may)."""
+def head(tmp_path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """A head that nobody enters without its token: (address, where its metrics are, environment of who may)."""
     token = secrets.token_hex(32)
     known = environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
     known["RAY_JOB_STOP_WAIT_TIME_S"] = "120"  # the default of 3 s is too short for a last checkpoint
     ports = [f"--port={free_port()}", f"--dashboard-port={free_port()}", "--min-worker-port=20000"]
-    address = f"http://127.0.0.1:{ports[1].partition('=')[2]}"
+    ports += [f"--metrics-export-port={free_port()}", f"--ray-client-server-port={free_port()}"]
+    address, metrics = (f"http://127.0.0.1:{ports[n].partition('=')[2]}" for n in (1, 3))
     short = Path("/tmp") / f"hr-{secrets.token_hex(3)}"  # sockets below it have a length limit
     argv = [RAY, "start", "--head", "--block", *ports, "--max-worker-port=29999", "--num-cpus=4", f"--temp-dir={short}"]
     with (tmp_path / "head.txt").open("w") as log:
         process = subprocess.Popen(argv, env=known, stdout=log, stderr=log, start_new_session=True)
         try:
             wait_until(lambda: answers(address, token) == 200, 120, lambda: (tmp_path / "head.txt").read_text())
-            yield address, known
+            yield address, f"{metrics}/metrics", known
         finally:
+            end_all()
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(timeout=60)
 
 
-def test_a_job_stopped_on_a_cluster_goes_on_elsewhere(head: tuple[str, dict[str, str]], tmp_path: Path) -> None:
-    address, known = head
+def exported(metrics: str) -> set[str]:
+    """The series of ours that Prometheus would find."""
+    with urllib.request.urlopen(metrics, timeout=5) as got:
+        lines = got.read().decode().splitlines()
+    return {line.partition("{")[0] for line in lines if line.startswith("ray_headrace_")}
+
+
+def test_a_job_stopped_on_a_cluster_goes_on_elsewhere(head: tuple[str, str, dict[str, str]], tmp_path: Path) -> None:
+    address, metrics, known = head
     assert answers(address, None) == 401
     write_documents(tmp_path / "corpus/a.jsonl", 240)
     recipe = RECIPE.replace("./lake", str(tmp_path / "lake")).replace("corpus/", f"{tmp_path}/corpus/")
     (tmp_path / "job.yaml").write_text(recipe)
-    submit = ["job", "submit", "--address", address, "--submission-id", "small", "--no-wait"]
-    submit += ["--working-dir", str(ROOT), "--", sys.executable, "-m", "ray_jobs", "run", "-c"]
-    said: list[str] = []
+    submit = [sys.executable, "-m", "ray_jobs", "submit", "-c", str(tmp_path / "job.yaml"), "--address", address]
+    submit += ["--python", sys.executable, "telemetry.prometheus=true"]
+    stranger = {key: value for key, value in known.items() if key != "RAY_AUTH_TOKEN"} | {"HOME": str(tmp_path)}
+    refused = subprocess.run(submit, env=stranger, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 1 and "refuses us: set RAY_AUTH_MODE=token" in refused.stderr
 
-    def submitted() -> bool:  # a head answers a little before it takes jobs
-        done = subprocess.run([RAY, *submit, str(tmp_path / "job.yaml")], env=known, capture_output=True, text=True)
-        said.append(done.stdout[-1000:] + done.stderr[-1000:])
-        return done.returncode == 0
+    log = tmp_path / "job.txt"
+    with log.open("w") as output:
+        job = subprocess.Popen(submit, env=known, cwd=ROOT, stdout=output, stderr=output)
+    STARTED.append(job)
+    wait_until(lambda: last_step(events(tmp_path)) > 8 or job.poll() is not None, 240, lambda: log.read_text()[-3000:])
+    assert job.poll() is None, log.read_text()[-3000:]
+    live = {
+        name for metric in ("step", "loss", "step_s", "documents_kept", "goodput") for name in prometheus_names(metric)
+    }
+    wait_until(lambda: live <= exported(metrics), 60, lambda: str(live - exported(metrics)))
+    assert exported(metrics) <= {name for metric in METRICS for name in prometheus_names(metric)}
+    assert "step" in log.read_text(), "its progress is shown here"
 
-    wait_until(submitted, 90, lambda: said[-1])
-
-    def logs() -> str:
-        return ray_cli(known, "job", "logs", "--address", address, "small")[-3000:]
-
-    wait_until(lambda: last_step(events(tmp_path)) > 8, 240, logs)
-    ray_cli(known, "job", "stop", "--address", address, "small")
-    assert "stopped after a checkpoint" in logs()
+    name = re.search(r"submitted (\S+) to", log.read_text())[1]
+    ray_cli(known, "job", "stop", "--address", address, name)
+    assert job.wait(timeout=150) == 143, log.read_text()[-3000:]
+    assert "stopped after a checkpoint" in log.read_text() and "sdk.py" not in log.read_text()
     stopped = command(tmp_path, "status")[1]["runs"][0]
     assert stopped["driver"] is None
     assert stopped["step"] > 8

@@ -4,7 +4,7 @@
     python -m cluster.launch.spot --now 100                  once, from a Kubernetes preStop hook
 
 Ray does not read the clouds' notices. This agent does, and drains its own node with the time that is left, as
-`ray drain-node` does: nothing new is placed on it, and Ray Train tells its workers, who write a checkpoint. A drain
+`ray drain-node` does: nothing new is placed on it, and Ray Train knows which workers will go. A drain
 cannot be taken back in Ray, so only a notice with an end drains; one that may pass (a rebalance recommendation, a
 live migration) is logged. The agent costs one HTTP request every few seconds.
 """
@@ -79,7 +79,7 @@ class Agent:
             logger.warning("not drained yet, tried again in %g s: %s", RETRY_S, " ".join(str(error).split()))
             return
         self.drained_s, self.due = self.due.end_s, None
-        logger.warning("drained: workers here have %.0f s for their checkpoint", self.drained_s - time.time())
+        logger.warning("drained: %.0f s are left", self.drained_s - time.time())
 
     def _withdrawn(self, notice: Notice) -> None:
         if self.due is notice:
