@@ -8,9 +8,25 @@ import json
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
+
+from ray_jobs.options import (
+    Address,
+    Checkpoint,
+    ClusterFile,
+    Detach,
+    DryRun,
+    File,
+    Files,
+    Follow,
+    Json,
+    Python,
+    To,
+    finish,
+    show,
+)
 
 if TYPE_CHECKING:
     from ray_jobs.config import Config
@@ -22,19 +38,6 @@ app = typer.Typer(
     help="Keep language models current: read, curate, sample, train, judge, promote, repeat.",
 )
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-Files = Annotated[list[str] | None, typer.Option("-c", "--config", help="YAML file or recipe; later ones win.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and print the plan; touch nothing.")]
-Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
-To = Annotated[str | None, typer.Option("--to", help="Where to.")]
-File = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
-Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
-Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
-ClusterFile = Annotated[
-    str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file, and nothing else.")
-]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 
 
 def command(context: typer.Context, files: list[str] | None) -> "Config":
@@ -52,14 +55,6 @@ def split(context: typer.Context) -> list[str]:
     names = [a for a in context.args if not re.match(r"(--)?[a-z_][a-z0-9_]*(\.\w+)*=", a)]
     context.args = [a for a in context.args if a not in names]
     return names
-
-
-def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
-    """End with an exit code; as JSON, the values are the last line of stdout."""
-    if as_json:
-        sys.stdout.write(json.dumps(values) + "\n")
-        sys.stdout.flush()
-    raise typer.Exit(code)
 
 
 @app.command(context_settings=PASS_ON)
@@ -188,8 +183,7 @@ def trace(context: typer.Context, config: Files = None, as_json: Json = False) -
 
     names = split(context)
     story = find(command(context, config), names)
-    if not as_json:
-        sys.stdout.write("\n".join(trace_lines(story)) + "\n")
+    show("\n".join(trace_lines(story)), as_json)
     finish(0, story, as_json)
 
 
@@ -201,8 +195,7 @@ def forget(context: typer.Context, config: Files = None, as_json: Json = False, 
 
     names = split(context)
     done = delete(command(context, config), [*names, *(read_ids(file) if file is not None else [])])
-    if not as_json:
-        sys.stdout.write("\n".join(forget_lines(done)) + "\n")
+    show("\n".join(forget_lines(done)), as_json)
     finish(0, done, as_json)
 
 
@@ -224,8 +217,7 @@ def status(context: typer.Context, config: Files = None, as_json: Json = False) 
     from ray_jobs.status import status_lines
 
     found = look(Store.open(command(context, config).store))
-    if not as_json:
-        sys.stdout.write("\n".join(status_lines(found)) + "\n")
+    show("\n".join(status_lines(found)), as_json)
     finish(0, found, as_json)
 
 
@@ -244,8 +236,7 @@ def plan(context: typer.Context, config: Files = None, as_json: Json = False) ->
     from cluster.plan import plan as compute
 
     found = compute(command(context, config).plan or PlanConfig())
-    if not as_json:
-        sys.stdout.write(plan_table(found) + "\n")
+    show(plan_table(found), as_json)
     finish(0, found, as_json)
 
 
@@ -273,8 +264,7 @@ def doctor(
         checks = check_cluster_file(cluster_file)
     else:
         checks = examine(settings.store if config or context.args else None, settings.cluster.address)
-    if not as_json:
-        sys.stdout.write(doctor_table(checks) + "\n")
+    show(doctor_table(checks), as_json)
     failed = any(check.state == "fail" for check in checks)
     finish(int(failed), {"ok": not failed, "checks": [check._asdict() for check in checks]}, as_json)
 

@@ -13,7 +13,7 @@ from data_ops import pipeline
 from data_ops.curate import curate
 from data_ops.document import ids_to_array
 from data_ops.fates import count, drop, drop_repeats, living
-from data_ops.lake import Lake, Window
+from data_ops.lake import Lake
 from data_ops.log import PendingLog
 from data_ops.mixture import RoundConfig
 from data_ops.pipeline import IngestSettings, Seen, next_window
@@ -23,6 +23,7 @@ from data_ops.rounds import Manifest, Shape, plan_round
 from data_ops.shard import Shard, merge
 from data_ops.sources import open_source
 from data_ops.tokenizer import byte_tokenizer
+from data_ops.windows import Window
 
 TOKENIZER = byte_tokenizer()
 
@@ -59,7 +60,7 @@ def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Seen)
                 )
                 alive = living(table)
                 known = np.zeros(table.num_rows, bool)
-                known[alive] = seen.contains(window.window, ids_to_array(table["id"].filter(pa.array(alive))))
+                known[alive], _ = seen.contains(window.window, ids_to_array(table["id"].filter(pa.array(alive))))
                 table = drop(table, known, "duplicate")
                 tables.append(table.append_column("tokens", pipeline._tokens(table, alive & ~known, TOKENIZER)))
     rows = pipeline._place(drop_repeats(pa.concat_tables(tables)), window.window)

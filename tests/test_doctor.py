@@ -55,7 +55,7 @@ def test_everything_is_examined_and_everything_wrong_has_a_mend(tmp_path):
     for check in checks:
         assert check.found and "\n" not in check.found + check.mend
         assert bool(check.mend) == (check.state != "ok")
-    assert list((tmp_path / "lake").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_old_python_and_a_missing_or_old_package_fail(monkeypatch):

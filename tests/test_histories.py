@@ -18,11 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cluster.storage import Store
 from data_ops.account import account
 from data_ops.curate import CurateConfig
-from data_ops.lake import Lake, _delta
+from data_ops.lake import Lake
 from data_ops.mixture import RoundConfig
 from data_ops.pipeline import IngestSettings, Seen, WindowConfig
 from data_ops.rounds import Shape
 from data_ops.sources import FilesConfig
+from data_ops.tables import STORED_DOCUMENT_SCHEMA
 from ray_jobs import commit as commits
 from ray_jobs.board import record
 from tests.chaos.corpus import grow
@@ -90,7 +91,7 @@ class Run(RuleBasedStateMachine):
             return
         done, rows = run_window(self.lake, self.settings, window, self.seen)
         if crash == "documents":
-            self.lake._append("documents", "documents", window.window, rows.cast(_delta(rows.schema)))
+            self.lake._append("documents", "documents", window.window, rows.cast(STORED_DOCUMENT_SCHEMA))
             self.crash()
             return
         self.lake.commit_window(done, rows)

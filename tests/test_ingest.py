@@ -34,7 +34,7 @@ def settings_of(path, **window):
 def curated(settings, label, span, monkeypatch):
     """What the body of a Ray task makes of one span, without Ray."""
     monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
-    seen = SimpleNamespace(contains=SimpleNamespace(remote=lambda window, ids: np.zeros(len(ids), bool)))
+    seen = SimpleNamespace(contains=SimpleNamespace(remote=lambda window, ids: np.zeros((2, len(ids)), bool)))
     batch = pa.Table.from_pylist([{"piece": 0, "source": label, "span": orjson.dumps(span).decode()}])
     return pa.concat_tables(pipeline._read_spans(batch, settings, byte_tokenizer().to_json(), seen, 0, 0.0))
 

@@ -1,0 +1,33 @@
+"""Which options do the commands share, and how does each of them end?"""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+Files = Annotated[list[str] | None, typer.Option("-c", "--config", help="YAML file or recipe; later ones win.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and print the plan; touch nothing.")]
+Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
+To = Annotated[str | None, typer.Option("--to", help="Where to.")]
+File = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
+Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
+Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
+ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file alone.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
+
+
+def show(text: str, as_json: bool) -> None:
+    """Print what a command found, for people."""
+    if not as_json:
+        sys.stdout.write(text + "\n")
+
+
+def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
+    """End with an exit code; as JSON, the values are the last line of stdout."""
+    if as_json:
+        sys.stdout.write(json.dumps(values) + "\n")
+        sys.stdout.flush()
+    raise typer.Exit(code)
