@@ -18,11 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/headrace run -c demo
 
-test: $(STAMP)
-	$(BIN)/python -m pytest -q
+test: $(STAMP)  # both cores for what needs no Ray, then one real run after the other
+	$(BIN)/python -m pytest -q -n 2 -m 'not ray'
+	$(BIN)/python -m pytest -q -m ray
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'not ray and not slow'
+	$(BIN)/python -m pytest -q -n 2 -m 'not ray and not slow'
 
 chaos: $(STAMP)  # for example: make chaos SEED=1 KILLS=200
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --parallel $(or $(PARALLEL),1) $(if $(HANG),--hang)

@@ -112,13 +112,17 @@ def connect(config: ClusterConfig, *, quiet: bool = True, metrics: bool = False)
         return Session(ray.get_runtime_context().gcs_address, is_local=address is None, owned=False)
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": not quiet, "namespace": NAMESPACE}
     if address in (None, "local"):
-        context = ray.init(
-            address="local",
-            num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
-            object_store_memory=config.object_store,
-            include_dashboard=False,
-            **options,
-        )
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
+                object_store_memory=config.object_store,
+                include_dashboard=False,
+                **options,
+            )
+        except Exception as error:
+            said = " ".join(str(error).split())[:200]
+            raise ConnectionError(f"no Ray could be started here ({said}); free memory or CPUs, try again") from error
         return Session(context.address_info["gcs_address"], is_local=True, owned=True)
     try:
         variables = worker_environment(os.environ)

@@ -326,6 +326,7 @@ def test_a_recorded_round_keeps_every_other_row_to_the_bit(tmp_path):
     assert (blank[1] == -100).all() and sum(predictions) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(gone=st.sets(st.integers(0, 119), min_size=1, max_size=119), shards=st.integers(1, 3))
 def test_the_sample_is_that_of_a_lake_that_never_had_it(tmp_path_factory, gone, shards):

@@ -42,6 +42,7 @@ def exported(directory: Path, tied: bool = True, **options: Any) -> tuple[Transf
     return model, config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_transformers_computes_the_same_logits(tmp_path: Path, monkeypatch: Any, tied: bool) -> None:
     transformers = pytest.importorskip("transformers")

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -179,4 +180,4 @@ class Run(RuleBasedStateMachine):
 
 
 Run.TestCase.settings = settings(max_examples=10, stateful_step_count=12, deadline=None)
-test_no_order_of_events_and_crashes_loses_or_repeats_a_document = Run.TestCase
+test_no_order_of_events_and_crashes_loses_or_repeats_a_document = pytest.mark.slow(Run.TestCase)
