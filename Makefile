@@ -18,9 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/headrace run -c demo
 
-test: $(STAMP)  # both cores for what needs no Ray, then one real run after the other
+test: $(STAMP)  # files with real runs first, for they take longest
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ray
 	$(BIN)/python -m pytest -q -n 2 -m 'not ray'
-	$(BIN)/python -m pytest -q -m ray
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m 'not ray and not slow'

@@ -18,9 +18,7 @@ FAULTS = (
     Fault("driver", Moment("window", 2)),
     Fault("worker", Moment("step", 6)),
     Fault("feed", Moment("recovery", 0)),
-    Fault("shard", Moment("step", 6)),
-    Fault("sigterm", Moment("commit", 1)),
-)
+)  # a driver that is told to stop is in test_jobs.py
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +30,11 @@ def leave_nothing_running() -> Iterator[None]:
 
 def test_a_run_killed_in_every_way_ends_as_one_that_nobody_touched(tmp_path: Path) -> None:
     said: list[str] = []
-    plan = Plan(seed=1, corpus=0, stages=(FAULTS,), settings=SETTINGS[:1], grows=False, records=480)
+    plan = Plan(seed=1, corpus=0, stages=(FAULTS,), settings=SETTINGS[:1], grows=False, records=300)
     result = Campaign(tmp_path, said.append).one(plan)
     assert result["ok"], (said, result["problems"])
     assert result["same_bits"]
     assert [entry["kind"] for entry in result["recoveries"]] == [fault.kind for fault in FAULTS]
-    assert result["life"]["starts"] == 3  # the first, and those behind the killed and the stopped driver
-    assert sum(result["states"].values()) == 480
-    assert result["states"]["trained"] > 350
+    assert result["life"]["starts"] == 2  # the first, and the one behind the killed driver
+    assert sum(result["states"].values()) == 300
+    assert result["states"]["trained"] > 220
