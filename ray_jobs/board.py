@@ -73,8 +73,8 @@ class Board:
 
         A rank that is stopped or stuck holds up every other one in the next collective, so rank 0 speaks for all.
         """
-        if self.heard_at is None or time.monotonic() - self.heard_at < seconds:
-            return False
+        if self.heard_at is None or time.monotonic() - self.heard_at < seconds or not self.workers:
+            return False  # a board that was restarted knows no workers until the next group joins
         self.heard_at = None
         asked = {rank: worker.__ray_ready__.remote() for rank, worker in self.workers.items()}
         answers, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=DEAD_SECONDS)

@@ -79,6 +79,9 @@ def test_a_wish_is_heard_once_but_stop_for_ever(board: Board) -> None:
 
 def test_silence_counts_from_the_first_sign_of_life_to_the_last(board: Board) -> None:
     assert not board.end_hung_workers(0.0)  # nobody trains yet
+    board.beat([])
+    assert not board.end_hung_workers(0.0)  # heard by a board that was restarted: it knows nobody to kill
+    board.leave()
     board.join("a1", 0, None, "node-a")
     board.join("a1", 1, None, "node-b")
     assert board.where() == {"node-a", "node-b"}
