@@ -19,7 +19,7 @@ demo: $(STAMP)
 	$(BIN)/headrace run -c demo
 
 test: $(STAMP)  # files with real runs first, for they take longest
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ray
+	$(BIN)/python -m pytest -q -m ray
 	$(BIN)/python -m pytest -q -n 2 -m 'not ray'
 
 test-fast: $(STAMP)

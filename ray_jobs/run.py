@@ -165,7 +165,7 @@ def _write_down(config: Config, opened: OpenStore, result: Judged, display: Disp
     store, name = opened.store, config.name
     audit = account(opened.lake, name)
     events = read_events(store, name)
-    summary = summarise(config, events, audit, result)
+    summary = summarise(config, events, opened.lake.windows()[0], audit, result)
     if result.decision is not None:
         display.slices(summary["bits_per_byte"])
     display.ledger(audit.to_dict())

@@ -7,6 +7,7 @@ summary.json, `tell` what the report draws.
 import json
 import platform
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
@@ -22,6 +23,7 @@ from data_ops.account import Account
 from data_ops.lake import Lake
 from data_ops.rounds import Manifest
 from data_ops.shard import event_seconds
+from data_ops.windows import Window
 from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config
 from ray_jobs.evaluate import by_slice
@@ -84,8 +86,10 @@ def read_events(store: Store, run: str) -> list[Event]:
     return [json.loads(line) for line in raw.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
-def summarise(config: Config, events: list[Event], audit: Account, result: Judged) -> dict[str, Any]:
-    """summary.json: how the run stands after this driver."""
+def summarise(
+    config: Config, events: list[Event], windows: list[Window], audit: Account, result: Judged
+) -> dict[str, Any]:
+    """summary.json: how the run stands after this driver. windows: the committed ones, for a kill may lose events."""
     resumed, last, decision = result.resumed, result.last, result.decision
     steps = final_steps(events)
     mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
@@ -95,7 +99,7 @@ def summarise(config: Config, events: list[Event], audit: Account, result: Judge
         "steps": last.step if last else 0,
         "rounds": (last.round + bool(last.step_in_round)) if last else 0,
         "tokens": position["tokens"],
-        "documents": _documents(events, audit),
+        "documents": _documents(windows, audit),
         "ok": audit.ok,
         "lost": audit.lost,
         "repeated": audit.repeated,
@@ -116,15 +120,13 @@ def summarise(config: Config, events: list[Event], audit: Account, result: Judge
     }
 
 
-def _documents(events: list[Event], audit: Account) -> dict[str, Any]:
-    windows = {e["window"]: e for e in events if e["event"] == "window"}
-    dropped: dict[str, int] = {}
-    for window in windows.values():
-        for reason, count in window["dropped"].items():
-            dropped[reason] = dropped.get(reason, 0) + count
+def _documents(windows: list[Window], audit: Account) -> dict[str, Any]:
+    dropped: Counter[str] = Counter()
+    for window in windows:
+        dropped.update((window.counts or {})["dropped"])
     names = ("read", "trained", "pending", "held_out", "shed", "quarantined", "forgotten", "skipped")
     kept = audit.trained + audit.pending + audit.shed + audit.skipped
-    return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dropped}
+    return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dict(dropped)}
 
 
 def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, float | None]]:
