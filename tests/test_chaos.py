@@ -13,7 +13,7 @@ from tests.chaos.campaign import Campaign
 from tests.chaos.schedule import SETTINGS, Fault, Moment, Plan
 from tests.runs import end_all
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 FAULTS = (
     Fault("driver", Moment("window", 2)),
     Fault("worker", Moment("step", 6)),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.runs import command, end_all, finish, start, wait_for, windows, write_documents
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 EACH = 200  # documents that arrive before each run
 
 

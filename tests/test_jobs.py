@@ -30,7 +30,7 @@ from tests.runs import (
     write_documents,
 )
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 RAY = str(Path(sys.executable).parent / "ray")
 
 
