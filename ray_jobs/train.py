@@ -47,16 +47,7 @@ class Training:
         self.num_nodes = len(session.nodes())
         board = ray.remote(Board).options(**SERVICE)
         self.board = board.remote(config.store, config.name, config.checkpoint.keep, lease)
-        settings = FeedSettings(
-            store=config.store,
-            run=config.name,
-            rounds=config.round,
-            reservoir=config.reservoir,
-            shape=shape(config),
-            seed=config.seed,
-            document_token=opened.tokenizer.document_token,
-            follow=follow,
-        )
+        settings = feed_settings(config, opened.tokenizer.document_token, follow=follow)
         self.feed = ray.remote(Feed).options(**SERVICE, max_concurrency=16).remote(settings)
         self.ingest = ingest_task.remote(config.store, opened.settings, opened.tokenizer_json, follow, self.board)
         job = {
@@ -161,6 +152,20 @@ class Training:
             self.feed.fail.remote(self.failure)
         elif self.last_window is not None:
             self.feed.drained.remote(self.last_window)
+
+
+def feed_settings(config: Config, document_token: int, *, follow: bool = False) -> FeedSettings:
+    """Everything of a configuration that decides a run's rounds."""
+    return FeedSettings(
+        store=config.store,
+        run=config.name,
+        rounds=config.round,
+        reservoir=config.reservoir,
+        shape=shape(config),
+        seed=config.seed,
+        document_token=document_token,
+        follow=follow,
+    )
 
 
 def shape(config: Config) -> Shape:

@@ -31,10 +31,10 @@ from models.checkpoint import read_full_weights
 from ray_jobs import commit as commits
 from ray_jobs.board import Board
 from ray_jobs.config import Config, check
-from ray_jobs.feed import Feed, FeedSettings
+from ray_jobs.feed import Feed
 from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import acquire
-from ray_jobs.train import shape
+from ray_jobs.train import feed_settings
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 4  # chains that train side by side; much of an attempt is waiting for processes to start
@@ -158,19 +158,6 @@ class Bench:
         assert self.opened is not None
         rows = self.opened.lake.rounds(chain.run)
         return sorted((Manifest.from_row(rows, i) for i in range(rows.num_rows)), key=lambda m: m.round)
-
-
-def feed_settings(config: Config, document_token: int) -> FeedSettings:
-    """What the driver tells a feed."""
-    return FeedSettings(
-        store=config.store,
-        run=config.name,
-        rounds=config.round,
-        reservoir=config.reservoir,
-        shape=shape(config),
-        seed=config.seed,
-        document_token=document_token,
-    )
 
 
 def read_notes(folder: Path, world: int) -> tuple[Attempt, list[float]]:
