@@ -32,7 +32,9 @@ WORKER_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "1800",  # the default waits for a missing rank for ever
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor a group; ours is ray_jobs/nodes.py
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how late a dead worker, and the end, is seen; Ray's own is 2
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "TOKENIZERS_PARALLELISM": "false",
 }

@@ -89,11 +89,25 @@ def import_deepspeed() -> Any:
         import deepspeed.runtime.zero.muon.original_muon
     finally:
         torch.compile = compile_function
+    _leave_dynamo_alone()
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.runtime.bf16_optimizer.see_memory_usage = lambda *_, **__: None  # it prints
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")  # DeepSpeed's calls
     return deepspeed
+
+
+def _leave_dynamo_alone() -> None:
+    """Keep torch's optimizers from importing torch._dynamo, 2 s a worker for a compiler that never runs.
+
+    ZeRO-3 imports it all the same.
+    """
+    optimizer, adam = torch.optim.Optimizer, torch.optim.Adam
+    for method in (optimizer.add_param_group, optimizer.zero_grad, optimizer.state_dict, optimizer.load_state_dict):
+        if plain := getattr(method, "__wrapped__", None):
+            plain.__dynamo_disable = plain
+    if plain := getattr(adam.step, "__wrapped__", None):
+        adam.step = torch.no_grad()(plain)  # type: ignore[method-assign]
 
 
 def _leave_uncompiled(function: Any = None, **_: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from cluster.session import Session
 from cluster.topology import Placement, place
@@ -38,6 +39,13 @@ NEVER_S = 10.0 * 365 * 86400
 SERVICE = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
+class Trainer(TorchTrainer):
+    """Ray's trainer without its process for Ray Data sets, of which we pass none: 3 CPU seconds at each start."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [kept for kept in super()._create_default_callbacks() if not isinstance(kept, DatasetsCallback)]
+
+
 class Training:
     """One driver's training of one run: ingest, feed, board and workers."""
 
@@ -56,7 +64,7 @@ class Training:
             "feed": self.feed,
             "board": self.board,
         }
-        self.trainer = TorchTrainer(
+        self.trainer = Trainer(
             train_loop,
             train_loop_config=job,
             torch_config=TorchConfig(backend="nccl" if self.placement.gpus_per_worker else "gloo"),

@@ -50,7 +50,7 @@ def test_the_exit_code_is_that_of_the_run(status, code, tail, expected):
 
 
 def test_the_note_it_looks_for_is_the_one_that_the_run_says():
-    assert STOPPED_NOTE in (ROOT / "ray_jobs/run.py").read_text()
+    assert STOPPED_NOTE in (ROOT / "ray_jobs/drive.py").read_text()
 
 
 @pytest.mark.parametrize(

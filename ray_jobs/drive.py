@@ -1,0 +1,180 @@
+"""What does the driver do once Ray runs: from the first event of training to the report?
+
+    train and listen -> judge -> promote -> account -> summary and report
+
+Kept apart from `ray_jobs.run`, for this part brings torch and Ray Train: two seconds that pass while Ray starts.
+"""
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.storage import Store
+from cluster.telemetry import JsonLines, Prometheus, Sink, Telemetry
+from cluster.tracking import open_wandb
+from data_ops.account import account
+from models.checkpoint import weights_sha256
+from models.engine import resolve_precision
+from models.settings import num_parameters
+from ray_jobs import commit as commits
+from ray_jobs.board import record
+from ray_jobs.commit import Commit, run_path
+from ray_jobs.config import Config
+from ray_jobs.display import Display
+from ray_jobs.ingest import OpenStore
+from ray_jobs.lease import Heart
+from ray_jobs.meter import Meter
+from ray_jobs.promote import is_judged, judge, promote
+from ray_jobs.report import render
+from ray_jobs.signals import STOPPING
+from ray_jobs.story import Judged, read_events, summarise, tell, verdict_events
+from ray_jobs.train import Training
+
+OK, FAILED, STOPPED = 0, 1, 143
+OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its exit code and what summary.json holds."""
+
+    code: int
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What one driver holds in its hands."""
+
+    config: Config
+    opened: OpenStore
+    training: Training
+    heart: Heart
+    stopped: threading.Event
+    display: Display
+
+
+def drive(run: Drive, *, judged: bool) -> Outcome:
+    """Train and listen, then judge what came of it and write it down."""
+    config, opened, training, display = run.config, run.opened, run.training, run.display
+    began, store = time.time(), opened.store
+    resumed = commits.latest(store, config.name)
+    display.header(_header(config, training, resumed, opened))
+    lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
+    batch_rows = config.engine.batch_rows(config.model.row_tokens)
+    meter = Meter(config.engine.batch_tokens, batch_rows, opened.lake.windows()[0])
+    with _telemetry(config, store) as telemetry:
+        _listen(run, lines, meter, telemetry)
+        last = commits.latest(store, config.name)
+        result = Judged(resumed, last, training.placement.workers, time.time() - began)
+        if last is not None and training.failure is None:
+            candidate = commits.latest(store, commits.branch_name(config.name, last.step)) or last
+            result = result.with_details(_identify(opened, training, candidate))
+            if judged and not run.stopped.is_set() and not is_judged(store, candidate):
+                decision, before, after = judge(config, opened.tokenizer_json, candidate)
+                promote(store, candidate, decision, result.details)
+                result = result.with_decision(decision, before, after)
+                display.judge(decision.to_dict())
+                if decision.promoted:
+                    display.promoted(candidate.step)
+                for told in verdict_events(candidate, decision, before, resumed):
+                    lines.log(told)
+                    for known in meter.read(told):
+                        telemetry.log(known)
+        lines.close()
+        training.close()
+    if last is not None:
+        record(opened.lake, last)  # a board killed between commit and ledger left this to us
+    summary = _write_down(config, opened, result, display)
+    if training.failure is not None:
+        display.note(f"failed: {training.failure}")
+        return Outcome(FAILED, summary)
+    if run.stopped.is_set():
+        display.note("stopped after a checkpoint; the same command goes on from there")
+        return Outcome(STOPPED, summary)
+    if all(source.kind == "python" for source in config.sources.values()):
+        display.note(f"your own files: {OWN_FILES}")
+    return Outcome(OK if summary["ok"] else FAILED, summary)
+
+
+def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) -> None:
+    """Write down and show what happens until training ends; stop it if the run is no longer ours."""
+    told = False
+    for event in run.training.events(run.stopped):
+        lines.log(event)
+        run.display.event(event)
+        for known in meter.read(event):
+            telemetry.log(known)
+        if run.stopped.is_set() and not told:
+            told = True
+            run.display.note(STOPPING)
+        if run.heart.lost.is_set() and run.training.failure is None:
+            run.training.failure = f"run {run.config.name} was taken over by another driver; this one stops"
+
+
+def _write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:
+    """Audit the run, and write summary and report."""
+    store, name = opened.store, config.name
+    audit = account(opened.lake, name)
+    events = read_events(store, name)
+    summary = summarise(config, events, opened.lake.windows()[0], audit, result)
+    if result.decision is not None:
+        display.slices(summary["bits_per_byte"])
+    display.ledger(audit.to_dict())
+    store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
+    decision = result.decision.to_dict() if result.decision else None
+    page = render(tell(config, opened.lake, events, summary, decision))
+    store.write(run_path(name, "report.html"), page.encode())
+    display.report(f"{config.store}/{run_path(name, 'report.html')}")
+    return summary
+
+
+def _identify(opened: OpenStore, training: Training, candidate: Commit) -> dict[str, Any]:
+    """What identifies the result: checkpoint, weights, sample and tokenizer."""
+    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+        weights = weights_sha256(commits.fetch(opened.store, candidate, Path(scratch)))
+    window = opened.lake.last_window()
+    return {
+        "checkpoint": candidate.name,
+        "weights_sha256": weights,
+        "sample_fingerprint": training.sample_fingerprint(window),
+        "last_window": window,
+        "tokenizer": opened.tokenizer.fingerprint,
+    }
+
+
+@contextmanager
+def _telemetry(config: Config, store: Store) -> Iterator[Telemetry]:
+    """W&B and Prometheus, as far as they are asked for."""
+    sinks: list[Sink] = []
+    local = store.local_path(run_path(config.name, "wandb"))
+    tracked = open_wandb(config.wandb, config.name, config.name, config.model_dump(mode="json"), local)
+    if tracked is not None:
+        sinks.append(tracked)
+    if config.telemetry.prometheus:
+        sinks.append(Prometheus(config.name))
+    telemetry = Telemetry(sinks)
+    try:
+        yield telemetry
+    finally:
+        telemetry.close()
+
+
+def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "store": config.store,
+        "workers": training.placement.workers,
+        "nodes": training.num_nodes,
+        "zero_stage": config.engine.zero_stage,
+        "precision": resolve_precision(config.engine.precision),
+        "parameters": num_parameters(config.model, opened.tokenizer.vocab_size),
+        "resumed_step": resumed.step if resumed else None,
+        "resumed_round": resumed.round if resumed else None,
+    }
