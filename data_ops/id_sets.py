@@ -31,8 +31,30 @@ def unique_ids(ids: Ids) -> Ids:
 
 
 def keep_smallest(keys: NDArray[np.float64], ids: Ids) -> int:
-    """Move one row per id, with its smallest key, to the front of both arrays in place; return how many there are."""
-    return int(_keep_smallest(keys, ids.reshape(-1), _empty_table(len(keys))))
+    """Move one row per id, with its smallest key, to the front of both arrays in place; return how many there are.
+
+    Repeats are rare, so first a small table counts hashes, and only ids that share one are compared.
+    """
+    flat = ids.reshape(-1)
+    slots = 1 << max(6, (16 * len(keys) - 1).bit_length())
+    alike = _alike(_flat(flat), np.zeros(slots // 32, np.uint64))
+    if len(alike) < 2:
+        return len(keys)
+    some_keys, some_ids = keys[alike], ids[alike]
+    order = np.lexsort((some_keys, some_ids[:, 1], some_ids[:, 0]))
+    some_ids = some_ids[order]
+    again = (some_ids[1:] == some_ids[:-1]).all(axis=1)
+    return int(_drop(keys, flat, np.sort(alike[order[1:][again]])))
+
+
+@njit(cache=True, nogil=True)
+def keep_below(keys: NDArray[np.float64], ids: Ids, bound: float) -> int:
+    """Move the rows whose key is below `bound` to the front of both arrays in place; return how many there are."""
+    num = 0
+    for row in range(len(keys)):
+        keys[num], ids[2 * num], ids[2 * num + 1] = keys[row], ids[2 * row], ids[2 * row + 1]
+        num += keys[row] < bound
+    return num
 
 
 def _flat(ids: Ids) -> Ids:
@@ -71,14 +93,35 @@ def _is_member(ids: Ids, among: Ids, table: NDArray[np.int32]) -> NDArray[np.boo
 
 
 @njit(cache=True, nogil=True)
-def _keep_smallest(keys: NDArray[np.float64], ids: Ids, table: NDArray[np.int32]) -> int:
-    num = 0
+def _alike(ids: Ids, table: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The rows whose id may occur twice: all that do, and one in sixteen others. Two bits a slot: 0, 1, more."""
+    mask = np.uint64(32 * len(table) - 1)
+    rows = len(ids) // 2
+    slots = np.empty(rows, np.uint32)
+    for row in range(rows):
+        slot = mix64_scalar(ids[2 * row + 1] ^ (ids[2 * row] * GOLDEN)) & mask
+        slots[row] = slot
+        word, shift = slot >> np.uint64(5), (slot & np.uint64(31)) << np.uint64(1)
+        once = (table[word] >> shift) & np.uint64(1)
+        table[word] |= (np.uint64(1) + (once << np.uint64(1))) << shift
+    found, num = np.empty(rows, np.int64), 0
+    for row in range(rows):
+        slot = np.uint64(slots[row])
+        found[num] = row
+        num += np.int64(
+            (table[slot >> np.uint64(5)] >> (((slot & np.uint64(31)) << np.uint64(1)) + np.uint64(1))) & np.uint64(1)
+        )
+    return found[:num]
+
+
+@njit(cache=True, nogil=True)
+def _drop(keys: NDArray[np.float64], ids: Ids, rows: NDArray[np.int64]) -> int:
+    """Move all rows but those named, in increasing order, to the front; return how many are left."""
+    num, at = 0, 0
     for row in range(len(keys)):
-        slot = _slot(ids, row, ids, table)
-        if table[slot] < 0:
-            table[slot] = num
-            keys[num], ids[2 * num], ids[2 * num + 1] = keys[row], ids[2 * row], ids[2 * row + 1]
-            num += 1
-        elif keys[row] < keys[table[slot]]:
-            keys[table[slot]] = keys[row]
+        if at < len(rows) and rows[at] == row:
+            at += 1
+            continue
+        keys[num], ids[2 * num], ids[2 * num + 1] = keys[row], ids[2 * row], ids[2 * row + 1]
+        num += 1
     return num

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_ops.decay import ReservoirConfig, effective_half_life
-from data_ops.id_sets import is_member, keep_smallest, unique_ids
+from data_ops.id_sets import is_member, keep_below, keep_smallest, unique_ids
 from data_ops.keys import Floats, Ids, checked_ids, decay_rate, key_of, mix64, seed_words
 from data_ops.scan import BLOCK_ROWS, check_values, checked_rows, scan
 
@@ -233,7 +233,7 @@ class Reservoir:
         if self._num > self._most:
             last = np.partition(self._keys[: self._num], self._most)[self._most]
             self._horizon = min(self._horizon, float(last))
-        self._keep(self._keys[: self._num] < self._horizon)
+        self._num = keep_below(self._keys[: self._num], self._ids[: self._num].reshape(-1), self._horizon)
 
     def _distinct(self) -> int:
         """Move one row per id to the front; only of the smallest keys where those suffice, three times faster."""

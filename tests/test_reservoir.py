@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_ops.id_sets import is_member, keep_smallest, unique_ids
+from data_ops.id_sets import is_member, keep_below, keep_smallest, unique_ids
 from data_ops.keys import decay_rate, exact_log, hash_ids, key_of, seed_words
 from data_ops.reservoir import Reservoir, ReservoirConfig
 from data_ops.scan import checked_rows, scan
@@ -373,6 +373,29 @@ def test_id_sets_agree_with_python_sets():
     num = keep_smallest(values, ids)
     assert dict(zip(map(tuple, ids[:num].tolist()), values[:num].tolist(), strict=True)) == smallest
     assert num == len(smallest)
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 2, 50, 5000])
+def test_the_smallest_key_of_each_repeated_id_stays_however_rare_repeats_are(repeats):
+    r = np.random.default_rng(repeats)
+    ids = r.integers(0, 2**64, (5000, 2), dtype=np.uint64)
+    keys = r.random(5000)
+    again = r.choice(5000, repeats, replace=False)
+    ids, keys = np.concatenate([ids, ids[again]]), np.concatenate([keys, keys[again] + r.choice([-1.0, 1.0], repeats)])
+    order = r.permutation(len(ids))
+    ids, keys = ids[order], keys[order]
+    expected: dict[tuple[int, int], float] = {}
+    for key, row in zip(keys.tolist(), map(tuple, ids.tolist()), strict=True):
+        expected[row] = min(key, expected.get(row, 9.0))
+    num = keep_smallest(keys, ids)
+    assert dict(zip(map(tuple, ids[:num].tolist()), keys[:num].tolist(), strict=True)) == expected
+    assert num == len(expected) == 5000
+    below = sorted(key for key in expected.values() if key < 0.25)
+    num = keep_below(keys[:num], ids[:num].reshape(-1), 0.25)
+    assert sorted(keys[:num].tolist()) == below
+    assert all(
+        expected[row] == key for row, key in zip(map(tuple, ids[:num].tolist()), keys[:num].tolist(), strict=True)
+    )
 
 
 def test_config_reads_half_lives_and_splits_the_capacity():
