@@ -75,12 +75,13 @@ def test_the_interval_covers_four_fifths_also_of_runs_that_it_was_not_fitted_to(
         assert within / number >= 0.8
 
 
-def test_leaving_a_run_out_changes_the_interval_it_is_judged_by():
-    """A team of its own far away must be outside when it is left out, though not when it is in."""
-    odd = {**FIT[0], "team": "odd", "gpu_hours": str(float(FIT[0]["gpu_hours"]) * 6)}
+def test_a_team_left_out_is_judged_by_the_others_alone():
+    """One far enough away to be outside the others' interval, and near enough to be inside its own."""
+    odd = {**FIT[0], "team": "odd", "gpu_hours": str(float(FIT[0]["gpu_hours"]) * 1.37)}
     few = [*FIT[:8], odd]
-    assert not inside(odd, fitted(few[:-1]))
-    assert left_out(few, lambda a, b: a["team"] == b["team"]) < len(few)
+    assert inside(odd, fitted(few)) and not inside(odd, fitted(few[:-1]))
+    same_team = left_out(few, lambda a, b: a["team"] == b["team"])
+    assert same_team < sum(inside(run, fitted(few)) for run in few)
 
 
 def test_the_llama_2_family_is_planned_within_15_percent_as_a_user_asks():
