@@ -1,12 +1,14 @@
 """Which published formulas say what a run needs in bytes, FLOPs and lost time?
 
-ZeRO states (Rajbhandari 2020), DeepSpeed's own ZeRO-3 estimator, activations (Korthikanti 2022, flash
-attention), 6ND FLOPs, and Daly's checkpoint interval (2006). Plain numbers in and out; plan.py puts them
-together.
+ZeRO states (Rajbhandari 2020), DeepSpeed's own ZeRO-3 estimator, activations (counted in our model), FLOPs as PaLM
+counts them, and Daly's checkpoint interval (2006). Plain numbers in and out; plan.py puts them together.
 """
 
 import math
 from typing import Literal
+
+LAYER_BYTES = 50  # kept by a layer, a token and channel: norms 20, attention 8, SwiGLU of 8/3 width 21.3
+LOGIT_CHUNK_BYTES = 10 * 256 * 2**20 / 4  # models.loss.LOGIT_BYTES of float32 logits, with their bf16 and gradients
 
 
 def zero_bytes(parameters: float, ranks: int, stage: int) -> float:
@@ -36,12 +38,13 @@ def zero3_estimate(
 
 
 def activation_bytes(tokens: int, layers: int, width: int, vocabulary: int, recompute: bool) -> float:
-    """Return bytes that a micro batch of `tokens` keeps for the backward pass, fp32 logits and loss included.
+    """Return bytes that a micro batch of `tokens` keeps for the backward pass, in bf16 with flash attention.
 
-    34 bytes a token, layer and channel; with recompute 2, and 34 for the one layer being recomputed.
+    50 bytes a token, layer and channel, counted in models/transformer.py (a GPT: 34, Korthikanti 2022); with recompute
+    2, and 50 for the one layer being recomputed. Logits are made in chunks: 10 bytes each, of one chunk at most.
     """
-    kept = 2 * layers + 34 if recompute else 34 * layers
-    return tokens * width * kept + tokens * vocabulary * (2 + 4 + 4)
+    kept = 2 * layers + LAYER_BYTES if recompute else LAYER_BYTES * layers
+    return tokens * width * kept + min(10 * tokens * vocabulary, LOGIT_CHUNK_BYTES)
 
 
 def model_shape(parameters: float) -> tuple[int, int]:
@@ -55,8 +58,11 @@ def model_shape(parameters: float) -> tuple[int, int]:
 
 
 def train_flops(parameters: float, tokens: float, attention: float = 0.0, recompute: bool = False) -> float:
-    """Return 6ND, with recompute 8ND; `attention` (L d s) adds causal attention's 6 L d s a token."""
-    return (8 if recompute else 6) * tokens * (parameters + attention)
+    """Return 6ND, with recompute 8ND; `attention` (L d T) adds 12 L d T a token (PaLM, appendix B; with recompute 16).
+
+    L layers, d width (heads times their width), T tokens of a row; the causal half is not taken off.
+    """
+    return (8 if recompute else 6) * tokens * (parameters + 2 * attention)
 
 
 def checkpoint_interval_s(stall_s: float, mtbf_s: float) -> float:

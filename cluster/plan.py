@@ -1,227 +1,216 @@
 """What will a training run need in memory, hours and money, before anything is rented?
 
-The published formulas of formulas.py, applied to one question. The only guess is the MFU: its prior .25-.52
-covers 17 of 18 published A100 runs, and the expected .40 was off by 18 % in the median. Left out: tensor
-and pipeline parallelism, network limits, evaluation and idle time.
+The published formulas of formulas.py, applied to one question: what fits (plan_memory.py), how long it takes and how
+sure that is (plan_time.py), and here what it costs, on which GPUs, rented or bought. Method and sources: docs/plan.md.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
-
-from cluster.formulas import (
-    activation_bytes,
-    checkpoint_interval_s,
-    goodput,
-    model_shape,
-    train_flops,
-    zero_bytes,
+from cluster.gpus import GPUS, PRICES_AS_OF
+from cluster.plan_memory import (
+    STAGES,
+    Case,
+    best_stage,
+    fewest_gpus,
+    holds,
+    memory_gb,
+    most_gpus,
+    settle,
+    what_would_fit,
 )
-from cluster.gpus import GPUS, PRICES_AS_OF, GpuName
-from cluster.units import Duration, Settings
+from cluster.plan_settings import Count, PlanConfig
+from cluster.plan_time import Range, days, failures, flops, gpu_hours, mfu_range, stated_error, tokens
 
-MFU_LOW, MFU_HIGH = 0.25, 0.52
-MFU_ERROR = f"MFU prior {MFU_LOW:.2f}-{MFU_HIGH:.2f} covers 17 of 18 published A100 runs"
-BUCKET_BYTES = 2 * 500_000_000 * 4  # two fp32 reduce buckets
-CONTEXT_BYTES, FRAGMENTATION = 0.75e9, 0.07
-COUNTS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+__all__ = ["Count", "PlanConfig", "memory_gb", "plan"]
 
 
-def parse_count(value: Any) -> Any:
-    """Read a count such as parameters or tokens.
-
-    >>> parse_count("7B"), parse_count("162M"), parse_count("1.5T"), parse_count(300)
-    (7000000000, 162000000, 1500000000000, 300)
-    """
-    if not isinstance(value, str):
-        return value
-    digits, unit = value.strip().replace("_", ""), 1.0
-    if digits[-1:] in COUNTS:
-        digits, unit = digits[:-1], COUNTS[digits[-1]]
-    try:
-        return round(float(digits) * unit)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{value!r} is no count; write for example 162M, 7B or 1T") from None
-
-
-Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
-
-
-class PlanConfig(Settings):
-    """What `headrace plan` is asked."""
-
-    parameters: Count = Field(7_000_000_000, description="Model parameters: 162M, 7B or a number.")
-    tokens: Count = Field(1_000_000_000_000, description="Tokens to train on: 300B, 1T or a number.")
-    gpu: GpuName = Field("A100-80", description="GPU type: A100-40, A100-80, H100, H200 or B200.")
-    gpus: int = Field(8, ge=1, le=1_000_000, description="Number of GPUs, one worker each.")
-    row_tokens: int = Field(2048, ge=1, description="Tokens of a packed row.")
-    micro_batch_rows: int | None = Field(None, ge=1, description="Rows of a micro batch; absent: what fits.")
-    layers: int | None = Field(None, ge=1, description="Layers; absent: derived from the parameters.")
-    width: int | None = Field(None, ge=1, description="Model width; absent: derived from the parameters.")
-    vocabulary: int = Field(32_000, ge=2, description="Vocabulary size, for the memory of the logits.")
-    recompute: bool = Field(False, description="Recompute activations: 8ND instead of 6ND FLOPs, less memory.")
-    attention_flops: bool = Field(False, description="Count the FLOPs of causal attention too (6 L d s a token).")
-    mfu: float = Field(0.40, gt=0, le=1, description="Expected share of the peak reached by the FLOPs counted.")
-    mfu_low: float = Field(MFU_LOW, gt=0, le=1, description="Pessimistic end of the MFU interval.")
-    mfu_high: float = Field(MFU_HIGH, gt=0, le=1, description="Optimistic end of the MFU interval.")
-    price_per_hour: float | None = Field(None, ge=0, description="USD a GPU-hour; absent: the table's.")
-    purchase_price: float | None = Field(None, ge=0, description="USD a GPU bought, for the break-even.")
-    mtbf_hours: float = Field(8000.0, gt=0, description="Mean hours between failures of one GPU.")
-    checkpoint_stall: Duration = Field(2.0, ge=0, description="Seconds training stands still for a checkpoint.")
-    restart: Duration = Field(120.0, ge=0, description="Seconds from a failure to training again.")
+LISTED = f"list of {PRICES_AS_OF}: {{}}"
 
 
 def plan(config: PlanConfig) -> dict[str, Any]:
-    """Return memory by ZeRO stage (decimal GB on one GPU), GPU-hours, days, USD and a recommendation.
+    """Return memory by ZeRO stage (decimal GB on one GPU), GPU-hours, days, USD and what to do.
 
-    low <= expected <= high: at the optimistic, expected and pessimistic MFU, failures included.
+    low <= expected <= high: at the high, expected and low MFU, failures included. ValueError says what would help where
+    nothing fits or a cluster fails faster than it restarts.
     """
-    gpu = GPUS[config.gpu]
-    price = gpu.price_per_hour if config.price_per_hour is None else config.price_per_hour
-    failures = failure_overhead(config)
-    hours = {name: train_hours(config, mfu) / (1 - failures["share"]) for name, mfu in _mfus(config).items()}
-    memory = {str(stage): memory_gb(config, stage) for stage in range(4)}
-    cost = {name: value * price for name, value in hours.items()}
-    purchase = gpu.purchase_price if config.purchase_price is None else config.purchase_price
+    chosen = choose(config)
+    config = settle(config, chosen["gpu"])
+    case = Case(config, chosen["gpu"], chosen["gpus"])
+    if case.gpus == config.gpus:
+        _check_progress(case)
+    hours, lost, rent = gpu_hours(case), failures(case), price(config.rent_prices, case.gpu, case.kind.rent)
     return {
         "parameters": config.parameters,
-        "tokens": config.tokens,
-        "gpu": config.gpu,
-        "gpus": config.gpus,
-        **dict(zip(("layers", "width"), shape(config), strict=True)),
-        "memory_gb": memory,
-        "gpu_memory_gb": gpu.memory_gb,
-        "flops": flops(config),
-        "gpu_hours": hours,
-        "days": {name: value / config.gpus / 24 for name, value in hours.items()},
-        "cost": cost,
-        "price_per_hour": price,
-        "price_source": f"list of {PRICES_AS_OF}" if config.price_per_hour is None else "plan.price_per_hour",
-        "break_even_hours": purchase / price if price else None,
-        "recommended": recommend(config, memory),
-        "checkpoint_interval_s": failures["interval_s"],
-        "failure_overhead_share": failures["share"],
+        "tokens": tokens(case),
+        "gpu": case.gpu,
+        "gpus": case.gpus,
+        **dict(zip(("layers", "width"), case.shape, strict=True)),
+        "row_tokens": config.row_tokens,
+        "recompute": config.recompute,
+        "memory_gb": {str(stage): memory_gb(case, stage) for stage in STAGES},
+        "gpu_memory_gb": case.kind.memory_gb,
+        "flops": flops(case),
+        "attention_flops_share": 1 - flops(case, attention=False) / flops(case),
+        "mfu": mfu_range(case)._asdict(),
+        "gpu_hours": hours._asdict(),
+        "days": hours.times(1 / case.gpus / 24)._asdict(),
+        "cost": hours.times(rent)._asdict(),
+        "price_per_hour": rent,
+        "price_source": "plan.rent_prices" if case.gpu in config.rent_prices else LISTED.format(case.kind.source),
+        "rent_or_buy": rent_or_buy(case),
+        "recommended": recommend(case),
+        "choices": [found for name in GPUS if (found := choice(config, name))],
+        "failures_expected": hours.expected / config.mtbf_hours,
+        "checkpoint_interval_s": lost.interval_s,
+        "failure_overhead_share": lost.share,
+        "goodput": 1 - lost.share,
         "chinchilla_tokens": 20 * config.parameters,
-        "stated_error": MFU_ERROR,
+        "notes": notes(case),
+        "stated_error": stated_error(case),
     }
 
 
-def memory_gb(config: PlanConfig, stage: int, rows: int | None = None) -> dict[str, Any]:
-    """Return decimal GB on one GPU: states, activations, and the total with buckets and fragmentation.
+def price(own: dict[str, float], gpu: str, listed: float) -> float:
+    """Return one's own price of a GPU, else the listed one."""
+    return own.get(gpu, listed)
 
-    rows: of a micro batch; absent: as configured, else the largest power of two up to 64 that fits.
+
+def choose(config: PlanConfig) -> dict[str, Any]:
+    """Return the choice to plan with: the GPU asked for, else the cheapest that published runs stand behind.
+
+    ValueError where nothing fits and nobody said how many GPUs there are.
     """
-    rows = rows or config.micro_batch_rows
-    if rows is None:
-        fitting = (2**n for n in range(6, -1, -1))
-        rows = next((n for n in fitting if memory_gb(config, stage, n)["fits"]), 1)
-    states = zero_bytes(config.parameters, config.gpus, stage)
-    activations = activation_bytes(rows * config.row_tokens, *shape(config), config.vocabulary, config.recompute)
-    buckets = min(BUCKET_BYTES, 8 * config.parameters)
-    total = (states + activations + buckets) * (1 + FRAGMENTATION) + CONTEXT_BYTES
+    kinds = [config.gpu] if config.gpu else [name for name in GPUS if GPUS[name].published_runs]
+    if config.gpus:
+        cases = [Case(settle(config, name), name, config.gpus) for name in kinds]
+        cases = [case for case in cases if holds(case)] or cases
+        found = [{"gpu": case.gpu, "gpus": case.gpus, **_cost(case)} for case in cases]
+    else:
+        found = [one for name in kinds if (one := choice(config, name))]
+    if not found:
+        raise ValueError(what_would_fit(config, kinds[-1]))
+    return min(found, key=lambda one: one["cost"]["expected"])
+
+
+def choice(config: PlanConfig, gpu: str) -> dict[str, Any] | None:
+    """Return how the run would go on one kind of GPU, or None where it fits on no number of them.
+
+    As many as asked for if they hold the model, else as few as hold it; none asked for: as few as end in time, or the
+    most that a step can use where none do.
+    """
+    config = settle(config, gpu)
+    limit = float("inf") if config.gpus else config.days
+    gpus = config.gpus if config.gpus and holds(Case(config, gpu, config.gpus)) else None
+    gpus = gpus or fewest_gpus(config, gpu, lambda case: days(case) <= limit or failures(case).share > 0.5)
+    if gpus is None and fewest_gpus(config, gpu, lambda case: True):
+        gpus = most_gpus(config)
+    case = Case(config, gpu, gpus or 0)
+    best = best_stage(case) if gpus else None
+    if best is None or failures(case).share >= 1:
+        return None
+    settings = {"zero_stage": best[0], "micro_batch_rows": best[1], "recompute": config.recompute}
+    return {"gpu": gpu, "gpus": gpus, **settings, **_cost(case)}
+
+
+def _cost(case: Case) -> dict[str, Any]:
+    _check_progress(case)
+    hours, rent = gpu_hours(case), price(case.config.rent_prices, case.gpu, case.kind.rent)
     return {
-        "states": states / 1e9,
-        "activations": activations / 1e9,
-        "total": total / 1e9,
-        "fits": total / 1e9 <= GPUS[config.gpu].memory_gb,
-        "micro_batch_rows": rows,
+        "days": hours.times(1 / case.gpus / 24)._asdict(),
+        "cost": hours.times(rent)._asdict(),
+        "price_per_hour": rent,
+        "published_runs": case.kind.published_runs,
     }
 
 
-def shape(config: PlanConfig) -> tuple[int, int]:
-    """Return (layers, width) as given, else the customary ones."""
-    layers, width = model_shape(config.parameters)
-    return config.layers or layers, config.width or width
-
-
-def flops(config: PlanConfig) -> float:
-    """Return the FLOPs of the whole run."""
-    layers, width = shape(config)
-    attention = layers * width * config.row_tokens if config.attention_flops else 0
-    return train_flops(config.parameters, config.tokens, attention, config.recompute)
-
-
-def train_hours(config: PlanConfig, mfu: float) -> float:
-    """Return GPU-hours at a given utilisation, failures not counted."""
-    return flops(config) / (GPUS[config.gpu].peak_tflops * 1e12 * mfu * 3600)
-
-
-def failure_overhead(config: PlanConfig) -> dict[str, float]:
-    """Return the best checkpoint interval in seconds and the share of time that failures and stalls cost.
-
-    ValueError if the cluster fails faster than it restarts.
-    """
-    mtbf_s, stall_s = config.mtbf_hours * 3600 / config.gpus, max(config.checkpoint_stall, 1e-3)
-    interval_s = checkpoint_interval_s(stall_s, mtbf_s)
-    share = 1 - goodput(interval_s, stall_s, config.restart, mtbf_s)
-    if share >= 1:
+def _check_progress(case: Case) -> None:
+    """Raise ValueError where the cluster fails faster than it restarts."""
+    lost, restart = failures(case), case.config.restart
+    if lost.share >= 1:
         raise ValueError(
-            f"plan.gpus={config.gpus} fail every {mtbf_s:.0f} s and need {config.restart:g} s to restart: "
+            f"plan.gpus={case.gpus} fail every {lost.mtbf_s:.0f} s and need {restart:g} s to restart: "
             "use fewer GPUs, or raise plan.mtbf_hours"
         )
-    return {"interval_s": interval_s, "share": share}
 
 
-def recommend(config: PlanConfig, memory: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Choose the lowest ZeRO stage with micro batches of 8,192 tokens, else the one with the largest.
+def recommend(case: Case) -> dict[str, Any]:
+    """Return how to train: stage, micro batch, accumulation and the step, or how many GPUs it would take.
 
-    Stages 0-2 move the same bytes, stage 3 half as much again. What fits nowhere gets the GPUs it would need.
+    What fits on no number of these GPUs gets a reason that says what would, and None for the rest.
     """
-    fitting = {int(stage): cell["micro_batch_rows"] for stage, cell in memory.items() if cell["fits"]}
-    if fitting:
-        enough = max(1, 8192 // config.row_tokens)
-        stage = next((s for s, rows in fitting.items() if rows >= enough), max(fitting, key=lambda s: fitting[s]))
-        reason = f"ZeRO-{stage} is the lowest stage with room for micro batches of {fitting[stage]} rows"
-        return {
-            "zero_stage": stage,
-            "micro_batch_rows": fitting[stage],
-            "gpus": config.gpus,
-            "reason": reason,
+    if best := best_stage(case):
+        reason = f"ZeRO-{best[0]} is the lowest stage with room for micro batches of {_rows(best[1])}"
+        return {**_settings(case, *best), "reason": reason}
+    gpus = fewest_gpus(case.config, case.gpu, lambda wider: True)
+    wider = case._replace(gpus=gpus or 0)
+    if gpus is None or (best := best_stage(wider)) is None:
+        reason = what_would_fit(case.config, case.gpu)
+        return dict.fromkeys(("zero_stage", "micro_batch_rows", "gpus", "accumulation", "batch_tokens")) | {
+            "reason": reason
         }
-    for doubling in range(1, 21):
-        wider = config.model_copy(update={"gpus": config.gpus * 2**doubling})
-        cell = memory_gb(wider, 3)
-        if cell["fits"]:
-            reason = f"{config.gpus} {config.gpu} are too few in memory; {wider.gpus} hold it with ZeRO-3"
-            return {
-                "zero_stage": 3,
-                "micro_batch_rows": cell["micro_batch_rows"],
-                "gpus": wider.gpus,
-                "reason": reason,
-            }
-    reason = f"one micro batch does not fit on {config.gpu}: set plan.recompute=true or lower plan.row_tokens"
-    return {"zero_stage": None, "micro_batch_rows": None, "gpus": None, "reason": reason}
+    reason = f"{case.gpus} {case.gpu} are too few in memory; {gpus} hold it with ZeRO-{best[0]}: plan.gpus={gpus}"
+    with_it = case.config.model_copy(update={"recompute": True})
+    fewer = fewest_gpus(with_it, case.gpu, lambda wider: True)
+    if fewer and fewer < gpus:
+        reason += f", or plan.gpus={fewer} with plan.recompute=true"
+    return {**_settings(wider, *best), "reason": reason}
 
 
-def plan_table(result: dict[str, Any]) -> str:
-    """Return the plan as lines a person reads."""
-    hours, days, cost = result["gpu_hours"], result["days"], result["cost"]
-    lines = [
-        f"{result['parameters'] / 1e9:,.3g} B parameters on {result['tokens'] / 1e9:,.4g} B tokens, "
-        f"{result['gpus']} x {result['gpu']} ({result['gpu_memory_gb']:g} GB each)",
-        "memory GB   states  activations    total  rows",
-    ]
-    for stage, cell in result["memory_gb"].items():
-        lines.append(
-            f"  ZeRO-{stage}  {cell['states']:8.1f}  {cell['activations']:11.1f}  {cell['total']:7.1f}"
-            f"  {cell['micro_batch_rows']:4d}  {'fits' if cell['fits'] else 'too large'}"
-        )
-    for name, values, unit in (("GPU-hours", hours, ""), ("days", days, ""), ("cost", cost, " USD")):
-        low, middle, high = (f"{values[key]:,.4g}" if values[key] < 1e4 else f"{values[key]:,.0f}" for key in values)
-        lines.append(f"{name:<11} {middle}{unit}  (from {low} to {high})")
-    lines += [
-        f"checkpoint  every {result['checkpoint_interval_s']:,.0f} s; failures cost "
-        f"{result['failure_overhead_share']:.2%} of the time",
-        f"advice      {result['recommended']['reason']}",
-        f"basis       {result['price_per_hour']:g} USD a GPU-hour ({result['price_source']}); {result['stated_error']}",
-    ]
-    return "\n".join(lines)
-
-
-def _mfus(config: PlanConfig) -> dict[str, float]:
-    """Return the utilisation behind the low, expected and high hours."""
+def _settings(case: Case, stage: int, rows: int) -> dict[str, Any]:
+    accumulation = max(1, round(case.config.batch_tokens / (case.gpus * rows * case.config.row_tokens)))
     return {
-        "low": max(config.mfu, config.mfu_high),
-        "expected": config.mfu,
-        "high": min(config.mfu, config.mfu_low),
+        "zero_stage": stage,
+        "micro_batch_rows": rows,
+        "gpus": case.gpus,
+        "accumulation": accumulation,
+        "batch_tokens": case.gpus * rows * accumulation * case.config.row_tokens,
     }
+
+
+def rent_or_buy(case: Case) -> dict[str, Any]:
+    """Return from how many hours of use a bought GPU is cheaper, how many this run needs, and what follows.
+
+    A bought GPU costs its price at once and power and place by the hour; what it is worth afterwards is not counted.
+    """
+    config, needed = case.config, gpu_hours(case).times(1 / case.gpus)
+    rent = price(config.rent_prices, case.gpu, case.kind.rent)
+    purchase = price(config.purchase_prices, case.gpu, case.kind.purchase)
+    running = price(config.running_costs, case.gpu, case.kind.running)
+    even = purchase / (rent - running) if rent > running else None
+    if even is None or needed.high < even:
+        advice = "rent"
+    else:
+        advice = "buy" if needed.low > even else "either"
+    return {
+        "advice": advice,
+        "break_even_hours": even,
+        "hours_needed": needed._asdict(),
+        "purchase_price": purchase,
+        "running_cost_per_hour": running,
+        "cost_if_bought": Range(*(case.gpus * (purchase + hours * running) for hours in needed))._asdict(),
+    }
+
+
+def notes(case: Case) -> list[str]:
+    """Return what a reader of the plan should know about it, a sentence each."""
+    found, config = [], case.config
+    rows = config.batch_tokens // config.row_tokens
+    if case.gpus > rows:
+        found.append(
+            f"{case.gpus} GPUs with a row each are {case.gpus * config.row_tokens:,} tokens a step, more than "
+            f"plan.batch_tokens={config.batch_tokens:,}: use {max(1, rows)} GPUs at most, or larger steps."
+        )
+    if config.gpus is None and days(case) > config.days:
+        found.append(
+            f"No number of {case.gpu} ends in plan.days={config.days:g}: a step has {rows:,} rows, so more than "
+            f"{case.gpus:,} GPUs have nothing to do; allow {days(case):,.0f} days or raise plan.batch_tokens."
+        )
+    if config.mfu is None and case.gpu.startswith("H"):
+        found.append("Published H100 and H800 runs took longer than expected here: by 5, 7, 36 and 127 %.")
+    if config.mfu is None and not case.kind.published_runs:
+        found.append(f"No published run on {case.gpu} stands behind these hours; give plan.mfu once you measured it.")
+    return found
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"

@@ -108,7 +108,7 @@ def _alike(ids: Ids, table: NDArray[np.uint64]) -> NDArray[np.int64]:
     for row in range(rows):
         slot = np.uint64(slots[row])
         found[num] = row
-        num += np.int64(
+        num += int(
             (table[slot >> np.uint64(5)] >> (((slot & np.uint64(31)) << np.uint64(1)) + np.uint64(1))) & np.uint64(1)
         )
     return found[:num]

@@ -232,11 +232,12 @@ def watch(context: typer.Context, config: Files = None) -> None:
 @app.command(context_settings=PASS_ON)
 def plan(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Memory, hours and money of a training run, before anything is rented: plan.parameters=7B plan.tokens=1T."""
-    from cluster.plan import PlanConfig, plan_table
     from cluster.plan import plan as compute
+    from ray_jobs.plan_page import asked, show_plan
 
-    found = compute(command(context, config).plan or PlanConfig())
-    show(plan_table(found), as_json)
+    found = compute(asked(command(context, config)))
+    if not as_json:
+        show_plan(found)
     finish(0, found, as_json)
 
 

@@ -1,135 +1,45 @@
-"""Does the planner agree with what was published, and with itself?"""
+"""Does the planner agree with itself, choose well and answer in plain words?"""
 
-import csv
-import statistics
-from pathlib import Path
+import io
+import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from rich.console import Console
 
-from cluster.formulas import (
-    checkpoint_interval_s,
-    goodput,
-    model_shape,
-    train_flops,
-    zero3_estimate,
-    zero_bytes,
-)
-from cluster.plan import GPUS, PlanConfig, flops, memory_gb, plan, plan_table, train_hours
+from cluster.formulas import checkpoint_interval_s, goodput, model_shape, train_flops, zero_bytes
+from cluster.gpus import GPUS
+from cluster.plan import PlanConfig, choice, plan
+from cluster.plan_memory import Case, best_stage, fewest_gpus, holds, memory_gb
+from cluster.plan_time import SIBLING, days, flops, gpu_hours, tokens
+from models.metrics import flops_per_token
+from models.settings import EngineConfig, ModelConfig, num_parameters
+from ray_jobs.config import ConfigError, check, read_config
+from ray_jobs.plan_page import asked, show_plan
 
-with open(Path(__file__).parent / "data" / "published_runs.csv", newline="") as file:
-    RUNS = list(csv.DictReader(file))
-A100_RUNS = [run for run in RUNS if run["gpu"].startswith("A100")]
-GIB = 2**30
+sizes = st.integers(10**6, 10**12)
 
 
-def asked(run: dict[str, str], **more) -> PlanConfig:
-    parameters, tokens = round(float(run["parameters"])), round(float(run["tokens"]))
-    return PlanConfig(parameters=parameters, tokens=tokens, gpu=run["gpu"], **more)
+def shown(result, width=120):
+    stream = io.StringIO()
+    show_plan(result, Console(file=stream, width=width, highlight=False))
+    return stream.getvalue()
 
 
-def planned_error(run: dict[str, str]) -> float:
-    return train_hours(asked(run), 0.40) / float(run["gpu_hours"]) - 1
+def test_flops_are_palms_and_those_of_the_metric_mfu():
+    assert train_flops(175e9, 1, 96 * 12288 * 2048) == 6 * 175e9 + 12 * 96 * 12288 * 2048
+    shape = ModelConfig(layers=12, width=768, heads=12, row_tokens=1024)
+    config = PlanConfig(parameters=num_parameters(shape, 32_000), tokens=1, layers=12, width=768, row_tokens=1024)
+    assert flops(Case(config, "H100", 1)) == flops_per_token(shape, 32_000)
 
 
-@pytest.mark.parametrize(
-    ("ranks", "by_stage"),
-    [
-        (1, (120, 120, 120, 120)),
-        (4, (120, 52.5, 41.25, 30.0)),
-        (16, (120, 35.6, 21.6, 7.5)),
-        (64, (120, 31.4, 16.6, 1.88)),
-        (256, (120, 30.4, 15.4, 0.47)),
-        (1024, (120, 30.1, 15.1, 0.12)),
-    ],
-)
-def test_zero_memory_is_the_table_of_the_paper(ranks, by_stage):
-    for stage, gigabytes in enumerate(by_stage):
-        assert zero_bytes(7.5e9, ranks, stage) / 1e9 == pytest.approx(gigabytes, abs=0.05)
-
-
-def test_a_trillion_parameters_on_1024_gpus_take_16_gb_with_zero_3():
-    assert zero_bytes(1e12, 1024, 3) / 1e9 == pytest.approx(16, abs=0.4)
-
-
-@pytest.mark.parametrize(
-    ("offload", "cpu_gib", "gpu_gib"), [("all", 1.52, 0.06), ("optimizer", 1.35, 0.17), ("none", 0.09, 1.08)]
-)
-def test_t5_small_needs_what_deepspeed_estimates(offload, cpu_gib, gpu_gib):
-    cpu, gpu = zero3_estimate(60_506_624, 16_449_536, 1, offload)
-    assert (round(cpu / GIB, 2), round(gpu / GIB, 2)) == (cpu_gib, gpu_gib)
-
-
-def test_the_estimate_is_that_of_the_deepspeed_we_run_with():
-    stage3 = pytest.importorskip("deepspeed.runtime.zero.stage3")
-    for offload in ("all", "optimizer", "none"):
-        theirs = stage3.estimate_zero3_model_states_mem_needs(
-            7_000_000_000, 130_000_000, 8, 1, offload != "none", offload == "all"
-        )
-        ours = zero3_estimate(7_000_000_000, 130_000_000, 8, offload)
-        assert ours == pytest.approx(theirs[:2], abs=1)
-
-
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["model"])
-def test_planned_hours_of_a_published_run_are_off_by_the_stated_error(run):
-    assert round(100 * planned_error(run)) == pytest.approx(int(run["plan_error_percent"]), abs=1)
-
-
-def test_the_llama_2_family_is_planned_within_15_percent():
-    family = [run for run in RUNS if run["model"].startswith("Llama-2")]
-    assert len(family) == 4 and all(abs(planned_error(run)) <= 0.15 for run in family)
-
-
-def test_the_median_error_over_a100_runs_is_at_most_20_percent():
-    assert len(A100_RUNS) == 18
-    assert statistics.median(abs(planned_error(run)) for run in A100_RUNS) <= 0.20
-
-
-def test_every_a100_run_had_a_utilisation_between_20_and_56_percent():
-    for run in A100_RUNS:
-        assert 0.20 <= train_hours(asked(run), 1.0) / float(run["gpu_hours"]) <= 0.56
-
-
-def test_the_interval_covers_17_of_18_a100_runs_as_every_plan_says():
-    covered = 0
-    for run in A100_RUNS:
-        result = plan(asked(run, mtbf_hours=1e9))
-        covered += result["gpu_hours"]["low"] <= float(run["gpu_hours"]) <= result["gpu_hours"]["high"]
-        assert "covers 17 of 18" in result["stated_error"]
-    assert covered == 17 and covered / len(A100_RUNS) >= 0.8
-
-
-@pytest.mark.parametrize(
-    ("parameters", "tokens", "gpus", "tflops", "days"),
-    [("175B", "300B", 1024, 140, 34), ("1008B", "450B", 3072, 163, 84)],
-)
-def test_recompute_is_8nd_as_in_narayanan_2021(parameters, tokens, gpus, tflops, days):
-    config = PlanConfig(parameters=parameters, tokens=tokens, gpus=gpus, recompute=True)
-    assert train_hours(config, tflops / 312) / gpus / 24 == pytest.approx(days, rel=0.02)
-
-
-def test_gpt_3_took_as_many_flops_as_its_authors_say():
-    assert flops(PlanConfig(parameters="175B", tokens="300B")) == pytest.approx(3.14e23, rel=0.005)
-
-
-def test_2_788_million_hours_at_2_dollars_cost_what_deepseek_v3_cost():
-    config = PlanConfig(parameters="37B", tokens="14.8T", gpu="H100", price_per_hour=2, mtbf_hours=1e12, restart=0)
-    config = config.model_copy(update={"mfu": train_hours(config, 1.0) / 2.788e6, "checkpoint_stall": 0})
-    assert round(plan(config)["cost"]["expected"] / 1e6, 3) == 5.576
-
-
-def test_attention_counts_when_asked():
-    plain = train_flops(1.1e9, 300e9)
-    assert train_flops(1.1e9, 300e9, attention=22 * 2048 * 2048) / plain == pytest.approx(1.084, abs=0.001)
-    small = {"parameters": "1.1B", "layers": 22, "width": 2048}
-    assert flops(PlanConfig(**small, attention_flops=True)) > flops(PlanConfig(**small))
-
-
-def test_goodput_of_64_and_1024_a100_is_as_computed_from_metas_failure_rate():
-    assert goodput(300, 1, 120, 7.9 * 3600 * 16) == pytest.approx(0.996, abs=0.0005)
-    assert goodput(300, 1, 120, 7.9 * 3600) == pytest.approx(0.987, abs=0.0005)
+def test_attention_is_8_percent_of_the_flops_of_a_small_model_in_rows_of_2048():
+    found = plan(PlanConfig(parameters="1.1B", layers=22, width=2048))
+    assert found["attention_flops_share"] == pytest.approx(1 - 1 / 1.168, abs=0.001)
 
 
 @given(st.floats(0.01, 600), st.floats(1e4, 1e7))
@@ -138,9 +48,6 @@ def test_no_other_checkpoint_interval_loses_noticeably_less(stall_s, mtbf_s):
     for factor in (0.5, 0.8, 1.25, 2):
         other = goodput(factor * checkpoint_interval_s(stall_s, mtbf_s), stall_s, 0, mtbf_s)
         assert 1 - best <= (1 - other) * (1.1 if stall_s < mtbf_s / 100 else 2)
-
-
-sizes = st.integers(10**6, 10**12)
 
 
 @given(sizes, st.integers(2, 4096))
@@ -152,40 +59,115 @@ def test_a_higher_stage_never_needs_more_and_more_gpus_never_need_more(parameter
 
 
 @given(sizes, st.integers(10**6, 10**13), st.integers(1, 4096), st.sampled_from(sorted(GPUS)), st.booleans())
-def test_every_plan_is_ordered_and_can_be_printed(parameters, tokens, gpus, gpu, recompute):
-    config = PlanConfig(parameters=parameters, tokens=tokens, gpus=gpus, gpu=gpu, recompute=recompute)
-    result = plan(config)
+def test_every_plan_is_ordered_adds_up_and_can_be_printed(parameters, count, gpus, gpu, recompute):
+    config = PlanConfig(parameters=parameters, tokens=count, gpus=gpus, gpu=gpu, recompute=recompute)
+    found = plan(config)
+    assert (found["gpu"], found["gpus"], found["tokens"]) == (gpu, gpus, count)
     for name in ("gpu_hours", "days", "cost"):
-        assert 0 < result[name]["low"] < result[name]["expected"] < result[name]["high"]
-    for cell in result["memory_gb"].values():
-        assert cell["total"] >= cell["states"] + cell["activations"]
-        assert cell["fits"] == (cell["total"] <= result["gpu_memory_gb"])
-    best = result["recommended"]
-    if best["zero_stage"] is not None and best["gpus"] == gpus:
-        assert result["memory_gb"][str(best["zero_stage"])]["fits"]
-    assert result["stated_error"] in plan_table(result)
+        assert 0 < found[name]["low"] < found[name]["expected"] < found[name]["high"]
+    assert found["cost"]["expected"] == pytest.approx(found["gpu_hours"]["expected"] * found["price_per_hour"])
+    assert found["days"]["high"] == pytest.approx(found["gpu_hours"]["high"] / gpus / 24)
+    for cell in found["memory_gb"].values():
+        assert cell["total"] >= cell["states"] + cell["activations"] + cell["buffers"]
+        assert cell["fits"] == (cell["total"] <= found["gpu_memory_gb"])
+    best = found["recommended"]
+    if best["gpus"] == gpus:
+        assert found["memory_gb"][str(best["zero_stage"])]["fits"]
+    assert json.loads(json.dumps(found)) == found
+    assert str(gpu) in shown(found)
+
+
+@given(st.integers(10**7, 10**11), st.sampled_from(sorted(GPUS)), st.integers(10**9, 10**12), st.integers(5, 90))
+def test_the_fewest_gpus_are_enough_and_one_step_fewer_are_not(parameters, gpu, count, limit):
+    config = PlanConfig(parameters=parameters, tokens=count, gpu=gpu, days=limit, recompute=True)
+    gpus = fewest_gpus(config, gpu, lambda case: days(case) <= limit)
+    if gpus is None:
+        return
+    case = Case(config, gpu, gpus)
+    assert holds(case) and days(case) <= limit
+    fewer = case._replace(gpus=gpus - 8 if gpus > 8 else gpus // 2)
+    assert not fewer.gpus or not (holds(fewer) and days(fewer) <= limit)
+
+
+@given(st.integers(10**7, 10**11), st.integers(1, 600))
+def test_recommended_settings_are_taken_by_the_engine_as_they_are(parameters, gpus):
+    found = plan(PlanConfig(parameters=parameters, gpu="H200", gpus=gpus))
+    best = found["recommended"]
+    engine = EngineConfig(
+        workers=best["gpus"],
+        zero_stage=best["zero_stage"],
+        micro_batch_rows=best["micro_batch_rows"],
+        batch_tokens=best["batch_tokens"],
+    )
+    engine.check_even(best["gpus"], found["row_tokens"])
+    assert engine.split(best["gpus"], found["row_tokens"]) == (best["accumulation"], best["micro_batch_rows"])
 
 
 @given(sizes, st.integers(1, 64))
 def test_recompute_and_smaller_micro_batches_save_memory(parameters, rows):
-    config = PlanConfig(parameters=parameters)
-    again = config.model_copy(update={"recompute": True})
-    kept, saved = (memory_gb(c, 3, rows)["activations"] for c in (config, again))
-    assert saved < kept or config.layers == 1 or model_shape(parameters)[0] == 1
-    assert memory_gb(config, 3, rows)["total"] < memory_gb(config, 3, rows + 1)["total"]
+    kept, saved = (Case(PlanConfig(parameters=parameters, recompute=r), "A100-80", 8) for r in (False, True))
+    less, more = (memory_gb(case, 3, rows)["activations"] for case in (saved, kept))
+    assert less < more or model_shape(parameters)[0] == 1
+    assert memory_gb(kept, 3, rows)["total"] < memory_gb(kept, 3, rows + 1)["total"]
+
+
+def test_recomputing_is_a_third_more_work_and_happens_only_where_it_must():
+    plain, again = (gpu_hours(Case(PlanConfig(recompute=r), "H100", 8)).expected for r in (False, True))
+    assert again / plain == pytest.approx(4 / 3)
+    assert plan(PlanConfig(gpu="H100", gpus=8))["recompute"] is False
+    large = plan(PlanConfig(parameters="175B", gpu="A100-80", gpus=1024))
+    assert large["recompute"] is True and large["recommended"]["zero_stage"] == 3
+    assert "model.recompute=true" in shown(large)
+    told = plan(PlanConfig(parameters="175B", gpu="A100-80", gpus=1024, recompute=False))["recommended"]
+    assert told["zero_stage"] is None and "use plan.recompute=true" in told["reason"]
 
 
 def test_what_does_not_fit_gets_the_number_of_gpus_it_needs():
-    best = plan(PlanConfig(parameters="70B", gpus=8))["recommended"]
-    assert best["gpus"] > 8 and "8 A100-80 are too few" in best["reason"]
-    assert memory_gb(PlanConfig(parameters="70B", gpus=best["gpus"]), 3)["fits"]
-    endless = plan(PlanConfig(row_tokens=10**7))["recommended"]
-    assert endless["zero_stage"] is None and "plan.recompute=true" in endless["reason"]
+    found = plan(PlanConfig(parameters="70B", gpu="A100-80", gpus=8))
+    best, text = found["recommended"], shown(found)
+    assert best["gpus"] > 8 and best["reason"].startswith("8 A100-80 are too few in memory")
+    assert f"plan.gpus={best['gpus']}" in text and "Does not fit" in text and "to train so" not in text
+    assert best_stage(Case(PlanConfig(parameters="70B", recompute=False), "A100-80", best["gpus"]))
+    fewer = int(best["reason"].partition("or plan.gpus=")[2].split()[0])
+    assert 8 < fewer < best["gpus"]
+    assert best_stage(Case(PlanConfig(parameters="70B", recompute=True), "A100-80", fewer))
+    assert not best_stage(Case(PlanConfig(parameters="70B", recompute=True), "A100-80", fewer - 8))
+
+
+def test_what_fits_on_no_number_of_gpus_is_refused_in_one_sentence_that_says_what_would():
+    with pytest.raises(ValueError, match=r"rows of 1000000 tokens need [\d,]+ GB on each H100.*: use plan.row_tokens="):
+        plan(PlanConfig(row_tokens=10**6))
 
 
 def test_a_7b_model_on_8_a100_needs_zero_and_162m_does_not():
-    assert plan(PlanConfig(parameters="7B", gpus=8))["recommended"]["zero_stage"] >= 1
-    assert plan(PlanConfig(parameters="162M", gpus=8))["recommended"]["zero_stage"] == 0
+    assert plan(PlanConfig(parameters="7B", gpu="A100-80", gpus=8))["recommended"]["zero_stage"] >= 1
+    assert plan(PlanConfig(parameters="162M", gpu="A100-80", gpus=8))["recommended"]["zero_stage"] == 0
+
+
+def test_what_is_left_open_is_chosen_as_the_cheapest_that_published_runs_stand_behind():
+    found = plan(PlanConfig(parameters="7B", tokens="1T", days=20))
+    known = [one for one in found["choices"] if one["published_runs"]]
+    assert found["gpu"] == min(known, key=lambda one: one["cost"]["expected"])["gpu"]
+    assert found["days"]["expected"] <= 20
+    assert {one["gpu"] for one in found["choices"]} == set(GPUS), "B200 is shown, though never chosen by itself"
+    dear = plan(PlanConfig(parameters="7B", tokens="1T", days=20, rent_prices={"H100": 99}))
+    assert dear["gpu"].startswith("A100")
+
+
+def test_tokens_left_open_are_20_a_parameter():
+    assert plan(PlanConfig(parameters="7B"))["tokens"] == 140_000_000_000
+    assert tokens(Case(PlanConfig(parameters="7B", tokens="1B"), "H100", 8)) == 10**9
+
+
+def test_a_deadline_that_no_number_of_gpus_meets_is_told_with_what_would():
+    found = plan(PlanConfig(parameters="70B", tokens="15T", gpu="A100-80", days=10))
+    assert found["gpus"] == 2048 and found["days"]["expected"] > 10
+    assert any("No number of A100-80 ends in plan.days=10" in note for note in found["notes"])
+
+
+def test_more_gpus_than_rows_in_a_step_are_told():
+    notes = plan(PlanConfig(gpu="H100", gpus=4096))["notes"]
+    assert any("use 2048 GPUs at most" in note for note in notes)
 
 
 def test_a_cluster_that_fails_faster_than_it_restarts_is_refused():
@@ -193,24 +175,114 @@ def test_a_cluster_that_fails_faster_than_it_restarts_is_refused():
         plan(PlanConfig(gpus=100_000, mtbf_hours=1000))
 
 
+def test_more_failures_cost_more_hours_and_ask_for_more_checkpoints():
+    sound, frail = (plan(PlanConfig(gpu="H100", gpus=512, mtbf_hours=hours)) for hours in (1e6, 1e3))
+    assert frail["gpu_hours"]["expected"] > sound["gpu_hours"]["expected"]
+    assert frail["checkpoint_interval_s"] < sound["checkpoint_interval_s"]
+    assert frail["goodput"] + frail["failure_overhead_share"] == pytest.approx(1)
+
+
+def test_a_measured_mfu_narrows_the_interval():
+    own = plan(PlanConfig(mfu=0.5, gpu="H100", gpus=8))
+    wide = plan(PlanConfig(gpu="H100", gpus=8))
+    assert own["mfu"] == {"low": 0.5 / SIBLING, "expected": 0.5, "high": 0.5 * SIBLING}
+    assert own["gpu_hours"]["expected"] == pytest.approx(0.8 * wide["gpu_hours"]["expected"])
+    assert plan(PlanConfig(mfu=0.9))["mfu"]["high"] == 1
+    assert not own["notes"] and wide["notes"]
+
+
+def test_prices_are_a_setting_and_dated_with_their_source_when_they_are_not():
+    listed = plan(PlanConfig(gpu="H100"))
+    assert listed["price_source"].startswith("list of 20") and GPUS["H100"].source in listed["price_source"]
+    own = plan(PlanConfig(gpu="A100", rent_prices={"a100-80gb": 1.99, "H100": 5}))
+    assert own["price_source"] == "plan.rent_prices" and own["price_per_hour"] == 1.99
+    assert own["cost"]["expected"] == pytest.approx(1.99 * own["gpu_hours"]["expected"])
+    assert choice(PlanConfig(rent_prices={"H100": 5}), "H100")["price_per_hour"] == 5
+
+
+def test_rent_or_buy_turns_where_both_cost_the_same():
+    prices = {"rent_prices": {"H100": 3.0}, "purchase_prices": {"H100": 25_000}, "running_costs": {"H100": 0.5}}
+    found = plan(PlanConfig(parameters="7B", gpu="H100", gpus=8, tokens="1T", **prices))["rent_or_buy"]
+    assert found["break_even_hours"] == pytest.approx(25_000 / 2.5)
+    at_even = 8 * (25_000 + found["break_even_hours"] * 0.5)
+    assert at_even == pytest.approx(8 * found["break_even_hours"] * 3.0)
+    said = {}
+    for count in ("1B", "2.3T", "100T"):
+        deal = plan(PlanConfig(parameters="7B", gpu="H100", gpus=8, tokens=count, **prices))["rent_or_buy"]
+        low, high = deal["hours_needed"]["low"], deal["hours_needed"]["high"]
+        said[deal["advice"]] = (low, high)
+    assert said["rent"][1] < 10_000 < said["buy"][0] and said["either"][0] <= 10_000 <= said["either"][1]
+    never = plan(PlanConfig(gpu="H100", rent_prices={"H100": 0.2}))
+    assert never["rent_or_buy"]["break_even_hours"] is None and never["rent_or_buy"]["advice"] == "rent"
+    assert "costs less than running a bought H100" in shown(never)
+
+
 def test_counts_and_gpu_names_are_read_as_people_write_them():
     config = PlanConfig(parameters="0.162B", tokens="1.5T", gpu="a100-80gb")
     assert (config.parameters, config.tokens, config.gpu) == (162_000_000, 1_500_000_000_000, "A100-80")
-    for wrong in (
-        {"parameters": "seven"},
-        {"tokens": "inf"},
-        {"gpu": "V100"},
-        {"gpus": 0},
-        {"parametres": 1},
-    ):
+    assert PlanConfig(parameters=7e9).parameters == 7_000_000_000
+    wrong = ({"parameters": "seven"}, {"tokens": "inf"}, {"gpu": "V100"}, {"gpus": 0}, {"parametres": 1})
+    for one in (*wrong, {"rent_prices": {"V100": 1}}, {"rent_prices": {"H100": -1}}, {"rent_prices": 2}):
         with pytest.raises(ValidationError):
-            PlanConfig(**wrong)
+            PlanConfig(**one)
 
 
-def test_prices_are_a_setting_and_dated_when_they_are_not():
-    assert plan(PlanConfig())["price_source"].startswith("list of 20")
-    own = plan(PlanConfig(price_per_hour=1.99, purchase_price=10_000))
-    assert own["price_source"] == "plan.price_per_hour"
-    assert own["cost"]["expected"] == pytest.approx(1.99 * own["gpu_hours"]["expected"])
-    assert own["break_even_hours"] == pytest.approx(10_000 / 1.99)
-    assert plan(PlanConfig(price_per_hour=0))["break_even_hours"] is None
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("plan.gpu=V100", "plan.gpu: 'V100' is unknown; use A100-40, A100-80, H100, H200, B200"),
+        ("plan.tokens=0", "plan.tokens=0: input should be greater than or equal to 1"),
+        ("plan.tokens=-5", "plan.tokens=-5: input should be greater than or equal to 1"),
+        ("plan.parameters=big", "plan.parameters: 'big' is no count; write for example 162M, 7B or 1T"),
+        ("plan.rent_prices.H100=x", "plan.rent_prices: H100: 'x' is no price; write USD, from 0"),
+        ("plan.rent_price.H100=2", "plan.rent_price is unknown; did you mean plan.rent_prices?"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_mend(given, said):
+    with pytest.raises(ConfigError) as error:
+        read_config([], [given])
+    assert str(error.value) == said
+
+
+def test_a_plan_block_in_yaml_and_flags_ask_the_same(tmp_path):
+    (tmp_path / "p.yaml").write_text("plan: {parameters: 13B, tokens: 1T, gpu: h100, rent_prices: {H100: 2.1}}\n")
+    words = ["plan.parameters=13B", "--plan.tokens=1T", "plan.gpu=H100", "plan.rent_prices.H100=2.1"]
+    assert plan(asked(read_config([str(tmp_path / "p.yaml")]))) == plan(asked(read_config([], words)))
+
+
+def test_the_model_of_a_run_is_what_is_planned_and_flags_win():
+    run = {
+        "model": {"layers": 24, "width": 2048, "heads": 16, "row_tokens": 4096, "recompute": True},
+        "tokenizer": {"kind": "bpe", "vocabulary": 50_000},
+        "engine": {"workers": [2, 16], "batch_tokens": 1 << 20},
+        "round": {"tokens": 1 << 20},
+    }
+    config = asked(check(run))
+    shape = check(run).model
+    assert config.parameters == num_parameters(shape, 50_000)
+    assert (config.layers, config.width, config.row_tokens, config.recompute) == (24, 2048, 4096, True)
+    assert (config.gpus, config.batch_tokens, config.vocabulary) == (16, 1 << 20, 50_000)
+    other = asked(check({**run, "plan": {"parameters": "7B", "gpus": 64}}))
+    assert (other.parameters, other.gpus, other.layers) == (7_000_000_000, 64, None)
+    assert asked(check({})) == PlanConfig()
+
+
+def test_the_table_says_what_a_person_wants_to_know_first():
+    text = shown(plan(PlanConfig(parameters="7B", tokens="1T", gpu="A100-80", gpus=64)))
+    lines = text.splitlines()
+    assert lines[0] == "7 B parameters on 1 T tokens, 64 × A100-80"
+    assert text.index("days") < text.index("Memory of one GPU") < text.index("Which GPUs") < text.index("how sure")
+    assert "engine.workers=64 engine.zero_stage=" in text and "take this" in text
+    assert max(map(len, lines)) <= 120
+    narrow = shown(plan(PlanConfig(parameters="7B")), width=80)
+    assert "to train so" in narrow
+
+
+def test_the_command_prints_one_json_object_with_the_contracts_keys():
+    line = ["plan.parameters=7B", "plan.tokens=1T", "plan.gpu=A100-80", "plan.gpus=64", "--json"]
+    done = subprocess.run([sys.executable, "-m", "ray_jobs", "plan", *line], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(found["memory_gb"]) == {"0", "1", "2", "3"}
+    assert {"states", "activations", "total"} <= set(found["memory_gb"]["2"])
+    assert set(found["gpu_hours"]) == set(found["cost"]) == {"low", "expected", "high"}
+    assert found["memory_gb"]["1"]["states"] == pytest.approx((4 + 12 / 64) * 7)
