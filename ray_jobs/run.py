@@ -32,9 +32,9 @@ from ray_jobs.board import record
 from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.display import Display
-from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.meter import Meter
+from ray_jobs.open_store import OpenStore, open_store
 from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.quiet import refuse_while_forgetting
 from ray_jobs.report import render
