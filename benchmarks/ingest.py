@@ -22,11 +22,12 @@ from data_ops.dedup import SeenIds
 from data_ops.document import held_out, ids_to_array
 from data_ops.fates import drop, drop_repeats, living
 from data_ops.lake import Lake
-from data_ops.pipeline import IngestSettings, WindowConfig, ingest
+from data_ops.pipeline import ingest
 from data_ops.sources import open_source
 from data_ops.sources.files import FilesConfig
 from data_ops.sources.protocol import Span
 from data_ops.tokenizer import Tokenizer, train_bpe
+from data_ops.windows import IngestSettings, WindowConfig
 
 SENTENCES, NUM_FILES, HELD_OUT = 6, 8, 0.02
 

@@ -21,11 +21,11 @@ from cluster.storage import Store
 from data_ops.document import DOCUMENT_SCHEMA, TIME, array_to_ids
 from data_ops.lake import Lake
 from data_ops.log import PendingLog, text_of
-from data_ops.mixture import RoundConfig
 from data_ops.packing import pack
 from data_ops.places import Documents, Place
 from data_ops.reservoir import ReservoirConfig
 from data_ops.round_file import round_file
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Layout, Manifest, Shape, plan_round
 from data_ops.shard import Shard, merge
 from data_ops.windows import Window

@@ -16,9 +16,7 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from cluster.units import Settings, Share
-from data_ops.characters import character_counts
 from data_ops.document import CURATED_SCHEMA, TIME, document_ids, held_out, ids_to_array, string_buffers
-from data_ops.normalise import normalise
 
 DAY_US = 86_400_000_000
 Flags = npt.NDArray[np.bool_]
@@ -78,6 +76,8 @@ def curate(
     A missing event time becomes `modified_s`; one before 1970 or over a day after `modified_s` is clamped, so
     the result does not depend on when this runs. A held-out document that a rule drops is dropped.
     """
+    from data_ops.normalise import normalise  # numba, 0.5 s: who only reads the settings does without
+
     num_rows = records.num_rows
     errors = _column(records, "error")
     bad = errors.is_valid().to_numpy(zero_copy_only=False)
@@ -168,27 +168,33 @@ def too_long(texts: pa.Array, config: CurateConfig) -> Verdict:
     return Verdict(pc.utf8_length(texts).to_numpy(zero_copy_only=False) > config.max_chars)
 
 
+def _character_counts(texts: pa.Array) -> npt.NDArray[np.int64]:
+    from data_ops.characters import character_counts  # numba, as above
+
+    return character_counts(texts)
+
+
 def few_letters(texts: pa.Array, config: CurateConfig) -> Verdict:
     """Drop texts with too few letters: tables, dumps, rules of dashes."""
-    letters, _, _, visible = character_counts(texts)
+    letters, _, _, visible = _character_counts(texts)
     return Verdict(letters < config.min_letter_share * visible)
 
 
 def many_digits(texts: pa.Array, config: CurateConfig) -> Verdict:
     """Drop texts that are mostly numbers."""
-    _, digits, _, visible = character_counts(texts)
+    _, digits, _, visible = _character_counts(texts)
     return Verdict(digits > config.max_digit_share * visible)
 
 
 def many_symbols(texts: pa.Array, config: CurateConfig) -> Verdict:
     """Drop texts that are mostly neither letters nor digits: markup, emoji, minified code."""
-    letters, digits, _, visible = character_counts(texts)
+    letters, digits, _, visible = _character_counts(texts)
     return Verdict(visible - letters - digits > config.max_symbol_share * visible)
 
 
 def repeated_characters(texts: pa.Array, config: CurateConfig) -> Verdict:
     """Drop texts where too many characters repeat the one before: `aaaaaaa`, `=======`."""
-    _, _, repeated, visible = character_counts(texts)
+    _, _, repeated, visible = _character_counts(texts)
     return Verdict(repeated > config.max_repeated_char_share * visible)
 
 

@@ -12,9 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_ops.dedup import SeenIds
 from data_ops.document import Ids, ids_to_array
-from data_ops.id_sets import is_member
 
 LIVING = ("kept", "held_out")
 
@@ -38,6 +36,8 @@ def hide(table: pa.Table, forgotten: Ids) -> pa.Table:
     The table has id and fate; of the other columns those that it has are changed. What was kept or held out becomes
     forgotten, with its former fate as the reason; rows that were dropped stay dropped, without their external id.
     """
+    from data_ops.id_sets import is_member  # numba, 0.5 s: most who read a lake find nothing forgotten in it
+
     named = table["id"].is_valid().to_numpy()
     gone = np.zeros(table.num_rows, bool)
     gone[named] = is_member(ids_to_array(table["id"].filter(pa.array(named))), forgotten)
@@ -77,6 +77,8 @@ def count(documents: pa.Table) -> dict[str, Any]:
 
 def drop_repeats(table: pa.Table) -> pa.Table:
     """Of documents that stand several times in this table, the first one stays."""
+    from data_ops.dedup import SeenIds  # numba, 0.5 s: only those who ingest need it
+
     alive = np.flatnonzero(living(table))
     new = SeenIds().add_new(ids_to_array(table["id"].take(pa.array(alive))))
     repeated = np.zeros(table.num_rows, bool)

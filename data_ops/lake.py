@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from data_ops.document import DOCUMENT_SCHEMA, Ids, array_to_ids, ids_to_array
 from data_ops.fates import LIVING, hide
-from data_ops.id_sets import is_member, unique_ids
 from data_ops.tables import FORGOTTEN_SCHEMA, LEDGER_SCHEMA, ROUND_SCHEMA, STORED_DOCUMENT_SCHEMA, Tables
 from data_ops.windows import Window, read_window, window_row
 
@@ -94,6 +93,8 @@ class Lake(Tables):
 
         From then on their text is not shown any more. Repeating it changes nothing.
         """
+        from data_ops.id_sets import is_member, unique_ids  # numba, 0.5 s: few who read a lake forget
+
         while True:  # each lost race is another process's note
             table = self.table("forgotten")
             done = table.transaction_version("forgotten") if table is not None else None

@@ -10,7 +10,7 @@ make its commit exactly-once, and Ray Data needs no state of its own. The only R
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,42 +22,20 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from pydantic import Field
 
-from cluster.units import Duration, Settings, Share, Size
-from data_ops.curate import CurateConfig, curate
+from data_ops.curate import curate
 from data_ops.dedup import SeenIds
 from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array, records, sample_of
 from data_ops.fates import count, drop, drop_repeats, living
 from data_ops.lake import Lake, Progress
-from data_ops.sources import SourceConfig, open_source
+from data_ops.sources import open_source
 from data_ops.sources.lines import ChangedError
 from data_ops.sources.protocol import Discovery, Source, Span
 from data_ops.tokenizer import Tokenizer
-from data_ops.windows import Window
+from data_ops.windows import IngestSettings, Window
 
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
 POLL_SECONDS = 0.2
-
-
-class WindowConfig(Settings):
-    """How much one pass of ingest takes in."""
-
-    max_documents: int = Field(10_000, ge=1, le=1_000_000, description="records a window holds at most")
-    # From 1 MiB on: a source that counts rows instead of bytes (Parquet) then never reaches it.
-    max_bytes: Size = Field(256 << 20, ge=1 << 20, description="bytes of files a window holds at most")
-    max_seconds: Duration = Field(5.0, gt=0, description="longest a record waits for its window under --follow")
-
-
-@dataclass(frozen=True)
-class IngestSettings:
-    """Everything that decides what the documents of a store become."""
-
-    sources: dict[str, SourceConfig]
-    window: WindowConfig
-    curate: CurateConfig
-    seed: int
-    held_out: Share
 
 
 class Seen:

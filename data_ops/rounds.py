@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data_ops.mixture import RoundConfig, choose_fresh, draw_replay, plan_batch
+from data_ops.mixture import choose_fresh, draw_replay
 from data_ops.packing import Packing, Rows, fill, pack, row_order
 from data_ops.places import Documents, Ints, Place
+from data_ops.round_size import RoundConfig, plan_batch
 
 BRANCH_NUMBERS = 1 << 40
 

@@ -9,8 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+from pydantic import Field
 
+from cluster.units import Duration, Settings, Share, Size
+from data_ops.curate import CurateConfig
 from data_ops.document import TIME
+from data_ops.sources import SourceConfig
 from data_ops.sources.protocol import Span
 
 WINDOW_SCHEMA = pa.schema(
@@ -24,6 +28,26 @@ WINDOW_SCHEMA = pa.schema(
         pa.field("seconds", pa.float64(), nullable=False),
     ]
 )
+
+
+class WindowConfig(Settings):
+    """How much one pass of ingest takes in."""
+
+    max_documents: int = Field(10_000, ge=1, le=1_000_000, description="records a window holds at most")
+    # From 1 MiB on: a source that counts rows instead of bytes (Parquet) then never reaches it.
+    max_bytes: Size = Field(256 << 20, ge=1 << 20, description="bytes of files a window holds at most")
+    max_seconds: Duration = Field(5.0, gt=0, description="longest a record waits for its window under --follow")
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """Everything that decides what the documents of a store become."""
+
+    sources: dict[str, SourceConfig]
+    window: WindowConfig
+    curate: CurateConfig
+    seed: int
+    held_out: Share
 
 
 @dataclass(frozen=True)

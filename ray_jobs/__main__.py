@@ -24,6 +24,8 @@ from ray_jobs.options import (
     Json,
     Python,
     To,
+    expected,
+    fail,
     finish,
     show,
 )
@@ -272,24 +274,16 @@ def doctor(
 
 def main() -> None:
     """Run the command line; a mistake of the user is told in a sentence, without a traceback."""
-    from deltalake.exceptions import DeltaError
-
-    from ray_jobs.config import ConfigError
-
     try:
         app(prog_name="headrace")
-    except ConfigError as error:
-        _fail(2, str(error))
-    except (OSError, ValueError, RuntimeError, DeltaError) as error:
-        _fail(75 if type(error).__name__ == "ClusterLostError" else 1, " ".join(str(error).split()))
+    except SystemExit:
+        raise
+    except expected() as error:  # only looked up where something failed
+        from ray_jobs.config import ConfigError
 
-
-def _fail(code: int, message: str) -> None:
-    """Say what is wrong on stderr, and as JSON where that was asked for."""
-    sys.stderr.write(message + "\n")
-    if "--json" in sys.argv:
-        sys.stdout.write(json.dumps({"error": message, "code": code}) + "\n")
-    raise SystemExit(code)
+        if isinstance(error, ConfigError):
+            fail(2, str(error))
+        fail(75 if type(error).__name__ == "ClusterLostError" else 1, " ".join(str(error).split()))
 
 
 if __name__ == "__main__":

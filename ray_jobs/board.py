@@ -144,7 +144,7 @@ class Board:
             logger.warning("checkpoint %s was committed before; this one is not", done.name)
             return
         record(self.lake, done)
-        protected = {champion["checkpoint"] for champion in [read_champion(self.store)] if champion}
+        protected = {champion["checkpoint"] for champion in [commits.read_champion(self.store)] if champion}
         if done.run == self.run:
             commits.retain(self.store, self.run, self.keep, protected)
         self.post([{"event": "commit", "step": done.step, "round": done.round, "size_bytes": done.size_bytes}])
@@ -179,12 +179,3 @@ def record(lake: Lake, done: commits.Commit) -> None:
         "state": json.dumps({**done.state, "files": [asdict(file) for file in done.files]}),
     }
     lake.add_ledger(done.run, entry)
-
-
-def read_champion(store: Store) -> dict[str, Any] | None:
-    """Read the champion pointer, None before the first promotion."""
-    try:
-        champion: dict[str, Any] = json.loads(store.read("registry/champion.json"))
-    except FileNotFoundError:
-        return None
-    return champion

@@ -6,8 +6,7 @@ from typing import Any
 from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.sightings import Position, Sighting
-from ray_jobs.board import read_champion
-from ray_jobs.commit import commits
+from ray_jobs.commit import commits, read_champion
 
 COLUMNS = ("run", "step", "round", "step_in_round", "checkpoint", "committed")
 

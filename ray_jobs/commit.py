@@ -216,6 +216,15 @@ def sweep_orphans(store: Store, run: str) -> int:
     return len(orphans)
 
 
+def read_champion(store: Store) -> dict[str, Any] | None:
+    """Read the champion pointer, None before the first promotion."""
+    try:
+        champion: dict[str, Any] = json.loads(store.read("registry/champion.json"))
+    except FileNotFoundError:
+        return None
+    return champion
+
+
 def sha256_of(path: Path) -> str:
     """Checksum of a local file, read in pieces."""
     digest = hashlib.sha256()

@@ -24,11 +24,11 @@ from cluster.telemetry import TelemetryConfig
 from cluster.tracking import WandbConfig
 from cluster.units import Settings, Share
 from data_ops.curate import CurateConfig
-from data_ops.mixture import RoundConfig
-from data_ops.pipeline import WindowConfig
-from data_ops.reservoir import ReservoirConfig
+from data_ops.decay import ReservoirConfig
+from data_ops.round_size import RoundConfig
 from data_ops.sources import SOURCES, SourceConfig
 from data_ops.tokenizer import TokenizerConfig
+from data_ops.windows import WindowConfig
 from models.optim import OptimConfig
 from models.settings import EngineConfig, ModelConfig
 from ray_jobs.commit import CheckpointConfig

@@ -27,9 +27,9 @@ from ray_jobs.board import record
 from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config
 from ray_jobs.display import Display
-from ray_jobs.ingest import OpenStore
 from ray_jobs.lease import Heart
 from ray_jobs.meter import Meter
+from ray_jobs.open_store import OpenStore
 from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.report import render
 from ray_jobs.signals import STOPPING

@@ -8,7 +8,7 @@ bounds the cost; the same function serves workers in training and the evaluation
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,12 @@ from pydantic import Field
 from cluster.storage import Store
 from cluster.units import Settings
 from data_ops.lake import Lake
-from data_ops.packing import Packing, fill, pack
 from models.metrics import bits_per_byte
 from models.settings import Rows
 from ray_jobs.commit import run_path
+
+if TYPE_CHECKING:
+    from data_ops.packing import Packing
 
 PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "year": "%Y"}
 COLUMNS = ["id", "source", "event_time", "num_bytes", "tokens"]
@@ -44,7 +46,7 @@ class HeldOut:
     """Held-out documents (id, slice, num_bytes; ordered by id) and their rows."""
 
     table: pa.Table
-    packing: Packing
+    packing: "Packing"
     tokens: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     row_tokens: int
@@ -53,6 +55,8 @@ class HeldOut:
 
 def held_out(lake: Lake, last_window: int, config: EvaluateConfig, row_tokens: int, document_token: int) -> HeldOut:
     """Collect the held-out documents of all windows up to one; the same for everybody who asks."""
+    from data_ops.packing import pack  # numba, 0.5 s: who only reads the settings does without
+
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
     periods = pc.strftime(table["event_time"], format=PERIODS[config.period])
     slices = pc.binary_join_element_wise(table["source"], periods, "/")
@@ -95,6 +99,8 @@ def score(data: HeldOut, evaluate: Score, rank: int = 0, world: int = 1) -> npt.
 
 def rows_of(data: HeldOut, rows: npt.NDArray[np.int64], count: int) -> Rows:
     """Build `count` rows: the named consecutive ones, then empty ones."""
+    from data_ops.packing import fill  # numba, as above
+
     low, high = 0, 0
     if len(rows):
         low = int(np.searchsorted(data.packing.row, rows[0], side="left"))

@@ -19,10 +19,10 @@ import ray
 from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.log import PendingLog, RoundText, text_of
-from data_ops.mixture import RoundConfig
 from data_ops.places import Place
 from data_ops.reservoir import ReservoirConfig
 from data_ops.round_file import warm_up
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Layout, Manifest, Shape, plan_branch, plan_round
 from data_ops.shard import Sample, Shard, merge
 from ray_jobs.commit import branch_name

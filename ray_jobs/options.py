@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -31,3 +31,18 @@ def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
         sys.stdout.write(json.dumps(values) + "\n")
         sys.stdout.flush()
     raise typer.Exit(code)
+
+
+def expected() -> tuple[type[Exception], ...]:
+    """What a command may fail with that is told in a sentence; found only when something failed, for it takes time."""
+    from deltalake.exceptions import DeltaError
+
+    return (OSError, ValueError, RuntimeError, DeltaError)
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Say what is wrong on stderr, and as JSON where that was asked for."""
+    sys.stderr.write(message + "\n")
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps({"error": message, "code": code}) + "\n")
+    raise SystemExit(code)

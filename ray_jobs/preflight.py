@@ -12,8 +12,8 @@ from data_ops.sources import open_source
 from data_ops.sources.files import FilesConfig, matches
 from ray_jobs import commit as commits
 from ray_jobs.config import Config, ConfigError
-from ray_jobs.ingest import check_store
 from ray_jobs.lease import holder
+from ray_jobs.open_store import check_store
 
 
 def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:

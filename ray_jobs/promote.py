@@ -24,11 +24,11 @@ from data_ops.tokenizer import Tokenizer
 from models import hf, scoring
 from models.checkpoint import read_full_weights
 from ray_jobs import commit as commits
-from ray_jobs.board import read_champion
+from ray_jobs.commit import read_champion
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.evaluate import PERIODS, by_slice, held_out, read_scores, score, with_nats, write_scores
 from ray_jobs.gate import Decision, decide
-from ray_jobs.ingest import TOKENIZER
+from ray_jobs.open_store import TOKENIZER
 
 logger = logging.getLogger(__name__)
 

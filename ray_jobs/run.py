@@ -53,7 +53,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
             from ray.exceptions import RayError
 
             from ray_jobs.drive import Drive, drive
-            from ray_jobs.ingest import open_store
+            from ray_jobs.open_store import open_store
             from ray_jobs.train import Training
 
             commits.sweep_orphans(store, config.name)

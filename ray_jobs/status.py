@@ -10,8 +10,7 @@ from typing import Any
 from cluster.storage import Store
 from data_ops.lake import Lake
 from ray_jobs import commit as commits
-from ray_jobs.board import read_champion
-from ray_jobs.commit import run_path
+from ray_jobs.commit import read_champion, run_path
 from ray_jobs.lease import holder
 
 

@@ -26,9 +26,10 @@ from ray_jobs.commit import run_path
 from ray_jobs.config import Config
 from ray_jobs.feed import Feed, FeedSettings
 from ray_jobs.health import Health
-from ray_jobs.ingest import OpenStore, ingest_task
+from ray_jobs.ingest import ingest_task
 from ray_jobs.lease import Lease
 from ray_jobs.nodes import NodeWatch
+from ray_jobs.open_store import OpenStore
 from ray_jobs.worker import train_loop
 
 logger = logging.getLogger(__name__)

@@ -15,15 +15,15 @@ from data_ops.document import ids_to_array
 from data_ops.fates import count, drop, drop_repeats, living
 from data_ops.lake import Lake
 from data_ops.log import PendingLog
-from data_ops.mixture import RoundConfig
-from data_ops.pipeline import IngestSettings, Seen, next_window
+from data_ops.pipeline import Seen, next_window
 from data_ops.places import Place
 from data_ops.reservoir import ReservoirConfig
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Manifest, Shape, plan_round
 from data_ops.shard import Shard, merge
 from data_ops.sources import open_source
 from data_ops.tokenizer import byte_tokenizer
-from data_ops.windows import Window
+from data_ops.windows import IngestSettings, Window
 
 TOKENIZER = byte_tokenizer()
 

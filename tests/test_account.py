@@ -11,9 +11,9 @@ from cluster.storage import Store
 from data_ops.account import STATES, Stand, account, check_rounds
 from data_ops.lake import Lake
 from data_ops.log import LOG_COLUMNS
-from data_ops.mixture import RoundConfig
 from data_ops.places import Documents, Place
 from data_ops.records import read_records
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Layout, Shape, plan_round
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.verify import verify

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data_ops.lake import Lake
-from data_ops.mixture import RoundConfig
 from data_ops.reservoir import ReservoirConfig
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Shape
 from ray_jobs import commit as commits
 from ray_jobs import feed as feed_module

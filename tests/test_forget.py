@@ -20,10 +20,10 @@ from data_ops.erase import unerased
 from data_ops.id_sets import is_member
 from data_ops.lake import Lake
 from data_ops.log import TOKEN_COLUMNS, in_order
-from data_ops.mixture import RoundConfig
 from data_ops.pipeline import Seen
 from data_ops.places import Documents, Place
 from data_ops.reservoir import ReservoirConfig
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Layout, Shape, plan_round
 from data_ops.shard import Shard, merge
 from ray_jobs.config import Config, ConfigError

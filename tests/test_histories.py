@@ -20,11 +20,12 @@ from cluster.storage import Store
 from data_ops.account import account
 from data_ops.curate import CurateConfig
 from data_ops.lake import Lake
-from data_ops.mixture import RoundConfig
-from data_ops.pipeline import IngestSettings, Seen, WindowConfig
+from data_ops.pipeline import Seen
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Shape
 from data_ops.sources import FilesConfig
 from data_ops.tables import STORED_DOCUMENT_SCHEMA
+from data_ops.windows import IngestSettings, WindowConfig
 from ray_jobs import commit as commits
 from ray_jobs.board import record
 from tests.chaos.corpus import grow

@@ -12,10 +12,11 @@ import pytest
 from cluster.storage import Store
 from data_ops import pipeline
 from data_ops.curate import CurateConfig
-from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+from data_ops.pipeline import next_window
 from data_ops.sources import FilesConfig, Span, open_source
 from data_ops.tokenizer import byte_tokenizer
-from ray_jobs import ingest
+from data_ops.windows import IngestSettings, WindowConfig
+from ray_jobs import open_store as opening
 from ray_jobs.config import ConfigError, read_config
 from tests.test_lake import make_lake
 
@@ -130,10 +131,10 @@ def test_a_tokenizer_is_not_trained_on_nothing(tmp_path):
     config, texts = config_of(tmp_path)
     lines(texts / "a.jsonl", "short", "too")
     with pytest.raises(ConfigError, match=r"no text that is kept, so tokenizer.kind=bpe cannot be trained; add"):
-        ingest.open_store(config)
+        opening.open_store(config)
     store = Store.open(config.store)
-    assert not store.exists(ingest.TOKENIZER)
-    assert not store.exists(ingest.SETTINGS), "or the mended configuration would be refused"
+    assert not store.exists(opening.TOKENIZER)
+    assert not store.exists(opening.SETTINGS), "or the mended configuration would be refused"
 
 
 @pytest.mark.parametrize("way", ["follow", "wait"])
@@ -146,34 +147,34 @@ def test_the_first_text_is_waited_for(tmp_path, monkeypatch, way):
         if len(naps) == 2:
             lines(texts / "a.jsonl", *[TEXT + str(i) for i in range(20)])
 
-    monkeypatch.setattr(ingest.time, "sleep", nap)
-    assert ingest.open_store(config, follow=way == "follow").tokenizer.vocab_size > 257
+    monkeypatch.setattr(opening.time, "sleep", nap)
+    assert opening.open_store(config, follow=way == "follow").tokenizer.vocab_size > 257
     assert naps == [0.5, 0.5]
 
 
 def test_waiting_for_the_first_text_ends_when_it_should_stop(tmp_path):
     config, _ = config_of(tmp_path)
     with pytest.raises(ConfigError, match="stopped before a text"):
-        ingest.open_store(config, lambda: True, follow=True)
+        opening.open_store(config, lambda: True, follow=True)
 
 
 def test_of_two_processes_that_make_a_store_the_second_must_agree_with_the_first(tmp_path, monkeypatch):
     config, texts = config_of(tmp_path, "held_out=0")
     lines(texts / "a.jsonl", *[TEXT + str(i) for i in range(20)])
     other, _ = config_of(tmp_path, "held_out=0", "tokenizer.kind=bytes")
-    make = ingest.make_tokenizer
+    make = opening.make_tokenizer
 
     def raced(config, *given, **more):
         if config.tokenizer.kind == "bpe":
-            ingest.open_store(other)
+            opening.open_store(other)
         return make(config, *given, **more)
 
-    monkeypatch.setattr(ingest, "make_tokenizer", raced)
+    monkeypatch.setattr(opening, "make_tokenizer", raced)
     with pytest.raises(ConfigError, match=r'tokenizer=\{"kind": "bpe"'):
-        ingest.open_store(config)
+        opening.open_store(config)
     store = Store.open(config.store)
-    assert json.loads(store.read(ingest.SETTINGS))["tokenizer"]["kind"] == "bytes"
-    assert store.read(ingest.TOKENIZER).decode() == byte_tokenizer().to_json()
+    assert json.loads(store.read(opening.SETTINGS))["tokenizer"]["kind"] == "bytes"
+    assert store.read(opening.TOKENIZER).decode() == byte_tokenizer().to_json()
 
 
 def test_settings_are_there_before_the_tokenizer_is(tmp_path, monkeypatch):
@@ -182,5 +183,5 @@ def test_settings_are_there_before_the_tokenizer_is(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Store, "publish", lambda self, path, data: (published.append(path), publish(self, path, data))[1]
     )
-    ingest.open_store(config)
-    assert published == [ingest.SETTINGS, ingest.TOKENIZER]
+    opening.open_store(config)
+    assert published == [opening.SETTINGS, opening.TOKENIZER]

@@ -171,7 +171,8 @@ def test_windows_come_back_in_order_with_the_open_plan_apart(tmp_path):
 
 
 def test_a_window_records_only_the_cursors_that_moved(tmp_path):
-    from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+    from data_ops.pipeline import next_window
+    from data_ops.windows import IngestSettings, WindowConfig
 
     data = tmp_path / "data"
     data.mkdir()
@@ -211,7 +212,8 @@ class LosingLake(Lake):
 
 
 def test_losing_the_race_for_a_window_is_not_being_drained(tmp_path):
-    from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+    from data_ops.pipeline import next_window
+    from data_ops.windows import IngestSettings, WindowConfig
 
     data = tmp_path / "data"
     data.mkdir()
@@ -227,7 +229,8 @@ def test_losing_the_race_for_a_window_is_not_being_drained(tmp_path):
 
 def test_the_log_of_windows_is_read_at_the_start_and_after_a_lost_race_only(tmp_path):
     from data_ops.lake import Progress
-    from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+    from data_ops.pipeline import next_window
+    from data_ops.windows import IngestSettings, WindowConfig
 
     data = tmp_path / "data"
     data.mkdir()
@@ -250,7 +253,8 @@ def test_the_log_of_windows_is_read_at_the_start_and_after_a_lost_race_only(tmp_
 
 
 def test_an_open_plan_is_taken_up_again_whatever_the_sources_say_now(tmp_path):
-    from data_ops.pipeline import IngestSettings, WindowConfig, next_window
+    from data_ops.pipeline import next_window
+    from data_ops.windows import IngestSettings, WindowConfig
 
     lake = make_lake(tmp_path / "lake")
     plan = window_of(make_documents(0, ["kept"] * 2))

@@ -13,8 +13,8 @@ import pytest
 
 from cluster.storage import Store
 from ray_jobs.config import read_config
-from ray_jobs.ingest import open_store
 from ray_jobs.lease import Heart, acquire
+from ray_jobs.open_store import open_store
 from tests.runs import environment
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data_ops.mixture import RoundConfig, choose_fresh, draw_replay, plan_batch
+from data_ops.mixture import choose_fresh, draw_replay
+from data_ops.round_size import RoundConfig, plan_batch
 
 seeds = st.integers(0, 2**32)
 

@@ -11,8 +11,8 @@ from ray_jobs import commit as commits
 from ray_jobs import lease as leases
 from ray_jobs.commit import Commit
 from ray_jobs.config import ConfigError, read_config
-from ray_jobs.ingest import open_store
 from ray_jobs.lease import Heart, acquire
+from ray_jobs.open_store import open_store
 from ray_jobs.preflight import check_run
 from ray_jobs.status import status, status_lines
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_ops.document import array_to_ids
-from data_ops.mixture import RoundConfig
 from data_ops.places import Documents, Place
+from data_ops.round_size import RoundConfig
 from data_ops.rounds import Layout, Manifest, Shape, fit, plan_round
 from data_ops.tables import ROUND_SCHEMA
 from tests.test_lake import make_lake

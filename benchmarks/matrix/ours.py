@@ -32,8 +32,8 @@ from ray_jobs import commit as commits
 from ray_jobs.board import Board
 from ray_jobs.config import Config, check
 from ray_jobs.feed import Feed
-from ray_jobs.ingest import OpenStore, open_store
 from ray_jobs.lease import acquire
+from ray_jobs.open_store import OpenStore, open_store
 from ray_jobs.train import feed_settings
 
 ROOT = Path(__file__).parents[2]
