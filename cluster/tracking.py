@@ -63,8 +63,8 @@ class Champion:
 class WandbRun:
     """A sink that logs to W&B until W&B fails, and then no more."""
 
-    def __init__(self, run: Any, errors: tuple[type[BaseException], ...]) -> None:
-        self._run, self._errors = run, errors
+    def __init__(self, run: Any) -> None:
+        self._run = run
         self._step, self._newest, self._concluded = 0, dict[str, float](), False
 
     def log(self, event: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ class WandbRun:
         self._concluded = True
         self._try(lambda run: run.summary.update(self._newest | dotted(summary)))
         if champion is not None:
-            self._try(lambda run: log_champion(run, champion, self._errors))
+            self._try(lambda run: log_champion(run, champion))
 
     def close(self) -> None:
         """Finish the run; W&B shows one that had no last words as failed."""
@@ -92,7 +92,7 @@ class WandbRun:
             return
         try:
             act(self._run)
-        except self._errors as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, a run does not end for its charts
             logger.warning("W&B failed and is left alone from now on: %s", error)
             self._run = None
 
@@ -116,7 +116,12 @@ def open_wandb(
         return None
     import wandb
 
-    errors = (wandb.Error, OSError, RuntimeError, ImportError, ValueError)
+    def stop() -> (
+        None
+    ):  # W&B copies its settings deeply: a bound method would bring its object, which may not be copied
+        if on_stop is not None:
+            on_stop()
+
     place = folder or Path(tempfile.gettempdir()) / "headrace-wandb"
     place = Path(os.environ.get("WANDB_DIR", place))
     try:
@@ -142,17 +147,17 @@ def open_wandb(
                 x_stats_sampling_interval=30,
                 init_timeout=config.timeout,
                 finish_timeout=config.timeout,
-                stop_fn=on_stop,
+                stop_fn=stop if on_stop is not None else None,
             ),
         )
         run.define_metric("*", step_metric="step")
-    except errors as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, a run does not end for its charts
         logger.warning("W&B does not start, the run goes on without it: %s", error)
         return None
-    return WandbRun(run, errors)
+    return WandbRun(run)
 
 
-def log_champion(run: Any, champion: Champion, errors: tuple[type[BaseException], ...]) -> None:
+def log_champion(run: Any, champion: Champion) -> None:
     """Log a champion as an artifact: its lineage as a file, its weights as references, its predecessor as an input.
 
     The predecessor is an input only online and if it was logged; its name is in the lineage in any case.
@@ -169,12 +174,12 @@ def log_champion(run: Any, champion: Champion, errors: tuple[type[BaseException]
     try:
         for uri in champion.files:
             artifact.add_reference(uri if "://" in uri else Path(uri).as_uri(), checksum=False)
-    except errors as error:  # without boto3, for example; lineage.json has every place and checksum
+    except Exception as error:  # noqa: BLE001 - without boto3, for example; lineage.json has every place and checksum
         logger.warning("the W&B artifact of %s does not refer to its weights: %s", champion.checkpoint, error)
     if champion.previous is not None and not run.settings._offline:
         try:
             run.use_artifact(f"{name}:{alias(champion.previous)}")
-        except errors as error:
+        except Exception as error:  # noqa: BLE001 - not logged, or deleted since
             logger.warning("W&B does not know the champion before, %s: %s", champion.previous, error)
     run.log_artifact(artifact, aliases=["champion", alias(champion.checkpoint)])
 
