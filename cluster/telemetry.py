@@ -1,8 +1,8 @@
 """What is measured, in which unit, and where does it go?
 
 `METRICS` is the one table of names behind metrics.jsonl, W&B, Prometheus and the docs; another name is an
-error. `Telemetry.log` hands one event to every sink: metrics.jsonl always, W&B (tracking.py) and Prometheus
-if asked for. A bucket cannot append, so there a thread rewrites the file now and then; a crash loses the
+error. `Telemetry.log` hands one event to every sink: metrics.jsonl always, W&B (tracking.py), TensorBoard and
+Prometheus if asked for. A bucket cannot append, so there a thread rewrites the file now and then; a crash loses the
 lines since.
 """
 
@@ -18,6 +18,7 @@ import orjson
 from pydantic import Field
 
 from cluster.storage import Store
+from cluster.tracking import Champion
 from cluster.units import Duration, Settings
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ METRICS = {
     "replay_share": Metric("share", "gauge", "Replayed tokens of a round."),
     "fresh_tokens": Metric("tokens", "gauge", "Fresh tokens of a round."),
     "replay_tokens": Metric("tokens", "gauge", "Replayed tokens of a round."),
-    "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice."),
+    "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice; without a label of all of them."),
     "promoted": Metric("checkpoints", "counter", "Checkpoints promoted to champion."),
     "refused": Metric("checkpoints", "counter", "Checkpoints the gate refused."),
 }
@@ -93,6 +94,7 @@ def prometheus_names(name: str) -> list[str]:
 class TelemetryConfig(Settings):
     """Where metrics go beside metrics.jsonl and W&B."""
 
+    tensorboard: bool = Field(False, description="Write TensorBoard's event files into the run's folder.")
     prometheus: bool = Field(False, description="Export every metric through Ray's Prometheus endpoint.")
     flush_every: Duration = Field(30.0, gt=0, description="Seconds between writes of metrics.jsonl to a bucket.")
     json_logs: bool = Field(False, description="Write log lines as JSON objects.")
@@ -103,6 +105,9 @@ class Sink(Protocol):
 
     def log(self, event: dict[str, Any]) -> None:
         """Take one checked event."""
+
+    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
+        """Take what summary.json holds and, if the run made one, the champion: a run's last words."""
 
     def close(self) -> None:
         """Write what is still held."""
@@ -123,6 +128,11 @@ class Telemetry:
         timed = {"time": round(time.time(), 3), **event}
         for sink in self.sinks:
             sink.log(timed)
+
+    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
+        """Hand a run's last words to every sink."""
+        for sink in self.sinks:
+            sink.conclude(summary, champion)
 
     def close(self) -> None:
         """Flush and close every sink."""
@@ -220,6 +230,9 @@ class Prometheus:
             elif (more := value - self._totals.get(name, 0.0)) > 0:
                 metric.inc(float(more), tags)
                 self._totals[name] = value
+
+    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
+        """Do nothing: Prometheus holds metrics over time, no facts."""
 
     def close(self) -> None:
         """Do nothing: Ray's agent holds the values."""

@@ -6,6 +6,7 @@ Every command reads one checked configuration, does one thing and says how it en
 
 import json
 import logging
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -45,11 +46,11 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 def command(context: typer.Context, files: list[str] | None) -> "Config":
     """Read the configuration of a command; extra arguments are key.path=value overrides."""
     from cluster.telemetry import setup_logging
-    from ray_jobs.config import read_config
+    from ray_jobs.trial import read_trial
 
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
-    return read_config(files or [], context.args)
+    return read_trial(files or [], context.args, os.environ)
 
 
 def split(context: typer.Context) -> list[str]:

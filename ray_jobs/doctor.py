@@ -37,7 +37,7 @@ PACKAGES = {
     "safetensors": "0.5",
     "xxhash": "3.5",
     "orjson": "3.10",
-    "wandb": "0.22",
+    "wandb": "0.31",
     "matplotlib": "3.9",
 }
 GB = 1e9

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.storage import Store
 from cluster.telemetry import JsonLines, Prometheus, Sink, Telemetry
-from cluster.tracking import open_wandb
+from cluster.tensorboard import TensorBoard
+from cluster.tracking import choose_mode, machine, open_wandb
 from data_ops.account import account
 from models.checkpoint import weights_sha256
 from models.engine import resolve_precision
@@ -28,6 +28,7 @@ from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config
 from ray_jobs.display import Display
 from ray_jobs.lease import Heart
+from ray_jobs.lineage import lineage, tracking_id
 from ray_jobs.meter import Meter
 from ray_jobs.open_store import OpenStore
 from ray_jobs.promote import is_judged, judge, promote
@@ -69,7 +70,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
     batch_rows = config.engine.batch_rows(config.model.row_tokens)
     meter = Meter(config.engine.batch_tokens, batch_rows, opened.lake.windows()[0])
-    with _telemetry(config, store) as telemetry:
+    champion = None
+    with _telemetry(run, resumed) as telemetry:
         _listen(run, lines, meter, telemetry)
         last = commits.latest(store, config.name)
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
@@ -83,15 +85,18 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
                 display.judge(decision.to_dict())
                 if decision.promoted:
                     display.promoted(candidate.step)
+                    champion = lineage(store, candidate, result)
                 for told in verdict_events(candidate, decision, before, resumed):
                     lines.log(told)
                     for known in meter.read(told):
                         telemetry.log(known)
         lines.close()
         training.close()
-    if last is not None:
-        record(opened.lake, last)  # a board killed between commit and ledger left this to us
-    summary = _write_down(config, opened, result, display)
+        if last is not None:
+            record(opened.lake, last)  # a board killed between commit and ledger left this to us
+        summary = _write_down(config, opened, result, display)
+        if training.failure is None:
+            telemetry.conclude(summary, champion)
     if training.failure is not None:
         display.note(f"failed: {training.failure}")
         return Outcome(FAILED, summary)
@@ -150,13 +155,17 @@ def _identify(opened: OpenStore, training: Training, candidate: Commit) -> dict[
 
 
 @contextmanager
-def _telemetry(config: Config, store: Store) -> Iterator[Telemetry]:
-    """W&B and Prometheus, as far as they are asked for."""
-    sinks: list[Sink] = []
-    local = store.local_path(run_path(config.name, "wandb"))
-    tracked = open_wandb(config.wandb, config.name, config.name, config.model_dump(mode="json"), local)
-    if tracked is not None:
-        sinks.append(tracked)
+def _telemetry(run: Drive, resumed: Commit | None) -> Iterator[Telemetry]:
+    """W&B, TensorBoard and Prometheus, as far as they are asked for."""
+    config, store, sinks = run.config, run.opened.store, list[Sink]()
+    if choose_mode(config.wandb) != "disabled":
+        nodes = [(node.cpus, node.gpus) for node in run.training.session.nodes().values()]
+        settings = {**config.model_dump(mode="json"), "system": machine(nodes)}
+        local, run_id = store.local_path(run_path(config.name, "wandb")), tracking_id(store, config.name)
+        tracked = open_wandb(config.wandb, run_id, config.name, settings, local, run.stopped.set)
+        sinks += [tracked] if tracked is not None else []
+    if config.telemetry.tensorboard:
+        sinks.append(TensorBoard(store, run_path(config.name, "tensorboard"), resumed.step if resumed else None))
     if config.telemetry.prometheus:
         sinks.append(Prometheus(config.name))
     telemetry = Telemetry(sinks)

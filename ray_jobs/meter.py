@@ -108,7 +108,9 @@ class Meter:
 
     def _evaluation(self, event: Event) -> Event:
         slices = {f"bits_per_byte/{name}": found["bits_per_byte"] for name, found in event["slices"].items()}
-        return {"step": event["step"], **slices}
+        total = sum(found["bytes"] for found in event["slices"].values())
+        bits = sum(found["bits_per_byte"] * found["bytes"] for found in event["slices"].values())
+        return {"step": event["step"], "bits_per_byte": bits / max(1, total), **slices}
 
     def _judged(self, event: Event) -> Event:
         return {"promoted" if event["promoted"] else "refused": 1}

@@ -1,10 +1,16 @@
 """Which options do the commands share, and how does each of them end?"""
 
 import json
+import os
+import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
+
+from cluster.tracking import SWEEP
+
+STOPPED = 128 + signal.SIGTERM
 
 Files = Annotated[list[str] | None, typer.Option("-c", "--config", help="YAML file or recipe; later ones win.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -26,10 +32,17 @@ def show(text: str, as_json: bool) -> None:
 
 
 def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
-    """End with an exit code; as JSON, the values are the last line of stdout."""
+    """End with an exit code; as JSON, the values are the last line of stdout.
+
+    A stopped trial of a W&B sweep ends by SIGTERM itself: its agent takes any code above 0 for a failed trial, and
+    gives up after five of them, while stopping trials early is its daily business.
+    """
     if as_json:
         sys.stdout.write(json.dumps(values) + "\n")
-        sys.stdout.flush()
+    sys.stdout.flush()
+    if code == STOPPED and SWEEP in os.environ:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     raise typer.Exit(code)
 
 

@@ -15,13 +15,19 @@ STOPPING = "stopping: finishing the step and committing; once more stops at once
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """While inside, a first SIGINT or SIGTERM sets the event; a second one ends the process."""
+    """While inside, a first SIGINT or SIGTERM sets the event; a second one ends the process.
+
+    Others may set the event too (the stop button of W&B); the signal that follows it is then still the first.
+    """
     stopped = threading.Event()
+    signalled = False
 
     def handle(number: int, frame: Any) -> None:
-        if stopped.is_set():
+        nonlocal signalled
+        if signalled:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        signalled = True
         stopped.set()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -57,12 +57,17 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
         commit(1, 2.0),
         started(1, 9.0),
         step(2, 10.0),
-        {"event": "evaluation", "step": 2, "slices": {"news/2026-11": {"bits_per_byte": 1.0}}},
+        {"event": "evaluation", "step": 2, "slices": {"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}},
         {"event": "judged", "step": 2, "promoted": True},
         {"event": "judged", "step": 2, "promoted": False},
         {"event": "warning", "text": "a word"},
     )
     assert {name.split("/")[0] for name in seen} - {"event"} == set(METRICS)
+
+
+def test_bits_per_byte_of_all_held_out_text_weigh_slices_by_their_bytes():
+    slices = {"a/1": {"bits_per_byte": 1.0, "bytes": 300}, "a/2": {"bits_per_byte": 3.0, "bytes": 100}}
+    assert values(meter(), {"event": "evaluation", "step": 2, "slices": slices})["bits_per_byte"] == 1.5
 
 
 def test_documents_are_totals_of_the_store_and_add_up():

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from cluster import tracking
 from cluster.storage import Store
 from cluster.telemetry import METRICS, JsonLines, Telemetry, check_names, setup_logging
-from cluster.tracking import WandbConfig, WandbRun, choose_mode, open_wandb, redact
+from cluster.tracking import Champion, WandbConfig, WandbRun, choose_mode, log_champion, machine, open_wandb, redact
 
 PATH = "runs/news/metrics.jsonl"
 
@@ -29,6 +31,7 @@ def no_wandb_variables(monkeypatch, tmp_path):
         "WANDB_RUN_ID",
         "WANDB_PROJECT",
         "WANDB_BASE_URL",
+        "WANDB_SWEEP_ID",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -51,6 +54,19 @@ class Bucket(Store):
             raise OSError("the network is away")
         (Path(self.root) / path).parent.mkdir(parents=True, exist_ok=True)
         (Path(self.root) / path).write_bytes(data)
+
+
+def wandb_records(path: Path) -> list[dict]:
+    """The records of an offline run's file, by W&B's own reader."""
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return [json.loads(line) for line in shown.stdout.splitlines() if line.startswith("{")]
+
+
+def summary_of(records: list[dict]) -> dict:
+    """The summary as W&B would show it: of each key the last value."""
+    updates = [record["summary"]["update"] for record in records if record["type"] == "summary"]
+    return {key: value for update in updates for key, value in update.items()}
 
 
 def lines(folder: Path) -> list[dict]:
@@ -144,27 +160,105 @@ def test_a_disabled_run_makes_no_sink_and_no_file(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-def test_an_offline_run_keeps_its_metrics_and_no_secret(tmp_path):
-    script = (
-        "import pathlib, sys\n"
-        "from cluster.tracking import *\n"
-        "config, settings = WandbConfig(mode='offline'), {'hf_token': 'hunter2', 'lr': 0.5}\n"
-        f"run = open_wandb(config, 'stable', 'news', settings, pathlib.Path({str(tmp_path)!r}))\n"
-        "run.log({'event': 'step', 'step': 1, 'loss': 2.5}); run.log({'step': 1, 'loss': 2.0}); run.close()\n"
-    )
+OFFLINE = """
+import json, os, pathlib, sys, threading
+from cluster.tracking import *
+folder = pathlib.Path(sys.argv[1])
+config = WandbConfig(mode="offline")
+settings = {"hf_token": "hunter2", "optim": {"lr": 0.5}, "system": machine([(8.0, 2.0), (8.0, 0.0)])}
+run = open_wandb(config, "stable", "news", settings, folder, threading.Event().set)
+run.log({"event": "step", "step": 1, "loss": 2.5})
+run.log({"event": "evaluation", "step": 2, "bits_per_byte": 2.0})
+run.log({"event": "evaluation", "step": 0, "bits_per_byte": 8.0})
+weights = folder / "0.safetensors"
+weights.write_bytes(b"w" * 1000)
+facts = {"rounds": 3, "sample_fingerprint": "abc"}
+lineage = {**facts, "files": [{"path": str(weights)}]}
+champion = Champion("news@00000002/00000003", "news/00000001", str(folder), (str(weights),), facts, lineage)
+run.conclude({"documents": {"read": 7}, "sample_fingerprint": "abc"}, champion)
+run.close()
+"""
+
+
+def offline_run(folder, script=OFFLINE):
+    """The records of an offline run, read back by W&B's own tool; the script runs with secrets all around it."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     done = subprocess.run(
-        [sys.executable, "-c", script, "--password=hunter2"],
+        [sys.executable, "-c", script, str(folder), "--password=hunter2"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
+        env=variables | {"WANDB_API_KEY": "hunter2" * 6, "AWS_SECRET_ACCESS_KEY": "hunter2"},
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout + done.stderr == "", "W&B prints nothing"
-    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+    return wandb_records(next(folder.glob("wandb/offline-run-*/run-*.wandb")))
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("offline")
+    return folder, offline_run(folder)
+
+
+def test_an_offline_run_keeps_its_metrics_and_no_secret(offline):
+    folder, records = offline
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     assert any(path.name == "run-stable.wandb" for path in files)
     content = b"".join(path.read_bytes() for path in files)
     assert b"hunter2" not in content and b"loss" in content and b"***" in content
+    run = next(record["run"] for record in records if "run" in record)
+    config = run["config"]["update"]
+    assert (config["optim.lr"], config["hf_token"]) == (0.5, "***"), "the keys are those of a sweep"
+    assert (config["system.nodes"], config["system.gpus"]) == (2, 2.0) and config["system.packages.ray"]
+
+
+def test_the_last_words_hold_the_newest_figures_and_the_summary(offline):
+    found = summary_of(offline[1])
+    assert found["bits_per_byte"] == 2.0, "not the untrained model's, which is told last"
+    assert (found["documents.read"], found["sample_fingerprint"]) == (7, "abc")
+
+
+def test_a_champion_is_an_artifact_with_its_lineage_and_without_its_weights(offline):
+    folder, records = offline
+    (told,) = (record["artifact"] for record in records if record["type"] == "artifact")
+    assert told["type"] == "model" and {"champion", "news-00000002-00000003"} <= set(told["aliases"])
+    assert json.loads(told["metadata"]) == {"rounds": 3, "sample_fingerprint": "abc"}
+    weights, written = sorted(told["manifest"]["contents"], key=lambda item: item["path"])
+    assert weights["ref"] == (folder / "0.safetensors").as_uri() and int(weights["size"]) == 1000
+    assert json.loads(Path(written["local_path"]).read_text())["files"][0]["path"].endswith("0.safetensors")
+    kept = [path for path in (folder / "wandb").rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"w" * 1000 in path.read_bytes()]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_online_the_champion_before_is_an_input_if_wandb_knows_it(tmp_path, caplog, known):
+    class Run:
+        settings = SimpleNamespace(_offline=False, sync_dir=str(tmp_path))
+        logged, used = [], []
+
+        def use_artifact(self, name):
+            if not known:
+                raise ValueError("no such artifact")
+            self.used.append(name)
+
+        def log_artifact(self, artifact, aliases):
+            self.logged.append((artifact.name, artifact.metadata, aliases))
+
+    (tmp_path / "w").touch()
+    place = str(tmp_path / "w")
+    champion = Champion("news/00000002", "old@00000001/00000001", "s3://acme/lake", (place,), {"rounds": 3})
+    log_champion(Run(), champion)
+    assert Run.logged == [("lake-98d9bf-champion", {"rounds": 3}, ["champion", "news-00000002"])]
+    assert Run.used == ["lake-98d9bf-champion:old-00000001-00000001"] * known
+    assert ("W&B does not know the champion before, old@00000001/00000001" in caplog.text) != known
+
+
+def test_the_machine_is_described_by_numbers_and_versions():
+    told = machine([(4.0, 0.0), (4.0, 8.0)])
+    assert (told["nodes"], told["cpus"], told["gpus"]) == (2, 8.0, 8.0)
+    assert told["driver_memory_bytes"] > 2**28 and told["packages"]["torch"][0].isdigit()
 
 
 def test_a_wandb_that_fails_is_told_once_and_left_alone(caplog):
@@ -176,11 +270,21 @@ def test_a_wandb_that_fails_is_told_once_and_left_alone(caplog):
             raise OSError("the pipe is broken")
 
     broken = Broken()
-    sink = WandbRun(broken, (OSError,))
+    sink = WandbRun(broken)
     for step in range(3):
         sink.log({"step": step})
     sink.close()
     assert broken.calls == 1 and caplog.text.count("the pipe is broken") == 1
+
+
+@pytest.mark.parametrize("concluded", [True, False])
+def test_wandb_shows_a_run_without_last_words_as_failed(concluded):
+    codes = []
+    sink = WandbRun(SimpleNamespace(summary={}, finish=lambda exit_code: codes.append(exit_code)))
+    if concluded:
+        sink.conclude({"steps": 3}, None)
+    sink.close()
+    assert codes == [0 if concluded else 1]
 
 
 def test_a_wandb_that_cannot_start_does_not_stop_the_run(tmp_path, caplog):
