@@ -17,7 +17,9 @@ def character_counts(texts: pa.Array) -> npt.NDArray[np.int64]:
     """Count per text, as int64[4, n]: letters, digits, repeats of the one before, visible characters."""
     offsets, data = string_buffers(texts)
     counts = np.zeros((4, len(texts)), dtype=np.int64)
-    _count(np.frombuffer(data, dtype=np.uint8), offsets, counts)
+    source = np.frombuffer(data, dtype=np.uint8)
+    source.flags.writeable = False  # one compiled version, whether the buffer may be written or not
+    _count(source, offsets, counts)
     return counts
 
 

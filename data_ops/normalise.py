@@ -25,6 +25,7 @@ def normalise(texts: pa.Array) -> pa.Array:
     offsets, data = string_buffers(texts)
     first = int(offsets[0])
     source = np.frombuffer(data, dtype=np.uint8)[first : int(offsets[-1])]
+    source.flags.writeable = False  # one compiled version, whether the buffer may be written or not
     target = np.empty(len(source), dtype=np.uint8)
     bounds = np.zeros(len(offsets), dtype=np.int64)
     ascii_only = np.empty(len(texts), dtype=np.bool_)
@@ -70,7 +71,9 @@ def _clean(source, offsets, target, bounds, ascii_only):  # type: ignore[no-unty
         if dirty:
             out = _clean_one(source, begin, end, target, out)
         else:
-            target[out : out + end - begin] = source[begin:end]
+            into, text = target[out : out + end - begin], source[begin:end]
+            for i in range(len(text)):  # into[:] = text takes 3 s to compile, for the words of its error
+                into[i] = text[i]
             out += end - begin
         bounds[row + 1] = out
 

@@ -143,13 +143,17 @@ def _fill(
                 labels[r, a:end] = IGNORED_LABEL
                 continue
             tail = 1 if first + p + n > last else 0
-            labels[r, a : end - tail] = tokens[first + p : first + p + n - tail]
+            into, given = labels[r, a : end - tail], tokens[first + p : first + p + n - tail]
+            for i in range(len(into)):  # into[:] = given takes 3 s to compile, for the words of its error
+                into[i] = given[i]
             if tail:
                 labels[r, end - 1] = document_token
             head = 1 if p == 0 else 0
             if head:
                 inputs[r, a] = document_token
-            inputs[r, a + head : end] = tokens[first + p + head - 1 : first + p + n - 1]
+            into, given = inputs[r, a + head : end], tokens[first + p + head - 1 : first + p + n - 1]
+            for i in range(len(into)):
+                into[i] = given[i]
         inputs[r, end:] = document_token
         labels[r, end:] = IGNORED_LABEL
         segments[r, end:] = PADDING_SEGMENT

@@ -137,8 +137,9 @@ def scan(
             stop, base = start + ROWS, start
             ids_here = np.zeros(2 * ROWS, np.uint64)
             times_here, weights_here = np.zeros(ROWS), np.ones(ROWS)
-            ids_here[: 2 * (n - start)] = ids[2 * start :]
-            times_here[: n - start], weights_here[: n - start] = times_s[start:], weights[start:]
+            for k in range(n - start):  # slices given to slices take 3 s to compile, for the words of an error
+                ids_here[2 * k], ids_here[2 * k + 1] = ids[2 * (start + k)], ids[2 * (start + k) + 1]
+                times_here[k], weights_here[k] = times_s[start + k], weights[start + k]
         for row in range(start, stop, ROWS):
             half_hashes(ids_here, row - base, s1, s2, halves, row - start)
         flags[:] = 0

@@ -67,7 +67,7 @@ def train(engine: Engine, steps: range) -> list[tuple[float, float, bool]]:
 def spawn(world_size: int, job: Callable[..., None], directory: Path, *args: Any) -> None:
     """Run `job(rank, *args)` in `world_size` processes joined by gloo, forked from one that has imported all."""
     zero.import_deepspeed()  # sets what the fork server must inherit
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["deepspeed", "test_engine"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["deepspeed", __name__])
     rendezvous = directory / f"rendezvous-{job.__name__}-{world_size}"
     arguments = (world_size, str(rendezvous), job, args)
     torch.multiprocessing.start_processes(_enter, arguments, nprocs=world_size, start_method="forkserver")

@@ -1,22 +1,23 @@
 """Is a forgotten document gone from the disk and from every future round, whenever the command is killed?"""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
+from deltalake.table import TableAlterer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.storage import Store
+from data_ops import erase
 from data_ops.account import account
 from data_ops.document import document_id, ids_to_array
-from data_ops.erase import unerased
 from data_ops.id_sets import is_member
 from data_ops.lake import Lake
 from data_ops.log import TOKEN_COLUMNS, in_order
@@ -26,6 +27,7 @@ from data_ops.reservoir import ReservoirConfig
 from data_ops.round_size import RoundConfig
 from data_ops.rounds import Layout, Shape, plan_round
 from data_ops.shard import Shard, merge
+from ray_jobs import forget as job
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.forget import forget, forget_lines, hex_ids, parse_ids, read_ids
 from ray_jobs.lease import Heart, acquire
@@ -36,7 +38,6 @@ from tests.test_lake import add_window, make_documents, make_lake
 FATES = ["kept", "dropped", "kept", "held_out", "kept", "quarantined", "kept", "kept"]
 WINDOWS = 3
 GONE = [2, 3, 8 + 4]  # offsets: two kept ones and a held-out one
-ROOT = Path(__file__).parents[1]
 
 
 def text_of(offset):
@@ -154,40 +155,39 @@ def test_text_is_hidden_from_the_moment_the_tombstone_is_written(tmp_path):
     lake = fill(tmp_path)
     assert lake.forget(ids_of(GONE)) == 3
     assert lake.forget(ids_of(GONE)) == 0
-    assert unerased(lake) == {0: 2, 1: 1, 2: 1}
+    assert erase.unerased(lake) == {0: 2, 1: 1, 2: 1}
     assert_hidden(lake)
     lake_of_today = shown(lake)
     forget(config_of(tmp_path), [id_of(GONE[0])])
-    assert unerased(lake) == {}
+    assert erase.unerased(lake) == {}
     assert shown(lake) == lake_of_today, "the rewritten rows are those that were shown before"
 
 
-KILL = """
-import os, signal, sys
-from data_ops import erase
-from data_ops.lake import Lake
-from ray_jobs import forget as job
-from ray_jobs.config import Config
-from deltalake import DeltaTable
-from deltalake.table import TableAlterer
+def forget_and_die(folder, point, names):
+    """Forget documents in a process that ends by SIGKILL before or behind one act."""
+    act, when = point.split("-")
+    owner, name = {
+        "tombstones": (Lake, "forget"),
+        "rewrite": (erase, "write_deltalake"),
+        "vacuum": (DeltaTable, "vacuum"),
+        "alter": (TableAlterer, "set_table_properties"),
+        "checkpoint": (DeltaTable, "create_checkpoint"),
+        "log": (DeltaTable, "cleanup_metadata"),
+        "copies": (job, "delete_copies"),
+        "seen": (job, "seen_by"),
+    }[act]
+    real = getattr(owner, name)
 
-point, when = sys.argv[2].split("-")
-owner, name = {
-    "tombstones": (Lake, "forget"), "rewrite": (erase, "write_deltalake"), "vacuum": (DeltaTable, "vacuum"),
-    "alter": (TableAlterer, "set_table_properties"), "checkpoint": (DeltaTable, "create_checkpoint"),
-    "log": (DeltaTable, "cleanup_metadata"), "copies": (job, "delete_copies"), "seen": (job, "seen_by"),
-}[point]
-real = getattr(owner, name)
-
-def dies(*given, **named):
-    if when == "before":
+    def dies(*given, **named):
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*given, **named)
         os.kill(os.getpid(), signal.SIGKILL)
-    result = real(*given, **named)
-    os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(owner, name, dies)
-job.forget(Config(store=sys.argv[1], name="r"), sys.argv[3:])
-"""
+    setattr(owner, name, dies)
+    forget(config_of(folder), names)
+
+
 ACTS = ("tombstones", "rewrite", "vacuum", "alter", "checkpoint", "log", "copies", "seen")
 POINTS = ["tombstones-before", *(f"{act}-after" for act in ACTS)]  # behind one act is before the next
 
@@ -197,10 +197,12 @@ POINTS = ["tombstones-before", *(f"{act}-after" for act in ACTS)]  # behind one 
 def test_a_kill_at_any_point_is_completed_by_the_same_command(tmp_path, point):
     lake = fill(tmp_path)
     names = [id_of(o) for o in GONE]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", KILL, str(tmp_path), point, *names]
-    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    processes = multiprocessing.get_context("forkserver")  # delta's threads forbid a fork of this process
+    processes.set_forkserver_preload([__name__])
+    killed = processes.Process(target=forget_and_die, args=(tmp_path, point, names))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     if point != "tombstones-before":
         assert_hidden(lake)
     assert account(lake, "r").ok
@@ -214,8 +216,6 @@ def test_a_kill_at_any_point_is_completed_by_the_same_command(tmp_path, point):
 
 
 def test_a_store_of_an_older_version_forgets_too(tmp_path):
-    from deltalake import DeltaTable
-
     from data_ops import tables
 
     with pytest.MonkeyPatch.context() as patch:
