@@ -34,7 +34,7 @@ def blocks(text: str, language: str) -> list[str]:
 def project_files() -> Iterator[Path]:
     """Every text file of the project."""
     for path in [*ROOT.glob("*"), *(p for folder in OURS for p in (ROOT / folder).rglob("*"))]:
-        if path.is_file() and path.suffix in TEXT and "__pycache__" not in path.parts:
+        if path.is_file() and path.suffix in TEXT and not {".git", "__pycache__"} & set(path.parts):
             yield path
 
 
