@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# A run starts two dozen processes; without bytecode on disk each would compile all of our modules.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: setup demo test test-fast chaos check format bench bench-matrix clean
 
 setup: $(STAMP)
