@@ -57,21 +57,23 @@ def main(arguments: list[str]) -> int:
 
 
 def run_all(names: list[str], quick: bool) -> int:
-    """Run benchmarks one by one, write and print the results."""
-    found: dict[str, Any] = {}
+    """Run benchmarks one by one, write each as it comes and print them; others of the same day's file stay in it."""
+    began = datetime.now(UTC)
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / ("quick.json" if quick else f"{began:%Y-%m-%d}.json")
+    found: dict[str, Any] = json.loads(target.read_text())["benchmarks"] if target.exists() and not quick else {}
+    text = ""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         for name in names:
             sys.stderr.write(f"{name} ...\n")
             found[name] = run_apart(name, quick, Path(folder) / f"{name}.json")
-    raw = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick, **circumstances()}
-    raw["benchmarks"] = found
-    text = page(raw)
-    RESULTS.mkdir(exist_ok=True)
-    stem = "quick" if quick else datetime.now(UTC).strftime("%Y-%m-%d")
-    (RESULTS / f"{stem}.json").write_text(json.dumps(raw, indent=1) + "\n")
-    (RESULTS / f"{stem}.md").write_text(text)
+            raw = {"date": began.isoformat(timespec="seconds"), "quick": quick, **circumstances()}
+            raw["benchmarks"] = {known: found[known] for known in BENCHMARKS if known in found}
+            text = page(raw)
+            target.write_text(json.dumps(raw, indent=1) + "\n")
+            target.with_suffix(".md").write_text(text)
     print(text)
-    return int(any("failed" in one for one in found.values()))
+    return int(any("failed" in found[name] for name in names))
 
 
 def run_apart(name: str, quick: bool, into: Path) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def run_apart(name: str, quick: bool, into: Path) -> dict[str, Any]:
     before, began = os.getloadavg(), time.monotonic()
     argv = [sys.executable, "-m", "benchmarks", name, "--into", str(into), *(["--quick"] if quick else [])]
     env = {"PYTHONWARNINGS": "ignore", **os.environ, "PYTHONPATH": str(ROOT)}
-    around = {"load_before": before}
+    around = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": before}
     try:
         done = subprocess.run(
             argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
@@ -108,12 +110,14 @@ def page(raw: dict[str, Any]) -> str:
     rows = [from_dict(row) for one in raw["benchmarks"].values() for row in one["rows"]]
     failed = [f"- **{name} failed:** {one['failed']}\n" for name, one in raw["benchmarks"].items() if "failed" in one]
     loads = [one["load_before"][0] for one in raw["benchmarks"].values()]
+    times = [one.get("at", raw["date"])[11:16] for one in raw["benchmarks"].values()]
     title = f"# Benchmarks of {raw['date'][:10]}" + (" (quick: figures mean little)" if raw["quick"] else "")
     where = (
         f"{raw['cpu']}, {raw['cores']} cores, {raw['memory_gb']} GB; Python {raw['python']}, "
         + ", ".join(f"{name} {number}" for name, number in raw["versions"].items())
-        + f". One-minute load before each benchmark {min(loads):.1f} to {max(loads):.1f}; other Ray clusters on the "
-        f"machine: {raw['other_raylets']}. A ratio is taken within one run, ours to the other, in turns; figures are "
+        + f". Measured from {min(times)} to {max(times)} UTC. One-minute load before each benchmark "
+        f"{min(loads):.1f} to {max(loads):.1f}; other Ray clusters on the machine: {raw['other_raylets']}. A ratio is "
+        "taken within one run, ours to the other, in turns; figures are "
         "median [smallest..largest] of the repeats."
     )
     return f"{title}\n\n{where}\n\n{table(rows)}{''.join(failed)}"

@@ -50,6 +50,15 @@ def test_a_benchmark_that_fails_is_told_and_the_exit_code_says_so(monkeypatch, t
     assert json.loads((tmp_path / "quick.json").read_text())["benchmarks"]["window"]["failed"] == "no such file"
 
 
+def test_a_benchmark_that_is_run_again_takes_the_place_of_its_own_figures_only(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    said = iter(("first", "second", "third"))
+    monkeypatch.setattr(bench, "run_apart", lambda *_: {"load_before": (0.0,), "rows": [], "failed": next(said)})
+    assert bench.main(["window", "packing"]) == bench.main(["window"]) == 1
+    found = json.loads(next(tmp_path.glob("20*.json")).read_text())["benchmarks"]
+    assert {name: one["failed"] for name, one in found.items()} == {"window": "third", "packing": "second"}
+
+
 def test_an_unknown_benchmark_is_refused(capsys):
     with pytest.raises(SystemExit):
         bench.main(["packer"])

@@ -17,7 +17,7 @@ def test_thinning_keeps_every_spike():
     assert len(kept) <= 1002 and (54_321, 9.0) in kept and kept[0] == (0, 0.0) and kept == sorted(kept)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 200), max_size=12))
 def test_labels_are_spread_without_touching_and_keep_their_order(places):
     moved = svg.spread(places, 12, 0, 200)
@@ -26,7 +26,7 @@ def test_labels_are_spread_without_touching_and_keep_their_order(places):
     assert all(gap >= 12 - 1e-9 for gap in gaps)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 9))
 def test_ticks_are_round_few_and_inside(low, span, count):
     found = svg.ticks(low, low + span, count)

@@ -58,7 +58,6 @@ def fates(texts: list, **config) -> list[str]:
 
 @pytest.mark.slow
 @given(TEXTS)
-@settings(deadline=None)
 def test_every_record_leaves_once_with_a_fate_and_its_own_offset(texts: list):
     errors = ["bad_json" if i % 5 == 4 else None for i in range(len(texts))]
     rows = curated(texts, errors=errors, held_out_share=0.5)
@@ -73,7 +72,6 @@ def test_every_record_leaves_once_with_a_fate_and_its_own_offset(texts: list):
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_a_text_has_the_same_fate_alone_as_in_a_batch(texts: list):
     rows = curated(texts, held_out_share=0.5)
     alone = [
@@ -208,7 +206,7 @@ MESSY = st.text(
 
 
 @given(st.lists(MESSY, max_size=5), st.integers(0, 2))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_normalising_a_batch_is_the_plain_way_for_each_text(texts: list[str], skip: int):
     once = normalise(pa.array(texts, pa.string()).slice(skip))
     once.validate(full=True)
@@ -217,7 +215,6 @@ def test_normalising_a_batch_is_the_plain_way_for_each_text(texts: list[str], sk
 
 
 @given(st.lists(st.text(st.characters(codec="ascii")), max_size=5))
-@settings(deadline=None)
 def test_ascii_characters_are_counted_by_kind(texts: list[str]):
     counts = character_counts(pa.array(texts, pa.string()))
     for text, (letters, digits, repeated, visible) in zip(texts, counts.T, strict=True):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_ops.dedup import MIN_SLOTS, SeenIds
@@ -17,7 +17,6 @@ def as_ids(rows: list[tuple[int, int]]) -> np.ndarray:
 
 
 @given(BATCHES)
-@settings(deadline=None)
 def test_it_agrees_with_a_python_set_after_every_batch(batches: list[list[tuple[int, int]]]):
     seen, model = SeenIds(), set()
     for batch in batches:

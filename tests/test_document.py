@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_ops.document import (
@@ -31,7 +31,6 @@ def test_an_id_is_the_big_endian_xxh3_digest_of_the_utf8_bytes():
 
 @pytest.mark.slow
 @given(st.lists(st.one_of(st.none(), st.text()), max_size=20), st.integers(0, 5))
-@settings(deadline=None)
 def test_many_ids_at_once_are_the_ids_of_each(texts: list[str | None], skip: int):
     texts = [t if t is None else t.encode("utf-8", "ignore").decode() for t in texts]
     array = pa.array(texts, pa.string()).slice(skip)
@@ -45,7 +44,6 @@ def test_large_strings_have_the_same_ids():
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16), max_size=20), st.integers(0, 5))
-@settings(deadline=None)
 def test_ids_survive_the_way_to_words_and_back(ids: list[bytes], skip: int):
     array = pa.array(ids, pa.binary(16)).slice(skip)
     words = ids_to_array(array)

@@ -327,7 +327,7 @@ def test_a_recorded_round_keeps_every_other_row_to_the_bit(tmp_path):
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(gone=st.sets(st.integers(0, 119), min_size=1, max_size=119), shards=st.integers(1, 3))
 def test_the_sample_is_that_of_a_lake_that_never_had_it(tmp_path_factory, gone, shards):
     config = ReservoirConfig(capacity=20, half_life=(100 * 86400.0, None), shards=shards)

@@ -112,7 +112,7 @@ def with_margin(margin):
     return CONFIG.model_copy(update={"old_margin": margin})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(2, 30))
 def test_the_order_of_the_documents_changes_nothing(seed, order, documents):
     candidate, champion = held_out(seed, documents)
@@ -121,7 +121,7 @@ def test_the_order_of_the_documents_changes_nothing(seed, order, documents):
     assert first == second
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(-0.2, 0.2), st.floats(0, 0.2))
 def test_a_larger_margin_never_turns_a_promotion_into_a_refusal(seed, change, margin):
     tables = held_out(seed, 30, noise=0.05, change={"wire/2026-03": change})

@@ -180,5 +180,5 @@ class Run(RuleBasedStateMachine):
             self.commit(None)
 
 
-Run.TestCase.settings = settings(max_examples=10, stateful_step_count=12, deadline=None)
+Run.TestCase.settings = settings(max_examples=10, stateful_step_count=12)
 test_no_order_of_events_and_crashes_loses_or_repeats_a_document = pytest.mark.slow(Run.TestCase)

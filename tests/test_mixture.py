@@ -28,7 +28,7 @@ def overflowing(tokens=4000, share=0.25):
     return RoundConfig(tokens=tokens, replay_share=share, max_backlog_tokens=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.integers(0, 400), st.one_of(st.none(), st.integers(1, 100_000)))
 def test_each_fresh_document_is_chosen_or_shed_and_never_both(seed, n, limit):
     ids, lengths, weights = make_documents(seed, n)
@@ -42,7 +42,7 @@ def test_each_fresh_document_is_chosen_or_shed_and_never_both(seed, n, limit):
         assert chosen.any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.integers(1, 400))
 def test_what_is_shed_depends_on_the_documents_and_not_on_their_order(seed, n):
     ids, lengths, weights = make_documents(seed, n)
@@ -81,7 +81,7 @@ def test_a_bad_weight_is_named(bad):
         choose_fresh(ids, lengths, weights, 10**9, overflowing(), 0, 0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seeds, st.integers(0, 300), st.integers(0, 60_000))
 def test_replay_keeps_its_budget_and_comes_within_one_document_of_it(seed, n, budget):
     ids, lengths, _ = make_documents(seed, n)
@@ -92,7 +92,7 @@ def test_replay_keeps_its_budget_and_comes_within_one_document_of_it(seed, n, bu
     assert len(left) == 0 or total + lengths[left].min() > budget
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seeds, st.integers(0, 300), st.integers(0, 20_000))
 def test_replay_is_the_same_documents_in_the_same_order_however_candidates_are_listed(seed, n, budget):
     ids, lengths, _ = make_documents(seed, n)
@@ -104,7 +104,7 @@ def test_replay_is_the_same_documents_in_the_same_order_however_candidates_are_l
     assert first == again
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.integers(1, 200), st.floats(0, 1))
 def test_a_document_fresh_in_the_round_is_never_replayed_in_it(seed, n, share):
     ids, lengths, _ = make_documents(seed, n)
@@ -126,7 +126,7 @@ def test_replay_is_uniform_over_the_candidates_and_changes_with_the_round():
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 10**7), st.floats(0, 0.95), st.sampled_from([64, 512, 2048]), st.integers(1, 64))
 def test_batches_are_whole_hold_all_fresh_text_and_no_fewer_would_do(fresh, share, row_tokens, batch_rows):
     size = plan_batch(fresh, RoundConfig(replay_share=share), row_tokens, batch_rows)
@@ -141,7 +141,7 @@ def test_batches_are_whole_hold_all_fresh_text_and_no_fewer_would_do(fresh, shar
     assert (size.steps - 1) * batch < fresh / (1 - share) + 1e-3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, st.sampled_from([0.1, 0.25, 0.5]))
 def test_the_replayed_share_is_within_one_document_and_one_batch_of_the_target(seed, share):
     _, fresh, _ = make_documents(seed, 200)

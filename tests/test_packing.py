@@ -36,7 +36,7 @@ def unpack(packing, rows, num_documents):
     return [[pairs[i] for i in range(len(pairs))] for pairs in read]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, rows_of)
 def test_every_position_of_every_document_is_predicted_exactly_once(sizes, row_tokens):
     packing, rows, tokens, offsets = packed(sizes, row_tokens)
@@ -48,7 +48,7 @@ def test_every_position_of_every_document_is_predicted_exactly_once(sizes, row_t
     assert (rows.labels != IGNORED_LABEL).sum() == sum(sizes) + len(sizes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, rows_of)
 def test_no_row_is_overfull_and_pieces_stand_in_order_without_gaps_or_overlap(sizes, row_tokens):
     packing, rows, _, _ = packed(sizes, row_tokens)
@@ -66,7 +66,7 @@ def test_no_row_is_overfull_and_pieces_stand_in_order_without_gaps_or_overlap(si
     assert rows.inputs.shape == (packing.num_rows, row_tokens)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, rows_of)
 def test_nothing_that_fits_is_cut_and_what_does_not_is_cut_into_full_rows_and_a_rest(sizes, row_tokens):
     packing, *_ = packed(sizes, row_tokens)
@@ -77,7 +77,7 @@ def test_nothing_that_fits_is_cut_and_what_does_not_is_cut_into_full_rows_and_a_
         assert in_order.tolist() == [row_tokens] * full + [rest] * (rest > 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes, rows_of)
 def test_the_last_token_of_a_document_never_predicts_the_next_documents_first(sizes, row_tokens):
     packing, rows, tokens, offsets = packed(sizes, row_tokens)
@@ -89,7 +89,7 @@ def test_the_last_token_of_a_document_never_predicts_the_next_documents_first(si
     assert (rows.inputs[begins & ours] == D).sum() >= first_pieces
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes, st.integers(2, 40))
 def test_rows_are_those_of_plain_best_fit_and_at_most_one_is_half_empty(sizes, row_tokens):
     packing, *_ = packed(sizes, row_tokens)
@@ -107,7 +107,7 @@ def test_rows_are_those_of_plain_best_fit_and_at_most_one_is_half_empty(sizes, r
     assert (used <= row_tokens / 2).sum() <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 20_000), st.integers(0, 99))
 def test_any_row_length_up_to_many_machine_words_finds_the_tightest_row(row_tokens, seed):
     lengths = np.random.default_rng(seed).integers(1, row_tokens + 1, 60)
@@ -185,7 +185,7 @@ def test_mistakes_are_named():
         fill(pack(np.array([5, 9]), 16), tokens, offsets, D, 16)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 3000), st.integers(0, 2**63), st.integers(0, 10**6))
 def test_row_order_is_a_permutation_that_changes_with_seed_and_round(num_rows, seed, round_number):
     order = row_order(num_rows, seed, round_number)

@@ -126,7 +126,7 @@ def test_text_of_strangers_never_becomes_markup_wherever_it_stands():
     page.encode("utf-8")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(), max_size=60))
 def test_any_sample_survives_as_text(evil):
     page = render(

@@ -43,7 +43,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(value, b.state_dict()[name], err_msg=name)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=seeds,
     n=st.integers(0, 3000),
@@ -55,7 +55,7 @@ def test_the_sample_is_what_sorting_all_rows_gives(seed, n, k, half_life):
     np.testing.assert_array_equal(filled(rows, k, half_life, seed).sample(k), oracle(rows, k, half_life, seed))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=seeds,
     num_shards=st.integers(1, 12),
@@ -85,7 +85,7 @@ def test_block_sizes_around_the_kernels_own_do_not_matter(block):
     assert_same(made, filled(rows, 500))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds)
 def test_merge_is_commutative_associative_and_idempotent(seed):
     a, b, c = (make_rows(seed + i, 2000, 1500) for i in range(3))
@@ -110,7 +110,7 @@ def test_merging_reservoirs_made_differently_is_refused():
             Reservoir(10, None, 0).merge(other)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds, share=st.floats(0, 0.15), when=st.sampled_from(["before", "between", "after"]))
 def test_a_deleted_document_might_as_well_never_have_been_seen(seed, share, when):
     rows = make_rows(seed, 5000)
@@ -163,7 +163,7 @@ def test_deletions_beyond_the_slack_leave_a_certified_prefix_and_a_refill_mends_
     assert_same(full, never)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds, steps=st.integers(1, 6))
 def test_restoring_after_every_step_changes_nothing(seed, steps):
     straight = restored = Reservoir(70, 1e6, seed)
@@ -196,7 +196,7 @@ def test_a_state_of_another_algorithm_or_size_is_refused():
         Reservoir.from_state_dict(state | {"keys": state["keys"][1:]})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=seeds,
     log_weight=st.floats(-700, 700),
@@ -261,7 +261,7 @@ def sentence_for(times_s, weights, half_life):
     return None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=seeds,
     n=st.integers(0, 1100),

@@ -90,7 +90,7 @@ configs = st.builds(
 shapes = st.builds(Shape, row_tokens=st.sampled_from([8, 16, 32]), batch_rows=st.sampled_from([4, 8]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logs, configs, shapes)
 def test_every_document_of_the_log_is_fresh_or_shed_exactly_once(log, config, shape):
     manifests = plan_all(log, config, shape)
@@ -103,7 +103,7 @@ def test_every_document_of_the_log_is_fresh_or_shed_exactly_once(log, config, sh
         assert len(m.fresh) == 1 or m.fresh.lengths.sum() <= config.fresh_tokens
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logs, configs, shapes)
 def test_what_is_not_planned_yet_stays_pending_behind_the_rounds_end(log, config, shape):
     m = plan(0, Place(), log, config, shape)
@@ -111,7 +111,7 @@ def test_what_is_not_planned_yet_stays_pending_behind_the_rounds_end(log, config
     assert sorted([*places(m.fresh), *places(m.shed), *left]) == places(Documents.from_table(log))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logs, configs, shapes)
 def test_replay_is_never_fresh_and_never_twice_and_leaves_no_step_empty(log, config, shape):
     candidates = Documents.from_table(log)
@@ -125,7 +125,7 @@ def test_replay_is_never_fresh_and_never_twice_and_leaves_no_step_empty(log, con
         assert all(layout.predictions(step) > 0 for step in range(m.steps))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(logs, configs, shapes)
 def test_every_label_of_every_document_is_trained_exactly_once_in_its_round(log, config, shape):
     for m in plan_all(log, config, shape, Documents.from_table(log))[:3]:
@@ -145,7 +145,7 @@ def test_every_label_of_every_document_is_trained_exactly_once_in_its_round(log,
         assert sorted(seen) == sorted(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(logs, configs, shapes)
 def test_the_global_batch_is_the_same_at_any_world_size(log, config, shape):
     for m in plan_all(log, config, shape, Documents.from_table(log))[:2]:
@@ -169,7 +169,7 @@ def slow_last_steps(layout):
     return [last[d] for d in range(len(layout.manifest.documents))]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(logs, configs, shapes)
 def test_a_document_is_done_with_the_step_of_its_last_piece(log, config, shape):
     for m in plan_all(log, config, shape, Documents.from_table(log))[:2]:
@@ -177,7 +177,7 @@ def test_a_document_is_done_with_the_step_of_its_last_piece(log, config, shape):
         assert layout.last_steps.tolist() == slow_last_steps(layout)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(logs, configs, st.integers(0, 2**32))
 def test_the_order_of_candidates_changes_nothing(log, config, seed):
     candidates = Documents.from_table(make_log(99, 80))
@@ -186,7 +186,7 @@ def test_the_order_of_candidates_changes_nothing(log, config, seed):
     assert one.to_row() == other.to_row()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(logs, configs, shapes)
 def test_a_manifest_survives_a_row_of_the_rounds_table(log, config, shape):
     manifests = plan_all(log, config, shape, Documents.from_table(log))
@@ -245,7 +245,7 @@ def test_without_fresh_text_a_round_of_replay_stays_where_it_is():
     assert m.steps == 4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32), st.integers(0, 20), st.integers(0, 40), st.integers(0, 8))
 def test_fitting_keeps_all_fresh_text_and_drops_replay_from_the_end(seed, num_fresh, num_replay, most_steps):
     fresh, replay = (Documents.from_table(make_log(seed + i, n)) for i, n in enumerate((num_fresh, num_replay)))

@@ -184,7 +184,7 @@ def test_appended_lines_and_new_files_are_found_and_nothing_twice(tmp_path: Path
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_growth_and_any_windows_deliver_each_line_once_in_order(tmp_path_factory: pytest.TempPathFactory, data):
     folder = tmp_path_factory.mktemp("grow")
     reader = Reader(folder / "*.jsonl", settle=3600)
@@ -380,7 +380,7 @@ def test_every_quarantine_reason_has_a_meaning_and_a_test():
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_no_bytes_are_fatal_and_every_line_is_one_record(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]):
     content = b"\n".join(pieces)
     path = put(tmp_path_factory.mktemp("fuzz") / "a.jsonl", content)

@@ -27,7 +27,7 @@ both = pytest.mark.parametrize("tokenizer", [BYTES, BPE], ids=["bytes", "bpe"])
 
 @both
 @given(st.lists(TEXTS, max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_decoding_gives_back_every_text_byte_for_byte(tokenizer: Tokenizer, texts: list[str]):
     assert [tokenizer.decode(ids) for ids in tokenizer.encode(texts).to_pylist()] == texts
 

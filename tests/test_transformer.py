@@ -32,7 +32,7 @@ def packed(cuts: list[int], rows: int = 1, length: int = 24) -> tuple[torch.Tens
     return tokens, segments.expand(rows, -1).contiguous()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(1, 23), min_size=1, max_size=5), dtype=st.sampled_from([torch.float32, torch.bfloat16])
 )
@@ -114,7 +114,7 @@ def test_positions_restart_at_each_document() -> None:
     tied=st.booleans(),
     vocab=st.integers(2, 200),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_count_of_parameters_is_the_model_s(
     layers: int, heads: int, kv_heads: int | None, tied: bool, vocab: int
 ) -> None:
