@@ -51,9 +51,8 @@ class Lake(Tables):
 
     def last_window(self) -> int:
         """Number of the last committed window, -1 when there is none: one look at the log, no data read."""
-        table = self.table("windows")
-        version = table.transaction_version("committed") if table is not None else None
-        return -1 if version is None else int(version)
+        last = self._last_number("windows", "committed")
+        return -1 if last is None else last
 
     def documents(
         self,
@@ -84,8 +83,7 @@ class Lake(Tables):
 
     def forgotten(self) -> Ids:
         """Ids whose text must go, uint64[n, 2]: a look at a small table, a few milliseconds."""
-        table = self.table("forgotten")
-        if table is None or table.transaction_version("forgotten") is None:
+        if self._last_number("forgotten", "forgotten") is None:
             return np.empty((0, 2), np.uint64)
         return ids_to_array(self._read("forgotten", ["id"])["id"])
 
@@ -95,8 +93,7 @@ class Lake(Tables):
         From then on their text is not shown any more. Repeating it changes nothing.
         """
         while True:  # each lost race is another process's note
-            table = self.table("forgotten")
-            done = table.transaction_version("forgotten") if table is not None else None
+            done = self._last_number("forgotten", "forgotten")
             new = unique_ids(ids[~is_member(ids, self.forgotten())])
             if not len(new):
                 return 0
@@ -119,17 +116,18 @@ class Lake(Tables):
 
     def num_rounds(self, run: str) -> int:
         """How many rounds of this run are written down: one look at the log, no data read."""
-        table = self.table("rounds")
-        version = table.transaction_version(f"rounds/{run}") if table is not None else None
-        return 0 if version is None else int(version) + 1
+        last = self._last_number("rounds", f"rounds/{run}")
+        return 0 if last is None else last + 1
 
     def rounds(self, run: str | None = None, number: int | None = None) -> pa.Table:
         """Read manifests in order: of every run or one, all rounds or one."""
-        condition = pc.field("run") == run if run is not None else None
-        if number is not None:
-            same = pc.field("round") == number
+        wanted: dict[str, Any] = {"run": run, "round": number}
+        prune = [(name, "=", value) for name, value in wanted.items() if value is not None]
+        condition = None
+        for name, _, value in prune:
+            same = pc.field(name) == value
             condition = same if condition is None else condition & same
-        return self._read("rounds", None, condition).sort_by([("run", "ascending"), ("round", "ascending")])
+        return self._read("rounds", None, condition, prune).sort_by([("run", "ascending"), ("round", "ascending")])
 
     def round_batches(self) -> Iterator[pa.RecordBatch]:
         """Read the manifests of every run a few at a time, in no order: for who looks for documents in all of them."""
@@ -158,8 +156,7 @@ class Lake(Tables):
         return self._read("ledger", None, condition).sort_by([("run", "ascending"), ("sequence", "ascending")])
 
     def _last_note(self, run: str) -> dict[str, Any] | None:
-        table = self.table("ledger")
-        last = table.transaction_version(f"ledger/{run}") if table is not None else None
+        last = self._last_number("ledger", f"ledger/{run}")
         if last is None:
             return None
         same = (pc.field("run") == run) & (pc.field("sequence") == last)
