@@ -25,6 +25,7 @@ from data_ops.tables import SCHEMAS, properties
 from ray_jobs.forget import forget
 from tests.test_forget import FATES, GONE, assert_gone, assert_hidden, config_of, fill, id_of, ids_of, shown
 from tests.test_lake import add_window, fill_lake, make_documents, make_lake, note_of, places, window_of
+from tests.test_storage import s3, s3_endpoint, store  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 ROWS = 5  # a window
@@ -90,6 +91,15 @@ def test_every_column_of_every_row_is_the_same_afterwards(tmp_path, eager):
     assert files(lake) == 1
     assert lake.documents(0, 9).equals(before)
     assert lake.documents(2, 3, ["text"], ["held_out"]).num_rows == 2, "texts can be filtered still"
+
+
+def test_tables_in_buckets_are_compacted_too(store, eager):  # noqa: F811
+    lake = Lake(store)
+    lake.create()
+    fill_windows(lake, 5)
+    assert compact_table(lake.table("documents"), "documents")
+    assert files(lake) == 1
+    assert places(lake.documents(0, 9)) == expected(5)
 
 
 def test_one_window_is_read_from_few_files_and_few_rows(tmp_path, eager, monkeypatch):
@@ -270,8 +280,8 @@ def test_who_began_to_write_before_the_old_files_were_deleted_is_refused(tmp_pat
 class Late(Lake):
     """Others compact, or clean the log, between its look at a table and its append to it."""
 
-    def __init__(self, store, meanwhile):
-        super().__init__(store)
+    def __init__(self, place, meanwhile):
+        super().__init__(place)
         self.meanwhile = [meanwhile]
 
     def table(self, name):
