@@ -16,11 +16,12 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.table import TableOptimizer
 
+from cluster.storage import Store
 from data_ops import compact as compact_module
 from data_ops import tables as tables_module
 from data_ops.compact import MANY, TARGETS, compact, target_of
 from data_ops.erase import clean, erase, unerased
-from data_ops.lake import Lake
+from data_ops.lake import Lake, Progress
 from data_ops.tables import SCHEMAS, properties
 from ray_jobs.forget import forget
 from tests.test_forget import FATES, GONE, assert_gone, assert_hidden, config_of, fill, id_of, ids_of, shown
@@ -116,6 +117,36 @@ def test_one_window_is_read_from_few_files_and_few_rows(tmp_path, eager, monkeyp
     first = bounds["path"][bounds["min.window"].to_pylist().index(0)].as_py()
     (tmp_path / "documents" / first).write_bytes(b"damaged")
     assert places(lake.documents(20, 20)) == [(20, p) for p in range(ROWS)]
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_long_log_is_cut_into_stretches_by_rows_whatever_files_hold_them(tmp_path, eager, compacted):
+    lake = make_lake(tmp_path)
+    fill_lake(lake, [["kept"] * size for size in (1, 1, 9, 1, 1, 1, 1, 5)])
+    if compacted:
+        assert compact_table(lake.table("documents"), "documents")
+    for rows in (1, 3, 6, 100):
+        cut = lake.stretches(1, 7, rows)
+        assert [n for first, last in cut for n in range(first, last + 1)] == list(range(1, 8)), "each window once"
+        assert len(cut) == 1 if rows == 100 else len(cut) > 1
+    assert compacted or lake.stretches(0, 7, 6) == [(0, 1), (2, 2), (3, 6), (7, 7)]
+    assert lake.stretches(3, 3, 1) == [(3, 3)]
+    assert lake.stretches(4, 3, 1) == []
+    assert Lake(Store.open(str(tmp_path / "none"))).stretches(0, 5, 1) == [(0, 5)]
+
+
+def test_ingest_goes_on_behind_the_last_window_with_every_cursor(tmp_path, eager):
+    lake, whole = make_lake(tmp_path), Progress()
+    for number, partition in enumerate("abacab"):
+        add_window(lake, make_documents(number, ["kept"] * ROWS, ROWS * number, partition=partition))
+    assert compact_table(lake.table("windows"), "windows")
+    plan = window_of(make_documents(6, ["kept"], 99))
+    lake.plan_window(plan)
+    assert whole.catch_up(lake).window == 6
+    assert (whole.next_window, whole.cursors) == (6, {"mine": {"a": [25], "b": [30], "c": [20]}})
+    later = Progress(4, {"mine": {"a": [15], "b": [10], "c": [20]}})
+    later.catch_up(lake)
+    assert (later.next_window, later.cursors) == (6, whole.cursors)
 
 
 def test_what_was_written_once_is_still_known_when_the_log_is_summed_up_and_cleaned(tmp_path, eager):
