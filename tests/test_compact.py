@@ -65,6 +65,7 @@ def test_files_are_written_together_once_there_are_many_small_ones():
     assert target_of([TARGETS[1]] * 1000) is None, "what is as large as it gets is left alone"
 
 
+@pytest.mark.slow
 def test_a_store_compacts_itself_as_it_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(compact_module, "MANY", 4)
     monkeypatch.setattr(tables_module, "LOOK_EVERY", 4)
@@ -94,6 +95,7 @@ def test_every_column_of_every_row_is_the_same_afterwards(tmp_path, eager):
     assert lake.documents(2, 3, ["text"], ["held_out"]).num_rows == 2, "texts can be filtered still"
 
 
+@pytest.mark.slow
 def test_tables_in_buckets_are_compacted_too(store, eager):  # noqa: F811
     lake = Lake(store)
     lake.create()
