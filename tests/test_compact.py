@@ -194,6 +194,22 @@ def test_a_reader_of_an_older_version_finds_its_files(tmp_path, eager):
     assert table.vacuum(dry_run=True) == []
 
 
+def test_a_file_of_a_killed_writer_goes_when_it_is_a_day_old_and_not_before(tmp_path, eager, monkeypatch):
+    monkeypatch.setattr(compact_module, "TARGETS", (1 << 30,))
+    lake = make_lake(tmp_path)
+    fill_windows(lake, 4)
+    orphan = tmp_path / "documents" / "part-of-nobody.parquet"
+    orphan.write_bytes(b"rows of a window that was not committed, or soon will be")
+    assert compact_table(lake.table("documents"), "documents")
+    assert orphan.exists()
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(orphan, (two_days_ago, two_days_ago))
+    fill_windows(lake, 8)
+    assert compact_table(lake.table("documents"), "documents")
+    assert not orphan.exists()
+    assert places(lake.documents(0, 9)) == expected(8)
+
+
 def test_an_append_and_a_compaction_at_the_same_time_both_count(tmp_path, eager):
     lake = make_lake(tmp_path)
     fill_windows(lake, 4)
