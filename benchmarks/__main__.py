@@ -31,6 +31,7 @@ BENCHMARKS = {
     "ingest": "benchmarks.ingest:measure",
     "resume": "benchmarks.resume:measure",
     "checkpoint": "benchmarks.checkpoint:measure",
+    "compact": "benchmarks.compact:measure",
     "reservoir": "benchmarks.kernels:measure_reservoir",
     "packing": "benchmarks.kernels:measure_packing",
     "plan_facts": "benchmarks.plan_facts:measure",

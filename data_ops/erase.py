@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
+from data_ops.compact import refuse_earlier_writers
 from data_ops.document import ids_to_array
 from data_ops.fates import LIVING, hide
 from data_ops.id_sets import is_member
 from data_ops.lake import Lake
-from data_ops.tables import PRUNED_BY, STORED_DOCUMENT_SCHEMA
+from data_ops.tables import STORED_DOCUMENT_SCHEMA, properties
 
-LOG_KEPT = "delta.logRetentionDuration"
+LOG_KEPT, AT_ONCE = "delta.logRetentionDuration", "interval 0 seconds"
 
 
 def erase(lake: Lake) -> int:
@@ -30,8 +31,7 @@ def erase(lake: Lake) -> int:
     table, gone, changed = lake.table("documents"), lake.forgotten(), 0
     if table is None:
         return 0
-    if not PRUNED_BY["documents"].items() <= table.metadata().configuration.items():  # made by an older version
-        table.alter.set_table_properties(PRUNED_BY["documents"])
+    refuse_earlier_writers(table, properties("documents"))
     todo = unerased(lake)
     while todo:
         first, last = _stretch(table, next(iter(todo)))
@@ -75,15 +75,18 @@ def _stretch(table: DeltaTable, window: int) -> tuple[int, int]:
 
 
 def clean(lake: Lake) -> None:
-    """Delete the files and log entries of `documents` that its newest version does not need, however young."""
+    """Delete the files and log entries of `documents` that its newest version does not need, however young.
+
+    The change of a property comes first, so that Delta refuses whoever began to write before it (a process that is
+    about to die): no file that is deleted here can be named by a later version.
+    """
     table = lake.table("documents")
     if table is None:
         return
+    usual = properties("documents")[LOG_KEPT]
+    before = table.metadata().configuration.get(LOG_KEPT, usual)
+    table.alter.set_table_properties({LOG_KEPT: AT_ONCE})
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-    before = table.metadata().configuration.get(LOG_KEPT, "interval 30 days")
-    if before == "interval 0 seconds":  # a clean that was killed
-        before = "interval 30 days"
-    table.alter.set_table_properties({LOG_KEPT: "interval 0 seconds"})
     table.create_checkpoint()
     table.cleanup_metadata()
-    table.alter.set_table_properties({LOG_KEPT: before})
+    table.alter.set_table_properties({LOG_KEPT: usual if before == AT_ONCE else before})  # AT_ONCE: a killed clean

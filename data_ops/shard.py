@@ -22,7 +22,7 @@ from data_ops.places import Documents
 from data_ops.reservoir import Reservoir, ReservoirConfig
 
 COLUMNS = ["id", "window", "position", "num_tokens", "event_time", "weight", "tokens"]
-WINDOWS_AT_ONCE = 16  # how much of the log is held in memory while a shard catches up
+ROWS_AT_ONCE = 100_000  # how much of the log is held in memory while a shard catches up
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ class Shard:
 
     def advance(self, window: int) -> None:
         """Fold in every window up to this one that is not folded in yet."""
-        while self.window < window:
-            last = min(window, self.window + WINDOWS_AT_ONCE)
-            rows = self.lake.documents(self.window + 1, last, COLUMNS, ["kept"])
+        for first, last in self.lake.stretches(self.window + 1, window, ROWS_AT_ONCE):
+            rows = self.lake.documents(first, last, COLUMNS, ["kept"])
             ids = ids_to_array(rows["id"].combine_chunks())
             mine = ids[:, 1] % np.uint64(self.num_shards) == np.uint64(self.number)
             rows, ids = rows.filter(pa.array(mine)), ids[mine]

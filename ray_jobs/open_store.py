@@ -105,13 +105,15 @@ def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> I
     left, found = config.tokenizer.train_bytes, False
     while not found:
         unsettled: set[str] = set()
-        for text, size in _kept_texts(settings, cursors, unsettled):
+        warnings: list[str] = []
+        for text, size in _kept_texts(settings, cursors, unsettled, warnings):
             if left <= 0:
                 return
             left, found = left - size, True
             yield text
         if not found and (stop() or not (follow or unsettled)):
             why = "stopped before a text to keep came" if stop() else "the sources hold no text that is kept"
+            why += f" ({warnings[0]})" if warnings else ""
             raise ConfigError(
                 f"{why}, so tokenizer.kind={config.tokenizer.kind} cannot be trained; add documents, wait for them "
                 f"with --follow, or give tokenizer.kind=bytes"
@@ -121,11 +123,11 @@ def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> I
 
 
 def _kept_texts(
-    settings: IngestSettings, cursors: dict[str, dict[str, Any]], unsettled: set[str]
+    settings: IngestSettings, cursors: dict[str, dict[str, Any]], unsettled: set[str], warnings: list[str]
 ) -> Iterator[tuple[str, int]]:
     """Texts and their bytes that are there now behind the cursors, which move on; held-out ones are never shown.
 
-    unsettled: takes in the labels of sources that hold something which cannot be read yet.
+    unsettled: takes in the labels of sources that hold something which cannot be read yet; warnings: what they say.
     """
     open_labels = sorted(settings.sources)
     while open_labels:
@@ -133,6 +135,7 @@ def _kept_texts(
             source = open_source(label, settings.sources[label])
             found = source.discover(cursors[label], max(1, settings.window.max_documents // len(open_labels)))
             cursors[label] = found.cursor
+            warnings += found.warnings
             if found.drained or not found.spans:
                 open_labels.remove(label)
             if not found.drained and not found.spans:

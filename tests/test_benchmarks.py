@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import checkpoint, corpus, ingest, kernels, resume, train_loop
+from benchmarks import checkpoint, compact, corpus, ingest, kernels, resume, train_loop
 from benchmarks.rows import Goal, Row, table
 from cluster.storage import Store
+from data_ops.account import account
 from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.lake import Lake
 from data_ops.pipeline import _place, _tokens
@@ -118,6 +119,23 @@ def test_the_grown_lake_holds_rounds_whose_documents_are_in_it(tmp_path, monkeyp
     where = {(r["window"], r["position"]): r["id"] for r in table.to_pylist()}
     named = last.documents.to_arrow()
     assert all(where[row["window"], row["position"]] == row["id"] for row in named)
+
+
+def test_stores_filled_by_hand_are_as_appends_leave_them(tmp_path):
+    plain, tidy = compact.Growth(tmp_path / "plain"), compact.Growth(tmp_path / "tidy")
+    for growth in (plain, tidy):
+        growth.to(33)
+    plain.sum_up()
+    tidy.to_and_compact(40)
+    plain.to(40)
+    assert (plain.files(), tidy.files() < 40) == (160, True)
+    for lake in (plain.lake, tidy.lake):
+        assert [w.window for w in lake.windows()[0]] == list(range(40)) and lake.windows()[1] is None
+        assert (lake.last_window(), lake.num_rounds(compact.RUN)) == (39, 40)
+        assert lake.documents(0, 99).num_rows == 40 * compact.DOCUMENTS
+        assert Manifest.from_row(lake.rounds(compact.RUN, 7), 0).fresh.windows.tolist() == [7] * compact.DOCUMENTS
+        assert account(lake, compact.RUN).ok
+        assert not lake.plan_window(lake.windows()[0][-1]), "the transactions are there too"
 
 
 @pytest.mark.slow

@@ -212,14 +212,14 @@ def test_a_kill_at_any_point_is_completed_by_the_same_command(tmp_path, point):
     assert_gone(tmp_path)
     assert not lake.store.exists("runs/r/rounds")
     table = lake.table("documents")
-    assert table.metadata().configuration["delta.logRetentionDuration"] == "interval 30 days"
+    assert table.metadata().configuration["delta.logRetentionDuration"] == "interval 1 hours"
 
 
 def test_a_store_of_an_older_version_forgets_too(tmp_path):
     from data_ops import tables
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "PRUNED_BY", {})
+        patch.setattr(tables, "properties", lambda name: {})
         patch.delitem(tables.SCHEMAS, "forgotten")
         lake = fill(tmp_path)
     log = b"".join(p.read_bytes() for p in (tmp_path / "documents" / "_delta_log").glob("*.json"))

@@ -13,11 +13,11 @@ from cluster.storage import Store
 from data_ops import pipeline
 from data_ops.curate import CurateConfig
 from data_ops.pipeline import next_window
-from data_ops.sources import FilesConfig, Span, open_source
+from data_ops.sources import FilesConfig, Span, files, open_source
 from data_ops.tokenizer import byte_tokenizer
 from data_ops.windows import IngestSettings, WindowConfig
 from ray_jobs import open_store as opening
-from ray_jobs.config import ConfigError, read_config
+from ray_jobs.config import Config, ConfigError, read_config
 from tests.test_lake import make_lake
 
 TEXT = "A sentence that every rule lets pass, as it is long and made of letters. "
@@ -185,3 +185,15 @@ def test_settings_are_there_before_the_tokenizer_is(tmp_path, monkeypatch):
     )
     opening.open_store(config)
     assert published == [opening.SETTINGS, opening.TOKENIZER]
+
+
+def test_where_there_is_no_text_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(*given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "look", refuse)
+    lines(tmp_path / "a.jsonl", TEXT)
+    given = {"name": "r", "store": str(tmp_path / "store"), "tokenizer": {"kind": "bpe"}}
+    config = Config.model_validate({**given, "sources": {"mine": {"kind": "files", "path": str(tmp_path / "*.jsonl")}}})
+    with pytest.raises(ConfigError, match=r"no text that is kept \(file .*a\.jsonl cannot be read .*Permission denied"):
+        opening.make_tokenizer(config)

@@ -365,7 +365,7 @@ def test_a_lake_that_does_not_exist_reads_as_empty_and_is_not_written(tmp_path):
 
 
 def test_log_checkpoints_change_nothing_but_the_time_to_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables_module, "LOG_CHECKPOINT_EVERY", 3)
+    monkeypatch.setitem(tables_module.UPKEEP, "delta.checkpointInterval", "3")
     lake = make_lake(tmp_path)
     fill_lake(lake, [["kept"]] * 5)
     assert (tmp_path / "documents" / "_delta_log" / "_last_checkpoint").exists()

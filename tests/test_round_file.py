@@ -97,6 +97,22 @@ def test_a_file_of_another_manifest_is_not_used(tmp_path, caplog):
     assert_same(second.read(), manifest, text)
 
 
+def test_a_file_outlives_the_log_entry_it_was_made_from(tmp_path, caplog):
+    mine, other = make_lake(tmp_path / "a"), make_lake(tmp_path / "b")
+    file, manifest, text = recorded(mine, 0)
+    theirs, *_ = recorded(other, 0, num_fresh=6)
+    table = mine.table("rounds")
+    table.alter.set_table_properties({"delta.logRetentionDuration": "interval 0 seconds"})
+    table.create_checkpoint()
+    table.cleanup_metadata()
+    assert file._log_entry(1) is None
+    assert_same(file.read(), manifest, text)
+    assert caplog.records == []
+    mine.store.write(file.path, other.store.read(theirs.path))
+    assert file.read() is None
+    assert "not made from the manifest" in caplog.text
+
+
 def test_a_manifest_that_is_not_in_the_lake_gets_no_file(tmp_path):
     lake = make_lake(tmp_path)
     file = round_file.round_file(lake.store, RUN, 0)

@@ -27,7 +27,7 @@ def lake(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_windows_at_once(monkeypatch):
-    monkeypatch.setattr(shard_module, "WINDOWS_AT_ONCE", 4)
+    monkeypatch.setattr(shard_module, "ROWS_AT_ONCE", 20)
 
 
 def sample_of(lake, config, window):

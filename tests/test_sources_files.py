@@ -1,11 +1,14 @@
 """Is every record of growing, torn, hostile files found exactly once, and named when it cannot be read?"""
 
+import errno
 import gzip
 import itertools
 import json
 import os
 import pickle
 import random
+import re
+import tempfile
 import tracemalloc
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,10 +27,11 @@ from pydantic import ValidationError
 from cluster.buckets import open_filesystem
 from data_ops.document import RECORD_SCHEMA
 from data_ops.sources import FilesConfig, FilesSource, Span, open_source
+from data_ops.sources import files as files_module
 from data_ops.sources.fields import QUARANTINE, time_us
 from data_ops.sources.files import matches
 from data_ops.sources.lines import ChangedError
-from data_ops.sources.listing import glob_regex
+from data_ops.sources.listing import FileState, glob_regex
 from data_ops.sources.protocol import MAX_BATCH_ROWS
 
 OLD = 1_600_000_000
@@ -568,3 +572,99 @@ def test_a_changed_parquet_file_is_named_and_not_read(tmp_path: Path):
     assert reader.poll() == [] and reader.warnings == []
     parquet(path, {"text": ["a", "b"]})
     assert reader.poll() == [] and len(reader.warnings) == 1
+
+
+def write_lines(path: Path, texts: list[str]) -> None:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+@pytest.fixture
+def nobody():
+    """A folder in which permissions count, also where the tests run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if was_root:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize("name", ["b.jsonl", "b.jsonl.gz", "b.txt", "b.parquet"])
+def test_a_file_that_may_not_be_read_is_named_and_does_not_stop_the_others(nobody, name):
+    write_lines(nobody / "a.jsonl", ["one"])
+    write_lines(nobody / "c.jsonl", ["three"])
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"text": ["two"]}), nobody / name)
+    else:
+        data = b"two" if name.endswith(".txt") else b'{"text": "two"}\n'
+        (nobody / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    (nobody / name).chmod(0)
+    reader = Reader(nobody / "*")
+    assert [row["text"] for row in reader.poll()] == ["one", "three"]
+    assert reader.drained, "a run does not wait for it"
+    (warning,) = reader.warnings
+    assert f"file {nobody / name} cannot be read and is left for later" in warning
+    assert reader.poll() == []
+    assert set(reader.warnings) == {warning}, "the same words, so that they are said once"
+    (nobody / name).chmod(0o644)
+    assert [row["text"] for row in reader.poll()] == ["two"]
+    assert reader.poll() == [] and len(reader.warnings) == 2
+
+
+def test_a_file_that_grew_and_may_not_be_read_for_a_while_goes_on_where_it_was(nobody):
+    write_lines(nobody / "a.jsonl", ["one"])
+    reader = Reader(nobody / "*.jsonl")
+    reader.poll()
+    write_lines(nobody / "a.jsonl", ["one", "two"])
+    (nobody / "a.jsonl").chmod(0)
+    assert reader.poll() == []
+    (nobody / "a.jsonl").chmod(0o644)
+    assert [row["text"] for row in reader.poll()] == ["two"]
+
+
+def test_a_folder_that_may_not_be_entered_is_named_and_does_not_stop_the_others(nobody):
+    for folder in ("a", "b/c", "d"):
+        (nobody / folder).mkdir(parents=True)
+        write_lines(nobody / folder / "x.jsonl", [folder])
+    (nobody / "b").chmod(0)
+    reader = Reader(nobody / "**/*.jsonl")
+    assert [row["text"] for row in reader.poll()] == ["a", "d"]
+    (warning,) = reader.warnings
+    assert f"folder {nobody / 'b'} cannot be read" in warning
+    (nobody / "b").chmod(0o755)
+    assert [row["text"] for row in reader.poll()] == ["b/c"]
+    nobody.chmod(0)
+    with pytest.raises(PermissionError):  # where the pattern begins: then nothing is known at all
+        reader.poll()
+    nobody.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("partition", "error", "is_left"),
+    [
+        ("/data/b.jsonl", OSError(errno.EIO, "Input/output error"), True),
+        ("/data/b.jsonl", OSError("cannot open directory as a file"), True),
+        ("/data/b.jsonl", OSError(errno.EMFILE, "Too many open files"), False),
+        ("s3://bucket/b.jsonl", OSError("AWS Error ACCESS_DENIED during GetObject operation"), True),
+        ("s3://bucket/b.jsonl", OSError("AWS Error NETWORK_CONNECTION during GetObject operation"), False),
+    ],
+)
+def test_only_what_is_wrong_with_one_file_leaves_it_for_later(monkeypatch, partition, error, is_left):
+    def look(kind, file, *rest):
+        raise error
+
+    monkeypatch.setattr(files_module, "list_files", lambda patterns, closed: [FileState(partition, 9, 1)])
+    monkeypatch.setattr(files_module, "look", look)
+    source = FilesSource("mine", FilesConfig(path="*.jsonl"))
+    if is_left:
+        found = source.discover({}, 9)
+        assert (found.spans, found.cursor, found.drained, len(found.warnings)) == ([], {}, True, 1)
+    else:
+        with pytest.raises(OSError, match=re.escape(str(error))):
+            source.discover({}, 9)

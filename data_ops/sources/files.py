@@ -2,10 +2,11 @@
 
 A file is a partition, named by its absolute path or URI. A poll lists the files, skips those whose size and
 time stand still, and looks into the others (growth.py). JSON lines may grow; Parquet and one-document files
-arrive once. Nothing that stands in a file is fatal: what cannot be read is quarantined, what was rewritten is
-named.
+arrive once. Nothing that stands in a file is fatal: a record that cannot be read is quarantined, a file that was
+rewritten is named, and so is one that cannot be opened: it is left for later, and the others are taken in.
 """
 
+import errno
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from data_ops.sources.parquet import read_parquet
 from data_ops.sources.protocol import Discovery, Span
 from data_ops.sources.streams import TornError, blocks
 
+#: What is wrong with this machine, not with one file.
+MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
@@ -81,12 +84,18 @@ class FilesSource:
         self.config = config.model_copy(update={"path": absolute})
 
     def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
-        """List what is new, file by file in the order of their names. Opens only files that changed."""
+        """List what is new, file by file in the order of their names. Opens only files that changed.
+
+        A file that cannot be read is named in a warning and keeps its cursor: the next call tries it again. It does
+        not hold up a run that waits for the sources to be drained.
+        """
         spans: list[Span] = []
-        warnings: list[str] = []
+        closed: list[str] = []
         after = dict(cursor)
         left, drained, now = max_records, True, time.time()
-        for file in list_files(self.config.patterns):
+        files = list_files(self.config.patterns, closed)
+        warnings = [_left("folder", folder, "permission is denied") for folder in closed]
+        for file in files:
             known = Entry(*cursor[file.partition]) if file.partition in cursor else None
             if known and is_done(known, file):
                 continue
@@ -99,6 +108,11 @@ class FilesSource:
                 step = look(format_of(self.config, file.partition), file, known, left, settled)
             except FileNotFoundError:
                 continue  # removed since it was listed
+            except OSError as error:
+                if not _is_of_the_file(error, file.partition):
+                    raise
+                warnings.append(_left("file", file.partition, error.strerror or str(error)))
+                continue
             spans += step.spans
             left -= sum(span.num_records for span in step.spans)
             after[file.partition] = list(step.entry)
@@ -114,6 +128,17 @@ class FilesSource:
         if kind == "jsonl":
             return read_lines(span, fields, limit)
         return read_parquet(span, fields, limit) if kind == "parquet" else _read_text(span, limit)
+
+
+def _left(what: str, name: str, why: str) -> str:
+    return f"{what} {name} cannot be read and is left for later ({why}); make it readable, it is tried again"
+
+
+def _is_of_the_file(error: OSError, partition: str) -> bool:
+    """Tell what is wrong with one file from what is wrong with the machine, or the way to a bucket."""
+    if is_local(partition):
+        return error.errno not in MACHINE_ERRORS
+    return isinstance(error, PermissionError) or "ACCESS_DENIED" in str(error)
 
 
 def _absolute(pattern: str) -> str:

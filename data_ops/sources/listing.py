@@ -28,16 +28,17 @@ class FileState(NamedTuple):
         return self.modified_ns / 1e9
 
 
-def list_files(patterns: tuple[str, ...]) -> list[FileState]:
+def list_files(patterns: tuple[str, ...], closed: list[str] | None = None) -> list[FileState]:
     """List the files that match any of the patterns, once each, by name.
 
-    A pattern that names a folder means everything below it. OSError if a bucket cannot be listed.
+    A pattern that names a folder means everything below it. OSError if a bucket, or the folder where a pattern begins,
+    cannot be listed; folders below it that may not be entered are passed over, and added to `closed`.
     """
     found: dict[str, FileState] = {}
     for pattern in patterns:
         scheme, path = split_pattern(pattern)
         prefix = "" if scheme == "file" else f"{scheme}://"
-        for info in _listed(open_filesystem(scheme, path), path):
+        for info in _listed(open_filesystem(scheme, path), path, closed if closed is not None else []):
             state = FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
             found[state.partition] = state
     return [found[name] for name in sorted(found)]
@@ -65,7 +66,7 @@ def split_pattern(pattern: str) -> tuple[str, str]:
     return split_uri(pattern)
 
 
-def _listed(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
+def _listed(filesystem: pafs.FileSystem, path: str, closed: list[str]) -> list[pafs.FileInfo]:
     if not WILD.search(path):
         info = filesystem.get_file_info(path)
         if info.type is not pafs.FileType.Directory:
@@ -75,9 +76,31 @@ def _listed(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
     depth = next(i for i, part in enumerate(parts) if WILD.search(part))
     recursive = depth < len(parts) - 1 or "**" in parts[depth]
     base = "/".join(parts[:depth]) or "/"
-    selector = pafs.FileSelector(base, allow_not_found=True, recursive=recursive)
     match = glob_regex(path).fullmatch
-    return [info for info in filesystem.get_file_info(selector) if info.is_file and match(info.path)]
+    return [info for info in _below(filesystem, base, recursive, closed) if info.is_file and match(info.path)]
+
+
+def _below(filesystem: pafs.FileSystem, base: str, recursive: bool, closed: list[str]) -> list[pafs.FileInfo]:
+    """Everything in a folder; where one below it may not be entered, they are listed one by one, without it."""
+    try:
+        selector = pafs.FileSelector(base, allow_not_found=True, recursive=recursive)
+        return list(filesystem.get_file_info(selector))
+    except PermissionError:
+        if not recursive:
+            raise
+    found, folders = [], [base]
+    while folders:
+        folder = folders.pop()
+        try:
+            here = _below(filesystem, folder, False, closed)
+        except PermissionError:
+            if folder == base:
+                raise
+            closed.append(folder)
+            continue
+        found += here
+        folders += [info.path for info in here if info.type is pafs.FileType.Directory]
+    return found
 
 
 def glob_regex(pattern: str) -> re.Pattern[str]:

@@ -31,7 +31,7 @@ class BadParquetError(ValueError):
 
 
 def count_rows(partition: str) -> int:
-    """Read how many rows a Parquet file has. BadParquetError if it cannot be opened."""
+    """Read how many rows a Parquet file has. BadParquetError if it is none, OSError if it cannot be opened."""
     with _opened(partition) as file:
         return int(file.metadata.num_rows)
 
@@ -125,12 +125,10 @@ def _values(batch: pa.RecordBatch, field: str | None) -> list[Any]:
 
 def _opened(partition: str) -> pq.ParquetFile:
     filesystem, path = open_partition(partition)
+    file = filesystem.open_input_file(path)  # what cannot be opened says nothing about what is in it
     try:
-        file = filesystem.open_input_file(path)
         guarded = pa.PythonFile(_PlainFile(file), mode="r")
         parquet = pq.ParquetFile(guarded, pre_buffer=False, buffer_size=1 << 20, arrow_extensions_enabled=False)
-    except FileNotFoundError:
-        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadParquetError(f"{partition!r} is not readable Parquet ({error}); write the file again") from error
     if not 0 <= parquet.metadata.num_rows <= MAX_ROWS_PER_BYTE * file.size():
