@@ -5,6 +5,7 @@ costs a later restart seconds, not correctness, so a full disk is said once and 
 """
 
 import logging
+import threading
 from contextlib import suppress
 
 from cluster.storage import Store
@@ -23,6 +24,7 @@ class RoundFiles:
         self.store, self.run = store, run
         self.there: set[str] = set()  # paths read or written here
         self.told = False  # that a file could not be written
+        self.writing = threading.Lock()  # the round ahead and the one asked for may be the same
 
     def read(self, number: int) -> tuple[Manifest, RoundText] | None:
         """Read a round of the main line; None if there is no file of it that can be trusted."""
@@ -60,12 +62,13 @@ class RoundFiles:
         return found
 
     def _write(self, file: round_file.RoundFile, manifest: Manifest, text: RoundText) -> None:
-        if file.path in self.there:
-            return
-        try:
-            file.write(manifest, text)
-            self.there.add(file.path)
-        except OSError as error:
-            if not self.told:
-                logger.warning("a restart will have to read its round from the lake, which takes longer: %s", error)
-            self.told = True
+        with self.writing:
+            if file.path in self.there:
+                return
+            try:
+                file.write(manifest, text)
+                self.there.add(file.path)
+            except OSError as error:
+                if not self.told:
+                    logger.warning("a restart will have to read its round from the lake, which takes longer: %s", error)
+                self.told = True
