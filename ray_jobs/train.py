@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from cluster.session import Session
 from cluster.topology import Placement, place
@@ -26,6 +26,7 @@ from ray_jobs.config import Config
 from ray_jobs.feed import Feed, FeedSettings
 from ray_jobs.health import Health
 from ray_jobs.ingest import OpenStore, ingest_task
+from ray_jobs.interface import OverNodes
 from ray_jobs.lease import Lease
 from ray_jobs.nodes import NodeWatch
 from ray_jobs.worker import train_loop
@@ -59,7 +60,7 @@ class Training:
         self.trainer = TorchTrainer(
             train_loop,
             train_loop_config=job,
-            torch_config=TorchConfig(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
+            torch_config=OverNodes(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=num_workers(config, self.placement, session),
                 elastic_resize_monitor_interval_s=NEVER_S,  # Ray's own resize loses steps; ours is a wish to MOVE
