@@ -15,7 +15,6 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
 
 from cluster.session import Session
 from cluster.topology import Placement, place
@@ -29,13 +28,13 @@ from ray_jobs.ingest import OpenStore, ingest_task
 from ray_jobs.interface import OverNodes
 from ray_jobs.lease import Lease
 from ray_jobs.nodes import NodeWatch
+from ray_jobs.scaling import FittingTrainer
 from ray_jobs.worker import train_loop
 
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 600.0  # how long a wish to stop may go unheard, for example because no worker can start
 WATCH_SECONDS = 1.0  # between two looks at workers and nodes
-NEVER_S = 10.0 * 365 * 86400
 SERVICE = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
@@ -57,13 +56,15 @@ class Training:
             "feed": self.feed,
             "board": self.board,
         }
-        self.trainer = TorchTrainer(
+        self.trainer = FittingTrainer(
             train_loop,
+            session=session,
+            requested=config.engine.workers,
+            batch_rows=shape(config).batch_rows,
             train_loop_config=job,
             torch_config=OverNodes(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=num_workers(config, self.placement, session),
-                elastic_resize_monitor_interval_s=NEVER_S,  # Ray's own resize loses steps; ours is a wish to MOVE
                 use_gpu=bool(self.placement.gpus_per_worker),
                 resources_per_worker=self.placement.resources_per_worker,
             ),
