@@ -140,6 +140,7 @@ class Training:
         wish, why = self.nodes.look(self.session.nodes(), self.session.draining() & ray.get(self.board.where.remote()))
         if wish != GO:
             self.board.ask.remote(wish)
+        if why:
             self.board.post.remote([{"event": "warning", "text": why}])
 
     def _watch_ingest(self) -> None:
