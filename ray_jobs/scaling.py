@@ -8,6 +8,7 @@ nodes are waited for. What an autoscaler is asked for stays the most that `engin
 
 from typing import Any
 
+import ray
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import (
     ElasticScalingPolicy,
@@ -18,6 +19,8 @@ from ray.train.v2._internal.execution.scaling_policy import (
 
 from cluster.session import Session
 from cluster.topology import Placement, place
+
+ANSWER_SECONDS = 10.0
 
 
 class Fitting(ElasticScalingPolicy):
@@ -33,6 +36,17 @@ class Fitting(ElasticScalingPolicy):
         self._maybe_send_resource_request()
         return NoopDecision()
 
+    def _get_reserved_resources(self) -> dict[str, dict[str, float]] | None:
+        """What Ray sets aside for this run, by node; looked at anew, for its last look may be 20 s old."""
+        if isinstance(self.requested, int):
+            return {}
+        asked = self._autoscaling_coordinator.get_reserved_resources.remote(self._requester_id, recompute=True)
+        try:
+            found: dict[str, dict[str, float]] = ray.get(asked, timeout=ANSWER_SECONDS)
+        except ray.exceptions.RayError:
+            return None  # asked again at the controller's next turn
+        return found
+
     def _count_possible_workers(self, reserved_resources: dict[str, dict[str, float]]) -> int:
         """Give the number to start; 0, which is too few for any run, to wait."""
         try:
@@ -47,6 +61,9 @@ class Fitting(ElasticScalingPolicy):
     def _get_resize_decision(self, num_workers: int) -> ResizeDecision:
         assert self.placed is not None
         return ResizeDecision(num_workers, self.placed.resources_per_worker)
+
+
+ANSWER_SECONDS = 10.0
 
 
 class FittingTrainer(TorchTrainer):

@@ -1,11 +1,14 @@
 """How many workers does a group start with, when nodes leave, are lost, or are shared?"""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
+import ray
 from ray.train import ScalingConfig
 
 from cluster.topology import Node
+from ray_jobs import scaling
 from ray_jobs.scaling import Fitting
 
 ROWS = 12
@@ -64,3 +67,23 @@ def test_a_range_takes_what_others_leave_and_what_shares_the_batch(monkeypatch: 
     assert decide(monkeypatch, (1, 12), both, {"a": 8.0, "b": 8.0}) == (12, 1.0)
     assert decide(monkeypatch, (1, 12), both, {"a": 5.0}) == (4, 1.0)
     assert decide(monkeypatch, (1, 12), both, {}) is None
+
+
+def test_the_reservation_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's last look may be older than a node that came; then the workers that were to become more would not."""
+    asked = []
+
+    method = SimpleNamespace(remote=lambda name, recompute=False: asked.append(recompute))
+    monkeypatch.setattr(Fitting, "_autoscaling_coordinator", SimpleNamespace(get_reserved_resources=method))
+    monkeypatch.setattr(scaling.ray, "get", lambda _, timeout: {"a": {"CPU": 1.0}})
+    policy = Fitting(Trainer(Cluster({}), (1, 3)))
+    assert policy._get_reserved_resources() == {"a": {"CPU": 1.0}}
+    assert asked == [True]
+
+    def silent(_: object, timeout: float) -> None:
+        raise ray.exceptions.GetTimeoutError(f"{timeout} s")
+
+    monkeypatch.setattr(scaling.ray, "get", silent)
+    assert policy._get_reserved_resources() is None
+    assert Fitting(Trainer(Cluster({}), 3))._get_reserved_resources() == {}
+    assert asked == [True, True]
