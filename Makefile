@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast chaos check format bench bench-matrix clean
+.PHONY: setup demo test test-fast chaos nodes check format bench bench-matrix clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ test-fast: $(STAMP)
 
 chaos: $(STAMP)  # for example: make chaos SEED=1 KILLS=200
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --parallel $(or $(PARALLEL),1) $(if $(HANG),--hang)
+
+nodes: $(STAMP)  # needs root, for network namespaces; make nodes SCENES=cut plays one scene
+	$(BIN)/python -m tests.nodes $(SCENES)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
