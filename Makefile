@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # A run starts two dozen processes; without bytecode on disk each would compile all of our modules.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test test-fast chaos check format bench bench-matrix clean
+.PHONY: setup demo test test-fast chaos nodes check format bench bench-matrix clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,9 @@ test-fast: $(STAMP)
 
 chaos: $(STAMP)  # for example: make chaos SEED=1 KILLS=200
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --parallel $(or $(PARALLEL),1) $(if $(HANG),--hang)
+
+nodes: $(STAMP)  # needs root, for network namespaces; make nodes SCENES=cut plays one scene
+	$(BIN)/python -m tests.nodes $(SCENES)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ class NodeWatch:
         self.left: frozenset[str] = frozenset()  # nodes that the workers were asked to leave
         self.seen: tuple[frozenset[str], float] = frozenset(), 0.0  # the nodes and since when they are these
         self.grown_to: frozenset[str] = frozenset()  # nodes for which the workers were asked to become more
+        self.too_few: frozenset[str] = frozenset()  # nodes that were told to be too few
 
     def update(self, event: dict[str, Any]) -> None:
         """Take in how many workers train."""
@@ -46,6 +47,12 @@ class NodeWatch:
         fitting = self._fitting(staying)
         if leaving:
             return self._leave(frozenset(leaving), fitting, now)
+        if fitting:
+            self.too_few = frozenset()
+        elif names != self.too_few:
+            self.too_few = names
+            left = f"the {len(names)} nodes that are left are too few for engine.workers={self.requested}"
+            return GO, f"{left}; training goes on when there are more"
         settled = now - self.seen[1] >= SETTLE_SECONDS
         if fitting > self.workers and not isinstance(self.requested, int) and settled and names != self.grown_to:
             self.grown_to = names

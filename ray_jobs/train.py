@@ -15,8 +15,6 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from cluster.session import Session
 from cluster.topology import Placement, place
@@ -27,24 +25,18 @@ from ray_jobs.config import Config
 from ray_jobs.feed import Feed, FeedSettings
 from ray_jobs.health import Health
 from ray_jobs.ingest import ingest_task
+from ray_jobs.interface import OverNodes
 from ray_jobs.lease import Lease
 from ray_jobs.nodes import NodeWatch
 from ray_jobs.open_store import OpenStore
+from ray_jobs.scaling import FittingTrainer
 from ray_jobs.worker import train_loop
 
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 600.0  # how long a wish to stop may go unheard, for example because no worker can start
 WATCH_SECONDS = 1.0  # between two looks at workers and nodes
-NEVER_S = 10.0 * 365 * 86400
 SERVICE = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-
-
-class Trainer(TorchTrainer):
-    """Ray's trainer without its process for Ray Data sets, of which we pass none: 3 CPU seconds at each start."""
-
-    def _create_default_callbacks(self) -> list[Any]:
-        return [kept for kept in super()._create_default_callbacks() if not isinstance(kept, DatasetsCallback)]
 
 
 class Training:
@@ -65,13 +57,15 @@ class Training:
             "feed": self.feed,
             "board": self.board,
         }
-        self.trainer = Trainer(
+        self.trainer = FittingTrainer(
             train_loop,
+            session=session,
+            requested=config.engine.workers,
+            batch_rows=shape(config).batch_rows,
             train_loop_config=job,
-            torch_config=TorchConfig(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
+            torch_config=OverNodes(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=num_workers(config, self.placement, session),
-                elastic_resize_monitor_interval_s=NEVER_S,  # Ray's own resize loses steps; ours is a wish to MOVE
                 use_gpu=bool(self.placement.gpus_per_worker),
                 resources_per_worker=self.placement.resources_per_worker,
             ),
@@ -147,6 +141,7 @@ class Training:
         wish, why = self.nodes.look(self.session.nodes(), self.session.draining() & ray.get(self.board.where.remote()))
         if wish != GO:
             self.board.ask.remote(wish)
+        if why:
             self.board.post.remote([{"event": "warning", "text": why}])
 
     def _watch_ingest(self) -> None:

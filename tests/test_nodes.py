@@ -40,6 +40,17 @@ def test_without_another_place_the_workers_commit_again_and_again() -> None:
     assert nodes.look({"b": B, "c": A}, {"a"}, AGAIN_SECONDS + 2)[0] == MOVE
 
 
+def test_it_is_told_once_when_the_nodes_that_are_left_are_too_few() -> None:
+    nodes = watch(12, 12)
+    assert nodes.look({"a": A, "b": B}, set(), 0.0) == (GO, "")
+    wish, why = nodes.look({"b": B}, set(), 1.0)
+    assert wish == GO
+    assert why == "the 1 nodes that are left are too few for engine.workers=12; training goes on when there are more"
+    assert nodes.look({"b": B}, set(), 2.0) == (GO, "")
+    assert nodes.look({"a": A, "b": B}, set(), 3.0) == (GO, "")
+    assert nodes.look({"a": A}, set(), 4.0)[1]
+
+
 def test_a_cluster_that_grew_is_used_once_it_has_settled() -> None:
     nodes = watch("[1,12]", 6)
     both = {"a": A, "b": B}
