@@ -33,6 +33,7 @@ BENCHMARKS = {
     "checkpoint": "benchmarks.checkpoint:measure",
     "reservoir": "benchmarks.kernels:measure_reservoir",
     "packing": "benchmarks.kernels:measure_packing",
+    "sweep": "benchmarks.sweep:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 RESULTS = Path(__file__).parent / "results"
