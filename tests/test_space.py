@@ -26,7 +26,8 @@ def test_a_grid_holds_every_combination_once_and_a_smaller_one_is_a_part_of_it()
     part = space.grid(4, seed=1)
     assert len(part) == 4
     assert all(p in whole for p in part)
-    assert part == space.grid(4, seed=1) != space.grid(4, seed=2)
+    assert part == whole[:4] != space.grid(4, seed=2)
+    assert whole == space.grid(100, seed=1)
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 1000))

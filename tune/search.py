@@ -109,6 +109,7 @@ def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -
             scheduler=_scheduler(search),
             max_concurrent_trials=search.concurrent,
             reuse_actors=True,
+            trial_dirname_creator=_name_of,
             **asked,
         ),
         run_config=tune.RunConfig(
@@ -122,6 +123,10 @@ def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -
         ),
     )
     tuner.fit()
+
+
+def _name_of(trial: Any) -> str:
+    return str(trial.trial_id)
 
 
 def _scheduler(search: Search) -> Any:

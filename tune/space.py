@@ -94,13 +94,14 @@ class Space:
         return math.prod(len(d.values or ()) for d in self.dimensions)
 
     def grid(self, most: int, seed: int) -> list[Point]:
-        """Every point of a finite space; of more than `most` so many, drawn by hash, in the grid's order."""
+        """Every point of a finite space, or `most` of them, in an order drawn by hash.
+
+        In the grid's own order neighbours would start together, and ASHA would let whole stretches of it through.
+        """
         all_values = itertools.product(*(d.values or () for d in self.dimensions))
         points = [dict(zip((d.path for d in self.dimensions), values, strict=True)) for values in all_values]
-        if len(points) <= most:
-            return points
-        drawn = sorted(range(len(points)), key=lambda n: share_of(seed, n, "grid"))[:most]
-        return [points[n] for n in sorted(drawn)]
+        order = sorted(range(len(points)), key=lambda n: share_of(seed, n, "grid"))
+        return [points[n] for n in order[:most]]
 
     def draw(self, seed: int, number: int) -> Point:
         """The random point of that number."""
