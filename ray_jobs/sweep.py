@@ -182,11 +182,11 @@ class Driver:
         """A trial was judged at a mark."""
         trial = self.trials[spec.key]
         if verdict["mark"] > trial.last.get("mark", 0):  # not one that the store knew before
-            self.trials[spec.key] = trial = read_trial(
-                self.store, self.job.run, spec.key, trial.point, self.configs[spec.key], self.job.marks
-            )
+            run, marks = self.job.run, self.job.marks
+            now = read_trial(self.store, run, spec.key, trial.point, self.configs[spec.key], marks)
+            trial.verdicts, trial.state = now.verdicts, now.state
             self.best = best_of(self.trials.values())
-            self.say("trial", trial.line(self.job.marks, self.best))
+            self.say("trial", trial.line(marks, self.best))
 
     def _ended(self, spec: Segment, failure: str | None) -> None:
         """A trial needs no more training, or failed."""
