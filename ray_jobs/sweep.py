@@ -84,7 +84,7 @@ def sweep(config: Config, say: Say) -> Outcome:
             job = prepare(config, store, start, stopped, say)
             if job is None:
                 return Outcome(EXIT_STOPPED)
-            driver = Driver(config, store, job, room(session, config), stopped, say)
+            driver = Driver(config, store, job, room(session, config), heart, stopped, say)
             try:
                 return driver.drive()
             except RayError as error:
@@ -98,9 +98,10 @@ class Driver:
     """One driver of one sweep: what was asked for, and the table as it fills."""
 
     def __init__(
-        self, config: Config, store: Store, job: SweepJob, place: Room, stopped: threading.Event, say: Say
+        self, config: Config, store: Store, job: SweepJob, place: Room, heart: Heart, stopped: threading.Event, say: Say
     ) -> None:
-        self.config, self.store, self.job, self.place, self.stopped, self.say = config, store, job, place, stopped, say
+        self.config, self.store, self.job, self.place = config, store, job, place
+        self.heart, self.stopped, self.say = heart, stopped, say
         self.sweep = asked(config)
         self.diets = Diets(config, store, job)
         self.trials: dict[str, TrialResult] = {}  # in the order in which they were asked for
@@ -180,6 +181,9 @@ class Driver:
 
     def _judged(self, spec: Segment, verdict: dict[str, Any]) -> None:
         """A trial was judged at a mark."""
+        if self.heart.lost.is_set() and not self.stopped.is_set():
+            self.say("note", f"sweep {self.job.run} was taken over by another driver; this one stops")
+            self.stopped.set()
         trial = self.trials[spec.key]
         if verdict["mark"] > trial.last.get("mark", 0):  # not one that the store knew before
             run, marks = self.job.run, self.job.marks

@@ -122,7 +122,10 @@ def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except tune.TuneError as error:
+        raise RuntimeError(f"Ray Tune ended the sweep: {' '.join(str(error).split())[-300:]}") from error
 
 
 def _name_of(trial: Any) -> str:
