@@ -9,9 +9,11 @@ point, the same command goes on: no finished work is repeated.
 
 import json
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +45,8 @@ from ray_jobs.sweep_plan import (
 from ray_jobs.sweep_prepare import Diets, prepare
 from ray_jobs.sweep_report import write_report
 from ray_jobs.sweep_result import (
+    DIVERGED,
+    ENDED,
     FAILED,
     FINISHED,
     RUNNING,
@@ -61,7 +65,7 @@ from ray_jobs.sweep_result import (
 from ray_jobs.sweep_room import Room, needs_gb, room
 from ray_jobs.sweep_rounds import Diet
 from ray_jobs.sweep_trial import TrialHost
-from tune.policy import Member, Population
+from tune.policy import Halving, Member, Plan, Population
 from tune.space import Point, point_key
 
 logger = logging.getLogger(__name__)
@@ -113,11 +117,11 @@ class Driver:
         """Run the trials and tell what came of them."""
         from tune import search  # seconds, for it brings Ray Tune
 
-        began, sweep = time.time(), self.sweep
+        began, sweep, marks = time.time(), self.sweep, self.job.marks
         self._header()
         asking = search.Search(
             sweep.scheduler,
-            self.job.marks,
+            marks,
             sweep.reduction,
             self.place.concurrent,
             [self.place.resources] * self.place.workers,
@@ -130,13 +134,18 @@ class Driver:
             host = partial(TrialGroup, self.job, self.place.workers, self.place.resources)
         if sweep.scheduler == "pbt":
             first = [Member(0, n, point) for n, point in enumerate(points(self.config))]
-            population = Population(first, len(self.job.marks), sweep.dimensions, self.config.seed, self._of_member)
-            search.run_population(asking, host, population, hooks)
+            plan: Plan = Population(first, len(marks), sweep.dimensions, self.config.seed, self._of_member)
+            search.run_stretches(asking, host, plan, self._score_of, hooks)
         elif sweep.way == "tpe":
             search.run_tpe(asking, host, sweep.dimensions, sweep.trials, self._asked_before(), self._of_point, hooks)
         else:
             specs = [spec for point in points(self.config) if (spec := self._of_point(point)) and spec.last]
-            if any(self.trials[spec.key].state not in (FINISHED, STOPPED) for spec in specs):
+            if sweep.scheduler == "asha":
+                plan = Halving(len(specs), len(marks), sweep.reduction, partial(_stretch, specs))
+                search.run_stretches(asking, host, plan, self._score_of, hooks)
+                if plan.is_done:
+                    self._end_where_they_are()
+            elif any(self.trials[spec.key].state not in ENDED for spec in specs):
                 search.run_all(asking, host, specs, hooks)
         self.store.delete(self.job.run_path("ray"))  # Tune's own notes, which nobody reads
         return self._write_down(time.time() - began)
@@ -150,6 +159,14 @@ class Driver:
         if not self._note(key, point, config):
             return Segment(key, "", Diet("", ()))
         return Segment(key, config.model_dump_json(), self.diets.of(config), 0, len(self.job.marks))
+
+    def _score_of(self, spec: Segment) -> float | None:
+        """The verdict on a stretch, if the store has it; what was never started is worse than any."""
+        trial = self.trials[spec.key]
+        if trial.state == TOO_LARGE:
+            return math.inf
+        found = [verdict["score"] for verdict in trial.verdicts if verdict["mark"] == spec.last]
+        return (math.inf if found[0] is None else found[0]) if found else None
 
     def _of_member(self, member: Member) -> Segment:
         """What is asked of a member of a population in one generation: train from one mark to the next."""
@@ -201,17 +218,31 @@ class Driver:
             trial.state, trial.why = FAILED, failure
             self.say("trial", f"{spec.key}  failed: {failure}")
             return
-        mark = trial.last.get("mark", 0)
-        trial.state = FINISHED if mark >= spec.last else STOPPED
-        end = {"mark": mark, "state": trial.state}
-        self.store.write(end_path(self.job.run, spec.key), json.dumps(end).encode())
+        if self.sweep.scheduler == "asha" and self.sweep.way != "tpe" and spec.last < len(self.job.marks):
+            return  # it waits at its mark
+        self._end(trial, spec.last)
         if trial.state == STOPPED:
             self.say("trial", f"{spec.key}  stopped by {self.sweep.scheduler} at {trial.last['tokens']:,} tokens")
         self._let_go()
 
+    def _end(self, trial: TrialResult, last: int) -> None:
+        """Write down that a trial needs no more training; `last`: the mark it would end at."""
+        mark = trial.last.get("mark", 0)
+        diverged = bool(trial.verdicts) and trial.last["score"] is None
+        trial.state = DIVERGED if diverged else FINISHED if mark >= last else STOPPED
+        end = {"mark": mark, "state": trial.state}
+        self.store.write(end_path(self.job.run, trial.key), json.dumps(end).encode())
+
+    def _end_where_they_are(self) -> None:
+        """ASHA is done: who waits at a mark stays there."""
+        for trial in self.trials.values():
+            if trial.state == RUNNING:
+                self._end(trial, len(self.job.marks))
+        self._let_go()
+
     def _let_go(self) -> None:
         """Delete the weights of ended trials, but for the best one's and those that a population may hand over."""
-        ended = [trial for trial in self.trials.values() if trial.state in (FINISHED, STOPPED)]
+        ended = [trial for trial in self.trials.values() if trial.state in ENDED]
         newest = max((trial.last["mark"] for trial in ended), default=0) if self.sweep.scheduler == "pbt" else None
         for trial in ended:
             kept = trial is self.best or (newest is not None and trial.last["mark"] >= newest - 1)
@@ -252,3 +283,8 @@ class Driver:
             self.say("note", "stopped; what was trained is committed, and the same command goes on")
             return Outcome(EXIT_STOPPED, found)
         return Outcome(OK if best is not None else EXIT_FAILED, found)
+
+
+def _stretch(specs: Sequence[Segment], number: int, mark: int) -> Segment:
+    """The part of a trial between two marks."""
+    return replace(specs[number], first=mark, last=mark + 1)

@@ -21,13 +21,23 @@ from ray_jobs import commit as commits
 from ray_jobs.restore import check_probe
 from ray_jobs.saver import Position
 
-ATTEMPT = "trial"  # a segment is trained by one process at a time: the sweep holds a lease
 
+def save(
+    store: Store,
+    run: str,
+    attempt: str,
+    engine: Engine,
+    average: WeightAverage,
+    here: Position,
+    state: dict[str, Any],
+) -> None:
+    """Commit weights, moments, average and position under `run`; all ranks call it. Older commits are deleted.
 
-def save(store: Store, run: str, engine: Engine, average: WeightAverage, here: Position, state: dict[str, Any]) -> None:
-    """Commit weights, moments, average and position under `run`; all ranks call it. Older commits are deleted."""
-    files = _write(store, run, here.step, "rank", checkpoint.snapshot(engine))
-    averages = _write(store, run, here.step, "average", average.snapshot())
+    attempt: a name for the folder, of this process alone: one that should be dead cannot write into it.
+    """
+    folder = commits.folder(run, here.step, attempt)
+    files = _write(store, folder, "rank", checkpoint.snapshot(engine))
+    averages = _write(store, folder, "average", average.snapshot())
     probe = engine.probe()
     if dist.get_rank() == 0:
         kept = {"position": asdict(here), "probe_loss": probe, "average": [asdict(file) for file in averages], **state}
@@ -35,22 +45,30 @@ def save(store: Store, run: str, engine: Engine, average: WeightAverage, here: P
         commits.retain(store, run, 1, set())
 
 
-def load(store: Store, found: commits.Commit, engine: Engine, average: WeightAverage) -> Position:
-    """Put a commit into the engine; its average too, if it has one. All ranks call it; WrongWeightsError stops."""
-    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        checkpoint.restore(engine, commits.fetch(store, found, Path(scratch)))
-        check_probe(engine, found)
-        if "average" in found.state:
-            files = tuple(commits.StoredFile(**file) for file in found.state["average"])
-            average.restore(commits.fetch(store, replace(found, files=files), Path(scratch)))
-        else:
-            average.restart()
+def load(store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, *, is_own: bool) -> Position:
+    """Put a commit into the engine, and its average if it has one. All ranks call it; WrongWeightsError stops.
+
+    A damaged one raises DamagedCheckpointError; the trial's own is put aside, so that the next try begins before it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+            checkpoint.restore(engine, commits.fetch(store, found, Path(scratch)))
+            check_probe(engine, found)
+            if "average" in found.state:
+                files = tuple(commits.StoredFile(**file) for file in found.state["average"])
+                average.restore(commits.fetch(store, replace(found, files=files), Path(scratch)))
+            else:
+                average.restart()
+    except commits.DamagedCheckpointError as error:
+        if is_own and dist.get_rank() == 0:
+            commits.put_aside(store, found.run, found.step, str(error))
+        raise
     return Position(**found.state["position"])
 
 
-def _write(store: Store, run: str, step: int, name: str, snapshot: checkpoint.Snapshot) -> list[commits.StoredFile]:
+def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) -> list[commits.StoredFile]:
     """Write every rank's part; the places of all, in rank order."""
-    path = f"{commits.folder(run, step, ATTEMPT)}/{name}-{dist.get_rank():05d}.safetensors"
+    path = f"{folder}/{name}-{dist.get_rank():05d}.safetensors"
     scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
     try:
         place = store.local_path(path) or scratch / "part.safetensors"

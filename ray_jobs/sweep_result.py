@@ -18,14 +18,8 @@ from ray_jobs.sweep_plan import asked, said
 from tune.policy import critical_batch, propose_batches, ranked
 from tune.space import BATCH, RATE, Point
 
-FINISHED, STOPPED, RUNNING, FAILED, TOO_LARGE, WAITING = (
-    "finished",
-    "stopped",
-    "unfinished",
-    "failed",
-    "too large",
-    "not started",
-)
+FINISHED, STOPPED, DIVERGED = ENDED = "finished", "stopped", "diverged"  # nothing more to train
+WAITING, RUNNING, FAILED, TOO_LARGE = "not started", "unfinished", "failed", "too large"
 
 
 @dataclass

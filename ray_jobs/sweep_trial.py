@@ -8,6 +8,7 @@ they share.
 """
 
 import json
+import secrets
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -96,6 +97,7 @@ class Trial:
         self.seconds = 0.0
         self.saved_at = time.monotonic()
         self.saved_step = -1
+        self.attempt = secrets.token_hex(4)  # a process that should be dead writes into a folder of its own
         self.begun = 0  # tokens behind the sweep's start that its donor had trained
         self.shown = 0  # points of the curve that W&B has
         self.tracked: WandbRun | None = None
@@ -114,8 +116,11 @@ class Trial:
                 return {"trained": self.trained}
             known = self._judge(number)
         self.mark = number
-        ended = self.ended is not None and number >= self.ended["mark"]
-        return {**known, "done": ended or number >= self.segment.last or known["score"] is None}
+        done = number >= self.segment.last or known["score"] is None
+        if done or (self.ended is not None and number >= self.ended["mark"]):
+            self.close()  # at once, for its process may wait long for the next trial, and another may go on with it
+            return {**known, "done": True}
+        return {**known, "done": False}
 
     def close(self) -> None:
         """Commit what was trained since the last commit, and let go."""
@@ -149,20 +154,19 @@ class Trial:
         config, store = self.config, self.host.store
         vocabulary = self.host.tokenizer.vocab_size
         self.engine = engine.start(config.model, vocabulary, config.engine, config.optim, config.seed)
-        self.average = WeightAverage(self.engine, self.job.average)
+        self.average, self.attempt = WeightAverage(self.engine, self.job.average), hear(self.attempt)
         donor = segment_run(self.job.run, self.segment.donor) if self.segment.donor else None
         own, found = hear(self._found(donor) if dist.get_rank() == 0 else None)
         if donor and found is None:
             raise FileNotFoundError(f"the weights of {donor} are gone, which {self.run} goes on with; start anew")
         if found is not None:
-            self.position = load(store, found, self.engine, self.average)
+            self.position = load(store, found, self.engine, self.average, is_own=own is not None)
         if own is not None:
-            behind = self.job.marks[self.mark - 1] if self.mark else 0
-            self.curve = [point for point in own.state["curve"] if point[0] > behind]  # a commit is before its verdict
+            self.curve = self._since_mark(own.state["curve"])  # a commit comes before its verdict
             self.seconds, self.saved_step = own.state["seconds"] if self.curve else 0.0, own.step
             self.begun = own.state["begun"]
         else:
-            self.begun = self.trained if self.position.tokens else 0
+            self.begun = self.trained
             self.position = replace(self.position, round=0, step_in_round=0, skipped=[])
         self._track()
 
@@ -222,7 +226,7 @@ class Trial:
             "fresh": fresh,
             "old": old,
             "slices": {name: row["bits_per_byte"] for name, row in slices.items()},
-            "curve": thinned(self.curve, CURVE_POINTS),
+            "curve": thinned(self._since_mark(self.curve), CURVE_POINTS),
             "train_seconds": self.seconds,
             "judge_seconds": time.perf_counter() - began,
         }
@@ -231,6 +235,11 @@ class Trial:
         self._log(verdict)
         self.curve, self.seconds = [], 0.0
         return verdict
+
+    def _since_mark(self, curve: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """The points behind the last mark that was judged."""
+        behind = self.job.marks[self.mark - 1] if self.mark else 0
+        return [point for point in curve if point[0] > behind]
 
     def _commit(self) -> None:
         """Commit weights, moments, average and position, and let the commit before go."""
@@ -248,7 +257,7 @@ class Trial:
             "seconds": self.seconds,
             "begun": self.begun,
         }
-        save(self.host.store, self.run, self.engine, self.average, here, state)
+        save(self.host.store, self.run, self.attempt, self.engine, self.average, here, state)
 
     def _track(self) -> None:
         """Show the trial in W&B, in the sweep's group."""

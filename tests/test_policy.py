@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.policy import Member, Population, critical_batch, explore, next_generation, ranked
+from tune.policy import Halving, Member, Population, critical_batch, explore, next_generation, ranked
 from tune.space import read_space
 
 SPACE = read_space(
@@ -87,3 +87,35 @@ def test_the_critical_batch_is_the_largest_that_loses_nothing():
     assert critical_batch([verdict("a", 100, 2.0, 1024), verdict("b", 100, 1.9, 2048)])["is_bound"]
     assert critical_batch([verdict("a", 100, 2.0, 1024)]) is None
     assert critical_batch([]) is None
+
+
+def halve(scores, marks=3, reduction=3, at_once=1, order=None):
+    """Run a halving to its end, `at_once` stretches at a time; (number, mark) as they were handed out."""
+    plan = Halving(len(scores), marks, reduction, lambda n, mark: SimpleNamespace(key=f"{n}", place=(n, mark)))
+    running, seen = [], []
+    while not plan.is_done:
+        while len(running) < at_once and (spec := plan.next()) is not None:
+            running.append(spec)
+            seen.append(spec.place)
+        done = running.pop(order % len(running) if order else 0)
+        number, mark = done.place
+        plan.judged(done, scores[number] - mark)
+    assert len(seen) <= plan.most
+    return seen
+
+
+@given(st.lists(st.floats(1, 4), min_size=1, max_size=30, unique=True), st.integers(1, 6), st.integers(0, 50))
+def test_halving_takes_all_to_the_first_mark_and_the_best_to_the_end(scores, at_once, order):
+    seen = halve(scores, at_once=at_once, order=order)
+    assert {n for n, mark in seen if mark == 0} == set(range(len(scores)))
+    assert len(set(seen)) == len(seen), "nothing is trained twice"
+    assert all((n, mark - 1) in seen for n, mark in seen if mark), "nobody leaves out a mark"
+    assert (scores.index(min(scores)), 2) in seen
+
+
+def test_halving_trains_a_quarter_of_the_grid():
+    scores = [2.0 + 0.01 * (7 * n % 12) for n in range(12)]
+    seen = halve(scores)
+    assert [sum(mark == k for _, mark in seen) for k in range(3)] == [12, 4, 1]
+    cost = {0: 1, 1: 2, 2: 6}
+    assert sum(cost[mark] for _, mark in seen) / (12 * 9) < 0.25

@@ -28,7 +28,11 @@ def spec_of(thing):
 def test_what_tune_carries_along_pickles_as_nothing():
     hooks = search.Hooks(lambda *_: None, lambda *_: None, threading.Event())
     population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
-    for thing in (search._Tell(hooks), search._StopAll(hooks.stopped), search._Generations(population)):
+    for thing in (
+        search._Tell(hooks),
+        search._StopAll(hooks.stopped),
+        search._Stretches(population, lambda spec: None),
+    ):
         cloudpickle.loads(cloudpickle.dumps(thing))
     assert pickle.loads(pickle.dumps(search._Here(threading.Lock()))).thing is None  # noqa: S301 - our own bytes
 
@@ -43,7 +47,7 @@ def test_a_stop_is_heard():
 
 def test_a_population_is_asked_generation_by_generation_and_then_finished():
     population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
-    searcher = search._Generations(population)
+    searcher = search._Stretches(population, lambda spec: None)
     first = [searcher.suggest(f"a{n}")["spec"].key for n in range(4)]
     assert first == ["g00m00", "g00m01", "g00m02", "g00m03"]
     assert searcher.suggest("early") is None
@@ -55,6 +59,16 @@ def test_a_population_is_asked_generation_by_generation_and_then_finished():
     assert second == ["g01m00", "g01m01", "g01m02", "g01m03"]
     assert population.members[3].donor == "g00m00", "what failed takes over from the best"
     assert searcher.suggest("late") == Searcher.FINISHED
+
+
+def test_what_is_known_is_not_asked_for_again():
+    population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
+    searcher = search._Stretches(population, lambda spec: 2.0 if spec.key < "g01m02" else None)
+    assert searcher.has_more()
+    assert searcher.suggest("a")["spec"].key == "g01m02"
+    done = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
+    assert not search._Stretches(done, lambda spec: 2.0).has_more()
+    assert done.is_done
 
 
 def test_a_verdict_reaches_the_driver_and_a_sign_of_life_does_not():

@@ -1,6 +1,7 @@
 """Does a trial train the recorded rows, go on after a kill as if nothing were, and answer from the store?"""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,18 @@ def test_killed_anywhere_a_trial_ends_with_the_same_verdicts(job, config, diet, 
     assert told(list(last.values())) == whole
 
 
+def test_a_damaged_commit_is_put_aside_and_the_trial_begins_before_it(job, config, diet, lake):
+    whole = told(run(job, segment(config, diet, "whole")))
+    spec = segment(config, diet, "damaged")
+    run(job, replace(spec, last=1))
+    commit = commits.latest(lake.store, segment_run(RUN, "damaged"))
+    place = lake.store.local_path(commit.files[0].path)
+    place.write_bytes(place.read_bytes()[:-8] + b"damaged!")
+    with pytest.raises(commits.DamagedCheckpointError):
+        run(job, spec)
+    assert told(run(job, spec))[1:] == whole[1:], "it trained again from the start"
+
+
 def test_what_the_store_knows_is_not_trained_again(job, config, diet, lake):
     spec = segment(config, diet, "known")
     first = run(job, spec)
@@ -182,8 +195,6 @@ def test_a_member_of_a_population_goes_on_with_the_weights_of_its_donor(job, con
 
 
 def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
-    from dataclasses import replace
-
     run(job, segment(config, diet, "parent", last=1))
     commit = commits.latest(TrialHost(job).store, segment_run(RUN, "parent"))
     forked = replace(job, run="fork@sweep", start=commit.name, start_tokens=MARKS[0])

@@ -4,9 +4,9 @@ Nothing here trains or reads; the same verdicts always give the same decision, w
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tune.space import BATCH, Dimension, Point, Space, share_of
 
@@ -77,6 +77,24 @@ def _moved(dimension: Dimension, value: Any, up: bool) -> Any:
     return dimension.near(value * FACTORS[up])
 
 
+class Plan(Protocol):
+    """Decides which stretch of training, between two marks, comes next."""
+
+    @property
+    def most(self) -> int:
+        """Stretches at most."""
+
+    @property
+    def is_done(self) -> bool:
+        """Will nothing be asked for any more?"""
+
+    def next(self) -> Any:
+        """The next stretch; None while that depends on verdicts to come."""
+
+    def judged(self, spec: Any, score: float) -> None:
+        """Take a verdict."""
+
+
 @dataclass
 class Population:
     """A population on its way through its generations; `next` and `judged` are its only moves."""
@@ -85,7 +103,7 @@ class Population:
     generations: int
     space: Space
     seed: int
-    spec_of: Any  # Member -> what is asked of a trial
+    spec_of: Callable[[Member], Any]  # what is asked of it
     waiting: list[Member] = field(default_factory=list)
     running: dict[str, Member] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -95,9 +113,9 @@ class Population:
         self.waiting = list(self.members)
 
     @property
-    def size(self) -> int:
-        """Members of a generation."""
-        return len(self.members)
+    def most(self) -> int:
+        """Stretches between two marks that are asked for."""
+        return len(self.members) * self.generations
 
     @property
     def is_done(self) -> bool:
@@ -122,6 +140,75 @@ class Population:
         self.members = next_generation(self.members, self.scores, self.space, self.seed)
         self.generation += 1
         self.waiting = list(self.members)
+
+
+@dataclass
+class Halving:
+    """Asynchronous successive halving: all trials to the first mark, then the best 1/reduction of each mark further.
+
+    ASHA as published (Li et al. 2020, algorithm 2): a trial waits at its mark until it is promoted, and nothing is
+    trained on suspicion, where a rule that only stops trials lets the first ones through. Two departures, as the
+    number of trials is given: new trials come before promotions, and when nothing else is left the best of the
+    furthest mark goes on, so that one trial reaches the end.
+    """
+
+    count: int  # trials
+    marks: int
+    reduction: int
+    spec_of: Callable[[int, int], Any]  # number of a trial, mark it stands at -> what is asked of it
+    waiting: list[int] = field(default_factory=list)
+    running: dict[str, tuple[int, int]] = field(default_factory=dict)
+    scores: list[dict[int, float]] = field(default_factory=list)  # at each mark
+    promoted: list[set[int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.waiting = list(range(self.count))
+        self.scores = [{} for _ in range(self.marks)]
+        self.promoted = [set() for _ in range(self.marks)]
+
+    @property
+    def most(self) -> int:
+        """Stretches between two marks that can be asked for."""
+        return self.count * self.marks
+
+    @property
+    def is_done(self) -> bool:
+        """Is nothing left that could go on?"""
+        return not self.waiting and not self.running and self._best() is None
+
+    def next(self) -> Any:
+        """Hand out the next stretch; None while it depends on those that run."""
+        if self.waiting:
+            return self._hand_out(self.waiting.pop(0), 0)
+        found = self._best()
+        if found is None:
+            return None
+        number, mark = found
+        self.promoted[mark].add(number)
+        return self._hand_out(number, mark + 1)
+
+    def judged(self, spec: Any, score: float) -> None:
+        """Take the verdict on a stretch."""
+        number, mark = self.running.pop(spec.key)
+        self.scores[mark][number] = score
+
+    def _hand_out(self, number: int, mark: int) -> Any:
+        spec = self.spec_of(number, mark)
+        self.running[spec.key] = number, mark
+        return spec
+
+    def _best(self) -> tuple[int, int] | None:
+        """Who goes on, from which mark; the furthest first."""
+        for mark in reversed(range(self.marks - 1)):
+            order = sorted(self.scores[mark], key=lambda n: (self.scores[mark][n], n))
+            for number in order[: len(order) // self.reduction]:
+                if number not in self.promoted[mark]:
+                    return number, mark
+        reached = max((mark for mark, judged in enumerate(self.scores) if judged), default=self.marks - 1)
+        if self.running or self.waiting or reached == self.marks - 1:
+            return None
+        furthest = self.scores[reached]
+        return min(furthest, key=lambda n: (furthest[n], n)), reached
 
 
 def critical_batch(verdicts: Sequence[Mapping[str, Any]], tolerance: float = TOLERANCE) -> dict[str, Any] | None:

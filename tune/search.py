@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from tune.policy import Population
+from tune.policy import Plan
 from tune.space import Point, Space
 
 TIME, SCORE = "tokens", "score"
@@ -90,9 +90,13 @@ def run_tpe(
     _fit(search, host, hooks, search_alg=_tpe(space, known, spec_of, search.seed), num_samples=trials)
 
 
-def run_population(search: Search, host: Callable[[], Host], population: Population, hooks: Hooks) -> None:
-    """Train a population: every segment between two marks is a Tune trial, asked for when its donor is known."""
-    _fit(search, host, hooks, search_alg=_Generations(population), num_samples=population.size * len(search.marks))
+def run_stretches(
+    search: Search, host: Callable[[], Host], plan: Plan, known: Callable[[Any], float | None], hooks: Hooks
+) -> None:
+    """Train stretches between two marks as a plan asks for them; each that is not `known` already is a Tune trial."""
+    searcher = _Stretches(plan, known)
+    if searcher.has_more():
+        _fit(search, host, hooks, search_alg=searcher, num_samples=plan.most)
 
 
 def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -> None:
@@ -210,30 +214,42 @@ class _Tell(tune.Callback):
         self.hooks.on_end(trial.config["spec"], said[-1] if said else "it failed")
 
 
-class _Generations(Searcher):
-    """Hands out the segments of a population as they become known."""
+class _Stretches(Searcher):
+    """Hands out what a plan asks for, as verdicts come in."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, plan: Plan, known: Callable[[Any], float | None]) -> None:
         super().__init__(metric=SCORE, mode="min")
-        self.here = _Here(population)
+        self.here = _Here((plan, known))
+        self.ready: list[Any] = []
         self.asked: dict[str, Any] = {}
 
-    @property
-    def population(self) -> Population:
-        return cast(Population, self.here.thing)
+    def has_more(self) -> bool:
+        """Is there a stretch that nobody has trained yet?"""
+        spec = self._next()
+        if spec is not None:
+            self.ready.append(spec)
+        return spec is not None
 
     def suggest(self, trial_id: str) -> Any:
-        if self.population.is_done:
-            return Searcher.FINISHED
-        spec = self.population.next()
+        spec = self.ready.pop() if self.ready else self._next()
         if spec is None:
-            return None  # the generation is not judged yet
+            return Searcher.FINISHED if self.here.thing[0].is_done else None
         self.asked[trial_id] = spec
         return {"spec": spec}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         score = (result or {}).get(SCORE, DIVERGED)
-        self.population.judged(self.asked.pop(trial_id), DIVERGED if error else score)
+        self.here.thing[0].judged(self.asked.pop(trial_id), DIVERGED if error else score)
+
+    def _next(self) -> Any:
+        """The next stretch that has no verdict; those that have one are told to the plan at once."""
+        plan, known = self.here.thing
+        while (spec := plan.next()) is not None:
+            score = known(spec)
+            if score is None:
+                return spec
+            plan.judged(spec, score)
+        return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store knows."""

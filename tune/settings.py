@@ -35,7 +35,7 @@ class SweepConfig(Settings):
         "free", description="sqrt: optim.lr holds at the configured batch and grows with the root of the batch"
     )
     marks: int = Field(3, ge=1, le=64, description="times a trial is judged on held-out text, the last at its end")
-    reduction: int = Field(4, ge=2, le=16, description="ASHA: one in so many goes on beyond a mark")
+    reduction: int = Field(3, ge=2, le=16, description="ASHA: one in so many goes on beyond a mark")
     average: Share = Field(0.2, gt=0, lt=1, description="share of the trained tokens the judged weights average over")
     old_share: Share = Field(0.5, description="weight of old slices in the score, where a start has old ones")
     workers: int = Field(1, ge=1, le=4096, description="workers of one trial; the result does not depend on them")
@@ -76,7 +76,7 @@ class SweepConfig(Settings):
     def mark_tokens(self, row_tokens: int) -> tuple[int, ...]:
         """Tokens at which a trial is judged, whole rows, ascending; the last is `tokens` or a little less.
 
-        >>> SweepConfig(tokens=1600, marks=3, reduction=4).mark_tokens(10)
+        >>> SweepConfig(tokens=1600, reduction=4).mark_tokens(10)
         (100, 400, 1600)
         >>> SweepConfig(tokens=1600, marks=4, scheduler="median").mark_tokens(10)
         (400, 800, 1200, 1600)
