@@ -11,8 +11,8 @@ from typing import Any
 
 import ray
 
-from ray_jobs.sweep_job import Segment, SweepJob
-from ray_jobs.sweep_trial import Refused, Trial, TrialHost
+from ray_jobs.sweep_job import Refused, Segment, SweepJob
+from ray_jobs.sweep_trial import Trial, TrialHost
 
 
 class Peer:

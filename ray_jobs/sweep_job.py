@@ -1,6 +1,7 @@
 """What is a trial told, and where in the store does it put what it finds?"""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ray_jobs import commit as commits
 from ray_jobs.sweep_rounds import Diet
@@ -53,3 +54,17 @@ def result_path(sweep: str, key: str, mark: int) -> str:
 def end_path(sweep: str, key: str) -> str:
     """Where it stands that a segment needs no more training: {mark, state}."""
     return commits.run_path(segment_run(sweep, key), "end.json")
+
+
+class Refused:
+    """A trial that does not fit into memory; a sampler that proposed it hears that it is bad."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def advance(self) -> dict[str, Any]:
+        """Say that there is no score."""
+        return {"score": None, "tokens": self.tokens, "mark": 0, "done": True}
+
+    def close(self) -> None:
+        """Nothing was taken."""

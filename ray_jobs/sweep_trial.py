@@ -8,6 +8,7 @@ they share.
 """
 
 import json
+import os
 import secrets
 import time
 from dataclasses import asdict, replace
@@ -30,7 +31,7 @@ from ray_jobs.config import Config
 from ray_jobs.evaluate import HeldOut, by_slice, held_out, score, with_nats
 from ray_jobs.saver import Position
 from ray_jobs.stepping import take_step
-from ray_jobs.sweep_job import Segment, SweepJob, end_path, result_path, segment_run
+from ray_jobs.sweep_job import Refused, Segment, SweepJob, end_path, result_path, segment_run
 from ray_jobs.sweep_keep import load, save
 from ray_jobs.sweep_rounds import Diet, RecordedRows
 from ray_jobs.sweep_score import bits_over, combined, thinned
@@ -49,6 +50,7 @@ class TrialHost:
         self.tokenizer = Tokenizer.from_json(job.tokenizer)
         self.held: HeldOut | None = None
         self.rows: dict[str, RecordedRows] = {}
+        os.environ.pop("WANDB_RUN_ID", None)  # of who started the sweep: every trial is a run of its own
 
     def begin(self, segment: Segment) -> "Trial | Refused":
         """Take up a segment, where it stands."""
@@ -66,20 +68,6 @@ class TrialHost:
         if diet.run not in self.rows:
             self.rows = {diet.run: RecordedRows(self.store, diet, self.tokenizer.document_token)}
         return self.rows[diet.run]
-
-
-class Refused:
-    """A trial that does not fit into memory; a sampler that proposed it hears that it is bad."""
-
-    def __init__(self, tokens: int) -> None:
-        self.tokens = tokens
-
-    def advance(self) -> dict[str, Any]:
-        """Say that there is no score."""
-        return {"score": None, "tokens": self.tokens, "mark": 0, "done": True}
-
-    def close(self) -> None:
-        """Nothing was taken."""
 
 
 class Trial:
