@@ -35,6 +35,7 @@ BENCHMARKS = {
     "reservoir": "benchmarks.kernels:measure_reservoir",
     "packing": "benchmarks.kernels:measure_packing",
     "plan_facts": "benchmarks.plan_facts:measure",
+    "sweep": "benchmarks.sweep:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 RESULTS = Path(__file__).parent / "results"

@@ -80,7 +80,13 @@ def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
         torch._foreach_copy_(list(into.tensors.values()), list(sources.values()), non_blocking=True)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    into.metadata = {
+    into.metadata = metadata(engine, owned)
+    return into
+
+
+def metadata(engine: Engine, owned: Sequence[zero.Fragment]) -> dict[str, str]:
+    """Say in a file's header what it holds: these stretches, of this rank, at this step."""
+    return {
         "format": FORMAT,
         "rank": str(dist.get_rank()),
         "world_size": str(dist.get_world_size()),
@@ -88,7 +94,13 @@ def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
         "starts": json.dumps({part.name: part.start for part in owned}),
         "shapes": json.dumps({part.name: part.shape for part in owned}),
     }
-    return into
+
+
+def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path]) -> None:
+    """Fill `into` with the weights of these stretches, from files that hold weights alone."""
+    with _Checkpoint(paths) as stored:
+        for part, tensor in zip(owned, into, strict=True):
+            stored.read(part.name, "weight", part.start, tensor)
 
 
 def restore(engine: Engine, paths: Sequence[Path]) -> None:

@@ -7,7 +7,6 @@ Every command reads one checked configuration, does one thing and says how it en
 import json
 import logging
 import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from ray_jobs.options import (
     fail,
     finish,
     show,
+    split,
 )
 
 if TYPE_CHECKING:
@@ -51,13 +51,6 @@ def command(context: typer.Context, files: list[str] | None) -> "Config":
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
     return read_trial(files or [], context.args, os.environ)
-
-
-def split(context: typer.Context) -> list[str]:
-    """Take the names of documents out of the arguments; what is left are key.path=value overrides."""
-    names = [a for a in context.args if not re.match(r"(--)?[a-z_][a-z0-9_]*(\.\w+)*=", a)]
-    context.args = [a for a in context.args if a not in names]
-    return names
 
 
 @app.command(context_settings=PASS_ON)
@@ -162,6 +155,14 @@ def promote(
     with Display(json=as_json) as display:
         display.judge(decision)
     finish(0 if decision["promoted"] else 3, decision, as_json)
+
+
+@app.command(context_settings=PASS_ON)
+def sweep(context: typer.Context, config: Files = None, as_json: Json = False, dry_run: DryRun = False) -> None:
+    """Many trials on the same recorded rounds: which settings are best? Ends with a table and best.yaml."""
+    from ray_jobs.sweep_command import sweep_command
+
+    sweep_command(command(context, config), as_json=as_json, dry_run=dry_run)
 
 
 @app.command(context_settings=PASS_ON)

@@ -34,6 +34,7 @@ from models.settings import EngineConfig, ModelConfig
 from ray_jobs.commit import CheckpointConfig
 from ray_jobs.evaluate import EvaluateConfig
 from ray_jobs.gate import GateConfig
+from tune.settings import SweepConfig
 
 KNOWN_ELSEWHERE_AS = {  # what other trainers call our keys, for "did you mean"
     "batch_size": "engine.batch_tokens",
@@ -85,6 +86,7 @@ class Config(Settings):
     telemetry: TelemetryConfig = TelemetryConfig()
     cluster: ClusterConfig = ClusterConfig()
     plan: PlanConfig | None = Field(None, description="what `headrace plan` is asked")
+    sweep: SweepConfig | None = Field(None, description="what `headrace sweep` is asked")
 
     @field_validator("sources", mode="before")
     @classmethod

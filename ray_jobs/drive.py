@@ -31,22 +31,14 @@ from ray_jobs.lease import Heart
 from ray_jobs.lineage import lineage, tracking_id
 from ray_jobs.meter import Meter
 from ray_jobs.open_store import OpenStore
+from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
 from ray_jobs.promote import is_judged, judge, promote
 from ray_jobs.report import render
 from ray_jobs.signals import STOPPING
 from ray_jobs.story import Judged, read_events, summarise, tell, verdict_events
 from ray_jobs.train import Training
 
-OK, FAILED, STOPPED = 0, 1, 143
 OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: its exit code and what summary.json holds."""
-
-    code: int
-    summary: dict[str, Any]
 
 
 @dataclass(frozen=True)

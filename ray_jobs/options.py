@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from typing import Annotated, Any, NoReturn
@@ -29,6 +30,13 @@ def show(text: str, as_json: bool) -> None:
     """Print what a command found, for people."""
     if not as_json:
         sys.stdout.write(text + "\n")
+
+
+def split(context: typer.Context) -> list[str]:
+    """Take the names of documents out of the arguments; what is left are key.path=value overrides."""
+    names = [a for a in context.args if not re.match(r"(--)?[a-z_][a-z0-9_]*(\.\w+)*=", a)]
+    context.args = [a for a in context.args if a not in names]
+    return names
 
 
 def finish(code: int, values: dict[str, Any], as_json: bool) -> None:

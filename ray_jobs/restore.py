@@ -48,7 +48,7 @@ def restore(
             found_worst = worst(2 if trouble else 1 if damage else 0)
             if found_worst == 0:
                 checkpoint.restore(engine, paths)
-                _check_probe(engine, commit)
+                check_probe(engine, commit)
                 return Position(**commit.state["position"])
         if found_worst == 2:
             raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
@@ -68,7 +68,8 @@ def _fetch(store: Store, commit: commits.Commit, scratch: Path) -> tuple[list[Pa
         return [], "", str(error)
 
 
-def _check_probe(engine: Engine, commit: commits.Commit) -> None:
+def check_probe(engine: Engine, commit: commits.Commit) -> None:
+    """Raise WrongWeightsError unless the weights compute what the checkpoint recorded; all ranks call it."""
     recorded = commit.state["probe_loss"]
     found = engine.probe()
     tolerance = PROBE_TOLERANCE[commit.state["precision"]]

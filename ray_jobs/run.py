@@ -9,7 +9,6 @@ point, the same command goes on from the last committed checkpoint.
 import json
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from cluster.session import connect
 from cluster.storage import Store
@@ -18,11 +17,9 @@ from ray_jobs import commit as commits
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.display import Display
 from ray_jobs.lease import Heart, RunIsLiveError, acquire
+from ray_jobs.outcome import Outcome
 from ray_jobs.quiet import refuse_while_forgetting
 from ray_jobs.signals import stop_on_signal
-
-if TYPE_CHECKING:
-    from ray_jobs.drive import Outcome
 
 HEAVY = ("torch", "pandas", "numba")  # what `ray_jobs.drive` brings and Ray itself does not
 
@@ -31,7 +28,7 @@ class ClusterLostError(RuntimeError):
     """Ray is gone, not the run: try again (exit code 75)."""
 
 
-def run(config: Config, display: Display, *, follow: bool = False, judged: bool = True) -> "Outcome":
+def run(config: Config, display: Display, *, follow: bool = False, judged: bool = True) -> Outcome:
     """Run the whole loop until the sources are drained, for ever with follow, or until stopped.
 
     The configuration was checked (`preflight.check_run`). judged=False only trains: nothing is judged or promoted.

@@ -25,7 +25,7 @@ from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.tokenizer import Tokenizer
 from models import engine, metrics
-from models.optim import SPIKE_STEPS, branch_lr, lr_at, spike_limit
+from models.optim import branch_lr, lr_at
 from models.settings import Rows
 from ray_jobs import commit as commits
 from ray_jobs.board import CHECKPOINT, GO, MOVE, STOP
@@ -35,6 +35,7 @@ from ray_jobs.feed import BRANCH, Batch, RoundNotice
 from ray_jobs.reporter import Reporter
 from ray_jobs.restore import restore
 from ray_jobs.saver import Author, Saver
+from ray_jobs.stepping import take_step
 from ray_jobs.together import agree, check_in_step, hear
 
 logger = logging.getLogger(__name__)
@@ -158,14 +159,8 @@ class Worker:
             batch = next(batches)
             fetched = time.perf_counter()
             tokens = config.engine.batch_tokens
-            lr, limit = lr_of(here.tokens + tokens), spike_limit(here.losses, config.optim.spike_sigmas)
-            rows = Rows(batch.inputs, batch.labels, batch.segments)
-            result = self.engine.step(rows, batch.predictions, lr, limit)
-            if result.skipped:
-                here.skipped.append((here.round, here.step_in_round))
-            elif config.optim.spike_sigmas is not None:
-                here.losses = [*here.losses, result.loss][-SPIKE_STEPS:]
-            here.step_in_round, here.step, here.tokens = here.step_in_round + 1, here.step + 1, here.tokens + tokens
+            lr, rows = lr_of(here.tokens + tokens), Rows(batch.inputs, batch.labels, batch.segments)
+            result, limit = take_step(self.engine, here, rows, batch.predictions, tokens, lr, config.optim)
             self._report(batch, result, lr, limit, began, fetched)
         return GO
 

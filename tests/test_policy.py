@@ -1,0 +1,121 @@
+"""Do the verdicts of a sweep lead to the right decisions: who is best, who takes over, which batch?"""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tune.policy import Halving, Member, Population, critical_batch, explore, next_generation, ranked
+from tune.space import read_space
+
+SPACE = read_space(
+    {
+        "optim.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1},
+        "optim.schedule.kind": ["constant", "cosine", "wsd"],
+    }
+)
+
+
+def verdict(key, tokens, score, batch=1024):
+    return {"key": key, "tokens": tokens, "score": score, "point": {"engine.batch_tokens": batch}}
+
+
+def test_who_got_further_ranks_first_then_the_score_and_what_diverged_last():
+    given = [verdict("a", 10, 1.0), verdict("b", 20, 3.0), verdict("c", 20, 2.0), verdict("d", 20, None)]
+    assert [v["key"] for v in ranked(given)] == ["c", "b", "a", "d"]
+    assert ranked(given) == ranked(given[::-1])
+
+
+def members(n, generation=0):
+    return [Member(generation, i, SPACE.draw(1, i)) for i in range(n)]
+
+
+@given(st.lists(st.floats(1, 4), min_size=4, max_size=16), st.integers(0, 100))
+def test_the_worst_quarter_goes_on_with_weights_of_the_best(scores, seed):
+    old = members(len(scores))
+    judged = {m.key: s for m, s in zip(old, scores, strict=True)}
+    new = next_generation(old, judged, SPACE, seed)
+    assert new == next_generation(old, judged, SPACE, seed), "the same verdicts, the same decision"
+    quarter = len(old) // 4
+    order = sorted(old, key=lambda m: (judged[m.key], m.number))
+    for before, after in zip(old, new, strict=True):
+        assert (after.number, after.generation) == (before.number, 1)
+        if before in order[-quarter:]:
+            assert after.donor in {m.key for m in order[:quarter]}
+        else:
+            assert (after.donor, after.point) == (before.key, before.point)
+
+
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_a_copied_setting_is_changed_within_its_bounds(seed, number):
+    point = SPACE.draw(seed, number)
+    found = explore(point, SPACE, seed, number)
+    assert found.keys() == point.keys()
+    assert 1e-4 <= found["optim.lr"] <= 1e-1
+    assert found["optim.schedule.kind"] in ("constant", "cosine", "wsd")
+
+
+def test_most_copied_rates_move_by_the_published_factors():
+    moves = [
+        explore({"optim.lr": 1e-2, "optim.schedule.kind": "wsd"}, SPACE, 0, n)["optim.lr"] / 1e-2 for n in range(400)
+    ]
+    down, up = (sum(move == pytest.approx(factor) for move in moves) for factor in (0.8, 1.25))
+    assert 110 < down < 190
+    assert 110 < up < 190
+
+
+def test_a_population_hands_out_a_generation_only_when_the_one_before_is_judged():
+    population = Population(members(4), 3, SPACE, 0, lambda m: SimpleNamespace(key=m.key, donor=m.donor))
+    seen = []
+    while not population.is_done:
+        asked = []
+        while (spec := population.next()) is not None:
+            asked.append(spec)
+        assert len(asked) == 4
+        seen += [spec.key for spec in asked]
+        for place, spec in enumerate(asked):
+            assert population.next() is None or place == 3
+            population.judged(spec, float(place))
+    assert len(set(seen)) == 12
+
+
+def test_the_critical_batch_is_the_largest_that_loses_nothing():
+    scores = {1024: 2.000, 2048: 1.995, 4096: 2.001, 8192: 2.050, 16384: 2.0}
+    found = critical_batch([verdict(str(b), 100, s, b) for b, s in scores.items()] + [verdict("early", 10, 1.0, 8192)])
+    assert (found["critical"], found["is_bound"]) == (4096, False)
+    assert critical_batch([verdict("a", 100, 2.0, 1024), verdict("b", 100, 1.9, 2048)])["is_bound"]
+    assert critical_batch([verdict("a", 100, 2.0, 1024)]) is None
+    assert critical_batch([]) is None
+
+
+def halve(scores, marks=3, reduction=3, at_once=1, order=None):
+    """Run a halving to its end, `at_once` stretches at a time; (number, mark) as they were handed out."""
+    plan = Halving(len(scores), marks, reduction, lambda n, mark: SimpleNamespace(key=f"{n}", place=(n, mark)))
+    running, seen = [], []
+    while not plan.is_done:
+        while len(running) < at_once and (spec := plan.next()) is not None:
+            running.append(spec)
+            seen.append(spec.place)
+        done = running.pop(order % len(running) if order else 0)
+        number, mark = done.place
+        plan.judged(done, scores[number] - mark)
+    assert len(seen) <= plan.most
+    return seen
+
+
+@given(st.lists(st.floats(1, 4), min_size=1, max_size=30, unique=True), st.integers(1, 6), st.integers(0, 50))
+def test_halving_takes_all_to_the_first_mark_and_the_best_to_the_end(scores, at_once, order):
+    seen = halve(scores, at_once=at_once, order=order)
+    assert {n for n, mark in seen if mark == 0} == set(range(len(scores)))
+    assert len(set(seen)) == len(seen), "nothing is trained twice"
+    assert all((n, mark - 1) in seen for n, mark in seen if mark), "nobody leaves out a mark"
+    assert (scores.index(min(scores)), 2) in seen
+
+
+def test_halving_trains_a_quarter_of_the_grid():
+    scores = [2.0 + 0.01 * (7 * n % 12) for n in range(12)]
+    seen = halve(scores)
+    assert [sum(mark == k for _, mark in seen) for k in range(3)] == [12, 4, 1]
+    cost = {0: 1, 1: 2, 2: 6}
+    assert sum(cost[mark] for _, mark in seen) / (12 * 9) < 0.25

@@ -1,0 +1,237 @@
+"""Does a trial train the recorded rows, go on after a kill as if nothing were, and answer from the store?"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_ops.tokenizer import byte_tokenizer
+from ray_jobs import commit as commits
+from ray_jobs.config import ConfigError, check
+from ray_jobs.sweep_job import Segment, SweepJob, result_path, segment_run
+from ray_jobs.sweep_plan import trial_config
+from ray_jobs.sweep_rounds import RecordedRows, diet_key, place_behind, record_rounds
+from ray_jobs.sweep_score import combined, thinned
+from ray_jobs.sweep_trial import TrialHost
+from tests.test_engine import spawn
+from tests.test_lake import fill_lake, make_lake
+
+RUN, LAST = "news@sweep", 7
+MARKS = (256, 512, 1024)
+TOKEN = byte_tokenizer().document_token
+BASE = {
+    "name": "news",
+    "seed": 5,
+    "sources": {},
+    "reservoir": {"capacity": 40},
+    "round": {"tokens": 400, "replay_share": 0.25},
+    "model": {"layers": 1, "width": 16, "heads": 2, "row_tokens": 16},
+    "engine": {"batch_tokens": 64, "precision": "fp32", "zero_stage": 1},
+    "optim": {"lr": 0.01, "schedule": {"warmup_tokens": 0}},
+    "wandb": {"mode": "disabled"},
+    "sweep": {"tokens": 1024, "space": {"optim.lr": [0.01, 0.02]}},
+}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    lake = make_lake(tmp_path_factory.mktemp("lake"))
+    fill_lake(lake, [["kept"] * 36 + ["held_out"] * 4] * (LAST + 1))
+    return lake
+
+
+@pytest.fixture(scope="module")
+def config(lake):
+    return check({**BASE, "store": lake.store.root})
+
+
+@pytest.fixture(scope="module")
+def diet(lake, config):
+    return record_rounds(lake, config, f"{RUN}/diet-a", place_behind(lake, None), LAST, MARKS[-1])
+
+
+@pytest.fixture
+def job(config):
+    return SweepJob(
+        run=RUN,
+        store=config.store,
+        tokenizer=byte_tokenizer().to_json(),
+        start=None,
+        start_tokens=0,
+        place=(0, 0),
+        marks=MARKS,
+        last_window=LAST,
+        fresh=("mine/2024-08",),
+        average=0.2,
+        old_share=0.5,
+        vocabulary=byte_tokenizer().vocab_size,
+    )
+
+
+def segment(config, diet, key, last=3, **point):
+    return Segment(key, trial_config(config, point, 0).model_dump_json(), diet, 0, last)
+
+
+def run(job, spec):
+    """The verdicts of a trial that nobody disturbs."""
+    trial, verdicts = TrialHost(job).begin(spec), []
+    while not verdicts or not verdicts[-1]["done"]:
+        found = trial.advance()
+        if "score" in found:
+            verdicts.append(found)
+    trial.close()
+    return verdicts
+
+
+def told(verdicts):
+    return [{k: v for k, v in verdict.items() if not k.endswith("seconds") and k != "key"} for verdict in verdicts]
+
+
+def test_recorded_rounds_are_planned_once_and_refused_where_text_is_lacking(lake, config, diet):
+    again = record_rounds(lake, config, diet.run, place_behind(lake, None), LAST, MARKS[-1])
+    assert again == diet
+    assert sum(diet.rows) * 16 >= MARKS[-1]
+    with pytest.raises(ConfigError, match=r"sweep.tokens=9,000,000 is more than the [\d,]+ tokens that wait"):
+        record_rounds(lake, config, f"{RUN}/diet-b", place_behind(lake, None), LAST, 9_000_000)
+
+
+def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
+    def rows(size):
+        source = RecordedRows(lake.store, diet, TOKEN)
+        parts = [source.batch(first, size)[0] for first in range(0, 60, size)]
+        return [np.concatenate(field) for field in zip(*parts, strict=True)]
+
+    whole = rows(60)
+    assert len(set(diet.rows)) >= 1
+    assert diet.rows[0] < 60, "batches span rounds"
+    for size in (1, 4, 12):
+        assert all(np.array_equal(a, b) for a, b in zip(whole, rows(size), strict=True))
+    assert (whole[1] != -100).sum() > 0.8 * whole[1].size
+
+
+def test_what_is_replayed_makes_rounds_of_their_own_and_shards_do_not(config):
+    key = diet_key(config)
+    other = trial_config(config, {"round.replay_share": 0.5}, 0)
+    assert diet_key(other) != key
+    assert diet_key(trial_config(config, {"reservoir.half_life": 86400.0}, 0)) != key
+    shards = config.reservoir.model_copy(update={"shards": 7})
+    assert diet_key(config.model_copy(update={"reservoir": shards})) == key
+
+
+def test_a_trial_is_judged_at_its_marks_and_learns(job, config, diet):
+    verdicts = run(job, segment(config, diet, "learns"))
+    assert [v["tokens"] for v in verdicts] == list(MARKS)
+    assert [v["trained"] for v in verdicts] == list(MARKS), "the batch divides the marks"
+    assert verdicts[-1]["score"] < verdicts[0]["score"]
+    assert verdicts[-1]["curve"][-1][0] == MARKS[-1]
+    assert "mine/2024-08" in verdicts[0]["slices"]
+    assert verdicts[0]["fresh"] == pytest.approx(verdicts[0]["slices"]["mine/2024-08"])
+    assert verdicts[0]["score"] == pytest.approx((verdicts[0]["fresh"] + verdicts[0]["old"]) / 2)
+
+
+def test_a_batch_that_does_not_divide_a_mark_stays_below_it(job, config, diet):
+    verdicts = run(job, segment(config, diet, "odd", **{"engine.batch_tokens": 80}))
+    assert [v["trained"] for v in verdicts] == [240, 480, 960]
+
+
+def test_killed_anywhere_a_trial_ends_with_the_same_verdicts(job, config, diet, monkeypatch):
+    whole = told(run(job, segment(config, diet, "whole")))
+    monkeypatch.setattr("ray_jobs.sweep_trial.BEAT_SECONDS", 0.0)  # every step is a beat
+    spec, verdicts, beats = segment(config, diet, "killed"), [], 0
+    while not verdicts or not verdicts[-1]["done"]:
+        trial = TrialHost(job).begin(spec)
+        for _ in range(3):
+            found = trial.advance()
+            if "score" in found:
+                verdicts.append(found)
+            beats += "score" not in found
+            if found.get("done"):
+                break
+        if beats % 2:  # stopped in order; else killed: what it did since its last mark is gone
+            trial.close()
+    last = {v["tokens"]: v for v in verdicts}
+    assert told(list(last.values())) == whole
+
+
+def test_a_damaged_commit_is_put_aside_and_the_trial_begins_before_it(job, config, diet, lake):
+    whole = told(run(job, segment(config, diet, "whole")))
+    spec = segment(config, diet, "damaged")
+    run(job, replace(spec, last=1))
+    commit = commits.latest(lake.store, segment_run(RUN, "damaged"))
+    place = lake.store.local_path(commit.files[0].path)
+    place.write_bytes(place.read_bytes()[:-8] + b"damaged!")
+    with pytest.raises(commits.DamagedCheckpointError):
+        run(job, spec)
+    assert told(run(job, spec))[1:] == whole[1:], "it trained again from the start"
+
+
+def test_what_the_store_knows_is_not_trained_again(job, config, diet, lake):
+    spec = segment(config, diet, "known")
+    first = run(job, spec)
+    path = result_path(RUN, "known", 2)
+    lake.store.write(path, json.dumps({**first[1], "score": 1.25}).encode())
+    commits_before = commits.commits(lake.store, segment_run(RUN, "known"))
+    again = run(job, spec)
+    assert [v["score"] for v in again] == [first[0]["score"], 1.25, first[2]["score"]]
+    assert commits.commits(lake.store, segment_run(RUN, "known")) == commits_before
+
+
+def test_a_trial_that_was_stopped_stays_stopped(job, config, diet, lake):
+    run(job, segment(config, diet, "ended", last=2))
+    lake.store.write(f"runs/{RUN}/trials/ended/end.json", json.dumps({"mark": 2, "state": "stopped"}).encode())
+    assert [v["done"] for v in run(job, segment(config, diet, "ended"))] == [False, True]
+
+
+def test_a_member_of_a_population_goes_on_with_the_weights_of_its_donor(job, config, diet):
+    whole = run(job, segment(config, diet, "alone"))
+    first = Segment("g00m00", segment(config, diet, "x").config, diet, 0, 1)
+    second = Segment("g01m01", segment(config, diet, "x").config, diet, 1, 3, donor="g00m00")
+    split = run(job, first) + run(job, second)
+    assert [v["score"] for v in split] == [v["score"] for v in whole]
+    with pytest.raises(FileNotFoundError, match=r"weights of .*g09m09 are gone"):
+        run(job, Segment("g01m02", second.config, diet, 1, 3, donor="g09m09"))
+
+
+def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
+    run(job, segment(config, diet, "parent", last=1))
+    commit = commits.latest(TrialHost(job).store, segment_run(RUN, "parent"))
+    forked = replace(job, run="fork@sweep", start=commit.name, start_tokens=MARKS[0])
+    slow = run(forked, segment(config, diet, "slow", last=1, **{"optim.lr": 1e-9}))
+    parent = run(job, segment(config, diet, "parent", last=1))
+    assert slow[0]["trained"] == MARKS[0]
+    assert slow[0]["score"] == pytest.approx(parent[0]["score"], rel=0.2)
+    assert abs(slow[0]["curve"][-1][1] - parent[0]["curve"][-1][1]) < 0.5
+
+
+def two_ranks(rank, path, job, spec):
+    verdicts = run(job, spec)
+    if rank == 0:
+        Path(path).write_text(json.dumps(verdicts))
+
+
+def test_two_workers_find_what_one_finds(job, config, diet, tmp_path):
+    alone = run(job, segment(config, diet, "one", **{"engine.zero_stage": 2}))
+    spawn(2, two_ranks, tmp_path, str(tmp_path / "two"), job, segment(config, diet, "two", **{"engine.zero_stage": 2}))
+    together = json.loads((tmp_path / "two").read_text())
+    assert [v["trained"] for v in together] == [v["trained"] for v in alone]
+    assert [v["score"] for v in together] == pytest.approx([v["score"] for v in alone], rel=1e-4)
+    again = run(job, segment(config, diet, "two", **{"engine.zero_stage": 2}))
+    assert [v["score"] for v in again] == [v["score"] for v in together], "any number of workers goes on with it"
+
+
+def test_the_score_weighs_fresh_and_old_and_knows_when_there_is_none():
+    assert combined(2.0, 4.0, 0.5) == 3.0
+    assert combined(None, 4.0, 0.5) == 4.0
+    assert combined(None, None, 0.5) is None
+    assert combined(float("nan"), 4.0, 0.5) is None
+
+
+def test_a_thinned_curve_keeps_its_mean_and_its_end():
+    curve = [(n, float(n % 5)) for n in range(1, 101)]
+    found = thinned(curve, 10)
+    assert len(found) == 10
+    assert found[-1][0] == 100
+    assert np.mean([y for _, y in found]) == pytest.approx(np.mean([y for _, y in curve]))
+    assert thinned([], 10) == []

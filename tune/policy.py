@@ -1,0 +1,259 @@
+"""What follows from the verdicts of a sweep? Pure decisions: who is best, who takes over whose weights, which batch.
+
+Nothing here trains or reads; the same verdicts always give the same decision, which is what lets a killed sweep go on.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tune.space import BATCH, Dimension, Point, Space, share_of
+
+QUANTILE = 0.25  # of a population that gives up its weights, and that hands them over (Jaderberg et al. 2017)
+FACTORS = (0.8, 1.25)  # by which a copied number is changed
+RESAMPLE = 0.25  # chance that a copied value is drawn anew instead
+TOLERANCE = 0.005  # bits per byte a larger batch may lose, relative, before it is beyond the critical one
+
+
+def ranked(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Order trials by their last verdict: who got further first, then by score, then by key; diverged ones last."""
+    return sorted(verdicts, key=lambda v: (v["score"] is None, -v["tokens"], v["score"] or 0.0, v["key"]))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a population in one generation: what it trains with, and whose weights it goes on with."""
+
+    generation: int
+    number: int
+    point: Point
+    donor: str | None = None  # key of the member of the generation before
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return f"g{self.generation:02d}m{self.number:02d}"
+
+
+def next_generation(members: Sequence[Member], scores: Mapping[str, float], space: Space, seed: int) -> list[Member]:
+    """Truncation selection: the worst quarter takes over weights and settings of the best, and changes the settings.
+
+    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens.
+    """
+    order = sorted(members, key=lambda m: (scores[m.key], m.number))
+    count = max(1, int(len(order) * QUANTILE)) if len(order) > 1 else 0
+    best, worst = order[:count], order[len(order) - count :]
+    successors = []
+    for member in members:
+        generation = member.generation + 1
+        if member in worst:
+            draw = share_of(seed, member.number, f"donor/{generation}")
+            donor = best[int(draw * len(best))]
+            point = explore(donor.point, space, seed, generation * len(members) + member.number)
+        else:
+            donor, point = member, member.point
+        successors.append(Member(generation, member.number, point, donor.key))
+    return successors
+
+
+def explore(point: Point, space: Space, seed: int, number: int) -> Point:
+    """Change every setting of a copied point: times 0.8 or 1.25, a neighbour in a list, or now and then anew."""
+    changed = dict(point)
+    for dimension in space.dimensions:
+        draw = share_of(seed, number, f"explore/{dimension.path}")
+        if draw < RESAMPLE:
+            changed[dimension.path] = dimension.at(draw / RESAMPLE)
+        else:
+            up = draw >= (1 + RESAMPLE) / 2
+            changed[dimension.path] = _moved(dimension, point[dimension.path], up)
+    return changed
+
+
+def _moved(dimension: Dimension, value: Any, up: bool) -> Any:
+    if dimension.values is not None:
+        place = dimension.values.index(value) + (1 if up else -1)
+        return dimension.values[min(max(place, 0), len(dimension.values) - 1)]
+    return dimension.near(value * FACTORS[up])
+
+
+class Plan(Protocol):
+    """Decides which stretch of training, between two marks, comes next."""
+
+    @property
+    def most(self) -> int:
+        """Stretches at most."""
+
+    @property
+    def is_done(self) -> bool:
+        """Will nothing be asked for any more?"""
+
+    def next(self) -> Any:
+        """The next stretch; None while that depends on verdicts to come."""
+
+    def judged(self, spec: Any, score: float) -> None:
+        """Take a verdict."""
+
+
+@dataclass
+class Population:
+    """A population on its way through its generations; `next` and `judged` are its only moves."""
+
+    members: list[Member]
+    generations: int
+    space: Space
+    seed: int
+    spec_of: Callable[[Member], Any]  # what is asked of it
+    waiting: list[Member] = field(default_factory=list)
+    running: dict[str, Member] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    generation: int = 0
+
+    def __post_init__(self) -> None:
+        self.waiting = list(self.members)
+
+    @property
+    def most(self) -> int:
+        """Stretches between two marks that are asked for."""
+        return len(self.members) * self.generations
+
+    @property
+    def is_done(self) -> bool:
+        """Is the last generation handed out?"""
+        return not self.waiting and self.generation == self.generations - 1
+
+    def next(self) -> Any:
+        """Hand out the next segment; None while the generation is not judged."""
+        if not self.waiting:
+            return None
+        member = self.waiting.pop(0)
+        spec = self.spec_of(member)
+        self.running[member.key] = member
+        return spec
+
+    def judged(self, spec: Any, score: float) -> None:
+        """Take a verdict; after the last of a generation the next one is known."""
+        self.scores[spec.key] = score
+        del self.running[spec.key]
+        if self.waiting or self.running or self.generation == self.generations - 1:
+            return
+        self.members = next_generation(self.members, self.scores, self.space, self.seed)
+        self.generation += 1
+        self.waiting = list(self.members)
+
+
+@dataclass
+class Halving:
+    """Asynchronous successive halving: all trials to the first mark, then the best 1/reduction of each mark further.
+
+    ASHA as published (Li et al. 2020, algorithm 2): a trial waits at its mark until it is promoted, and nothing is
+    trained on suspicion, where a rule that only stops trials lets the first ones through. Two departures, as the
+    number of trials is given: new trials come before promotions, and when nothing else is left the best of the
+    furthest mark goes on, so that one trial reaches the end.
+    """
+
+    count: int  # trials
+    marks: int
+    reduction: int
+    spec_of: Callable[[int, int], Any]  # number of a trial, mark it stands at -> what is asked of it
+    waiting: list[int] = field(default_factory=list)
+    running: dict[str, tuple[int, int]] = field(default_factory=dict)
+    scores: list[dict[int, float]] = field(default_factory=list)  # at each mark
+    promoted: list[set[int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.waiting = list(range(self.count))
+        self.scores = [{} for _ in range(self.marks)]
+        self.promoted = [set() for _ in range(self.marks)]
+
+    @property
+    def most(self) -> int:
+        """Stretches between two marks that can be asked for."""
+        return self.count * self.marks
+
+    @property
+    def is_done(self) -> bool:
+        """Is nothing left that could go on?"""
+        return not self.waiting and not self.running and self._best() is None
+
+    def next(self) -> Any:
+        """Hand out the next stretch; None while it depends on those that run."""
+        if self.waiting:
+            return self._hand_out(self.waiting.pop(0), 0)
+        found = self._best()
+        if found is None:
+            return None
+        number, mark = found
+        self.promoted[mark].add(number)
+        return self._hand_out(number, mark + 1)
+
+    def judged(self, spec: Any, score: float) -> None:
+        """Take the verdict on a stretch."""
+        number, mark = self.running.pop(spec.key)
+        self.scores[mark][number] = score
+
+    def _hand_out(self, number: int, mark: int) -> Any:
+        spec = self.spec_of(number, mark)
+        self.running[spec.key] = number, mark
+        return spec
+
+    def _best(self) -> tuple[int, int] | None:
+        """Who goes on, from which mark; the furthest first."""
+        for mark in reversed(range(self.marks - 1)):
+            order = sorted(self.scores[mark], key=lambda n: (self.scores[mark][n], n))
+            for number in order[: len(order) // self.reduction]:
+                if number not in self.promoted[mark]:
+                    return number, mark
+        reached = max((mark for mark, judged in enumerate(self.scores) if judged), default=self.marks - 1)
+        if self.running or self.waiting or reached == self.marks - 1:
+            return None
+        furthest = self.scores[reached]
+        return min(furthest, key=lambda n: (furthest[n], n)), reached
+
+
+def critical_batch(verdicts: Sequence[Mapping[str, Any]], tolerance: float = TOLERANCE) -> dict[str, Any] | None:
+    """Find the largest batch that loses nothing at equal tokens, from trials at several batches; None without them.
+
+    By branching (Merrill et al. 2025): of each batch the best trial counts, and the critical batch is the largest
+    up to which every score is within `tolerance` (relative) of the smallest batch's best or better. verdicts hold
+    `score`, `tokens` and `point`. Proposes that batch and its neighbours by a factor of two.
+    """
+    most = max((v["tokens"] for v in verdicts if v["score"] is not None), default=0)
+    best: dict[int, float] = {}
+    for verdict in verdicts:
+        if verdict["score"] is not None and verdict["tokens"] == most and BATCH in verdict["point"]:
+            batch = verdict["point"][BATCH]
+            best[batch] = min(best.get(batch, math.inf), verdict["score"])
+    if len(best) < 2:
+        return None
+    batches = sorted(best)
+    critical, least = batches[0], best[batches[0]]
+    for batch in batches:
+        if best[batch] > least * (1 + tolerance):
+            break
+        critical, least = batch, min(least, best[batch])
+    return {
+        "critical": critical,
+        "is_bound": critical == batches[-1],  # no batch was too large: the critical one is this or larger
+        "scores": {str(batch): best[batch] for batch in batches},
+        "tolerance": tolerance,
+    }
+
+
+def propose_batches(critical: Mapping[str, Any] | None, noise_tokens: float | None, row_tokens: int) -> list[int]:
+    """Batches to try next, whole rows: around the critical one; where batches were not compared, the noise scale's.
+
+    >>> propose_batches({"critical": 4096, "is_bound": False}, 9000.0, 256)
+    [2048, 4096, 8192]
+    >>> propose_batches({"critical": 4096, "is_bound": True}, None, 256)
+    [4096, 8192, 16384]
+    >>> propose_batches(None, 9000.0, 256), propose_batches(None, None, 256)
+    ([4096, 8192, 16384], [])
+    """
+    if critical is not None:
+        middle = critical["critical"] * (2 if critical["is_bound"] else 1)
+    elif noise_tokens is not None:
+        middle = row_tokens * 2 ** max(1, round(math.log2(max(noise_tokens / row_tokens, 1.0))))
+    else:
+        return []
+    return [max(1, round(middle * factor / row_tokens)) * row_tokens for factor in (0.5, 1, 2)]
