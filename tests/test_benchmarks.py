@@ -81,6 +81,7 @@ def ingested(tmp_path_factory):
     return _place(whole, 0), made, places, settings
 
 
+@pytest.mark.slow
 def test_the_broken_lines_are_of_all_eight_kinds_and_each_is_quarantined_for_its_reason(ingested):
     documents, made, places, settings = ingested
     assert {line.reason for line in made if line.fate == "quarantined"} == set(corpus.BROKEN)
@@ -88,6 +89,7 @@ def test_the_broken_lines_are_of_all_eight_kinds_and_each_is_quarantined_for_its
     assert ingest.mistakes(documents, made, places, settings.seed) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["lost", "twice", "fate", "text"])
 def test_the_comparison_with_the_lake_finds_every_kind_of_mistake(ingested, fault):
     documents, made, places, settings = ingested

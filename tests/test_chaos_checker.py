@@ -22,6 +22,8 @@ from tests.chaos.result import DEADLY, curve, percentiles, summarise
 from tests.chaos.schedule import FAULTS, Fault, Moment, plan
 from tests.test_histories import HELD_OUT, RUN, SEED, Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):

@@ -71,6 +71,7 @@ def test_every_record_leaves_once_with_a_fate_and_its_own_offset(texts: list):
             assert row["text"] is None
 
 
+@pytest.mark.slow
 @given(TEXTS)
 def test_a_text_has_the_same_fate_alone_as_in_a_batch(texts: list):
     rows = curated(texts, held_out_share=0.5)

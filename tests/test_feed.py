@@ -106,6 +106,7 @@ def test_a_restarted_feed_needs_nothing_but_the_file_of_its_round(lake, monkeypa
     assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 3]  # rows[2]: 5 parts a rank, 2 ranks a step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["missing", "torn", "flipped", "of another round"])
 def test_rows_are_the_same_when_the_file_is_of_no_use(lake, caplog, harm):
     notices, rows = trained(new_feed(lake), 3)
@@ -124,6 +125,7 @@ def test_rows_are_the_same_when_the_file_is_of_no_use(lake, caplog, harm):
     wait_for(lambda: lake.store.exists(path) and lake.store.read(path) == whole)  # it is mended behind the batches
 
 
+@pytest.mark.slow
 def test_the_rounds_after_a_restart_are_those_of_a_feed_that_never_stopped(lake, tmp_path):
     straight, _ = trained(new_feed(lake), 4)
     other = make_lake(tmp_path / "other")
@@ -172,6 +174,7 @@ def test_files_of_rounds_that_no_checkpoint_would_go_on_with_are_deleted(lake):
     assert [lake.store.exists(name) for name in names[:3]] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_while_nothing_can_be_planned_the_lake_is_looked_into_only_now_and_then(lake, monkeypatch):
     feed = new_feed(lake)
     feed.drained_at = None

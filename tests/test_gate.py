@@ -86,6 +86,7 @@ def test_worse_fresh_text_refuses():
     assert not decision.promoted and decision.reasons[0].startswith("fresh text got worse: +0.1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("documents", [8, 60])
 def test_false_promotions_at_the_margin_stay_below_the_nominal_rate(documents):
     sims, wrong = 400, {"fresh": 0, "old": 0}

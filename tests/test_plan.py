@@ -58,6 +58,7 @@ def test_a_higher_stage_never_needs_more_and_more_gpus_never_need_more(parameter
         assert zero_bytes(parameters, 2 * ranks, stage) <= states[stage]
 
 
+@pytest.mark.slow
 @given(sizes, st.integers(10**6, 10**13), st.integers(1, 4096), st.sampled_from(sorted(GPUS)), st.booleans())
 def test_every_plan_is_ordered_adds_up_and_can_be_printed(parameters, count, gpus, gpu, recompute):
     config = PlanConfig(parameters=parameters, tokens=count, gpus=gpus, gpu=gpu, recompute=recompute)

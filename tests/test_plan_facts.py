@@ -139,6 +139,7 @@ def test_the_question_of_a_published_run_is_what_was_published():
     assert (config.gpus, config.layers, config.width) == (2048, 80, 8192)
 
 
+@pytest.mark.slow
 def test_the_page_of_facts_has_every_run_and_the_docs_have_its_coverage():
     text, docs = page(), (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
     assert all(f"| {run['model']}" in text for run in runs())

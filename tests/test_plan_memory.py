@@ -40,6 +40,7 @@ def test_a_layer_keeps_the_bytes_that_the_plan_counts():
     assert a_layer(384, recompute=False) == pytest.approx(LAYER_BYTES, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_recomputed_layer_keeps_its_input_only():
     assert a_layer(384, recompute=True) == pytest.approx(2, rel=0.02)
 

@@ -55,6 +55,7 @@ def test_the_sample_is_what_sorting_all_rows_gives(seed, n, k, half_life):
     np.testing.assert_array_equal(filled(rows, k, half_life, seed).sample(k), oracle(rows, k, half_life, seed))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     seed=seeds,

@@ -57,6 +57,7 @@ def test_the_reservoir_draws_in_proportion_to_weight_times_decay():
     assert abs((1 / chance[inside]).sum() / n - 1) < 0.15  # Horvitz-Thompson counts the corpus; CV bound 1/sqrt(1998 q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [500, 5000, 100_000])
 def test_ages_follow_the_closed_form_of_the_half_life_saturated_or_not(capacity):
     n, years_s, half_life = 1_000_000, 3650 * 86400.0, 70 * 86400.0

@@ -142,6 +142,7 @@ def test_only_files_that_no_kept_checkpoint_needs_are_deleted(tmp_path):
     assert round_file.branch_file(lake.store, RUN, 8, f"{RUN}@8").read() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_held", [0, 7, 40])
 @pytest.mark.parametrize("at_once", [1, 2, 16])
 def test_the_text_of_a_round_is_the_same_from_shards_and_from_any_number_of_windows(

@@ -36,6 +36,7 @@ def documents() -> list[dict]:
     return read_all(SMALL, 10**6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_records", [1, 7, 50])
 def test_windows_of_any_size_deliver_the_same_documents_in_the_same_order(documents: list[dict], max_records: int):
     assert read_all(SMALL, max_records) == documents
@@ -60,6 +61,7 @@ def test_the_asked_amount_of_text_comes_in_documents_of_readable_size(documents:
     )
 
 
+@pytest.mark.slow
 def test_the_default_is_some_three_megabytes_in_thousands_of_documents():
     found = open_source("python", PythonLibraryConfig()).discover({}, 10**9)
     assert sum(span.num_records for span in found.spans) >= 2000

@@ -356,6 +356,7 @@ def test_local_uris_are_absolute_paths(tmp_path, monkeypatch):
     assert Store.open("lake/not/there").free_bytes() > 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["a", "..", ".", "", "b c", "x\0", "a\\b", "...", "ü"]), min_size=1, max_size=4))
 def test_no_path_leaves_its_store(parts):
     path = "/".join(parts)

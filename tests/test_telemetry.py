@@ -202,6 +202,7 @@ def offline(tmp_path_factory):
     return folder, offline_run(folder)
 
 
+@pytest.mark.slow
 def test_an_offline_run_keeps_its_metrics_and_no_secret(offline):
     folder, records = offline
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]

@@ -109,6 +109,7 @@ PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126))  # W&B's
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | PRINTABLE
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.from_regex(r"[a-z]+(\.[a-z]+)?", fullmatch=True), SCALARS | st.lists(SCALARS), max_size=4))
 def test_a_value_reaches_us_with_its_type_whatever_it_is(tmp_path_factory, values):
     _, environ = agents_call(tmp_path_factory.getbasetemp(), values)
