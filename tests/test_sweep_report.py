@@ -193,7 +193,7 @@ def test_the_same_name_goes_on_with_the_same_question_only(config, tmp_path):
     settle(store, "news@sweep", question(check({**BASE, "wandb": {"mode": "disabled"}}), None))
     for change, named in (
         ({"optim": {"lr": 0.5}}, "optim.lr=0.5 differs from 0.0003"),
-        ({"sweep": {**BASE["sweep"], "reduction": 3}}, "sweep.reduction=3 differs from 4"),
+        ({"sweep": {**BASE["sweep"], "reduction": 4}}, "sweep.reduction=4 differs from 3"),
     ):
         with pytest.raises(ValueError, match=named):
             settle(store, "news@sweep", question(check({**BASE, **change}), None))

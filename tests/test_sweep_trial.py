@@ -190,6 +190,7 @@ def test_a_member_of_a_population_goes_on_with_the_weights_of_its_donor(job, con
     second = Segment("g01m01", segment(config, diet, "x").config, diet, 1, 3, donor="g00m00")
     split = run(job, first) + run(job, second)
     assert [v["score"] for v in split] == [v["score"] for v in whole]
+    assert [v["begun"] for v in split] == [0, MARKS[0], MARKS[0]], "whose tokens are counted once"
     with pytest.raises(FileNotFoundError, match=r"weights of .*g09m09 are gone"):
         run(job, Segment("g01m02", second.config, diet, 1, 3, donor="g09m09"))
 
