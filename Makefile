@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # A run starts two dozen processes; without bytecode on disk each would compile all of our modules.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test test-fast chaos nodes check format bench bench-matrix clean
+.PHONY: setup demo test test-long test-fast chaos nodes check format bench bench-matrix clean
 
 setup: $(STAMP)
 
@@ -22,8 +22,11 @@ demo: $(STAMP)
 	$(BIN)/headrace run -c demo
 
 test: $(STAMP)  # files with real runs first, for they take longest
-	$(BIN)/python -m pytest -q -m ray
+	$(BIN)/python -m pytest -q -m 'ray and not long'
 	$(BIN)/python -m pytest -q -n 2 -m 'not ray'
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -q -m long
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m 'not ray and not slow'

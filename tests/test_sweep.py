@@ -13,7 +13,7 @@ import yaml
 
 from tests.runs import RECIPE, environment, wait_until, write_documents
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1200)]
 TOKENS = 16384
 SPACE = {"optim.lr": [1e-3, 1e-2], "engine.batch_tokens": [512, 1024]}
 

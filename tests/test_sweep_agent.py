@@ -18,7 +18,7 @@ from tests.runs import RECIPE, ROOT, environment, write_documents
 from tests.test_telemetry import summary_of, wandb_records
 from tests.test_tensorboard import read
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1500)]
 SECRET = "5ec4e7" * 6 + "5ec4"  # as long as a W&B key
 LR = {"aaaa": 0.004, "bbbb": 0.002}
 ARGS = {"engine.workers": 1, "reservoir.half_life": ["10d", "none"], "optim.decay_embeddings": False}
@@ -100,7 +100,7 @@ def test_each_trial_is_a_run_with_its_own_settings_over_text_that_was_taken_in_o
     for trial, rate in LR.items():
         config = json.loads((swept.run(trial) / "config.json").read_text())
         assert (config["name"], config["optim"]["lr"], config["engine"]["workers"]) == (f"small-{trial}", rate, 1)
-        assert config["reservoir"]["half_life"] == ["10d", "none"]
+        assert config["reservoir"]["half_life"] == [864000.0, None]
     windows = {trial: sum(event["event"] == "window" for event in swept.events(trial)) for trial in LR}
     assert windows == {"aaaa": 3, "bbbb": 0}
 
