@@ -99,6 +99,10 @@ class Board:
         """Ask the workers for something after the step they are in; nothing takes back STOP."""
         self.wish = max(self.wish, wish)
 
+    def stopping(self) -> bool:
+        """Say whether the driver asked for the end."""
+        return self.wish == STOP
+
     def stand(self, step: int | None) -> None:
         """Note in the ledger where the weights stand that training starts from; None: at the beginning."""
         if step is not None:

@@ -35,7 +35,7 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
         run, step = row["run"], row["step"]
         position: Position = (row["round"], row["step_in_round"])
         main, _, left = run.partition("@")  # commit.branch_name
-        before = stands.get((main, int(left)), (0, 0)) if left else (0, 0)
+        before = stands.get((main, int(left)), (0, 0)) if left.isdecimal() else (0, 0)
         if any((s.run == run and s.is_before(position)) or (s.run == main and s.is_before(before)) for s in found):
             seen[run, step] = Seen(run, step, row["checkpoint"], row["committed"].isoformat(), step in kept[run])
     return list(seen.values())

@@ -28,7 +28,7 @@ def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follo
         ray.get(board.post.remote([event]))
 
     def stop() -> bool:
-        return bool(ray.get(board.post.remote([])))
+        return bool(ray.get(board.stopping.remote()))
 
     lake = Lake(Store.open(store))
     return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop)

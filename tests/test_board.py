@@ -72,7 +72,9 @@ def test_a_wish_is_heard_once_but_stop_for_ever(board: Board) -> None:
     board.ask(MOVE)
     board.ask(CHECKPOINT)  # a lesser wish does not take back a greater one
     assert [board.beat([]), board.beat([])] == [MOVE, GO]
+    assert not board.stopping()
     board.ask(STOP)
+    assert board.stopping()
     board.ask(MOVE)
     assert [board.beat([]), board.beat([])] == [STOP, STOP]
 

@@ -263,7 +263,9 @@ def _tpe(space: Space, known: Sequence[Point], spec_of: Callable[[Point], Any], 
     try:
         import optuna
     except ImportError:
-        raise ValueError("sweep.search=tpe needs Optuna: pip install optuna, or use sweep.search=random") from None
+        raise ValueError(
+            "sweep.search=tpe needs Optuna: pip install 'headrace[tune]', or use sweep.search=random"
+        ) from None
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -79,7 +79,12 @@ PANELS: dict[str, list[Panel]] = {
     ],
     "Learning": [
         Panel("Loss", "short", {"loss": now("loss")}, "Of the global batch, nats a token."),
-        Panel("Held-out text", "short", {"{{label}}": now("bits_per_byte", "run, label")}, "Bits per byte by slice."),
+        Panel(
+            "Held-out text",
+            "short",
+            {"{{label}}": now("bits_per_byte", "run, label")},
+            "Bits per byte by slice; the line without a name is all of it.",
+        ),
         Panel(
             "Gradient norm",
             "short",
