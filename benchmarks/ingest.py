@@ -7,7 +7,6 @@ reason and text. Against: the same reading, curation and tokenising in one proce
 
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from benchmarks.corpus import LIMIT_BYTES, Line, lines, write
 from benchmarks.rows import Goal, Row, paired
 from cluster.session import ClusterConfig, connect
 from cluster.storage import Store
-from data_ops.curate import CurateConfig, curate
+from data_ops.curate import CurateConfig
 from data_ops.dedup import SeenIds
 from data_ops.document import held_out, ids_to_array
 from data_ops.fates import drop, drop_repeats, living
@@ -28,6 +27,7 @@ from data_ops.sources.files import FilesConfig
 from data_ops.sources.protocol import Span
 from data_ops.tokenizer import Tokenizer, train_bpe
 from data_ops.windows import IngestSettings, WindowConfig
+from ray_jobs.open_store import curated
 
 SENTENCES, NUM_FILES, HELD_OUT = 6, 8, 0.02
 
@@ -133,7 +133,7 @@ def in_one_process(settings: IngestSettings, tokenizer_json: str) -> int:
 def process_span(label: str, span: Span, settings: IngestSettings, tokenizer: Tokenizer, seen: SeenIds) -> int:
     """The work of one span without Ray and lake; the number of tokens."""
     total = 0
-    for table in curated(label, span, settings):
+    for table in curated(open_source(label, settings.sources[label]), label, span, settings):
         table = drop_repeats(table)
         alive = living(table)
         known = np.zeros(table.num_rows, bool)
@@ -141,19 +141,3 @@ def process_span(label: str, span: Span, settings: IngestSettings, tokenizer: To
         table = drop(table, known, "duplicate")
         total += len(tokenizer.encode(table["text"].filter(pa.array(alive & ~known))).flatten())
     return total
-
-
-def curated(label: str, span: Span, settings: IngestSettings) -> Iterator[pa.Table]:
-    """Read and curate one span."""
-    for records in open_source(label, settings.sources[label]).read(span):
-        yield curate(
-            records,
-            settings.curate,
-            source=label,
-            partition=span.partition,
-            weight=1.0,
-            modified_s=span.modified_s,
-            arrived_s=span.modified_s,
-            seed=settings.seed,
-            held_out_share=settings.held_out,
-        )

@@ -120,10 +120,10 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Config:
     """
     merged: dict[str, Any] = {}
     for name in files:
-        merged = _merge(merged, _read_yaml(name))
+        merged = merge(merged, _read_yaml(name))
     for text in overrides:
         key, value = parse_override(text)
-        merged = _merge(merged, _nested(key, value))
+        merged = merge(merged, _nested(key, value))
     return check(merged)
 
 
@@ -180,11 +180,12 @@ def _read_yaml(name: str) -> dict[str, Any]:
     return values
 
 
-def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Lay nested settings over others; what `new` does not name stays."""
     merged = dict(old)
     for key, value in new.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

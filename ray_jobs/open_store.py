@@ -16,6 +16,7 @@ from cluster.storage import Store
 from data_ops.curate import curate
 from data_ops.lake import Lake
 from data_ops.sources import open_source
+from data_ops.sources.protocol import Source, Span
 from data_ops.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
 from data_ops.windows import IngestSettings
 from ray_jobs.config import Config, ConfigError
@@ -141,18 +142,7 @@ def _kept_texts(
             if not found.drained and not found.spans:
                 unsettled.add(label)
             for span in found.spans:
-                for records in source.read(span):
-                    table = curate(
-                        records,
-                        settings.curate,
-                        source=label,
-                        partition=span.partition,
-                        weight=1.0,
-                        modified_s=span.modified_s,
-                        arrived_s=span.modified_s,
-                        seed=settings.seed,
-                        held_out_share=settings.held_out,
-                    )
+                for table in curated(source, label, span, settings):
                     kept = table.filter(pa.compute.equal(table["fate"], "kept"))
                     yield from zip(kept["text"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True)
 
@@ -164,3 +154,19 @@ def _frozen(config: Config) -> dict[str, Any]:
 
 def _short(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def curated(source: Source, label: str, span: Span, settings: IngestSettings) -> Iterator[pa.Table]:
+    """Read and curate one span here, as a task of the pipeline does."""
+    for records in source.read(span):
+        yield curate(
+            records,
+            settings.curate,
+            source=label,
+            partition=span.partition,
+            weight=1.0,
+            modified_s=span.modified_s,
+            arrived_s=span.modified_s,
+            seed=settings.seed,
+            held_out_share=settings.held_out,
+        )

@@ -52,10 +52,8 @@ class ReportData:
     versions: dict[str, Any] = field(default_factory=dict)
 
 
-def render(data: ReportData) -> str:
-    """Return the report as one self-contained HTML document."""
-    name = str(data.config.get("name") or data.summary.get("name") or "run")
-    style = Html(files("ray_jobs").joinpath("report.css").read_text(encoding="utf-8"))
+def page(title: str, body: Html) -> str:
+    """Return a whole page that needs nothing from outside."""
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
@@ -63,9 +61,15 @@ def render(data: ReportData) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
             '<meta name="color-scheme" content="light dark">'
         ),
-        tag("title", f"{name} – headrace"),
-        tag("style", style),
+        tag("title", title),
+        tag("style", Html(files("ray_jobs").joinpath("report.css").read_text(encoding="utf-8"))),
     )
+    return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+
+
+def render(data: ReportData) -> str:
+    """Return the report as one self-contained HTML document."""
+    name = str(data.config.get("name") or data.summary.get("name") or "run")
     parts = [
         _verdict(data, name),
         sections.judgement(data.decision),
@@ -79,7 +83,7 @@ def render(data: ReportData) -> str:
     ]
     said = "Every figure stands in metrics.jsonl, summary.json and the lake; headrace verify proves the counts."
     body = tag("body", tag("main", *parts, tag("footer", said)))
-    return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+    return page(f"{name} – headrace", body)
 
 
 def mask(value: Any, key: str = "") -> Any:

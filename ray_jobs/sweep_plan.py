@@ -12,7 +12,7 @@ from typing import Any
 from cluster.storage import Store
 from data_ops.lake import Lake
 from ray_jobs import commit as commits
-from ray_jobs.config import Config, ConfigError, check
+from ray_jobs.config import Config, ConfigError, check, merge
 from ray_jobs.lease import holder
 from ray_jobs.open_store import check_store
 from ray_jobs.preflight import check_sources
@@ -96,7 +96,7 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     sweep = asked(config)
     if sweep.lr_rule == "sqrt":
         point = couple(point, config.engine.batch_tokens, config.optim.lr)
-    values = _merged(chosen(config), nested(point))
+    values = merge(chosen(config), nested(point))
     schedule = values.setdefault("optim", {}).setdefault("schedule", {})
     if schedule.get("kind") in ("cosine", "wsd") and schedule.get("tokens") is None:
         schedule["tokens"] = start_tokens + sweep.mark_tokens(config.model.row_tokens)[-1]
@@ -109,7 +109,7 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
 
 def best_values(config: Config, trial: Config) -> dict[str, Any]:
     """A configuration for `headrace run` with a trial's settings; a sweep from scratch gives a run of its own."""
-    values = _merged(chosen(trial), {"engine": {"workers": config.engine.workers}})
+    values = merge(chosen(trial), {"engine": {"workers": config.engine.workers}})
     if asked(config).start == "scratch":
         values["name"] = f"{config.name}-best"
     return values
@@ -181,11 +181,3 @@ def said(point: Point) -> str:
 def trial_key(member: Point | Member) -> str:
     """The name of a trial: of its point, or its place in a population."""
     return member.key if isinstance(member, Member) else point_key(member)
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged

@@ -5,7 +5,6 @@ what the batch size may be. Like a run's report it needs no network and no scrip
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from cluster.storage import Store
@@ -15,7 +14,7 @@ from ray_jobs.charts import Line
 from ray_jobs.config import Config
 from ray_jobs.figures import many, seconds, share, short
 from ray_jobs.layout import figure, none, section
-from ray_jobs.report import POLICY
+from ray_jobs.report import page
 from ray_jobs.sections import setting
 from ray_jobs.svg import Html, tag
 from ray_jobs.sweep_charts import batch_and_rate, parallel, written
@@ -37,16 +36,6 @@ def write_report(
 def render(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, Any]) -> str:
     """Return the report of ranked trials as one self-contained HTML document."""
     judged = [trial for trial in trials if trial.last.get("score") is not None]
-    head = tag(
-        "head",
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
-        Html(
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-            '<meta name="color-scheme" content="light dark">'
-        ),
-        tag("title", f"{job.run} – headrace"),
-        tag("style", Html(files("ray_jobs").joinpath("report.css").read_text(encoding="utf-8"))),
-    )
     parts = [
         _verdict(job, judged, trials, found),
         _curves(job, judged),
@@ -56,7 +45,7 @@ def render(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: 
         setting(redact(config.model_dump(mode="json")), {}, {}),
     ]
     body = tag("body", tag("main", *parts))
-    return Html("<!doctype html>") + tag("html", head, body, lang="en")
+    return page(f"{job.run} – headrace", body)
 
 
 def _verdict(

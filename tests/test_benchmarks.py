@@ -74,7 +74,7 @@ def ingested(tmp_path_factory):
     places = corpus.write(folder / "corpus", made, 2)
     settings, tokenizer = ingest.settings_for(folder, 1000), Tokenizer.from_json(ingest.bpe(made))
     source = open_source("made", settings.sources["made"])
-    parts = [ingest.curated("made", s, settings) for s in source.discover({}, 10_000).spans]
+    parts = [ingest.curated(source, "made", s, settings) for s in source.discover({}, 10_000).spans]
     merged = pa.concat_tables([t for part in parts for t in part]).select(CURATED_SCHEMA.names)
     whole = ingest.drop_repeats(merged)
     whole = whole.append_column("tokens", _tokens(whole, ingest.living(whole), tokenizer))
