@@ -31,7 +31,7 @@ class Desk:
         self.locks: dict[str, AbstractContextManager[Any]] = {"feed": nullcontext(), "desk": nullcontext()}
         self.locks["board"] = threading.Lock()  # it is an actor of one thread
         self.last_commit = hold_at - LOST_STEPS if hold_at else None
-        self.held, self.over = threading.Event(), threading.Event()
+        self.held, self.over = threading.Semaphore(0), threading.Event()
         self.folder = tempfile.TemporaryDirectory(prefix="headrace-desk-")
         self.listener = Listener(f"{self.folder.name}/socket", "AF_UNIX", backlog=16)
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,8 +42,8 @@ class Desk:
         return str(self.listener.address)
 
     def reached(self) -> None:
-        """Rank 0 has trained the step behind which it is to be killed; it gets no answer."""
-        self.held.set()
+        """A rank has trained the step behind which all are to be killed; it gets no answer."""
+        self.held.release()
         self.over.wait()
 
     def close(self) -> None:
@@ -108,8 +108,11 @@ def live(feed: Feed, board: Board, job: Job, hold_at: int) -> None:
 
 
 def _wait(desk: Desk, started: Sequence[Any]) -> None:
+    """Wait until every rank is held."""
+    waited_for = len(started)
     for _ in range(int(SECONDS * 10)):
-        if desk.held.wait(0.1):
+        waited_for -= desk.held.acquire(timeout=0.1)
+        if not waited_for:
             return
         if ended := [p.exitcode for p in started if p.exitcode is not None]:
             raise RuntimeError(f"ranks ended with {ended} before they were to be killed")

@@ -36,7 +36,7 @@ class Job(NamedTuple):
     tokenizer: str
     desk: str  # address of the process that holds feed and board
     notes: Path  # folder: one file a rank
-    hold_at: int  # global step behind which rank 0 waits for its end; 0: never
+    hold_at: int  # global step behind which the rank waits for its end; 0: never
 
 
 def run_rank(rank: int, job: Job) -> None:
@@ -57,8 +57,8 @@ def run_rank(rank: int, job: Job) -> None:
         def noted(rows: Rows, predictions: int, *rest: float) -> Any:
             result = step(rows, predictions, *rest)
             note(json.dumps({"pieces": pieces(rows), "loss": result.loss, "skipped": result.skipped}))
-            if rank == 0 and worker.position.step + 1 == job.hold_at:
-                calls("desk", "reached")  # never answered: the other ranks are killed within their next step
+            if worker.position.step + 1 == job.hold_at:
+                calls("desk", "reached")  # never answered
             return result
 
         worker.engine.step = noted
