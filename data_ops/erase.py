@@ -36,7 +36,7 @@ def erase(lake: Lake) -> int:
     while todo:
         first, last = _stretch(table, next(iter(todo)))
         here = (pc.field("window") >= first) & (pc.field("window") <= last)
-        rows = table.to_pyarrow_dataset().to_table(filter=here)
+        rows = lake.dataset(table).to_table(filter=here)
         write_deltalake(
             table,
             hide(rows, gone).cast(STORED_DOCUMENT_SCHEMA),
@@ -54,7 +54,7 @@ def unerased(lake: Lake) -> dict[int, int]:
     if table is None or not len(gone):
         return left
     rest = (pc.field("fate").isin(LIVING) | pc.field("external_id").is_valid()) & pc.field("id").is_valid()
-    for batch in table.to_pyarrow_dataset().to_batches(columns=["id", "window"], filter=rest):
+    for batch in lake.dataset(table).to_batches(columns=["id", "window"], filter=rest):
         windows = batch["window"].to_numpy()[is_member(ids_to_array(batch["id"]), gone)]
         for window, count in zip(*np.unique(windows, return_counts=True), strict=True):
             left[int(window)] = left.get(int(window), 0) + int(count)

@@ -161,7 +161,7 @@ class Lake(Tables):
         """Read the manifests of every run a few at a time, in no order: for who looks for documents in all of them."""
         table = self.table("rounds")
         if table is not None:
-            yield from table.to_pyarrow_dataset().to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1)
+            yield from self.dataset(table).to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1)
 
     def add_ledger(self, run: str, entry: dict[str, Any]) -> bool:
         """Note the checkpoint a run stands at; False if its last note says the same.

@@ -68,7 +68,7 @@ def known_ids(lake: Lake, ids: Ids) -> npt.NDArray[np.bool_]:
     table, last = lake.table("documents"), lake.last_window()
     if table is not None:
         there = pc.field("id").is_valid() & (pc.field("window") <= last)
-        for batch in table.to_pyarrow_dataset().to_batches(columns=["id"], filter=there):
+        for batch in lake.dataset(table).to_batches(columns=["id"], filter=there):
             found |= is_member(ids, ids_to_array(batch["id"]))
     return found
 
@@ -81,7 +81,7 @@ def _search(lake: Lake, prune: list[tuple[str, str, int]] | None, tests: list[An
     condition = tests[0]
     for test in tests[1:]:
         condition = condition | test
-    found = table.to_pyarrow_dataset(file_pruning_predicate=prune).to_table(columns=KEYS, filter=condition)
+    found = lake.dataset(table, prune).to_table(columns=KEYS, filter=condition)
     return set(zip(*(found[key].to_pylist() for key in KEYS), strict=True))
 
 

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow.dataset import Dataset
+from pyarrow.fs import SubTreeFileSystem
 
 from cluster.storage import Store
 from data_ops.compact import LOOK_EVERY, compact
@@ -111,6 +113,16 @@ class Tables:
         except TableNotFoundError:
             return None
 
+    def dataset(self, table: DeltaTable, prune: list[tuple[str, str, Any]] | None = None) -> Dataset:
+        """Return what is to be read of an open table; files whose range of values contradicts `prune` are left out.
+
+        Read by pyarrow's own filesystem. deltalake's calls Python from pyarrow's threads, and one that still does when
+        the interpreter ends aborts the process (seen: one `headrace status` in five on a busy machine).
+        """
+        name = table.table_uri.rstrip("/").rpartition("/")[2]
+        files = SubTreeFileSystem(f"{self.store.root}/{name}", self.store.filesystem)
+        return table.to_pyarrow_dataset(filesystem=files, file_pruning_predicate=prune)
+
     def _read(
         self,
         name: str,
@@ -118,10 +130,10 @@ class Tables:
         condition: Any = None,
         prune: list[tuple[str, str, Any]] | None = None,
     ) -> pa.Table:
-        """Read the rows that meet the condition; files whose range of values contradicts `prune` are not opened."""
+        """Read the rows that meet the condition; see `dataset`."""
 
         def read(table: DeltaTable) -> pa.Table:
-            return table.to_pyarrow_dataset(file_pruning_predicate=prune).to_table(columns=columns, filter=condition)
+            return self.dataset(table, prune).to_table(columns=columns, filter=condition)
 
         found = self._look(name, read)
         return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names) if found is None else found
@@ -165,7 +177,7 @@ class Tables:
                 return None
             try:
                 return ask(table)
-            except DeltaError as error:
+            except (DeltaError, FileNotFoundError) as error:  # a file that a compaction has replaced, a day ago
                 if looks == LOOKS or not any(sign in str(error) for sign in OVERTAKEN):
                     raise
 
