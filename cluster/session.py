@@ -4,14 +4,15 @@
 a local Ray of its own, closed to others by a random token that lives in this process and its children only
 (no file in $HOME, so any number start side by side). A local Ray has at least 4 logical CPUs, so that two
 workers and data tasks fit on 2 cores. On 2 busy cores it starts in 5-9 s; idle, its daemons take 1.5-1.7
-CPU seconds a minute (1.9-2.0 with metrics on) and each worker process 0.4-0.5 more.
+CPU seconds a minute (1.9-2.0 with metrics on) and each worker process 0.4-0.5 more. Its workers are forked from
+one process that has imported what they need (`cluster.forkserver`), where there is no GPU.
 """
 
 import os
 import secrets
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import Any
 
 from pydantic import Field
 
+from cluster.forkserver import ForkServer
 from cluster.topology import Node
 from cluster.units import Settings, Size
 
@@ -41,6 +43,7 @@ WORKER_ENVIRONMENT = {
 DAEMON_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # Ray's own is 60; a local head that is gone does not come back
     "RAY_worker_maximum_startup_concurrency": "16",  # a run starts about ten light processes at once
 }
 WITHOUT_METRICS = {"RAY_enable_metrics_collection": "0"}
@@ -61,6 +64,7 @@ class Session:
     address: str
     is_local: bool
     owned: bool
+    forkserver: ForkServer | None = None
 
     def nodes(self) -> dict[str, Node]:
         """Return what each node has that lives and stays, by its id, for `cluster.topology`."""
@@ -86,6 +90,11 @@ class Session:
 
         if self.owned:
             ray.shutdown()
+        if self.forkserver:
+            self.forkserver.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "forkserver": None}  # it belongs to the process that made it
 
     def __enter__(self) -> "Session":
         return self
@@ -96,10 +105,13 @@ class Session:
         self.shutdown()
 
 
-def connect(config: ClusterConfig, *, quiet: bool = True, metrics: bool = False) -> Session:
+def connect(
+    config: ClusterConfig, *, quiet: bool = True, metrics: bool = False, preload: Sequence[str] = ()
+) -> Session:
     """Connect to Ray, or start it here; joins a connection that this process has already.
 
     quiet: workers' prints stay in Ray's log files. metrics: keep Prometheus export on (costs an agent's CPU).
+    preload: modules that workers find imported, if Ray is started here and there is no GPU.
     ConnectionError if the cluster named does not answer or refuses the token.
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
@@ -114,6 +126,8 @@ def connect(config: ClusterConfig, *, quiet: bool = True, metrics: bool = False)
         return Session(ray.get_runtime_context().gcs_address, is_local=address is None, owned=False)
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": not quiet, "namespace": NAMESPACE}
     if address in (None, "local"):
+        # CUDA does not survive a fork, and an import may start it: with a GPU workers start as Ray starts them
+        forkserver = ForkServer(preload) if preload and not has_gpu() else None
         try:
             context = ray.init(
                 address="local",
@@ -123,9 +137,11 @@ def connect(config: ClusterConfig, *, quiet: bool = True, metrics: bool = False)
                 **options,
             )
         except Exception as error:
+            if forkserver:
+                forkserver.close()
             said = " ".join(str(error).split())[:200]
             raise ConnectionError(f"no Ray could be started here ({said}); free memory or CPUs, try again") from error
-        return Session(context.address_info["gcs_address"], is_local=True, owned=True)
+        return Session(context.address_info["gcs_address"], is_local=True, owned=True, forkserver=forkserver)
     try:
         variables = worker_environment(os.environ)
         context = ray.init(address=address, runtime_env={"env_vars": variables}, **options)
@@ -148,11 +164,16 @@ def _reread_environment() -> None:
 def local_environment(environ: Mapping[str, str], metrics: bool) -> dict[str, str]:
     """Return what to add to the environment before a local Ray starts; what the user set stays."""
     wanted = worker_environment(environ) | DAEMON_ENVIRONMENT | ({} if metrics else WITHOUT_METRICS)
-    if not any(Path("/proc/driver/nvidia").glob("gpus/*")) and not Path("/dev/nvidia0").exists():
+    if not has_gpu():
         wanted["DS_ACCELERATOR"] = "cpu"
     if not any(name in environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return {name: value for name, value in wanted.items() if name == "PYTHONPATH" or name not in environ}
+
+
+def has_gpu() -> bool:
+    """Is there an NVIDIA GPU in this machine? Asked of the kernel, for whoever asks CUDA must not fork."""
+    return any(Path("/proc/driver/nvidia").glob("gpus/*")) or Path("/dev/nvidia0").exists()
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:

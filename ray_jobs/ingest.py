@@ -48,7 +48,8 @@ def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]
             display.note(event["text"])
 
     here = ingesting(Store.open(config.store))
-    with here, connect(config.cluster), stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
+    cluster = connect(config.cluster, preload=("ray.data", "data_ops.pipeline"))
+    with here, cluster, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
         opened = open_store(config, stopped.is_set, follow=follow)
         last = ingest(
             opened.lake, opened.settings, opened.tokenizer_json, follow=follow, report=report, stop=stopped.is_set

@@ -22,6 +22,7 @@ from ray_jobs.quiet import refuse_while_forgetting
 from ray_jobs.signals import stop_on_signal
 
 HEAVY = ("torch", "pandas", "numba")  # what `ray_jobs.drive` brings and Ray itself does not
+PRELOAD = ("ray_jobs.preload",)  # what workers of a local Ray find in memory when they are forked
 
 
 class ClusterLostError(RuntimeError):
@@ -45,7 +46,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         public = redact(config.model_dump(mode="json"))
         store.write(commits.run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts
-        connected = connect(config.cluster, metrics=config.telemetry.prometheus)
+        connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=PRELOAD)
         with connected as session, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
             from ray.exceptions import RayError
 

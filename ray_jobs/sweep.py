@@ -27,7 +27,7 @@ from ray_jobs.outcome import FAILED as EXIT_FAILED
 from ray_jobs.outcome import OK, Outcome
 from ray_jobs.outcome import STOPPED as EXIT_STOPPED
 from ray_jobs.quiet import refuse_while_forgetting
-from ray_jobs.run import ClusterLostError
+from ray_jobs.run import PRELOAD, ClusterLostError
 from ray_jobs.signals import stop_on_signal
 from ray_jobs.sweep_batch import measure_noise
 from ray_jobs.sweep_group import TrialGroup
@@ -85,7 +85,7 @@ def sweep(config: Config, say: Say) -> Outcome:
         refuse_while_forgetting(store)
         start = starting_point(store, config)
         settle(store, run, question(config, start))
-        with connect(config.cluster) as session, stop_on_signal() as stopped:  # in this order: Ray sets handlers too
+        with connect(config.cluster, preload=PRELOAD) as session, stop_on_signal() as stopped:  # order: as in run
             job = prepare(config, store, start, stopped, say)
             if job is None:
                 return Outcome(EXIT_STOPPED)

@@ -75,7 +75,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
             yield address, f"{metrics}/metrics", known
         finally:
             end_all()
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)  # a SIGTERM would take half a minute
             process.wait(timeout=60)
 
 

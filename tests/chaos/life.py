@@ -212,10 +212,10 @@ class Life:
     def _end_leftovers(self) -> None:
         """Whatever of the run still lives once its command is done is told, and ended."""
         deadline = time.monotonic() + LINGER_SECONDS
-        while (alive := [p for p in self.seen.values() if processes.lives(p)]) and time.monotonic() < deadline:
+        while (alive := list(filter(processes.lingers, self.seen.values()))) and time.monotonic() < deadline:
             time.sleep(0.2)
         for process in alive:
-            self.leftovers.append(f"stage {self.stage}: {process.name or 'unnamed'} {process.pid}")
+            self.leftovers.append(f"stage {self.stage}: {process.pid} {processes.title(process.pid)[:200]}")
             processes.send(process, processes.signal.SIGKILL)
         self.seen = {}
 

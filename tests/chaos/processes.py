@@ -4,6 +4,7 @@ Everything that descends from its driver, found in /proc. Ray names its processe
 method or without. Nothing outside the run is ever signalled.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ NAMES = {
     "raylet": r"\S*/raylet/raylet",
     "gcs": r"\S*/gcs/gcs_server",
 }
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 PATTERNS = {name: re.compile(rf"{pattern}(\W|$)") for name, pattern in NAMES.items()}
 
 
@@ -51,19 +53,31 @@ def look(pid: int) -> Process | None:
     """One process, None if it is gone or a zombie."""
     try:
         state, parent, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        called = title(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
     if state in "ZX":
         return None
-    name = next((name for name, pattern in PATTERNS.items() if pattern.match(title)), "")
+    name = next((name for name, pattern in PATTERNS.items() if pattern.match(called)), "")
     return Process(pid, int(parent), int(rest[17]), name)
+
+
+def title(pid: int) -> str:
+    """How a process calls itself: its command line, or what Ray made of it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
 
 
 def lives(process: Process) -> bool:
     """Is that very process still there?"""
     now = look(process.pid)
     return now is not None and now.started == process.started
+
+
+def lingers(process: Process) -> bool:
+    """Does it live, and is it none of Ray's agents, which try for a minute to tell a dead head of a dead raylet?"""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return lives(process) and not title(process.pid).startswith(AGENTS)
+    return False
 
 
 def send(process: Process, number: signal.Signals) -> bool:
