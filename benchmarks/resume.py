@@ -30,6 +30,7 @@ from data_ops.rounds import Layout, Manifest, Shape, plan_round
 from data_ops.shard import Shard, merge
 from data_ops.windows import Window
 from ray_jobs.feed import Feed, FeedSettings
+from ray_jobs.run import PRELOAD
 
 RUN, WINDOW, TOKENS, ROW_TOKENS, BATCH_ROWS, SEED = "bench", 10_000, 63, 256, 64, 7
 ROUND = RoundConfig()
@@ -51,7 +52,7 @@ PARTS = {
 def measure(quick: bool) -> list[Row]:
     """Time to the first rows at each size, and its parts."""
     sizes = (10_000, 30_000) if quick else (10_000, 100_000, 1_000_000)
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, connect(ClusterConfig()):
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, connect(ClusterConfig(), preload=PRELOAD):
         return grow_and_load(f"{folder}/lake", sizes, 2 if quick else 7)
 
 

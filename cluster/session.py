@@ -43,6 +43,7 @@ WORKER_ENVIRONMENT = {
 DAEMON_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_register_timeout_seconds": "180",  # Ray's own is 60; a first run compiles loops before it forks
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # Ray's own is 60; a local head that is gone does not come back
     "RAY_worker_maximum_startup_concurrency": "16",  # a run starts about ten light processes at once
 }

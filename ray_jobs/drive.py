@@ -86,7 +86,13 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
         training.close()
         if last is not None:
             record(opened.lake, last)  # a board killed between commit and ledger left this to us
-        summary = _write_down(config, opened, result, display)
+        try:
+            summary = _write_down(config, opened, result, display)
+        except OSError as error:
+            if not run.stopped.is_set() or training.failure is not None:
+                raise
+            display.note(f"{error}; the checkpoint is committed")  # summary and report are written at the next end
+            return Outcome(STOPPED, {})
         if training.failure is None:
             telemetry.conclude(summary, champion)
     if training.failure is not None:

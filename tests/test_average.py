@@ -10,6 +10,7 @@ from models.checkpoint import read_full_weights, snapshot
 from tests.test_engine import global_batch, make, train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_averaged_weights_are_scored_and_training_goes_on_as_if_nothing_were(stage, tmp_path):
     plain, watched = make(stage, "fp32"), make(stage, "fp32")

@@ -123,6 +123,7 @@ def test_the_grown_lake_holds_rounds_whose_documents_are_in_it(tmp_path, monkeyp
     assert all(where[row["window"], row["position"]] == row["id"] for row in named)
 
 
+@pytest.mark.slow
 def test_stores_filled_by_hand_are_as_appends_leave_them(tmp_path):
     plain, tidy = compact.Growth(tmp_path / "plain"), compact.Growth(tmp_path / "tidy")
     for growth in (plain, tidy):

@@ -105,6 +105,7 @@ def test_tables_in_buckets_are_compacted_too(store, eager):  # noqa: F811
     assert places(lake.documents(0, 9)) == expected(5)
 
 
+@pytest.mark.slow
 def test_one_window_is_read_from_few_files_and_few_rows(tmp_path, eager, monkeypatch):
     monkeypatch.setattr(compact_module, "TARGETS", (15_000,))
     monkeypatch.setitem(compact_module.ROWS_TOGETHER, "documents", ROWS)

@@ -57,6 +57,7 @@ def test_transformers_computes_the_same_logits(tmp_path: Path, monkeypatch: Any,
     assert theirs.generate(tokens[:1, :5], max_new_tokens=4, do_sample=False).shape[1] <= 9
 
 
+@pytest.mark.slow
 def test_transformers_tokenizes_the_same_and_knows_the_document_token(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     exported(tmp_path)

@@ -279,6 +279,7 @@ def test_the_table_says_what_a_person_wants_to_know_first():
     assert "to train so" in narrow
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_object_with_the_contracts_keys():
     line = ["plan.parameters=7B", "plan.tokens=1T", "plan.gpu=A100-80", "plan.gpus=64", "--json"]
     done = subprocess.run([sys.executable, "-m", "ray_jobs", "plan", *line], capture_output=True, text=True, check=True)

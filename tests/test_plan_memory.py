@@ -36,6 +36,7 @@ def a_layer(width: int, recompute: bool) -> float:
     return (more - less) / 4 / (ROWS * LENGTH * width)
 
 
+@pytest.mark.slow
 def test_a_layer_keeps_the_bytes_that_the_plan_counts():
     assert a_layer(384, recompute=False) == pytest.approx(LAYER_BYTES, rel=0.02)
 

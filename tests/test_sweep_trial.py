@@ -136,6 +136,7 @@ def test_a_batch_that_does_not_divide_a_mark_stays_below_it(job, config, diet):
     assert [v["trained"] for v in verdicts] == [240, 480, 960]
 
 
+@pytest.mark.slow
 def test_killed_anywhere_a_trial_ends_with_the_same_verdicts(job, config, diet, monkeypatch):
     whole = told(run(job, segment(config, diet, "whole")))
     monkeypatch.setattr("ray_jobs.sweep_trial.BEAT_SECONDS", 0.0)  # every step is a beat
@@ -184,6 +185,7 @@ def test_a_trial_that_was_stopped_stays_stopped(job, config, diet, lake):
     assert [v["done"] for v in run(job, segment(config, diet, "ended"))] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_goes_on_with_the_weights_of_its_donor(job, config, diet):
     whole = run(job, segment(config, diet, "alone"))
     first = Segment("g00m00", segment(config, diet, "x").config, diet, 0, 1)
@@ -212,6 +214,7 @@ def two_ranks(rank, path, job, spec):
         Path(path).write_text(json.dumps(verdicts))
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(job, config, diet, tmp_path):
     alone = run(job, segment(config, diet, "one", **{"engine.zero_stage": 2}))
     spawn(2, two_ranks, tmp_path, str(tmp_path / "two"), job, segment(config, diet, "two", **{"engine.zero_stage": 2}))

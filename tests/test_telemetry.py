@@ -215,6 +215,7 @@ def test_an_offline_run_keeps_its_metrics_and_no_secret(offline):
     assert (config["system.nodes"], config["system.gpus"]) == (2, 2.0) and config["system.packages.ray"]
 
 
+@pytest.mark.slow
 def test_the_last_words_hold_the_newest_figures_and_the_summary(offline):
     found = summary_of(offline[1])
     assert found["bits_per_byte"] == 2.0, "not the untrained model's, which is told last"

@@ -32,6 +32,7 @@ def packed(cuts: list[int], rows: int = 1, length: int = 24) -> tuple[torch.Tens
     return tokens, segments.expand(rows, -1).contiguous()
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(1, 23), min_size=1, max_size=5), dtype=st.sampled_from([torch.float32, torch.bfloat16])
