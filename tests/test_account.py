@@ -73,6 +73,7 @@ class Story:
         return account(lake, "r")
 
 
+@pytest.mark.slow
 def test_an_honest_lake_adds_up(tmp_path):
     story = Story()
     found = story.account(tmp_path)

@@ -45,6 +45,7 @@ def test_the_average_is_the_weighted_mean_it_says_it_is(tmp_path):
     engine.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_an_average_that_is_kept_comes_back_whole(stage, tmp_path):
     engine = make(stage, "fp32")

@@ -152,6 +152,7 @@ def test_ingest_goes_on_behind_the_last_window_with_every_cursor(tmp_path, eager
     assert (later.next_window, later.cursors) == (6, whole.cursors)
 
 
+@pytest.mark.slow
 def test_what_was_written_once_is_still_known_when_the_log_is_summed_up_and_cleaned(tmp_path, eager):
     lake = make_lake(tmp_path)
     fill_windows(lake, 8)
@@ -175,6 +176,7 @@ def test_what_was_written_once_is_still_known_when_the_log_is_summed_up_and_clea
     assert places(lake.documents(0, 9)) == expected(8)
 
 
+@pytest.mark.slow
 def test_the_log_does_not_grow_with_the_appends(tmp_path, eager, monkeypatch):
     monkeypatch.setitem(tables_module.UPKEEP, "delta.checkpointInterval", "4")
     monkeypatch.setitem(tables_module.UPKEEP, "delta.logRetentionDuration", "interval 0 seconds")
@@ -211,6 +213,7 @@ def test_a_file_of_a_killed_writer_goes_when_it_is_a_day_old_and_not_before(tmp_
     assert places(lake.documents(0, 9)) == expected(8)
 
 
+@pytest.mark.slow
 def test_an_append_and_a_compaction_at_the_same_time_both_count(tmp_path, eager):
     lake = make_lake(tmp_path)
     fill_windows(lake, 4)

@@ -73,6 +73,7 @@ def test_a_name_of_several_documents_is_refused_with_their_ids(tmp_path):
         trace(config_of(tmp_path), ["a", "b"])
 
 
+@pytest.mark.slow
 def test_rounds_steps_checkpoints_and_champion_are_told(tmp_path):
     story = Story()
     story.account(tmp_path)  # writes the lake, with a commit after step 1 of the last round

@@ -116,6 +116,7 @@ def test_a_driver_elsewhere_without_a_heartbeat_is_waited_out_and_then_followed(
     assert (mine.number, mine.held(store)) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_driver_elsewhere_that_releases_meanwhile_is_followed(store):
     lease = elsewhere(store)
     release = threading.Timer(0.1, lambda: store.write(leases._beat_path(lease), b"released"))

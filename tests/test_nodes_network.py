@@ -23,6 +23,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         network.tear_down()
 
 
+@pytest.mark.slow
 def test_a_machine_is_cut_off_and_reached_again(machines: None) -> None:
     far = network.MACHINES["west"][1]
     assert network.reaches("east", far)

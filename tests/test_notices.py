@@ -106,6 +106,7 @@ def test_a_clock_that_is_behind_promises_no_more_than_the_cloud_does(service):
     assert -1 < next(Azure(base).look()).end_s - time.time() <= 0, "the past is now"
 
 
+@pytest.mark.slow
 def test_google_is_heard_the_moment_it_changes_its_mind(service):
     metadata, base = service
     cloud = Gcp(base)

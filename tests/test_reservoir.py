@@ -111,6 +111,7 @@ def test_merging_reservoirs_made_differently_is_refused():
             Reservoir(10, None, 0).merge(other)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(seed=seeds, share=st.floats(0, 0.15), when=st.sampled_from(["before", "between", "after"]))
 def test_a_deleted_document_might_as_well_never_have_been_seen(seed, share, when):

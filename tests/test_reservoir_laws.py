@@ -25,6 +25,7 @@ def random_ids(n, seed=0):
     return np.random.default_rng(seed).integers(0, 2**64, (n, 2), dtype=np.uint64)
 
 
+@pytest.mark.slow
 def test_every_subset_of_three_of_seven_is_as_likely_as_successive_sampling_makes_it():
     weights, k, trials = np.array([1, 2, 3, 4, 5, 8, 16.0]), 3, 200_000
     chance = {}

@@ -79,6 +79,7 @@ def test_the_order_of_shards_changes_nothing(lake):
     same(merge(config_of(3), SEED, states), merge(config_of(3), SEED, states[::-1]))
 
 
+@pytest.mark.slow
 def test_a_shard_advanced_step_by_step_or_rebuilt_at_once_is_the_same(lake):
     walked = [Shard(lake, config_of(2), SEED, number) for number in range(2)]
     for window in range(6):

@@ -89,6 +89,7 @@ def told(verdicts):
     return [{k: v for k, v in verdict.items() if not k.endswith("seconds") and k != "key"} for verdict in verdicts]
 
 
+@pytest.mark.slow
 def test_recorded_rounds_are_planned_once_and_refused_where_text_is_lacking(lake, config, diet):
     again = record_rounds(lake, config, diet.run, place_behind(lake, None), LAST, MARKS[-1])
     assert again == diet
@@ -156,6 +157,7 @@ def test_killed_anywhere_a_trial_ends_with_the_same_verdicts(job, config, diet, 
     assert told(list(last.values())) == whole
 
 
+@pytest.mark.slow
 def test_a_damaged_commit_is_put_aside_and_the_trial_begins_before_it(job, config, diet, lake):
     whole = told(run(job, segment(config, diet, "whole")))
     spec = segment(config, diet, "damaged")
