@@ -1,4 +1,4 @@
-"""How do Ray's worker processes start in a tenth of a second? By a fork of one process that has imported everything.
+"""How do Ray's worker processes start without importing anything? By a fork of one process that has imported everything.
 
     raylet -> cluster/fork_worker.py, as every worker's first program -> this server -> fork -> Ray's default_worker.py
 
@@ -68,9 +68,7 @@ class ForkServer:
         from ray._private import ray_constants
 
         self.before = ray_constants.SETUP_WORKER_FILENAME
-        ray_constants.SETUP_WORKER_FILENAME = str(
-            Path(__file__).with_name("fork_worker.py")
-        )  # no public way leads here
+        ray_constants.SETUP_WORKER_FILENAME = str(Path(__file__).with_name("fork_worker.py"))  # no public way
 
     def close(self) -> None:
         """End the server and all of its workers that still live."""
@@ -122,6 +120,8 @@ class Nursery:
             return self._become(told, list(files), connection)
         for number in files:
             os.close(number)
+        with suppress(OSError):
+            os.setpgid(worker, worker)  # here too: whoever is first, its group exists before it can be killed
         pidfd = os.pidfd_open(worker)
         self.workers[worker] = pidfd, connection
         self.selector.register(pidfd, selectors.EVENT_READ, lambda _: self._reap(worker))
@@ -144,6 +144,8 @@ class Nursery:
 
     def _abandon(self, worker: int) -> None:
         """Kill a worker whose launcher was killed: that is how a raylet ends what does not start."""
+        if worker not in self.workers:  # it ended in the same moment and is reaped
+            return
         self.selector.unregister(self.workers[worker][1])
         with suppress(ProcessLookupError):
             os.killpg(worker, signal.SIGKILL)

@@ -91,7 +91,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
         except OSError as error:
             if not run.stopped.is_set() or training.failure is not None:
                 raise
-            display.note(f"{error}; the checkpoint is committed")  # summary and report are written at the next end
+            display.note(f"{error}; the same command goes on")  # summary and report are written at the next end
             return Outcome(STOPPED, {})
         if training.failure is None:
             telemetry.conclude(summary, champion)
