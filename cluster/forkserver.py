@@ -1,4 +1,4 @@
-"""How do Ray's worker processes start without importing anything? By a fork of one process that has imported everything.
+"""How do Ray's workers start without importing anything? By a fork of one process that has imported everything.
 
     raylet -> cluster/fork_worker.py, as every worker's first program -> this server -> fork -> Ray's default_worker.py
 
