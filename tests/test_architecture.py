@@ -4,6 +4,8 @@ import ast
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 LAYERS = {"cluster": 0, "data_ops": 1, "models": 1, "tune": 2, "ray_jobs": 3}  # may import strictly lower ones
 BANNED = {"data_ops": {"torch", "deepspeed"}, "models": {"ray"}}  # package -> libraries it must not know
@@ -28,8 +30,16 @@ def imports(path):
     return found
 
 
-IMPORTS = {path: imports(path) for path in FILES}
-PAIRS = [(name_of(path), name) for path in FILES for name in sorted(IMPORTS[path])]  # who imports what
+@pytest.fixture(scope="module")
+def imported():
+    """What each file imports."""
+    return {path: imports(path) for path in FILES}
+
+
+@pytest.fixture(scope="module")
+def pairs(imported):
+    """Who imports what."""
+    return [(name_of(path), name) for path in FILES for name in sorted(imported[path])]
 
 
 def package(name):
@@ -37,22 +47,22 @@ def package(name):
     return name.replace("/", ".").split(".")[0]
 
 
-def test_packages_import_only_lower_layers():
-    ours = [(here, there) for here, there in PAIRS if package(there) in LAYERS and package(there) != package(here)]
+def test_packages_import_only_lower_layers(pairs):
+    ours = [(here, there) for here, there in pairs if package(there) in LAYERS and package(there) != package(here)]
     assert [(here, there) for here, there in ours if LAYERS[package(there)] >= LAYERS[package(here)]] == []
     assert len(ours) > 50, "the test has found the imports"
 
 
-def test_packages_do_not_know_what_is_not_their_business():
-    assert [(here, there) for here, there in PAIRS if package(there) in BANNED.get(package(here), ())] == []
+def test_packages_do_not_know_what_is_not_their_business(pairs):
+    assert [(here, there) for here, there in pairs if package(there) in BANNED.get(package(here), ())] == []
 
 
-def test_of_data_ops_only_the_pipeline_knows_ray():
-    assert {here for here, there in PAIRS if package(here) == "data_ops" and package(there) == "ray"} == RAY_IN_DATA_OPS
+def test_of_data_ops_only_the_pipeline_knows_ray(pairs):
+    assert {here for here, there in pairs if package(here) == "data_ops" and package(there) == "ray"} == RAY_IN_DATA_OPS
 
 
-def test_only_tune_knows_ray_tune():
-    tuning = [(here, there) for here, there in PAIRS if f"{there}.".startswith("ray.tune.")]
+def test_only_tune_knows_ray_tune(pairs):
+    tuning = [(here, there) for here, there in pairs if f"{there}.".startswith("ray.tune.")]
     assert [here for here, _ in tuning if package(here) != "tune"] == []
 
 
@@ -70,9 +80,9 @@ def test_no_module_shadows_the_standard_library_or_a_package():
     assert [name_of(path) for path in FILES if path.stem in taken] == []
 
 
-def test_modules_do_not_import_in_circles():
+def test_modules_do_not_import_in_circles(imported):
     graph = {}
-    for path, names in IMPORTS.items():
+    for path, names in imported.items():
         parts = path.relative_to(ROOT).with_suffix("").parts
         graph[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = names
     done = set()

@@ -25,7 +25,7 @@ from data_ops.lake import Lake, Progress
 from data_ops.tables import SCHEMAS, properties
 from ray_jobs.forget import forget
 from tests.test_forget import FATES, GONE, assert_gone, assert_hidden, config_of, fill, id_of, ids_of, shown
-from tests.test_lake import add_window, fill_lake, make_documents, make_lake, note_of, places, window_of
+from tests.test_lake import add_window, fill_lake, made_once, make_documents, make_lake, note_of, places, window_of
 from tests.test_storage import s3, s3_endpoint, store  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,11 @@ def files(lake, name="documents"):
 def fill_windows(lake, windows):
     for number in range(lake.last_window() + 1, windows):
         add_window(lake, make_documents(number, ["kept"] * ROWS, ROWS * number))
+
+
+@made_once
+def lake_of(folder, windows):
+    fill_windows(make_lake(folder), windows)
 
 
 def expected(windows):
@@ -154,8 +159,7 @@ def test_ingest_goes_on_behind_the_last_window_with_every_cursor(tmp_path, eager
 
 @pytest.mark.slow
 def test_what_was_written_once_is_still_known_when_the_log_is_summed_up_and_cleaned(tmp_path, eager):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 8)
+    lake = lake_of(tmp_path, 8)
     manifest = {"plan": "{}", "fresh": [], "replay": [], "shed": []}
     for number in range(5):
         assert lake.add_round("r", number, manifest)
@@ -180,15 +184,13 @@ def test_what_was_written_once_is_still_known_when_the_log_is_summed_up_and_clea
 def test_the_log_does_not_grow_with_the_appends(tmp_path, eager, monkeypatch):
     monkeypatch.setitem(tables_module.UPKEEP, "delta.checkpointInterval", "4")
     monkeypatch.setitem(tables_module.UPKEEP, "delta.logRetentionDuration", "interval 0 seconds")
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 20)
+    lake = lake_of(tmp_path, 20)
     assert len(list((tmp_path / "windows" / "_delta_log").glob("*.json"))) < 12, "of 41"
     assert [w.window for w in lake.windows()[0]] == list(range(20))
 
 
 def test_a_reader_of_an_older_version_finds_its_files(tmp_path, eager):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 6)
+    lake = lake_of(tmp_path, 6)
     reading = lake.table("documents").to_pyarrow_dataset()
     assert compact_table(lake.table("documents"), "documents")
     assert reading.to_table().num_rows == 6 * ROWS
@@ -199,8 +201,7 @@ def test_a_reader_of_an_older_version_finds_its_files(tmp_path, eager):
 
 def test_a_file_of_a_killed_writer_goes_when_it_is_a_day_old_and_not_before(tmp_path, eager, monkeypatch):
     monkeypatch.setattr(compact_module, "TARGETS", (1 << 30,))
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 4)
+    lake = lake_of(tmp_path, 4)
     orphan = tmp_path / "documents" / "part-of-nobody.parquet"
     orphan.write_bytes(b"rows of a window that was not committed, or soon will be")
     assert compact_table(lake.table("documents"), "documents")
@@ -215,8 +216,7 @@ def test_a_file_of_a_killed_writer_goes_when_it_is_a_day_old_and_not_before(tmp_
 
 @pytest.mark.slow
 def test_an_append_and_a_compaction_at_the_same_time_both_count(tmp_path, eager):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 4)
+    lake = lake_of(tmp_path, 4)
     done = threading.Event()
 
     def compact_for_ever():
@@ -236,8 +236,7 @@ def test_an_append_and_a_compaction_at_the_same_time_both_count(tmp_path, eager)
 
 def test_of_two_compactions_of_the_same_files_one_is_refused(tmp_path, eager, caplog, monkeypatch):
     """deltalake lets both commit, and every row is there twice, unless each first changes a property of the table."""
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 6)
+    lake = lake_of(tmp_path, 6)
     real, turns = TableOptimizer.compact, []
 
     def while_another_does(self, **named):
@@ -254,8 +253,7 @@ def test_of_two_compactions_of_the_same_files_one_is_refused(tmp_path, eager, ca
 
 
 def test_a_compaction_that_read_before_another_is_refused_whenever_it_commits(tmp_path, eager):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 6)
+    lake = lake_of(tmp_path, 6)
     late = lake.table("documents")
     assert compact_table(lake.table("documents"), "documents")
     with pytest.raises(CommitFailedError, match="Metadata changed"):
@@ -264,8 +262,7 @@ def test_a_compaction_that_read_before_another_is_refused_whenever_it_commits(tm
 
 
 def test_what_cannot_be_compacted_is_said_and_left_as_it_is(tmp_path, eager, caplog, monkeypatch):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 6)
+    lake = lake_of(tmp_path, 6)
 
     def full(*given, **named):
         raise OSError("No space left on device")
@@ -346,8 +343,7 @@ class Late(Lake):
 
 @pytest.mark.parametrize("meanwhile", [lambda lake: compact_table(lake.table("documents"), "documents"), clean])
 def test_an_append_that_was_overtaken_looks_again(tmp_path, eager, meanwhile):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 6)
+    lake = lake_of(tmp_path, 6)
     documents = make_documents(6, ["kept"] * ROWS, 6 * ROWS)
     late = Late(lake.store, meanwhile)
     assert late.plan_window(window_of(documents))
@@ -359,8 +355,7 @@ def test_an_append_that_was_overtaken_looks_again(tmp_path, eager, meanwhile):
 def test_a_table_of_an_older_version_gets_the_properties_when_it_is_compacted(tmp_path, eager):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables_module, "properties", lambda name: {"delta.logRetentionDuration": "interval 9 days"})
-        lake = make_lake(tmp_path)
-    fill_windows(lake, 6)
+        lake = lake_of(tmp_path, 6)
     assert compact_table(lake.table("documents"), "documents")
     found = lake.table("documents").metadata().configuration
     own = {"delta.logRetentionDuration": "interval 9 days"}
@@ -401,8 +396,7 @@ def run_python(code, *given):
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["rewrite-before", "rewrite-after", "checkpoint-after", "vacuum-after"])
 def test_a_kill_between_two_acts_leaves_every_row(tmp_path, point, eager):
-    lake = make_lake(tmp_path)
-    fill_windows(lake, 8)
+    lake = lake_of(tmp_path, 8)
     assert run_python(KILL, tmp_path, point).wait(60) == -signal.SIGKILL
     assert files(lake) == (8 if point == "rewrite-before" else 1)
     assert places(lake.documents(0, 99)) == expected(8)
@@ -457,8 +451,7 @@ print("done", flush=True)
 
 @pytest.mark.slow
 def test_a_kill_in_the_middle_of_the_work_leaves_every_row(tmp_path, eager):
-    lake, left = make_lake(tmp_path), []
-    fill_windows(lake, 60)
+    lake, left = lake_of(tmp_path, 60), []
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", ON_A_WORD, str(tmp_path)]
     for delay in (0, 0.01, 0.02, 0.04, 0.08):

@@ -33,7 +33,7 @@ from ray_jobs.forget import forget, forget_lines, hex_ids, parse_ids, read_ids
 from ray_jobs.lease import Heart, acquire
 from ray_jobs.quiet import alone, ingesting, refuse_while_forgetting
 from tests.test_account import SHAPE, Story
-from tests.test_lake import add_window, make_documents, make_lake
+from tests.test_lake import add_window, made_once, make_documents, make_lake
 
 FATES = ["kept", "dropped", "kept", "held_out", "kept", "quarantined", "kept", "kept"]
 WINDOWS = 3
@@ -57,6 +57,7 @@ def with_external(table):
     return table.set_column(table.column_names.index("external_id"), "external_id", pa.array(names))
 
 
+@made_once
 def fill(folder):
     """Three windows, a dropped duplicate of a document, and a run's prepared texts."""
     lake = make_lake(folder)

@@ -1,10 +1,13 @@
 """Does every row enter the lake exactly once, whoever writes it and whenever they are killed?"""
 
+import functools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,6 +27,28 @@ from data_ops.windows import Window
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
+def made_once(make):
+    """`make(folder, ...)` fills a lake; from now on it does so once a process, and others get a copy.
+
+    A hundred tests begin with the same few commits, of 20 ms each. Whoever patches what a table is gets another.
+    """
+
+    @functools.cache
+    def made(tables, *given):
+        folder = tempfile.TemporaryDirectory()
+        make(Path(folder.name), *given)
+        return folder  # it goes with the process
+
+    @functools.wraps(make)
+    def copied(folder, *given):
+        tables = repr({name: tables_module.properties(name) for name in tables_module.SCHEMAS})
+        shutil.copytree(made(tables, *given).name, folder, dirs_exist_ok=True)
+        return Lake(Store.open(str(folder)))
+
+    return copied
+
+
+@made_once
 def make_lake(folder):
     lake = Lake(Store.open(str(folder)))
     lake.create()

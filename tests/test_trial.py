@@ -13,8 +13,6 @@ import typer
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
-from wandb.sdk.lib import config_util
 
 from cluster.telemetry import METRICS
 from ray_jobs.config import ConfigError, read_config
@@ -36,6 +34,9 @@ def violations(sweep):
 
 def agents_call(folder, values, run_id="k3x9"):
     """What W&B's agent makes of a trial's values: arguments and environment, by its own functions."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args  # 2 s, for which whoever collects would wait
+    from wandb.sdk.lib import config_util
+
     args = {key: {"value": value} for key, value in values.items()}
     path = Path(folder) / f"config-{run_id}.yaml"
     config_util.save_config_file_from_dict(str(path), args)
