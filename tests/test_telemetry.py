@@ -222,6 +222,7 @@ def test_the_last_words_hold_the_newest_figures_and_the_summary(offline):
     assert (found["documents.read"], found["sample_fingerprint"]) == (7, "abc")
 
 
+@pytest.mark.slow
 def test_a_champion_is_an_artifact_with_its_lineage_and_without_its_weights(offline):
     folder, records = offline
     (told,) = (record["artifact"] for record in records if record["type"] == "artifact")
