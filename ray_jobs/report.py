@@ -115,6 +115,9 @@ def _verdict(data: ReportData, name: str) -> Html:
 def _sentence(data: ReportData, promoted: bool | None) -> str:
     summary, decision = data.summary, data.decision or {}
     who = f"Checkpoint {whole(summary['steps'])}" if is_number(summary.get("steps")) else "The candidate"
+    tip = str(summary.get("checkpoint")).rpartition("/")[2]  # run/step; of a decay branch it is further on
+    if tip.isdecimal() and is_number(summary.get("steps")) and int(tip) > summary["steps"]:
+        who += f", decayed over {many(int(tip) - summary['steps'], 'more step')},"
     reasons = decision.get("reasons") or summary.get("reasons") or []
     if promoted is None:
         done = many(summary.get("steps"), "step"), many(summary.get("rounds"), "round")

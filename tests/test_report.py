@@ -222,6 +222,14 @@ def test_a_refusal_for_old_text_does_not_boast_of_the_fresh_one(data):
     assert "was not promoted: 2 of 9 old slices may be over." in render(replace(data, decision=decision))
 
 
+def test_a_decay_branch_is_named_with_the_checkpoint_it_left(data):
+    at = data.summary["steps"]
+    branch = replace(data, summary=data.summary | {"checkpoint": f"news@{at:08d}/{at + 22:08d}"})
+    assert f"Checkpoint {at:,}, decayed over 22 more steps, is the new champion" in Page(render(branch)).text
+    same = replace(data, summary=data.summary | {"checkpoint": f"news/{at:08d}"})
+    assert f"Checkpoint {at:,} is the new champion" in Page(render(same)).text
+
+
 def test_no_judgement_is_not_called_a_refusal(data):
     page = render(replace(data, decision=None, summary={"steps": 5, "rounds": 1, "promoted": False, "reasons": []}))
     assert "5 steps in 1 round; no candidate was judged." in page
