@@ -94,13 +94,19 @@ def account(lake: Lake, run: str) -> Account:
 
 
 def read_stand(lake: Lake, run: str) -> Stand:
-    """Where a run stands, by the last note in the ledger."""
-    ledger = lake.ledger(run)
-    if not ledger.num_rows:
-        return Stand()
-    last = ledger.slice(ledger.num_rows - 1).to_pylist()[0]
-    skipped = json.loads(last["state"]).get("position", {}).get("skipped", [])
-    return Stand((last["round"], last["step_in_round"]), frozenset((int(r), int(s)) for r, s in skipped))
+    """Where a run stands, by the last note in the ledger; a driver that had lost the run notes in vain.
+
+    Every note says by the holder of which lease it was made, and leases are numbered in the order in which the run
+    was taken; a note of an older version does not say, and counts.
+    """
+    newest, stand = 0, Stand()
+    for note in lake.ledger(run).select(["round", "step_in_round", "state"]).to_pylist():
+        state = json.loads(note["state"])
+        if state.get("noted_by", newest) >= newest:
+            newest = state.get("noted_by", newest)
+            skipped = frozenset((int(r), int(s)) for r, s in state.get("position", {}).get("skipped", []))
+            stand = Stand((note["round"], note["step_in_round"]), skipped)
+    return stand
 
 
 def check_rounds(manifests: list[Manifest], records: Records, stand: Stand) -> Planned:

@@ -34,6 +34,7 @@ class Board:
         self.life = uuid.uuid4().hex  # a board that was restarted numbers its events anew
         self.events: list[dict[str, Any]] = []
         self.first = 0  # number of events[0]; what the driver has read is let go
+        self.ours: set[int] = set()  # steps that were committed here
         self.receipts: dict[tuple[int, str], dict[int, commits.StoredFile]] = {}
         self.wish = GO
         self.attempt = ""  # the worker group that trains
@@ -105,11 +106,13 @@ class Board:
 
     def stand(self, step: int | None) -> None:
         """Note in the ledger where the weights stand that training starts from; None: at the beginning."""
+        if not self.lease.held(self.store):
+            raise PermissionError(f"run {self.run} belongs to another driver now; this one trains nothing")
         if step is not None:
-            record(self.lake, commits.load(self.store, self.run, step))
+            record(self.lake, commits.load(self.store, self.run, step), self.lease)
         elif self.lake.ledger(self.run).num_rows:
-            nothing = {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": "", "state": "{}"}
-            self.lake.add_ledger(self.run, nothing)
+            note = {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": ""}
+            self.lake.add_ledger(self.run, {**note, "state": json.dumps({"noted_by": self.lease.number})})
 
     def receipt(
         self,
@@ -143,15 +146,30 @@ class Board:
             raise PermissionError(
                 f"run {self.run} belongs to another driver now; checkpoint {done.name} of this one is not committed"
             )
+        self._put_late_ones_aside()
         self._check_forward(done)
         if not commits.publish(self.store, done):
-            logger.warning("checkpoint %s was committed before; this one is not", done.name)
-            return
-        record(self.lake, done)
-        protected = {champion["checkpoint"] for champion in [commits.read_champion(self.store)] if champion}
-        if done.run == self.run:
-            commits.retain(self.store, self.run, self.keep, protected)
+            self._put_late_ones_aside()
+            if not commits.publish(self.store, done):
+                logger.warning("checkpoint %s was committed before; this one is not", done.name)
+                return
+        self.ours.add(done.step)
         self.post([{"event": "commit", "step": done.step, "round": done.round, "size_bytes": done.size_bytes}])
+        try:  # it is committed, whatever becomes of the rest: the next start notes it, the next commit tidies up
+            record(self.lake, done, self.lease)
+            if done.run == self.run:
+                protected = {champion["checkpoint"] for champion in [commits.read_champion(self.store)] if champion}
+                commits.retain(self.store, self.run, self.keep, protected)
+        except OSError as error:
+            text = f"checkpoint {done.name} is committed, but not noted, or older ones could not be deleted: {error}"
+            self.post([{"event": "warning", "text": text}])
+
+    def _put_late_ones_aside(self) -> None:
+        """A driver that lost the run may commit once more: no such checkpoint may count, or crowd out one of ours."""
+        if set(commits.commits(self.store, self.run)) - self.ours:
+            for step in commits.put_overruled_aside(self.store, self.lease):
+                text = f"checkpoint {step} is put aside: {commits.LATE}"
+                self.post([{"event": "warning", "text": text}])
 
     def _check_forward(self, done: commits.Commit) -> None:
         """Refuse a checkpoint that has more steps than the one before it but stands no further in the rounds."""
@@ -173,13 +191,16 @@ def _failed(answer: Any) -> bool:
     return False
 
 
-def record(lake: Lake, done: commits.Commit) -> None:
-    """Note a committed checkpoint in the ledger; repeating it changes nothing."""
+def record(lake: Lake, done: commits.Commit, lease: Lease) -> None:
+    """Note in the ledger, as the holder of `lease`, that a checkpoint counts; repeating it changes nothing.
+
+    Whose note it is decides between two that crossed: see account.read_stand.
+    """
     entry = {
         "step": done.step,
         "round": done.round,
         "step_in_round": done.step_in_round,
         "checkpoint": done.name,
-        "state": json.dumps({**done.state, "files": [asdict(file) for file in done.files]}),
+        "state": json.dumps({**done.state, "files": [asdict(file) for file in done.files], "noted_by": lease.number}),
     }
     lake.add_ledger(done.run, entry)

@@ -18,12 +18,14 @@ from pydantic import Field
 
 from cluster.storage import Store
 from cluster.units import Duration, Settings
-from ray_jobs.lease import overruled
+from ray_jobs.lease import Lease, overruled
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 HASH_BYTES = 1 << 24
+CHAMPION = "registry/champion.json"
+LATE = "a driver that had lost the run wrote it"
 DAMAGES = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)  # what a broken manifest raises
 
 
@@ -129,7 +131,7 @@ def latest(store: Store, run: str) -> Commit | None:
             commit = load(store, run, step)
             _check_sizes(store, commit)
             if overruled(store, run, commit.state.get("lease", 0), step):
-                raise DamagedCheckpointError("a driver that had lost the run wrote it")
+                raise DamagedCheckpointError(LATE)
         except DAMAGES as error:
             put_aside(store, run, step, str(error))
         else:
@@ -173,6 +175,21 @@ def put_aside(store: Store, run: str, step: int, why: str) -> None:
     store.delete(source)
 
 
+def put_overruled_aside(store: Store, lease: Lease) -> list[int]:
+    """Put aside what an earlier driver committed after this lease had taken the run; returns those steps.
+
+    Its manifest may become visible late: a request to a bucket is repeated for minutes by a machine that lost its
+    network, and with it the run.
+    """
+    late = []
+    for step in commits(store, lease.run):
+        with suppress(*DAMAGES):  # what cannot be read is put aside by who would go on from it
+            if step > lease.newest_step and load(store, lease.run, step).state.get("lease", 0) < lease.number:
+                put_aside(store, lease.run, step, LATE)
+                late.append(step)
+    return late
+
+
 def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
     """Delete checkpoints beyond the newest `keep`, but none in `protected` (names); returns the deleted steps."""
     gone = []
@@ -190,12 +207,14 @@ def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
     return gone
 
 
-def sweep_orphans(store: Store, run: str) -> int:
+def sweep_orphans(store: Store, lease: Lease) -> int:
     """Delete files of attempts that were never committed; only the run's driver may, before it trains.
+
+    Nothing, if it is not that any more: a machine may have slept since it took the run.
 
     Where a manifest cannot be read, or was put aside, every folder of that step stays.
     """
-    prefix = run_path(run, "checkpoints") + "/"
+    run, prefix = lease.run, run_path(lease.run, "checkpoints") + "/"
     kept: set[str] = set()
     doubtful: set[str] = set()
     folders: set[str] = set()
@@ -211,6 +230,8 @@ def sweep_orphans(store: Store, run: str) -> int:
         else:
             doubtful.add(step)
     orphans = {f for f in folders - kept if f.removeprefix(prefix).partition("-")[0] not in doubtful}
+    if not lease.held(store):
+        return 0
     for place in orphans:
         store.delete(place)
     return len(orphans)
@@ -219,7 +240,7 @@ def sweep_orphans(store: Store, run: str) -> int:
 def read_champion(store: Store) -> dict[str, Any] | None:
     """Read the champion pointer, None before the first promotion."""
     try:
-        champion: dict[str, Any] = json.loads(store.read("registry/champion.json"))
+        champion: dict[str, Any] = json.loads(store.read(CHAMPION))
     except FileNotFoundError:
         return None
     return champion

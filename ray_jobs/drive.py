@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ray_jobs.lineage import lineage, tracking_id
 from ray_jobs.meter import Meter
 from ray_jobs.open_store import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
-from ray_jobs.promote import is_judged, judge, promote
+from ray_jobs.promote import is_judged, judge_and_promote
 from ray_jobs.report import render
 from ray_jobs.signals import STOPPING
 from ray_jobs.story import Judged, read_events, summarise, tell, verdict_events
@@ -65,14 +66,18 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     champion = None
     with _telemetry(run, resumed) as telemetry:
         _listen(run, lines, meter, telemetry)
+        if training.failure is None and not run.heart.lease.held(store):
+            training.failure = _taken_over(config)
         last = commits.latest(store, config.name)
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
         if last is not None and training.failure is None:
             candidate = commits.latest(store, commits.branch_name(config.name, last.step)) or last
             result = result.with_details(_identify(opened, training, candidate))
             if judged and not run.stopped.is_set() and not is_judged(store, candidate):
-                decision, before, after = judge(config, opened.tokenizer_json, candidate)
-                promote(store, candidate, decision, result.details)
+                held = partial(run.heart.lease.held, store)
+                decision, before, after, _ = judge_and_promote(
+                    config, opened.tokenizer_json, candidate, result.details, held
+                )
                 result = result.with_decision(decision, before, after)
                 display.judge(decision.to_dict())
                 if decision.promoted:
@@ -84,8 +89,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
                         telemetry.log(known)
         lines.close()
         training.close()
-        if last is not None:
-            record(opened.lake, last)  # a board killed between commit and ledger left this to us
+        if last is not None and run.heart.lease.held(store):
+            record(opened.lake, last, run.heart.lease)  # a board killed between commit and ledger left this to us
         try:
             summary = _write_down(config, opened, result, display)
         except OSError as error:
@@ -118,7 +123,11 @@ def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) ->
             told = True
             run.display.note(STOPPING)
         if run.heart.lost.is_set() and run.training.failure is None:
-            run.training.failure = f"run {run.config.name} was taken over by another driver; this one stops"
+            run.training.failure = _taken_over(run.config)
+
+
+def _taken_over(config: Config) -> str:
+    return f"run {config.name} was taken over by another driver; this one stops"
 
 
 def _write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:

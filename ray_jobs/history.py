@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.storage import Store
+from data_ops.account import read_stand
 from data_ops.document import ids_to_array
 from data_ops.lake import Lake
 from data_ops.lookup import find, repeats
@@ -90,17 +91,16 @@ def _fate(row: dict[str, Any], same: list[dict[str, Any]]) -> dict[str, Any]:
 def _state(lake: Lake, run: str, found: list[Sighting]) -> str:
     """What a run made of it so far: trained, pending, shed or only replayed, by the last note in its ledger."""
     mine = [s for s in found if s.run == run]
-    ledger = lake.ledger(run)
-    place = (ledger["round"][-1].as_py(), ledger["step_in_round"][-1].as_py()) if ledger.num_rows else (0, 0)
+    stand = read_stand(lake, run)
     fresh = next((s for s in mine if s.part != "replay"), None)
     if fresh is None:
         return "replayed"
     if fresh.part == "shed":
         return "shed"
-    if (fresh.round, fresh.steps[-1]) >= place:
+    last = fresh.round, fresh.steps[-1]
+    if last >= stand.place:
         return "pending"
-    state = json.loads(ledger["state"][-1].as_py())
-    return "skipped" if [fresh.round, fresh.steps[-1]] in state.get("position", {}).get("skipped", []) else "trained"
+    return "skipped" if last in stand.skipped else "trained"
 
 
 def trace_lines(story: dict[str, Any]) -> list[str]:

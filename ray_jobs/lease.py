@@ -147,7 +147,11 @@ def _newest_step(store: Store, run: str) -> int:
 
 def _claims(store: Store, run: str) -> list[Lease]:
     """The claims of the last `KEPT_CLAIMS` holders; one before them is long dead."""
-    return [Lease(**json.loads(store.read(path))) for path in _claim_paths(store, run)]
+    claims = []
+    for path in _claim_paths(store, run):
+        with suppress(FileNotFoundError):  # who takes the run in this moment lets the oldest go
+            claims.append(Lease(**json.loads(store.read(path))))
+    return claims
 
 
 def _claim_paths(store: Store, run: str) -> list[str]:

@@ -8,8 +8,9 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from data_ops.tokenizer import Tokenizer
 from models import hf, scoring
 from models.checkpoint import read_full_weights
 from ray_jobs import commit as commits
-from ray_jobs.commit import read_champion
+from ray_jobs.commit import CHAMPION, read_champion
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.evaluate import PERIODS, by_slice, held_out, read_scores, score, with_nats, write_scores
 from ray_jobs.gate import Decision, decide
@@ -33,22 +34,65 @@ from ray_jobs.open_store import TOKENIZER
 logger = logging.getLogger(__name__)
 
 
-def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> tuple[Decision, pa.Table, pa.Table]:
-    """Score candidate and champion (or the untrained model) on all held-out documents: (decision, before, after)."""
+class Verdict(NamedTuple):
+    """The gate's word on a candidate, the figures it saw, and the name of the champion it was judged beside."""
+
+    decision: Decision
+    before: pa.Table
+    after: pa.Table
+    champion: str | None
+
+
+def judge_and_promote(
+    config: Config,
+    tokenizer_json: str,
+    candidate: commits.Commit,
+    details: dict[str, Any],
+    held: Callable[[], bool] = lambda: True,
+) -> Verdict:
+    """Judge a candidate and do what the verdict says; again, if meanwhile another one became the champion.
+
+    held: whether who asks still may. RuntimeError if not; nothing is written then.
+    """
     store = Store.open(config.store)
-    champion = read_champion(store)
+    while True:
+        verdict = judge(config, tokenizer_json, candidate)
+        if not held():
+            raise RuntimeError(f"run {config.name} was taken over by another driver; {candidate.name} is not promoted")
+        if promote(store, candidate, verdict, details):
+            return verdict
+
+
+def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> Verdict:
+    """Score candidate and champion (or the untrained model) on all held-out documents."""
+    store = Store.open(config.store)
+    champion = champion_name(store)
     lake = Lake(store)
-    reference = champion["checkpoint"] if champion and champion["checkpoint"] != candidate.name else None
+    reference = champion if champion != candidate.name else None
+    in_service = _in_service(store, reference)
     after = scores_of(config, tokenizer_json, candidate.name)
     before = scores_of(config, tokenizer_json, reference)
     decision = decide(
         after,
         before if reference else None,
         config.gate,
-        fresh_slices=fresh_slices(lake, config, reference and commits.by_name(store, reference)),
+        fresh_slices=fresh_slices(lake, config, in_service),
         untrained=None if reference else before,
     )
-    return decision, before, after
+    return Verdict(decision, before, after, champion)
+
+
+def _in_service(store: Store, name: str | None) -> commits.Commit | None:
+    """The champion's manifest; ConfigError if somebody deleted it."""
+    if name is None:
+        return None
+    try:
+        return commits.by_name(store, name)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"the champion {name} is no longer in {store.uri}; put another checkpoint in service: "
+            "headrace promote --to RUN/STEP"
+        ) from None
 
 
 def scores_of(config: Config, tokenizer_json: str, name: str | None) -> pa.Table:
@@ -117,19 +161,47 @@ def is_judged(store: Store, candidate: commits.Commit) -> bool:
     return store.exists(decision_path(candidate))
 
 
-def promote(store: Store, candidate: commits.Commit, decision: Decision, details: dict[str, Any]) -> None:
-    """Write the decision down and, if it says so, move the champion pointer."""
-    champion = read_champion(store)
+def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: dict[str, Any]) -> bool:
+    """Write the decision down and, if it says so, move the champion pointer; False if that has moved meanwhile.
+
+    ConfigError if the candidate was let go while it was judged, as a run that is live does with its older ones.
+    """
+    if champion_name(store) != verdict.champion:
+        return False
     entry = {
         "checkpoint": candidate.name,
         "decided": time.time(),
-        "previous": champion["checkpoint"] if champion else None,
+        "previous": verdict.champion,
         **{k: v for k, v in details.items() if k != "checkpoint"},
     }
-    record = {**entry, "decision": decision.to_dict()}
-    if decision.promoted:
-        store.write("registry/champion.json", json.dumps(entry, indent=1).encode())
+    record = {**entry, "decision": verdict.decision.to_dict()}
+    if verdict.decision.promoted:
+        _put_in_service(store, entry)
     store.write(decision_path(candidate), json.dumps(record, indent=1).encode())
+    return True
+
+
+def champion_name(store: Store) -> str | None:
+    """Name of the checkpoint in service, None before the first promotion."""
+    champion = read_champion(store)
+    return champion["checkpoint"] if champion else None
+
+
+def _put_in_service(store: Store, entry: dict[str, Any]) -> None:
+    """Move the pointer, from when on no commit lets that checkpoint go; back again if one just did."""
+    before = read_champion(store)
+    store.write(CHAMPION, json.dumps(entry, indent=1).encode())
+    try:
+        commits.by_name(store, entry["checkpoint"])
+    except FileNotFoundError:
+        if before is None:
+            store.delete(CHAMPION)
+        else:
+            store.write(CHAMPION, json.dumps(before, indent=1).encode())
+        raise ConfigError(
+            f"checkpoint {entry['checkpoint']} was let go while it was judged, for its run goes on; "
+            "promote a newer one, or raise checkpoint.keep"
+        ) from None
 
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
@@ -146,8 +218,8 @@ def promote_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
     store, commit = _chosen(config, name)
     tokenizer_json = store.read(TOKENIZER).decode()
     with connect(config.cluster):
-        decision, _, _ = judge(config, tokenizer_json, commit)
-    promote(store, commit, decision, {"last_window": Lake(store).last_window()})
+        details = {"last_window": Lake(store).last_window()}
+        decision = judge_and_promote(config, tokenizer_json, commit, details).decision
     return {"checkpoint": commit.name, **decision.to_dict()}
 
 
@@ -155,10 +227,8 @@ def promote_by_hand(config: Config, name: str) -> dict[str, Any]:
     """Put a committed checkpoint in service without the gate, for example to move back."""
     store = Store.open(config.store)
     commit = _chosen(config, name)[1]
-    champion = read_champion(store)
-    previous = champion["checkpoint"] if champion else None
-    entry = {"checkpoint": commit.name, "decided": time.time(), "previous": previous, "by_hand": True}
-    store.write("registry/champion.json", json.dumps(entry, indent=1).encode())
+    entry = {"checkpoint": commit.name, "decided": time.time(), "previous": champion_name(store), "by_hand": True}
+    _put_in_service(store, entry)
     return entry
 
 
@@ -167,8 +237,7 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
     store = Store.open(config.store)
-    champion = read_champion(store)
-    commit = _chosen(config, name or (champion["checkpoint"] if champion else None))[1]
+    commit = _chosen(config, name or champion_name(store))[1]
     tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(commits.fetch(store, commit, Path(scratch)))

@@ -54,7 +54,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
             from ray_jobs.open_store import open_store
             from ray_jobs.train import Training
 
-            commits.sweep_orphans(store, config.name)
+            commits.sweep_orphans(store, lease)
             opened = open_store(config, stopped.is_set, follow=follow)
             training = Training(config, opened, lease, session, follow=follow)
             try:

@@ -20,6 +20,7 @@ from cluster.storage import Store
 from models import checkpoint
 from models.engine import Engine
 from ray_jobs import commit as commits
+from ray_jobs.together import worst
 
 COMMIT_TRIES, COMMIT_SECONDS = 4, 30.0  # how often and how long the last commit is waited for
 ALIVE_SECONDS = 1.0  # between two signs of life while a checkpoint is waited for
@@ -67,6 +68,7 @@ class Saver:
         self.every_seconds, self.last_saved = every_seconds, time.monotonic()
         self.thread: threading.Thread | None = None
         self.failure: str | None = None
+        self.tries = 0  # to write the last checkpoint; each in a folder of its own, for the one before may be committed
         self.receipt: tuple[Any, ...] | None = None
         self.buffers: checkpoint.Snapshot | None = None
         self.first_step = self.last_step = saved_step  # what training started from needs no checkpoint
@@ -96,12 +98,17 @@ class Saver:
             return
         self.save(position)
         self._join()
-        if self.last_step < 0:  # the last try failed: a disk may have been freed meanwhile
+        if self._failed_anywhere():  # a disk may have been freed meanwhile
+            self.tries, self.last_step = self.tries + 1, -1
             self.save(position)
             self._join()
-        if self.last_step < 0:
+        if self._failed_anywhere():
             raise OSError(f"the last checkpoint, step {position.step}, could not be written; free space and run again")
         self._wait_for_commit(position.step)
+
+    def _failed_anywhere(self) -> bool:
+        """Whether any rank has not saved its last step; all ranks call it, for all have to save it again or none."""
+        return worst(int(self.last_step < 0)) > 0
 
     def _wait_for_commit(self, step: int) -> None:
         """Wait until the manifest is there; a board that was restarted meanwhile gets the receipt again."""
@@ -124,13 +131,15 @@ class Saver:
                 self.thread.join(ALIVE_SECONDS)
                 self.alive()
         if self.failure is not None:
-            text = f"checkpoint {self.last_step} was not committed and will be tried again: {self.failure}"
-            self.report({"event": "warning", "text": text})
+            who = f"worker {self.author.rank} says: {self.failure}"
+            text = f"checkpoint {self.last_step} was not committed and will be tried again; {who}"
+            ray.get(self.board.post.remote([{"event": "warning", "text": text}]))  # of any rank, not of rank 0 alone
             self.failure, self.last_step = None, -1
 
     def _write(self, snapshot: checkpoint.Snapshot, step: int, state: dict[str, Any]) -> None:
         author = self.author
-        path = f"{commits.folder(author.run, step, author.attempt)}/rank-{author.rank:05d}.safetensors"
+        attempt = author.attempt + "-again" * self.tries
+        path = f"{commits.folder(author.run, step, attempt)}/rank-{author.rank:05d}.safetensors"
         scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
         try:
             local = author.store.local_path(path)
@@ -140,7 +149,7 @@ class Saver:
             if local is None:
                 author.store.upload(place, path)
             file = commits.StoredFile(path, written.size_bytes, written.sha256)
-            self.receipt = (author.run, author.attempt, author.rank, author.world, file, state)
+            self.receipt = (author.run, attempt, author.rank, author.world, file, state)
             ray.get(self.board.receipt.remote(*self.receipt))
         except Exception as error:  # noqa: BLE001 - whatever stopped this thread, the step is not saved
             self.failure = " ".join(str(error).split())[-300:]

@@ -124,7 +124,7 @@ class Training:
             self.failure = self.failure or _last_line(error)
 
     def _new_events(self) -> list[dict[str, Any]]:
-        events, *read = ray.get(self.board.read.remote(*self.read))
+        events, *read = self._heard(self.board.read.remote(*self.read))
         self.read = (read[0], read[1])
         for event in events:
             self.nodes.update(event)
@@ -132,13 +132,27 @@ class Training:
                 self.failure = self.failure or hopeless
         return list(events)
 
+    def _heard(self, answer: Any) -> Any:
+        """What the board answers; one that is silent for too long is started again, and then does what it was asked.
+
+        Without it nothing is committed and nobody hears a wish to stop, though workers and heart go on.
+        """
+        while True:
+            try:
+                return ray.get(answer, timeout=self.config.engine.hang_seconds)
+            except ray.exceptions.GetTimeoutError:
+                logger.warning("the board of run %s does not answer and is started again", self.config.name)
+                ray.kill(self.board, no_restart=False)
+
     def _watch_workers(self) -> None:
         """Now and then: are the workers hung, and are nodes about to leave, or new ones there?"""
         if time.monotonic() - self.watched_at < WATCH_SECONDS:
             return
         self.watched_at = time.monotonic()
         self.board.end_hung_workers.remote(self.config.engine.hang_seconds)
-        wish, why = self.nodes.look(self.session.nodes(), self.session.draining() & ray.get(self.board.where.remote()))
+        wish, why = self.nodes.look(
+            self.session.nodes(), self.session.draining() & self._heard(self.board.where.remote())
+        )
         if wish != GO:
             self.board.ask.remote(wish)
         if why:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from cluster.storage import Store
+from data_ops.account import read_stand
 from data_ops.lake import Lake
 from ray_jobs import commit as commits
-from ray_jobs.board import CHECKPOINT, GO, MOVE, STOP, Board
-from ray_jobs.lease import acquire
+from ray_jobs.board import CHECKPOINT, GO, MOVE, STOP, Board, record
+from ray_jobs.lease import Heart, acquire
 
 
 @pytest.fixture
@@ -55,6 +56,83 @@ def test_a_driver_that_lost_the_run_commits_nothing(board: Board, store: Store) 
         hand_in(board, 0, 1, step=5)
     assert commits.commits(store, "news") == []
     assert board.lake.ledger("news").num_rows == 0
+
+
+def publish(store: Store, step: int, lease: int) -> None:
+    """What a driver's board does last: the manifest, without a look at the lease."""
+    place = {"step": step, "round": 0, "step_in_round": step}
+    path = f"{commits.folder('news', step, 'zombie')}/rank-00000.safetensors"
+    store.write(path, b"weights")
+    done = commits.Commit("news", files=(commits.StoredFile(path, 7, "0" * 64),), state={"lease": lease}, **place)
+    assert commits.publish(store, done)
+
+
+@pytest.mark.parametrize("late", [5, 9])
+def test_what_a_driver_commits_after_it_lost_the_run_neither_blocks_nor_crowds_out(store: Store, late: int) -> None:
+    first = acquire(store, "news")
+    Heart(store, first).release()
+    board = Board(store.uri, "news", 1, acquire(store, "news"))
+    publish(store, late, first.number)
+    assert hand_in(board, 0, 1, step=5)
+    assert commits.commits(store, "news") == [5]
+    assert commits.load(store, "news", 5).state["lease"] == board.lease.number
+    found = commits.latest(store, "news")
+    assert found is not None and found.step == 5
+    assert any(f"checkpoint {late} is put aside" in event.get("text", "") for event in board.events)
+
+
+def test_a_late_checkpoint_that_shows_between_look_and_commit_gives_way(store: Store) -> None:
+    first = acquire(store, "news")
+    Heart(store, first).release()
+
+    class Slow(Board):
+        def _check_forward(self, done: commits.Commit) -> None:
+            publish(store, done.step, first.number)
+
+    assert hand_in(Slow(store.uri, "news", 2, acquire(store, "news")), 0, 1, step=5)
+    assert commits.load(store, "news", 5).state["lease"] == first.number + 1
+
+
+def test_what_was_committed_before_the_run_was_taken_over_stays(store: Store) -> None:
+    first = acquire(store, "news")
+    publish(store, 3, first.number)
+    Heart(store, first).release()
+    board = Board(store.uri, "news", 2, acquire(store, "news"))
+    assert hand_in(board, 0, 1, step=5)
+    assert commits.commits(store, "news") == [3, 5]
+
+
+def test_a_checkpoint_counts_though_it_could_not_be_noted(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(board.lake, "add_ledger", full)
+    assert hand_in(board, 0, 1, step=5)
+    assert commits.commits(board.store, "news") == [5]
+    assert [event["event"] for event in board.events] == ["commit", "warning"]
+    assert "checkpoint news/00000005 is committed, but not noted" in board.events[1]["text"]
+
+
+def test_a_driver_that_lost_the_run_trains_nothing(board: Board) -> None:
+    board.lease = replace(board.lease, token="of a claim before the newest")
+    with pytest.raises(PermissionError, match="trains nothing"):
+        board.stand(None)
+
+
+def test_a_note_of_a_driver_that_had_lost_the_run_does_not_move_the_ledger_back(store: Store) -> None:
+    first = acquire(store, "news")
+    old = Board(store.uri, "news", 9, first)
+    assert hand_in(old, 0, 1, step=5)
+    Heart(store, first).release()
+    board = Board(store.uri, "news", 9, acquire(store, "news"))
+    board.stand(5)
+    assert hand_in(board, 0, 1, step=8)
+    record(board.lake, commits.load(store, "news", 5), first)  # it was about to, and slept
+    assert read_stand(board.lake, "news").place == (0, 8)
+    board.stand(5)  # step 8 turned out to be damaged: going back is the holder's right
+    assert read_stand(board.lake, "news").place == (0, 5)
+    board.stand(None)
+    assert read_stand(board.lake, "news").place == (0, 0)
 
 
 def test_more_steps_that_stand_no_further_are_refused(board: Board) -> None:

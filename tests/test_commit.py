@@ -211,3 +211,21 @@ def test_what_a_driver_commits_after_it_lost_the_run_does_not_count(store, caplo
     assert "checkpoint news/00000041 is damaged and put aside: a driver that had lost the run wrote it" in caplog.text
     assert leases.overruled(store, RUN, 0, 28)
     assert not leases.overruled(store, RUN, 0, 27)
+
+
+def test_a_claim_that_goes_while_it_is_looked_for_damages_nothing(store, monkeypatch):
+    for _ in range(3):
+        leases.Heart(store, leases.acquire(store, RUN)).release()
+    paths = leases._claim_paths(store, RUN)
+    monkeypatch.setattr(leases, "_claim_paths", lambda *given: [f"runs/{RUN}/lease/of-long-ago.json", *paths])
+    assert commits.latest(store, RUN).step == 27
+
+
+def test_orphans_go_but_not_at_the_word_of_a_driver_that_lost_the_run(store):
+    save(store, 30, published=False)
+    first = leases.acquire(store, RUN)
+    leases.Heart(store, first).release()
+    second = leases.acquire(store, RUN)
+    assert commits.sweep_orphans(store, first) == 0
+    assert commits.sweep_orphans(store, second) == 1
+    assert commits.latest(store, RUN).step == 27

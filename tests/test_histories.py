@@ -28,11 +28,13 @@ from data_ops.tables import STORED_DOCUMENT_SCHEMA
 from data_ops.windows import IngestSettings, WindowConfig
 from ray_jobs import commit as commits
 from ray_jobs.board import record
+from ray_jobs.lease import Lease
 from tests.chaos.corpus import grow
 from tests.chaos.history import check, read_history
 from tests.log_without_ray import Planner, plan_window, run_window
 
 RUN, SEED, HELD_OUT = "r", 7, 0.2
+LEASE = Lease(RUN, 0, "token", "here", 1, "", -1)
 ROUNDS, SHAPE = RoundConfig(tokens=4096, replay_share=0.25), Shape(row_tokens=128, batch_rows=4)
 INGEST_CRASHES = (None, None, "planned", "documents")  # after plan_window; after documents, before the commit
 COMMIT_CRASHES = (None, None, "published")  # after the checkpoint, before the ledger
@@ -69,7 +71,7 @@ class Run(RuleBasedStateMachine):
         found = commits.latest(self.store, RUN)
         self.position = (found.step, found.round, found.step_in_round) if found else (0, 0, 0)
         if found:
-            record(self.lake, found)
+            record(self.lake, found, LEASE)
         elif self.lake.ledger(RUN).num_rows:
             entry = {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": "", "state": "{}"}
             self.lake.add_ledger(RUN, entry)
@@ -130,7 +132,7 @@ class Run(RuleBasedStateMachine):
         if crash == "published":
             self.crash()
         elif published:
-            record(self.lake, done)
+            record(self.lake, done, LEASE)
             commits.retain(self.store, RUN, 2, set())
 
     def content(self):
