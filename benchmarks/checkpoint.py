@@ -75,7 +75,7 @@ def compare(model: ModelConfig, repeats: int) -> list[Row]:
             share,
             goal=Goal(0.01, at_least=False, of_ratio=False),
             why="The copy to host memory takes longer than 1 % of the time between two commits.",
-            note=f"stall over checkpoint.every_seconds={every:g} s, the default; by arithmetic, not in a run.",
+            note=f"stall over checkpoint.every_seconds={every:g} s, the default, by arithmetic; for a run see `stall`.",
         ),
     ]
 

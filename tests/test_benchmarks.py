@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import checkpoint, compact, corpus, ingest, kernels, resume, train_loop
+from benchmarks import checkpoint, compact, corpus, ingest, kernels, resume, stall, train_loop
 from benchmarks.rows import Goal, Row, table
 from cluster.storage import Store
 from data_ops.account import account
@@ -166,3 +166,14 @@ def test_loops_that_train_different_things_are_not_compared():
 def test_tokens_per_second_are_wall_time_behind_the_skipped_steps():
     ended = np.cumsum([9, 9, 9, 9, 9, 2, 2, 2]).astype(float).tolist()
     assert train_loop.Trained(ended, [], [], {}).tokens_per_second(100) == 50
+
+
+def test_the_stall_of_a_run_counts_checkpoints_within_training_and_steps_beside_their_writing():
+    step = {"event": "step", "branch": False}
+    told = [{**step, "step": n, "time": 100.0 + n, "seconds": 2.0 if n == 5 else 1.0} for n in range(1, 11)]
+    told += [{"event": "checkpoint", "step": n, "time": 100.5 + n, "checkpoint_stall_s": 0.25} for n in (4, 10)]
+    told += [{"event": "commit", "step": 4, "time": 105.2}, {**step, "branch": True, "step": 11, "time": 300.0}]
+    share, one, beside = stall.rows(told, 60, {"copy": [0.1]})
+    assert (share.ours, one.ours) == ([0.025], [250.0])
+    assert (beside.ours, beside.against, beside.ratios) == ([1.5], [1.0], [1.5])
+    assert share.note.startswith("1 checkpoints in 10 s of training. Parts of one, in one process: copy 100.0 ms")
