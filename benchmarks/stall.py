@@ -51,6 +51,7 @@ def rows(told: list[dict[str, Any]], every: float, parted: dict[str, list[float]
     writing = sum(b - a for a, b in written) / (ended - began)
     what = f"run in the demo's proportions, a commit every {every:g} s"
     raw = {"wall_s": ended - began, "steps": len(steps), "stalls_s": stalls, "writes_s": [b - a for a, b in written]}
+    lasted = ended - began
     said = ", ".join(f"{name} {1e3 * statistics.median(found):.1f} ms" for name, found in parted.items())
     return [
         Row(
@@ -59,7 +60,7 @@ def rows(told: list[dict[str, Any]], every: float, parted: dict[str, list[float]
             [sum(stalls) / (ended - began)],
             goal=Goal(0.01, at_least=False, of_ratio=False),
             why="See the parts of a stall in the note.",
-            note=f"{len(stalls)} checkpoints in {ended - began:.0f} s of training. Parts of one, in one process: {said}.",
+            note=f"{len(stalls)} checkpoints in {lasted:.0f} s of training; parts of one, in one process: {said}.",
             raw=raw,
         ),
         Row(f"{what}: one stall", "ms", [1e3 * stall for stall in stalls]),

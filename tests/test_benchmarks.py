@@ -176,4 +176,4 @@ def test_the_stall_of_a_run_counts_checkpoints_within_training_and_steps_beside_
     share, one, beside = stall.rows(told, 60, {"copy": [0.1]})
     assert (share.ours, one.ours) == ([0.025], [250.0])
     assert (beside.ours, beside.against, beside.ratios) == ([1.5], [1.0], [1.5])
-    assert share.note.startswith("1 checkpoints in 10 s of training. Parts of one, in one process: copy 100.0 ms")
+    assert share.note.startswith("1 checkpoints in 10 s of training; parts of one, in one process: copy 100.0 ms")
