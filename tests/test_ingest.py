@@ -14,6 +14,7 @@ from data_ops import pipeline
 from data_ops.curate import CurateConfig
 from data_ops.pipeline import next_window
 from data_ops.sources import FilesConfig, Span, files, open_source
+from data_ops.spans import read_span
 from data_ops.tokenizer import byte_tokenizer
 from data_ops.windows import IngestSettings, WindowConfig
 from ray_jobs import open_store as opening
@@ -61,7 +62,7 @@ def test_what_cannot_be_opened_any_more_is_quarantined_behind_what_was_read(tmp_
             yield next(source.read(span)).slice(0, 1)
             raise error(13, "no longer for you", str(path))
 
-    first, rest = pipeline._records(Locked(), span)
+    first, rest = read_span(Locked(), span)
     assert first["error"].to_pylist() == [None]
     assert (rest["offset"].to_pylist(), rest["error"].to_pylist()) == ([1, 2], ["unreadable"] * 2)
 
@@ -79,7 +80,7 @@ def test_a_file_that_became_something_else_is_unreadable_not_fatal(tmp_path, cha
     else:
         folder.rmdir()
         folder.write_text("a file")
-    (rows,) = pipeline._records(source, span)
+    (rows,) = read_span(source, span)
     assert rows["offset"].to_pylist() == [0, 1, 2]
     assert rows["error"].to_pylist() == ["unreadable"] * 3
 
@@ -90,7 +91,7 @@ def test_an_error_that_may_pass_is_raised_and_quarantines_nothing():
             raise OSError("the network is down")
 
     with pytest.raises(OSError, match="the network is down"):
-        list(pipeline._records(Away(), Span("s3://bucket/a.jsonl", 0, 3, 0, 9, 0.0)))
+        list(read_span(Away(), Span("s3://bucket/a.jsonl", 0, 3, 0, 9, 0.0)))
 
 
 # how much a window holds
