@@ -8,6 +8,7 @@ make its commit exactly-once, and Ray Data needs no state of its own. The only R
 """
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,11 +31,12 @@ from data_ops.lake import Lake, Progress
 from data_ops.open_plan import POLL_SECONDS, take_up
 from data_ops.sources import open_source
 from data_ops.sources.protocol import Discovery, Source, Span
-from data_ops.spans import read_span
+from data_ops.spans import confirm, read_span
 from data_ops.tokenizer import Tokenizer
 from data_ops.windows import IngestSettings, Window
 
-TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
+READ_FIELDS = [pa.field("span", pa.int64()), pa.field("node", pa.string())]  # which piece of the window, and where
+TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), *READ_FIELDS])
 
 
 class Seen:
@@ -197,7 +199,8 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
     )
     blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
     table = pa.concat_tables([b.cast(TASK_SCHEMA) for b in blocks]) if blocks else TASK_SCHEMA.empty_table()
-    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span"])
+    confirm(table, pieces, settings.sources)
+    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span", "node"])
     if table.num_rows != window.num_records:
         raise ValueError(
             f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "
@@ -232,7 +235,8 @@ def _read_spans(
             known[alive], forgotten[alive] = ray.get(seen.contains.remote(window, ids))
             table = drop(drop(table, known & ~forgotten, "duplicate"), forgotten, "forgotten")
             table = table.append_column("tokens", _tokens(table, alive & ~known & ~forgotten, tokenizer))
-            yield table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
+            table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
+            yield table.append_column("node", pa.array([socket.gethostname()] * table.num_rows, pa.string()))
 
 
 def _place(table: pa.Table, window: int) -> pa.Table:
