@@ -10,6 +10,7 @@ from cluster.storage import Store
 from data_ops.pipeline import next_window
 from ray_jobs import commit as commits
 from ray_jobs import lease as leases
+from ray_jobs import run as driver
 from ray_jobs.commit import Commit
 from ray_jobs.config import ConfigError, read_config
 from ray_jobs.lease import Heart, acquire
@@ -232,3 +233,19 @@ def test_an_open_window_that_this_configuration_would_read_otherwise_is_told_bef
         heart = Heart(store, acquire(store, lease))
         assert mistakes(*other, "name=other") == [], "it is at work and will finish it"
         heart.release()
+
+
+def test_a_starting_driver_deletes_what_a_killed_one_left_half_written(given, tmp_path, monkeypatch):
+    left = tmp_path / "store/runs/news/rounds/.00000003.arrow.ab12.aside"
+    left.parent.mkdir(parents=True)
+    left.write_text("tokens of documents")
+    os.utime(left, (0, 0))
+
+    def no_cluster(*given, **how):
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(driver, "connect", no_cluster)
+    monkeypatch.setattr(driver, "_load", lambda: None)
+    with pytest.raises(ConfigError, match="far enough"):
+        driver.run(read_config([], given), None)
+    assert not left.exists()
