@@ -2,7 +2,7 @@
 
 It is written aside under a hidden name in the same folder, synced, then renamed (replace) or hard-linked
 (create once); the folder is synced too, so the name survives a power cut. Cost: two fsyncs. A killed writer
-leaves its hidden file behind, which no listing shows.
+leaves its hidden file behind, which no listing shows and the next driver deletes after a day (`Store.sweep_asides`).
 """
 
 import os

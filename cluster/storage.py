@@ -9,8 +9,9 @@ Not for appends: an object cannot grow, so what grows is rewritten or split over
 import errno
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from cluster.atomic import aside, is_aside, keep
 from cluster.buckets import TEXT_HINTS, create_once_gs, create_once_s3, open_filesystem, s3_endpoint, s3_region
 
 COPY_BYTES = 2**24
+ASIDE_SECONDS = 86400.0  # no single write takes longer: an older unfinished one has lost its writer
 ERRNO_HINTS = {
     errno.ENOSPC: "the disk is full; free space or choose another store",
     errno.EACCES: "permission is denied; make the folder writable or choose another store",
@@ -115,11 +117,24 @@ class Store:
 
     def list(self, prefix: str = "") -> list[str]:
         """Return the relative paths of all files below a folder, sorted; [] if it is not there."""
-        base = self._at(prefix) if prefix else self.root
-        with self._explained("list", prefix):
-            selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-            found = [f.path for f in self.filesystem.get_file_info(selector) if f.type == pafs.FileType.File]
-        return sorted(p[len(self.root) :].lstrip("/") for p in found if not is_aside(p))
+        return [path for path, _ in self._files(prefix) if not is_aside(path)]
+
+    def asides(self, prefix: str = "", older_than_s: float = 0.0) -> Sequence[str]:
+        """Return what killed writers left below a folder, sorted, which `list` does not show; [] in a bucket.
+
+        What is younger may still be written by a living process.
+        """
+        if not self.is_local:
+            return []
+        latest = time.time() - older_than_s
+        return [path for path, written_s in self._files(prefix) if is_aside(path) and written_s <= latest]
+
+    def sweep_asides(self, prefix: str = "") -> Sequence[str]:
+        """Delete what killed writers left below a folder a day ago or longer; returns the paths."""
+        gone = self.asides(prefix, older_than_s=ASIDE_SECONDS)
+        for path in gone:
+            self.delete(path)
+        return gone
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all below it; what is not there is no error."""
@@ -202,6 +217,14 @@ class Store:
                 folder.rmdir()
         if back != data:
             raise OSError(f"{self.uri} does not give back what was written; choose another store")
+
+    def _files(self, prefix: str) -> Sequence[tuple[str, float]]:
+        """All files below a folder, also hidden ones: relative path and time of writing (s since 1970), sorted."""
+        base = self._at(prefix) if prefix else self.root
+        with self._explained("list", prefix):
+            selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
+            found = [f for f in self.filesystem.get_file_info(selector) if f.type == pafs.FileType.File]
+        return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
 
     def _at(self, path: str) -> str:
         return f"{self.root.rstrip('/')}/{checked(path)}"

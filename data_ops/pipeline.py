@@ -8,12 +8,12 @@ make its commit exactly-once, and Ray Data needs no state of its own. The only R
 """
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,18 @@ import ray
 
 from data_ops.curate import curate
 from data_ops.dedup import SeenIds
-from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array, records, sample_of
+from data_ops.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, Ids, ids_to_array
 from data_ops.fates import count, drop, drop_repeats, living
 from data_ops.lake import Lake, Progress
+from data_ops.open_plan import POLL_SECONDS, take_up
 from data_ops.sources import open_source
-from data_ops.sources.lines import ChangedError
 from data_ops.sources.protocol import Discovery, Source, Span
+from data_ops.spans import confirm, read_span
 from data_ops.tokenizer import Tokenizer
 from data_ops.windows import IngestSettings, Window
 
-TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), pa.field("span", pa.int64())])
-POLL_SECONDS = 0.2
+READ_FIELDS = [pa.field("span", pa.int64()), pa.field("node", pa.string())]  # which piece of the window, and where
+TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), *READ_FIELDS])
 
 
 class Seen:
@@ -67,10 +68,13 @@ def ingest(
     follow: bool = False,
     report: Callable[[dict[str, Any]], None] = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
+    works: Callable[[str], bool] = lambda owner: False,
 ) -> int:
     """Take in windows until the sources are drained (or for ever, with follow); return the last window's number.
 
-    Several processes may ingest into one lake: each window is planned by one and committed once.
+    Several processes may ingest into one lake: each window is planned by one and committed once. works: whether the
+    owner of a window is at work; what it has planned from sources that are not ours is left to it (OpenPlanError if
+    it is not at work).
     """
     import ray.data  # 1.5 s: only where windows are run
 
@@ -82,7 +86,9 @@ def ingest(
     warned: set[str] = set()
     progress = Progress()
     while not stop():
-        window = next_window(lake, settings, follow=follow, stop=stop, warned=warned, report=report, progress=progress)
+        window = next_window(
+            lake, settings, follow=follow, stop=stop, warned=warned, report=report, works=works, progress=progress
+        )
         if window is None:
             break
         started = time.perf_counter()
@@ -102,6 +108,7 @@ def next_window(
     stop: Callable[[], bool],
     warned: set[str],
     report: Callable[[dict[str, Any]], None],
+    works: Callable[[str], bool] = lambda owner: False,
     progress: Progress | None = None,
 ) -> Window | None:
     """Return the window that is planned but not committed, or plan the next one; None when drained or stopped.
@@ -110,7 +117,8 @@ def next_window(
     loses the race for a window takes up the winner's plan or, if that is committed already, goes on behind it.
     """
     progress = progress or Progress()
-    if progress.next_window < 0 and (planned := progress.catch_up(lake)):
+    catch_up = partial(take_up, lake, settings, progress, stop=stop, warned=warned, report=report, works=works)
+    if progress.next_window < 0 and (planned := catch_up()):
         return planned
     opened: float | None = None
     while not stop():
@@ -123,7 +131,7 @@ def next_window(
             opened = time.monotonic()
         waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
         if plan.num_records and (full or waited or not follow):
-            if planned := plan if lake.plan_window(plan) else progress.catch_up(lake):
+            if planned := plan if lake.plan_window(plan) else catch_up():
                 return planned
             opened = None
         elif drained and not follow:
@@ -153,7 +161,9 @@ def _discover(
         room -= sum(span.num_records for span in found.spans)
         room_bytes -= sum(span.end - span.start for span in found.spans)
         full |= cut or room <= 0
-    return Window(number, spans, changed, datetime.now(UTC)), warnings, drained, full
+    configured = {label: config.model_dump(mode="json") for label, config in sources if spans[label]}
+    plan = Window(number, spans, changed, datetime.now(UTC), owner=settings.owner, sources=configured)
+    return plan, warnings, drained, full
 
 
 def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes: int) -> tuple[Discovery, bool]:
@@ -189,7 +199,8 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
     )
     blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
     table = pa.concat_tables([b.cast(TASK_SCHEMA) for b in blocks]) if blocks else TASK_SCHEMA.empty_table()
-    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span"])
+    confirm(table, pieces, settings.sources)
+    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span", "node"])
     if table.num_rows != window.num_records:
         raise ValueError(
             f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "
@@ -206,7 +217,7 @@ def _read_spans(
     for row in batch.to_pylist():
         span = Span(**orjson.loads(row["span"]))
         config = settings.sources.get(row["source"])
-        for batch_of_records in _records(open_source(row["source"], config) if config else None, span):
+        for batch_of_records in read_span(open_source(row["source"], config) if config else None, span):
             table = curate(
                 batch_of_records,
                 settings.curate,
@@ -224,38 +235,8 @@ def _read_spans(
             known[alive], forgotten[alive] = ray.get(seen.contains.remote(window, ids))
             table = drop(drop(table, known & ~forgotten, "duplicate"), forgotten, "forgotten")
             table = table.append_column("tokens", _tokens(table, alive & ~known & ~forgotten, tokenizer))
-            yield table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
-
-
-def _records(source: Source | None, span: Span) -> Iterator[pa.RecordBatch]:
-    """Read a span; if its file changed or went since it was planned, what is missing is quarantined, place by place."""
-    read = 0
-    try:
-        if source is None:
-            yield _quarantined(span, 0, "its source is not in the configuration", "source_removed")
-        for batch in source.read(span) if source else ():
-            read += batch.num_rows
-            yield batch
-    except (ChangedError, FileNotFoundError) as error:
-        yield _quarantined(span, read, str(error), "changed_before_read")
-    except OSError as error:  # pyarrow names a folder by a bare OSError; what may pass, like a network, is raised
-        named = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
-        if not named and not Path(span.partition).is_dir():
-            raise
-        yield _quarantined(span, read, str(error), "unreadable")
-
-
-def _quarantined(span: Span, read: int, why: str, reason: str) -> pa.RecordBatch:
-    """Stand in for the records of a span behind the first `read`, one row a place."""
-    missing = span.num_records - read
-    return records(
-        {
-            "offset": np.arange(span.first_record + read, span.first_record + span.num_records),
-            "text": [sample_of(why)] * missing,
-            "num_bytes_read": np.zeros(missing, np.int64),
-            "error": [reason] * missing,
-        }
-    )
+            table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
+            yield table.append_column("node", pa.array([socket.gethostname()] * table.num_rows, pa.string()))
 
 
 def _place(table: pa.Table, window: int) -> pa.Table:

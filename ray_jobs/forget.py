@@ -92,8 +92,12 @@ def hex_ids(ids: Ids) -> list[str]:
 
 
 def delete_copies(store: Store) -> int:
-    """Delete the files in which runs keep texts of rounds they have prepared; they are built again where needed."""
-    copies = [path for path in store.list("runs") if path.split("/")[2:3] == ["rounds"]]
+    """Delete the files in which runs keep texts of rounds they have prepared; they are built again where needed.
+
+    Also hidden ones, which a run left that was killed while it wrote.
+    """
+    found = (*store.list("runs"), *store.asides("runs"))
+    copies = [path for path in found if path.split("/")[2:3] == ["rounds"]]
     for place in sorted({run_path(path.split("/")[1], "rounds") for path in copies}):
         store.delete(place)
     return len(copies)

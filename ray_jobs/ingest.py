@@ -4,6 +4,8 @@
 """
 
 import os
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,8 +16,9 @@ from data_ops.lake import Lake
 from data_ops.pipeline import ingest
 from data_ops.windows import IngestSettings
 from ray_jobs.config import Config
+from ray_jobs.lease import LEASE_SECONDS
 from ray_jobs.open_store import open_store
-from ray_jobs.quiet import ingesting
+from ray_jobs.quiet import at_work, ingesting
 from ray_jobs.signals import stop_on_signal
 
 
@@ -31,7 +34,8 @@ def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follo
         return bool(ray.get(board.stopping.remote()))
 
     lake = Lake(Store.open(store))
-    return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop)
+    works = partial(at_work, lake.store, wait_seconds=LEASE_SECONDS)
+    return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop, works=works)
 
 
 def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]:
@@ -47,11 +51,13 @@ def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]
         else:
             display.note(event["text"])
 
-    here = ingesting(Store.open(config.store))
+    store = Store.open(config.store)
+    here, works = ingesting(store), partial(at_work, store, wait_seconds=LEASE_SECONDS)
     cluster = connect(config.cluster, preload=("ray.data", "data_ops.pipeline"))
-    with here, cluster, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
-        opened = open_store(config, stopped.is_set, follow=follow)
+    with here as name, cluster, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
+        opened, stop = open_store(config, stopped.is_set, follow=follow), stopped.is_set
+        settings = replace(opened.settings, owner=name)
         last = ingest(
-            opened.lake, opened.settings, opened.tokenizer_json, follow=follow, report=report, stop=stopped.is_set
+            opened.lake, settings, opened.tokenizer_json, follow=follow, report=report, stop=stop, works=works
         )
     return {**counts, "last_window": last, "stopped": stopped.is_set()}

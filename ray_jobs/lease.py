@@ -2,8 +2,8 @@
 
 The holder of `runs/<run>/lease.json`: a number that grows with every holder, a token, host, process, and a heartbeat.
 Taking over writes the next numbered claim with create-once, so of two who try only one wins. A dead process on the
-same host is noticed at once, one elsewhere when its heartbeat is older than `LEASE_SECONDS`. The driver's clock is
-compared only with its own observations of change, never with the other machine's clock.
+same host is noticed at once, one elsewhere, which another container is too, when its heartbeat is older than
+`LEASE_SECONDS`. The driver's clock is compared only with its own observations of change, never with the other's clock.
 """
 
 import json
@@ -41,7 +41,7 @@ class Lease:
 
     @property
     def is_local(self) -> bool:
-        """Was it claimed on this host (and since it booted)?"""
+        """Was it claimed on this host (in the same container, and since it booted)?"""
         return self.host == _host()
 
     def held(self, store: Store) -> bool:
@@ -179,9 +179,14 @@ def _beat_path(lease: Lease) -> str:
 
 
 def _host() -> str:
-    """This machine's name and boot, so that a pid is never taken for one of another machine or boot."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return socket.gethostname() + (":" + boot.read_text().strip()[:8] if boot.exists() else "")
+    """This machine's name, boot and, on Linux, PID namespace, within which a pid means one process.
+
+    Containers may share name and boot (`--network host`), and each counts its processes by itself.
+    """
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), ""
+    with suppress(OSError):
+        namespace = ":" + str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:").strip("[]")
+    return socket.gethostname() + (":" + boot.read_text().strip()[:8] if boot.exists() else "") + namespace
 
 
 def _process_started(pid: int) -> str:

@@ -39,7 +39,8 @@ class OpenStore:
 
 def ingest_settings(config: Config) -> IngestSettings:
     """What decides how the documents of this store are taken in."""
-    return IngestSettings(dict(config.sources), config.window, config.curate, config.seed, config.held_out)
+    sources = dict(config.sources)
+    return IngestSettings(sources, config.window, config.curate, config.seed, config.held_out, owner=config.name)
 
 
 def check_store(store: Store, config: Config) -> None:

@@ -1,19 +1,22 @@
 """What can be refused before a cluster is touched?
 
 Every mistake that can be seen from the driver: no sources, a path that matches nothing, an empty corpus, a store that
-cannot be written or was made otherwise, another tokenizer, a model that the run's checkpoints do not fit, a run that
-is live. Each is one sentence; all that are found are said together.
+cannot be written or was made otherwise, a window planned with other sources, another tokenizer, a model that the
+run's checkpoints do not fit, a run that is live. Each is one sentence; all that are found are said together.
 """
 
 from collections.abc import Callable
 
 from cluster.storage import Store
+from data_ops.lake import Lake
+from data_ops.open_plan import misfit, refusal
 from data_ops.sources import open_source
 from data_ops.sources.files import FilesConfig, matches
 from ray_jobs import commit as commits
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.lease import holder
-from ray_jobs.open_store import check_store
+from ray_jobs.open_store import check_store, ingest_settings
+from ray_jobs.quiet import at_work
 
 
 def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
@@ -21,6 +24,7 @@ def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
     checks: list[Callable[[], None]] = [
         lambda: check_sources(config, follow=follow),
         lambda: check_writable(config),
+        lambda: check_open_window(config),
     ]
     if drives:
         checks.append(lambda: check_live(config))
@@ -73,6 +77,16 @@ def check_writable(config: Config) -> None:
                 f"{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
                 "set it back, or use another name for a new run"
             )
+
+
+def check_open_window(config: Config) -> None:
+    """A window that was planned with other sources must have somebody at work who finishes it."""
+    store, settings = Store.open(config.store), ingest_settings(config)
+    lake = Lake(store)
+    _, planned = lake.windows(lake.last_window() + 1)
+    found = misfit(planned, settings) if planned else None
+    if planned and found and (planned.owner in ("", config.name) or not at_work(store, planned.owner)):
+        raise refusal(planned, found, settings)
 
 
 def check_live(config: Config) -> None:

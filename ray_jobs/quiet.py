@@ -15,6 +15,7 @@ from ray_jobs.lease import LEASE_SECONDS, Heart, Lease, RunIsLiveError, acquire,
 
 FORGET = "@forget"  # no run can be called so
 INGEST = "@ingest-"
+SWEEP = "@sweep"  # behind the name of a run: its sweep
 
 
 @contextmanager
@@ -41,16 +42,24 @@ def alone(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[None]:
 
 
 @contextmanager
-def ingesting(store: Store) -> Iterator[None]:
-    """Ingest without a run: say so in the store as long as it lasts; ConfigError while something is forgotten."""
+def ingesting(store: Store) -> Iterator[str]:
+    """Ingest without a run: say so in the store as long as it lasts; ConfigError while something is forgotten.
+
+    Gives the name under which it is at work.
+    """
     name = f"{INGEST}{uuid.uuid4().hex[:8]}"
     heart = Heart(store, acquire(store, name))
     try:
         refuse_while_forgetting(store)
-        yield
+        yield name
     finally:
         heart.release()
         store.delete(f"runs/{name}")
+
+
+def at_work(store: Store, name: str, wait_seconds: float = 0.0) -> bool:
+    """Does a run, its sweep or an ingest of this name work? One elsewhere must beat within `wait_seconds`, if given."""
+    return any(holder(store, lease, wait_seconds) is not None for lease in (name, f"{name}{SWEEP}"))
 
 
 def refuse_while_forgetting(store: Store) -> None:

@@ -43,6 +43,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
     heart = Heart(store, lease)
     try:
         refuse_while_forgetting(store)
+        store.sweep_asides(commits.run_path(config.name))  # as a half-written file of a round holds text
         public = redact(config.model_dump(mode="json"))
         store.write(commits.run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts

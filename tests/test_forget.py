@@ -145,6 +145,19 @@ def test_a_forgotten_document_leaves_its_place_and_nothing_else(tmp_path):
     assert "forgotten 1 documents (1 of them before): 0 rows" in forget_lines(again)[0]
 
 
+def test_a_copy_that_a_killed_run_had_not_finished_goes_too(tmp_path):
+    lake = fill(tmp_path)
+    whole, beside = tmp_path / "runs/r/rounds/.00000000.arrow.ab12.aside", tmp_path / "runs/s/rounds/.1.arrow.cd.aside"
+    elsewhere = tmp_path / "runs/s/checkpoints/.weights.ef.aside"
+    for path in (whole, beside, elsewhere):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("tokens")
+    assert not any("aside" in path for path in lake.store.list("runs")), "nothing shows them"
+    assert forget(config_of(tmp_path), [id_of(GONE[0])])["copies"] == 3
+    assert not (tmp_path / "runs/r/rounds").exists() and not (tmp_path / "runs/s/rounds").exists()
+    assert elsewhere.exists(), "what holds no text is not its business"
+
+
 def window_again(lake):
     from tests.test_lake import window_of
 

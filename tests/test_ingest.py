@@ -1,7 +1,10 @@
 """Does ingest go on whatever becomes of its sources, and does a store get a tokenizer that was trained on something?"""
 
 import json
+import socket
+import sys
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +17,7 @@ from data_ops import pipeline
 from data_ops.curate import CurateConfig
 from data_ops.pipeline import next_window
 from data_ops.sources import FilesConfig, Span, files, open_source
+from data_ops.spans import read_span
 from data_ops.tokenizer import byte_tokenizer
 from data_ops.windows import IngestSettings, WindowConfig
 from ray_jobs import open_store as opening
@@ -61,7 +65,7 @@ def test_what_cannot_be_opened_any_more_is_quarantined_behind_what_was_read(tmp_
             yield next(source.read(span)).slice(0, 1)
             raise error(13, "no longer for you", str(path))
 
-    first, rest = pipeline._records(Locked(), span)
+    first, rest = read_span(Locked(), span)
     assert first["error"].to_pylist() == [None]
     assert (rest["offset"].to_pylist(), rest["error"].to_pylist()) == ([1, 2], ["unreadable"] * 2)
 
@@ -79,7 +83,7 @@ def test_a_file_that_became_something_else_is_unreadable_not_fatal(tmp_path, cha
     else:
         folder.rmdir()
         folder.write_text("a file")
-    (rows,) = pipeline._records(source, span)
+    (rows,) = read_span(source, span)
     assert rows["offset"].to_pylist() == [0, 1, 2]
     assert rows["error"].to_pylist() == ["unreadable"] * 3
 
@@ -90,7 +94,83 @@ def test_an_error_that_may_pass_is_raised_and_quarantines_nothing():
             raise OSError("the network is down")
 
     with pytest.raises(OSError, match="the network is down"):
-        list(pipeline._records(Away(), Span("s3://bucket/a.jsonl", 0, 3, 0, 9, 0.0)))
+        list(read_span(Away(), Span("s3://bucket/a.jsonl", 0, 3, 0, 9, 0.0)))
+
+
+class Elsewhere:
+    """Ray Data, as far as a window needs it: one task, on a node from which `hide` takes something away."""
+
+    def __init__(self, hide):
+        self.hide = hide
+
+    def from_items(self, items, override_num_blocks):
+        self.items = items
+        return self
+
+    def map_batches(self, read, fn_kwargs, **how):
+        self.read = partial(read, **fn_kwargs)
+        return self
+
+    def iter_batches(self, **how):
+        bring_back = self.hide()
+        yield from self.read(pa.Table.from_pylist(self.items))
+        bring_back()
+
+
+def window_read_elsewhere(tmp_path, monkeypatch, hide):
+    """The rows of a window of one file, read on a node where `hide` was called."""
+    path = lines(tmp_path / "a.jsonl", *"abc")
+    settings = settings_of(path)
+    given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
+    window = next_window(make_lake(tmp_path / "lake"), settings, **given)
+    monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(pipeline.ray, "data", Elsewhere(lambda: hide(path)), raising=False)
+    monkeypatch.setitem(sys.modules, "ray.data", pipeline.ray.data)
+    seen = SimpleNamespace(contains=SimpleNamespace(remote=lambda window, ids: np.zeros((2, len(ids)), bool)))
+    return pipeline.run_window(window, settings, byte_tokenizer().to_json(), seen)
+
+
+def unmounted(path):
+    aside = path.rename(path.with_suffix(".aside"))
+    return lambda: aside.rename(path)
+
+
+def stale(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:10] + b" " * (len(whole) - 11) + b"\n")
+    return lambda: path.write_bytes(whole)
+
+
+def barred(path):
+    path.rename(path.with_suffix(".aside"))
+    path.mkdir()
+    return lambda: (path.rmdir(), path.with_suffix(".aside").rename(path))
+
+
+@pytest.mark.parametrize("hide", [unmounted, stale, barred])
+def test_a_file_that_only_the_node_of_a_task_cannot_read_stops_the_window(tmp_path, monkeypatch, hide):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node-7")
+    told = r"a\.jsonl could not be read as planned on node node-7 \(.*\), but can be on node node-7, where .*; make it"
+    with pytest.raises(OSError, match=told):
+        window_read_elsewhere(tmp_path, monkeypatch, hide)
+
+
+@pytest.mark.parametrize(
+    ("hide", "reasons"),
+    [
+        (unmounted, ["changed_before_read"] * 3),
+        (stale, ["changed_before_read"] * 3),
+        (barred, ["unreadable"] * 3),
+    ],
+)
+def test_what_is_gone_on_every_node_is_quarantined(tmp_path, monkeypatch, hide, reasons):
+    def for_good(path):
+        hide(path)
+        return lambda: None
+
+    rows = window_read_elsewhere(tmp_path, monkeypatch, for_good)
+    assert rows.schema == pipeline.DOCUMENT_SCHEMA
+    assert rows["reason"].to_pylist() == reasons
 
 
 # how much a window holds

@@ -277,16 +277,18 @@ def test_the_log_of_windows_is_read_at_the_start_and_after_a_lost_race_only(tmp_
     assert [w.spans["mine"][0].first_record for w in lake.windows()[0]] == list(range(5))
 
 
-def test_an_open_plan_is_taken_up_again_whatever_the_sources_say_now(tmp_path):
+def test_an_open_plan_is_taken_up_again_whatever_the_files_are_now(tmp_path):
     from data_ops.pipeline import next_window
     from data_ops.windows import IngestSettings, WindowConfig
 
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n')
     lake = make_lake(tmp_path / "lake")
-    plan = window_of(make_documents(0, ["kept"] * 2))
-    lake.plan_window(plan)
-    settings = IngestSettings({}, WindowConfig(), CurateConfig(), 0, 0.0)
-    found = next_window(lake, settings, follow=False, stop=lambda: False, warned=set(), report=lambda event: None)
-    assert found.spans == plan.spans
+    settings = IngestSettings({"mine": FilesConfig(path=str(path))}, WindowConfig(), CurateConfig(), 0, 0.0)
+    given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
+    plan = next_window(lake, settings, **given)
+    path.unlink()
+    assert next_window(lake, settings, **given).spans == plan.spans
 
 
 def test_documents_come_in_the_order_of_the_log_with_the_asked_columns_and_fates(tmp_path):

@@ -63,6 +63,41 @@ def test_a_run_is_held_by_one_driver_of_this_process(store):
     assert acquire(store, "other").held(store), "another run is another lease"
 
 
+def in_namespace(number, monkeypatch):
+    monkeypatch.setattr(leases.os, "readlink", lambda path: f"pid:[{number}]")
+
+
+def test_a_process_of_another_container_is_looked_for_by_its_heart_and_not_by_its_number(store, monkeypatch):
+    in_namespace(4026531836, monkeypatch)
+    theirs = replace(acquire(store, "news"), pid=2**22 + 1)  # a number that nobody here has
+    store.write(leases._claim_path("news", 0), json.dumps(asdict(theirs)).encode())
+    assert holder(store, "news") is None, "seen from its own container it is dead"
+    in_namespace(4026532999, monkeypatch)  # host name and boot are the same, as with `--network host`
+    assert holder(store, "news") == theirs
+    beat = threading.Timer(0.1, lambda: store.write(leases._beat_path(theirs), b"2"))
+    beat.start()
+    with pytest.raises(RunIsLiveError):
+        acquire(store, "news", wait_seconds=5.0)
+    beat.join()
+
+
+def test_a_claim_of_an_older_version_is_waited_out(store):
+    older = replace(acquire(store, "news"), host=leases._host().rpartition(":")[0], pid=2**22 + 1)
+    store.write(leases._claim_path("news", 0), json.dumps(asdict(older)).encode())
+    assert holder(store, "news") == older, "it told no container, so its number says nothing"
+    assert acquire(store, "news", wait_seconds=0.2).number == 1
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+def test_where_there_are_no_containers_a_host_is_its_name_and_boot(monkeypatch, error):
+    def refuse(path):
+        raise error(2, "not here")
+
+    whole = leases._host()
+    monkeypatch.setattr(leases.os, "readlink", refuse)
+    assert whole.startswith(leases._host())
+
+
 def test_a_released_run_is_taken_over_at_once(store):
     first = acquire(store, "news")
     Heart(store, first).release()

@@ -7,14 +7,18 @@ from dataclasses import asdict, replace
 import pytest
 
 from cluster.storage import Store
+from data_ops.pipeline import next_window
 from ray_jobs import commit as commits
 from ray_jobs import lease as leases
+from ray_jobs import run as driver
 from ray_jobs.commit import Commit
 from ray_jobs.config import ConfigError, read_config
 from ray_jobs.lease import Heart, acquire
 from ray_jobs.open_store import open_store
 from ray_jobs.preflight import check_run
 from ray_jobs.status import status, status_lines
+
+LOOK = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
 
 
 @pytest.fixture
@@ -208,3 +212,40 @@ def test_status_reads_a_store_and_changes_nothing_in_it(given):
     lines = status_lines(found)
     assert "champion none yet" in lines[0]
     assert "news   step 1 (round 0)   no commit yet   at rest" in lines[1]
+
+
+def test_an_open_window_that_this_configuration_would_read_otherwise_is_told_before_a_cluster_is_touched(
+    given, tmp_path
+):
+    store = Store.open(str(tmp_path / "store"))
+    opened = open_store(read_config([], given))
+    next_window(opened.lake, opened.settings, **LOOK)
+    other = [*given, "sources.mine.text=body"]
+    assert mistakes(*given) == []
+    assert mistakes(*other) == [
+        "window 0 was planned by this run with sources.mine.text=text, which is body here; set it back, or give "
+        "window.as_configured=0 to have it read as configured here"
+    ]
+    (told,) = mistakes(*other, "name=other", drives=False)
+    assert "by run news, which is not at work, with sources.mine.text=text, which is body here; start run news" in told
+    assert mistakes(*other, "window.as_configured=0") == []
+    for lease in ("news", "news@sweep"):
+        heart = Heart(store, acquire(store, lease))
+        assert mistakes(*other, "name=other") == [], "it is at work and will finish it"
+        heart.release()
+
+
+def test_a_starting_driver_deletes_what_a_killed_one_left_half_written(given, tmp_path, monkeypatch):
+    left = tmp_path / "store/runs/news/rounds/.00000003.arrow.ab12.aside"
+    left.parent.mkdir(parents=True)
+    left.write_text("tokens of documents")
+    os.utime(left, (0, 0))
+
+    def no_cluster(*given, **how):
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(driver, "connect", no_cluster)
+    monkeypatch.setattr(driver, "_load", lambda: None)
+    with pytest.raises(ConfigError, match="far enough"):
+        driver.run(read_config([], given), None)
+    assert not left.exists()

@@ -280,6 +280,23 @@ class FullDisk:
         self._file.close()
 
 
+def test_what_killed_writers_left_is_found_and_goes_once_it_is_old(tmp_path):
+    store = Store.open(str(tmp_path))
+    store.write("runs/r/a", b"whole")
+    old, new = (tmp_path / f"runs/r/deep/.{name}.0123.aside" for name in ("old", "new"))
+    other = tmp_path / "runs/other/.a.0123.aside"
+    for path in (old, new, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (time.time() - 90000,) * 2)
+    left = ["runs/r/deep/.new.0123.aside", "runs/r/deep/.old.0123.aside"]
+    assert (store.list("runs/r"), store.asides("runs/r")) == (["runs/r/a"], left)
+    assert store.sweep_asides("runs/r") == ["runs/r/deep/.old.0123.aside"]
+    assert (old.exists(), new.exists(), other.exists()) == (False, True, True), "one may be written at this moment"
+    assert store.asides("nowhere") == [] == store.sweep_asides("nowhere")
+
+
 def test_a_full_disk_keeps_the_old_content_and_leaves_no_scrap(tmp_path, monkeypatch):
     store = Store.open(str(tmp_path))
     store.write("state", b"old")

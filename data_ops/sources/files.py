@@ -18,7 +18,7 @@ from cluster.units import Duration, Settings, Size
 from data_ops.sources.fields import Rows
 from data_ops.sources.growth import Entry, Format, is_done, look
 from data_ops.sources.lines import read_lines
-from data_ops.sources.listing import is_local, list_files, split_pattern
+from data_ops.sources.listing import is_local, is_named, list_files, split_pattern
 from data_ops.sources.parquet import read_parquet
 from data_ops.sources.protocol import Discovery, Span
 from data_ops.sources.streams import TornError, blocks
@@ -119,6 +119,10 @@ class FilesSource:
             warnings += [step.warning] if step.warning else []
             drained &= step.entry.state not in ("cut", "waits")
         return Discovery(spans, after, warnings, drained)
+
+    def names(self, partition: str) -> bool:
+        """Say whether a file is one that the patterns match."""
+        return is_named(self.config.patterns, partition)
 
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly the span's records; what is wrong with one of them quarantines only that one."""

@@ -44,6 +44,17 @@ def list_files(patterns: tuple[str, ...], closed: list[str] | None = None) -> li
     return [found[name] for name in sorted(found)]
 
 
+def is_named(patterns: tuple[str, ...], partition: str) -> bool:
+    """Say whether `list_files` would list a file of this name, were it there."""
+    for pattern in patterns:
+        scheme, path = split_pattern(pattern)
+        whole = path if scheme == "file" else f"{scheme}://{path}"
+        globs = [whole] if WILD.search(path) else [whole, f"{whole.rstrip('/')}/**"]
+        if any(glob_regex(glob).fullmatch(partition) for glob in globs):
+            return True
+    return False
+
+
 def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
     """Give the filesystem of a listed file and its path there; the name is taken literally."""
     scheme, path = partition.split("://", 1) if "://" in partition else ("file", partition)

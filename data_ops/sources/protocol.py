@@ -54,6 +54,10 @@ class Source(Protocol):
         """List at most `max_records` records behind `cursor` ({} at the start)."""
         ...
 
+    def names(self, partition: str) -> bool:
+        """Say whether `discover` would look into this partition if it were there; nothing is touched."""
+        ...
+
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly `span.num_records` rows of RECORD_SCHEMA, in order, the same at every call."""
         ...

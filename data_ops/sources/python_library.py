@@ -132,6 +132,10 @@ class PythonLibrarySource:
             drained &= after.get(partition, 0) == len(documents)
         return Discovery(spans, after, [], drained)
 
+    def names(self, partition: str) -> bool:
+        """Say whether there is such an era."""
+        return partition in _eras(self.config.megabytes)
+
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read the span; the documents of an era are spread evenly over its month."""
         eras = _eras(self.config.megabytes)
