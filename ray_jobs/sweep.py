@@ -60,6 +60,7 @@ from ray_jobs.sweep_result import (
     forget_weights,
     in_order,
     read_trial,
+    run_command,
     summary,
     table,
 )
@@ -274,10 +275,10 @@ class Driver:
             noise = measure_noise(self.job, best.key, config, self.diets.of(config), self.place.resources)
         found = summary(self.config, self.job, ordered, best, noise, seconds)
         if best is not None:
-            text = best_yaml(best_values(self.config, self.configs[best.key]), best, self.job.run)
-            self.store.write(self.job.run_path("best.yaml"), text.encode())
+            values = best_values(self.config, best.point)
+            self.store.write(self.job.run_path("best.yaml"), best_yaml(values, best, self.job.run).encode())
             self.say("best", f"{best.key}  {best.last['score']:.4f} bits/byte  {said(best.point)}")
-            self.say("best", f"headrace run -c {found['best_yaml']}")
+            self.say("best", run_command(found["best_yaml"], values))
         self.store.write(self.job.run_path("summary.json"), json.dumps(found, indent=1).encode())
         self.say("report", write_report(self.store, self.config, self.job, ordered, found))
         if stopped:

@@ -6,7 +6,7 @@ with the same question or is refused.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cluster.storage import Store
@@ -93,13 +93,9 @@ def points(config: Config) -> list[Point]:
 
 def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     """The whole configuration of a trial; ConfigError names the point."""
-    sweep = asked(config)
-    if sweep.lr_rule == "sqrt":
-        point = couple(point, config.engine.batch_tokens, config.optim.lr)
-    values = merge(chosen(config), nested(point))
-    schedule = values.setdefault("optim", {}).setdefault("schedule", {})
-    if schedule.get("kind") in ("cosine", "wsd") and schedule.get("tokens") is None:
-        schedule["tokens"] = start_tokens + sweep.mark_tokens(config.model.row_tokens)[-1]
+    sweep, values = asked(config), _settings(config, point)
+    if lacks_end(values):
+        values["optim"]["schedule"]["tokens"] = start_tokens + sweep.mark_tokens(config.model.row_tokens)[-1]
     values.setdefault("engine", {})["workers"] = sweep.workers
     try:
         return check(values)
@@ -107,12 +103,28 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
         raise ConfigError(f"a trial with {said(point)} is impossible: {error}") from None
 
 
-def best_values(config: Config, trial: Config) -> dict[str, Any]:
-    """A configuration for `headrace run` with a trial's settings; a sweep from scratch gives a run of its own."""
-    values = merge(chosen(trial), {"engine": {"workers": config.engine.workers}})
+def best_values(config: Config, point: Point) -> dict[str, Any]:
+    """A configuration for `headrace run` with a trial's settings; a sweep from scratch gives a run of its own.
+
+    A schedule that ended where the trials end has no end here: beyond it a run would train at learning rate 0.
+    """
+    values = _settings(config, point)
     if asked(config).start == "scratch":
         values["name"] = f"{config.name}-best"
     return values
+
+
+def lacks_end(values: Mapping[str, Any]) -> bool:
+    """Do these settings have a schedule that needs an end, and none?"""
+    schedule = values.get("optim", {}).get("schedule", {})
+    return schedule.get("kind") in ("cosine", "wsd") and schedule.get("tokens") is None
+
+
+def _settings(config: Config, point: Point) -> dict[str, Any]:
+    """What the user and a point set, as plain values."""
+    if asked(config).lr_rule == "sqrt":
+        point = couple(point, config.engine.batch_tokens, config.optim.lr)
+    return merge(chosen(config), nested(point))
 
 
 def chosen(config: Config) -> dict[str, Any]:

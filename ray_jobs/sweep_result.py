@@ -14,7 +14,7 @@ from cluster.storage import Store
 from ray_jobs import commit as commits
 from ray_jobs.config import Config
 from ray_jobs.sweep_job import SweepJob, end_path, result_path
-from ray_jobs.sweep_plan import asked, said
+from ray_jobs.sweep_plan import asked, lacks_end, said
 from tune.policy import critical_batch, propose_batches, ranked
 from tune.space import BATCH, RATE, Point
 
@@ -142,7 +142,14 @@ def best_yaml(values: Mapping[str, Any], best: TrialResult, run: str) -> str:
         f"# The best trial of sweep {run}: {best.key}, {score:.4f} bits per byte of averaged weights\n"
         f"# after {best.last['trained']:,} tokens; {said(best.point)}.\n"
     )
+    if lacks_end(values):
+        head += f"# Its schedule ended with the trial; say where the run ends: {run_command('best.yaml', values)}\n"
     return head + yaml.safe_dump(_plain(values), sort_keys=False, default_flow_style=None, width=100)
+
+
+def run_command(place: str, values: Mapping[str, Any]) -> str:
+    """How a run is started with these settings in a file; `...` stands where only the user knows the number."""
+    return f"headrace run -c {place}" + (" optim.schedule.tokens=..." if lacks_end(values) else "")
 
 
 def table(trials: Sequence[TrialResult], most: int = 20) -> list[str]:

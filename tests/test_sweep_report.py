@@ -97,17 +97,29 @@ def test_the_table_ranks_who_got_furthest_by_score_and_names_what_was_not_starte
 
 def test_best_yaml_is_a_configuration_for_a_run_with_the_best_settings(config, trials, tmp_path):
     best = best_of(trials)
-    made = trial_config(config, best.point, 0)
     place = tmp_path / "best.yaml"
-    place.write_text(best_yaml(best_values(config, made), best, "news@sweep"))
-    read = read_config([str(place)])
+    place.write_text(best_yaml(best_values(config, best.point), best, "news@sweep"))
+    read = read_config([str(place)], ["optim.schedule.tokens=98304"])
     assert read.optim.lr == best.point["optim.lr"]
     assert read.engine.batch_tokens == best.point["engine.batch_tokens"]
     assert (read.name, read.engine.workers, read.sweep) == ("news-best", 2, None)
     assert (read.store, read.sources) == (config.store, config.sources)
-    cosine = trial_config(config, {**best.point, "optim.schedule.kind": "cosine"}, 1000)
-    assert cosine.optim.schedule.tokens == 1000 + config.sweep.mark_tokens(64)[-1]
     assert "sweep" not in yaml.safe_load(place.read_text())
+
+
+def test_the_end_of_a_trials_schedule_is_not_the_end_of_the_run_that_follows(config, trials, tmp_path):
+    best, place = best_of(trials), tmp_path / "best.yaml"
+    cosine = {**best.point, "optim.schedule.kind": "cosine"}
+    assert trial_config(config, cosine, 1000).optim.schedule.tokens == 1000 + config.sweep.mark_tokens(64)[-1]
+    place.write_text(best_yaml(best_values(config, cosine), best, "news@sweep"))
+    with pytest.raises(ValueError, match=r"optim.schedule: kind=cosine needs an end; set tokens, or use kind=infinite"):
+        read_config([str(place)])
+    assert read_config([str(place)], ["optim.schedule.tokens=5000"]).optim.schedule.tokens == 5000
+    assert "headrace run -c best.yaml optim.schedule.tokens=..." in place.read_text()
+    given = check({**BASE, "optim": {"schedule": {"tokens": 7000}}})
+    assert best_values(given, cosine)["optim"]["schedule"] == {"kind": "cosine", "tokens": 7000}
+    chosen = {**cosine, "optim.schedule.tokens": 9000}
+    assert best_values(config, chosen)["optim"]["schedule"] == {"kind": "cosine", "tokens": 9000}
 
 
 def test_the_summary_adds_up_and_finds_the_critical_batch(config, job, trials):
