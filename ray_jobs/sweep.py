@@ -9,7 +9,6 @@ point, the same command goes on: no finished work is repeated.
 
 import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -66,8 +65,9 @@ from ray_jobs.sweep_result import (
 )
 from ray_jobs.sweep_room import Room, needs_gb, room
 from ray_jobs.sweep_rounds import Diet
+from ray_jobs.sweep_score import score_of
 from ray_jobs.sweep_trial import TrialHost
-from tune.policy import Halving, Member, Plan, Population
+from tune.policy import WORST, Halving, Member, Plan, Population
 from tune.space import Point, point_key
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,8 @@ class Driver:
         else:
             specs = [spec for point in points(self.config) if (spec := self._of_point(point)) and spec.last]
             if sweep.scheduler == "asha":
-                plan = Halving(len(specs), len(marks), sweep.reduction, partial(_stretch, specs))
+                known = {n: [score_of(v) for v in self.trials[spec.key].verdicts] for n, spec in enumerate(specs)}
+                plan = Halving(len(specs), len(marks), sweep.reduction, partial(_stretch, specs), known)
                 search.run_stretches(asking, host, plan, self._score_of, hooks)
                 if plan.is_done:
                     self._end_where_they_are()
@@ -166,9 +167,9 @@ class Driver:
         """The verdict on a stretch, if the store has it; what was never started is worse than any."""
         trial = self.trials[spec.key]
         if trial.state == TOO_LARGE:
-            return math.inf
-        found = [verdict["score"] for verdict in trial.verdicts if verdict["mark"] == spec.last]
-        return (math.inf if found[0] is None else found[0]) if found else None
+            return WORST
+        found = [score_of(verdict) for verdict in trial.verdicts if verdict["mark"] == spec.last]
+        return found[0] if found else None
 
     def _of_member(self, member: Member) -> Segment:
         """What is asked of a member of a population in one generation: train from one mark to the next."""

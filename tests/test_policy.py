@@ -119,3 +119,83 @@ def test_halving_trains_a_quarter_of_the_grid():
     assert [sum(mark == k for _, mark in seen) for k in range(3)] == [12, 4, 1]
     cost = {0: 1, 1: 2, 2: 6}
     assert sum(cost[mark] for _, mark in seen) / (12 * 9) < 0.25
+
+
+class Killed:
+    """A halving whose driver may die: only verdicts outlive it, as in the store."""
+
+    def __init__(self, scores, at_once):
+        self.scores, self.at_once = scores, at_once  # of each trial at each mark
+        self.stored: dict[int, list[float]] = {n: [] for n in range(len(scores))}
+        self.handed = 0
+        self.start()
+
+    def start(self):
+        """A driver begins with what is stored."""
+        marks = len(self.scores[0])
+        self.plan = Halving(
+            len(self.scores), marks, 3, lambda n, mark: SimpleNamespace(key=f"{n}", place=(n, mark)), self.stored
+        )
+        self.running = []
+        for number, found in self.stored.items():
+            for mark, score in enumerate(found):
+                assert self.plan.scores[mark][number] == score, "no verdict is orphaned"
+            for mark in range(len(found) - 1):
+                assert number in self.plan.promoted[mark]
+
+    def step(self, pick):
+        """One verdict arrives, of any of those that run; False when nothing is left."""
+        while len(self.running) < self.at_once and (spec := self.plan.next()) is not None:
+            self.running.append(spec)
+            self.handed += 1
+        if not self.running:
+            return False
+        done = self.running.pop(pick % len(self.running))
+        number, mark = done.place
+        assert mark == len(self.stored[number]), "nothing is trained twice, and no mark is left out"
+        self.stored[number].append(self.scores[number][mark])
+        self.plan.judged(done, self.scores[number][mark])
+        return True
+
+
+def best_stored(stored):
+    """The best trial of those that got furthest."""
+    return min((-len(found), found[-1], n) for n, found in stored.items() if found)[2]
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(1, 4)] * 3), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=80),
+)
+def test_in_any_order_and_killed_anywhere_a_halving_loses_no_verdict(scores, at_once, course):
+    driver = Killed(scores, at_once)
+    for pick, kill in course:
+        if not driver.step(pick):
+            break
+        if kill == 0:
+            driver.start()
+    while driver.step(0):
+        pass
+    best, handed = best_stored(driver.stored), driver.handed
+    assert max(map(len, driver.stored.values())) == 3, "one trial reaches the end"
+    driver.start()
+    assert driver.plan.is_done
+    assert not driver.step(0), "a finished sweep asks for nothing more"
+    assert (best_stored(driver.stored), driver.handed) == (best, handed)
+
+
+@given(
+    st.lists(st.floats(1, 4), min_size=1, max_size=20, unique=True),
+    st.integers(1, 5),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=80),
+)
+def test_killed_or_not_the_best_trial_of_a_halving_is_the_same(scores, at_once, course):
+    driver = Killed([(s, s - 1, s - 2) for s in scores], at_once)
+    for pick, kill in course:
+        driver.step(pick)
+        if kill == 0:
+            driver.start()
+    while driver.step(0):
+        pass
+    assert best_stored(driver.stored) == scores.index(min(scores))

@@ -9,7 +9,7 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from tune import search
-from tune.policy import Member, Population
+from tune.policy import WORST, Member, Population
 from tune.space import read_space
 
 SPACE = read_space(
@@ -92,7 +92,7 @@ def test_a_failed_trial_says_its_last_line():
 def test_a_trial_that_diverged_has_the_worst_score():
     trainable = search._Trainable.__new__(search._Trainable)
     trainable.running = SimpleNamespace(advance=lambda: {"score": None, "tokens": 5, "done": True})
-    assert trainable.step() == {"score": search.DIVERGED, "tokens": 5, "done": True, "diverged": True}
+    assert trainable.step() == {"score": WORST, "tokens": 5, "done": True, "diverged": True}
 
 
 @pytest.mark.parametrize("kind", ["asha", "median", "none", "pbt"])

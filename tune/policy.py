@@ -13,6 +13,7 @@ from tune.space import BATCH, Dimension, Point, Space, share_of
 QUANTILE = 0.25  # of a population that gives up its weights, and that hands them over (Jaderberg et al. 2017)
 FACTORS = (0.8, 1.25)  # by which a copied number is changed
 RESAMPLE = 0.25  # chance that a copied value is drawn anew instead
+WORST = 1e3  # the score of a trial that has none, diverged or failed: worse than any model
 TOLERANCE = 0.005  # bits per byte a larger batch may lose, relative, before it is beyond the critical one
 
 
@@ -149,22 +150,29 @@ class Halving:
     ASHA as published (Li et al. 2020, algorithm 2): a trial waits at its mark until it is promoted, and nothing is
     trained on suspicion, where a rule that only stops trials lets the first ones through. Two departures, as the
     number of trials is given: new trials come before promotions, and when nothing else is left the best of the
-    furthest mark goes on, so that one trial reaches the end.
+    furthest mark goes on, so that one trial reaches the end. Who is promoted depends on the order in which verdicts
+    arrive; a halving that goes on takes those of before as they are, so none is lost: who has a verdict was promoted.
     """
 
     count: int  # trials
     marks: int
     reduction: int
     spec_of: Callable[[int, int], Any]  # number of a trial, mark it stands at -> what is asked of it
+    known: Mapping[int, Sequence[float]] = field(default_factory=dict)  # scores of an earlier start, mark by mark
     waiting: list[int] = field(default_factory=list)
     running: dict[str, tuple[int, int]] = field(default_factory=dict)
     scores: list[dict[int, float]] = field(default_factory=list)  # at each mark
     promoted: list[set[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.waiting = list(range(self.count))
+        self.waiting = [number for number in range(self.count) if not self.known.get(number)]
         self.scores = [{} for _ in range(self.marks)]
         self.promoted = [set() for _ in range(self.marks)]
+        for number, found in self.known.items():
+            for mark, score in enumerate(found):
+                self.scores[mark][number] = score
+                if mark:
+                    self.promoted[mark - 1].add(number)
 
     @property
     def most(self) -> int:
