@@ -38,7 +38,6 @@ from ray_jobs.sweep_plan import (
     question,
     said,
     settle,
-    starting_point,
     sweep_run,
     trial_config,
 )
@@ -66,6 +65,7 @@ from ray_jobs.sweep_result import (
 from ray_jobs.sweep_room import Room, needs_gb, room
 from ray_jobs.sweep_rounds import Diet
 from ray_jobs.sweep_score import score_of
+from ray_jobs.sweep_start import pin
 from ray_jobs.sweep_trial import TrialHost
 from tune.policy import WORST, Halving, Member, Plan, Population
 from tune.space import Point, point_key
@@ -76,7 +76,7 @@ Say = Callable[[str, str], None]  # a label and a line
 
 
 def sweep(config: Config, say: Say) -> Outcome:
-    """Run all trials that are not done yet, and write down what was found. Checked before: `check_sweep`."""
+    """Run all trials that are not done yet, and write down what was found. `check_sweep` was asked before."""
     store, run = Store.open(config.store), sweep_run(config)
     try:
         heart = Heart(store, acquire(store, run))
@@ -84,7 +84,7 @@ def sweep(config: Config, say: Say) -> Outcome:
         raise ConfigError(str(error)) from None
     try:
         refuse_while_forgetting(store)
-        start = starting_point(store, config)
+        start = pin(store, config)
         settle(store, run, question(config, start))
         with connect(config.cluster, preload=PRELOAD) as session, stop_on_signal() as stopped:  # order: as in run
             job = prepare(config, store, start, stopped, say)

@@ -10,39 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cluster.storage import Store
-from data_ops.lake import Lake
 from ray_jobs import commit as commits
 from ray_jobs.config import Config, ConfigError, check, merge
-from ray_jobs.lease import holder
-from ray_jobs.open_store import check_store
-from ray_jobs.preflight import check_sources
 from tune.policy import Member
-from tune.settings import STARTS, SweepConfig
+from tune.settings import SweepConfig
 from tune.space import Point, couple, nested, point_key
 
+JOB = "job.json"  # what a sweep that was begun works with; written last of what it prepares
 FREE = ("cluster", "wandb", "telemetry", "checkpoint", "gate", "plan", "sources", "window", "curate", "store", "name")
-
-
-def check_sweep(config: Config) -> list[Point]:
-    """Raise ConfigError for every mistake that can be seen without a cluster; the points that are known already."""
-    sweep = asked(config)
-    store = Store.open(config.store)
-    store.check_writable()
-    check_store(store, config)
-    start = starting_point(store, config)
-    found = [] if sweep.way == "tpe" else points(config)
-    check_points(config, found, tokens_of(start))
-    if Lake(store).last_window() < 0:
-        check_sources(config, follow=False)
-    live = holder(store, sweep_run(config))
-    if live is not None:
-        raise ConfigError(f"sweep {sweep_run(config)} is being driven by process {live.pid}; wait for it, or stop it")
-    return found
-
-
-def tokens_of(start: commits.Commit | None) -> int:
-    """Tokens that are in the weights a sweep starts from."""
-    return int(start.state["position"]["tokens"]) if start else 0
 
 
 def sweep_run(config: Config) -> str:
@@ -57,31 +32,6 @@ def asked(config: Config) -> SweepConfig:
             "sweep.space is empty; name what may differ, for example sweep.space='{optim.lr: [1e-3, 3e-3]}'"
         )
     return config.sweep
-
-
-def starting_point(store: Store, config: Config) -> commits.Commit | None:
-    """The checkpoint that every trial starts from; None: from scratch."""
-    start = asked(config).start
-    if start == "scratch":
-        return None
-    name = start
-    if start == "champion":
-        champion = commits.read_champion(store)
-        if champion is None:
-            raise ConfigError(f"sweep.start=champion, but no checkpoint of {config.store} is in service; use scratch")
-        name = champion["checkpoint"]
-    try:
-        found = commits.newest_readable(store, config.name) if start == "latest" else commits.by_name(store, name)
-    except (FileNotFoundError, ValueError):
-        raise ConfigError(f"sweep.start={start} is no checkpoint of {config.store}; use {STARTS}") from None
-    if found is None:
-        raise ConfigError(f"sweep.start=latest, but run {config.name} has no checkpoint yet; use sweep.start=scratch")
-    made = found.state["model"]
-    differs = [k for k, v in config.model.model_dump(mode="json").items() if made.get(k) != v]
-    if differs or any(d.path.startswith("model.") for d in asked(config).dimensions.dimensions):
-        which = f"model.{differs[0]} is {made.get(differs[0])} there" if differs else "its shape cannot be swept"
-        raise ConfigError(f"sweep.start={start} is checkpoint {found.name}, and {which}; use sweep.start=scratch")
-    return found
 
 
 def points(config: Config) -> list[Point]:
@@ -163,9 +113,13 @@ def question(config: Config, start: commits.Commit | None) -> dict[str, Any]:
 
 
 def settle(store: Store, run: str, asking: dict[str, Any]) -> None:
-    """Write the question down, or compare it with what stands there; ConfigError names the first difference."""
+    """Write the question down, or compare it with that of the sweep that was begun; ConfigError names a difference.
+
+    Until there is a job the question may turn out to have no answer (too little text), so it may be asked otherwise.
+    """
     path = commits.run_path(run, "question.json")
-    if store.publish(path, json.dumps(asking, indent=1).encode()):
+    if not store.exists(commits.run_path(run, JOB)):
+        store.write(path, json.dumps(asking, indent=1).encode())
         return
     there = json.loads(store.read(path))
     for block in sorted(asking.keys() | there.keys()):

@@ -35,6 +35,7 @@ from ray_jobs.sweep_job import Refused, Segment, SweepJob, end_path, result_path
 from ray_jobs.sweep_keep import load, save
 from ray_jobs.sweep_rounds import Diet, RecordedRows
 from ray_jobs.sweep_score import bits_over, combined, thinned
+from ray_jobs.sweep_start import start_run
 from ray_jobs.together import agree, hear
 
 CURVE_POINTS = 24  # of the training loss between two marks
@@ -145,8 +146,9 @@ class Trial:
         self.average, self.attempt = WeightAverage(self.engine, self.job.average), hear(self.attempt)
         donor = segment_run(self.job.run, self.segment.donor) if self.segment.donor else None
         own, found = hear(self._found(donor) if dist.get_rank() == 0 else None)
-        if donor and found is None:
-            raise FileNotFoundError(f"the weights of {donor} are gone, which {self.run} goes on with; start anew")
+        if found is None and (donor or self.job.start):
+            gone = donor or self.job.start
+            raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
         if found is not None:
             self.position = load(store, found, self.engine, self.average, is_own=own is not None)
         if own is not None:
@@ -164,7 +166,7 @@ class Trial:
         own = commits.latest(store, self.run)
         if own is not None or donor is not None:
             return own, own or commits.latest(store, donor or "")
-        return None, commits.by_name(store, self.job.start) if self.job.start else None
+        return None, commits.newest_readable(store, start_run(self.job.run)) if self.job.start else None
 
     def _train(self, mark: int) -> bool:
         """Step until the next step would end beyond `mark`; False if it took longer than a beat and goes on."""

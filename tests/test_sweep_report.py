@@ -201,6 +201,7 @@ def test_points_that_are_impossible_are_told_before_anything_starts(config):
 def test_the_same_name_goes_on_with_the_same_question_only(config, tmp_path):
     store = make_lake(tmp_path).store
     settle(store, "news@sweep", question(config, None))
+    store.write("runs/news@sweep/job.json", b"{}")
     settle(store, "news@sweep", question(config, None))
     settle(store, "news@sweep", question(check({**BASE, "wandb": {"mode": "disabled"}}), None))
     for change, named in (

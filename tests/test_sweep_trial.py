@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_ops.places import Place
 from data_ops.tokenizer import byte_tokenizer
 from ray_jobs import commit as commits
 from ray_jobs.config import ConfigError, check
@@ -14,6 +15,7 @@ from ray_jobs.sweep_job import Segment, SweepJob, result_path, segment_run
 from ray_jobs.sweep_plan import trial_config
 from ray_jobs.sweep_rounds import RecordedRows, diet_key, place_behind, record_rounds
 from ray_jobs.sweep_score import combined, thinned
+from ray_jobs.sweep_start import copy_start
 from ray_jobs.sweep_trial import TrialHost
 from tests.test_engine import spawn
 from tests.test_lake import fill_lake, make_lake
@@ -112,13 +114,18 @@ def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
     assert (whole[1] != -100).sum() > 0.8 * whole[1].size
 
 
-def test_what_is_replayed_makes_rounds_of_their_own_and_shards_do_not(config):
-    key = diet_key(config)
-    other = trial_config(config, {"round.replay_share": 0.5}, 0)
-    assert diet_key(other) != key
-    assert diet_key(trial_config(config, {"reservoir.half_life": 86400.0}, 0)) != key
+def test_what_decides_the_rounds_makes_rounds_of_their_own_and_shards_do_not(config):
+    def key(config, place=(0, 0), last=LAST):
+        return diet_key(config, Place(*place), last)
+
+    others = [{"round.replay_share": 0.5}, {"reservoir.half_life": 86400.0}]
+    found = {key(trial_config(config, point, 0)) for point in others}
+    found |= {key(config), key(config, (1, 4)), key(config, last=LAST + 1)}
+    found |= {key(config.model_copy(update={"seed": 6}))}
+    found |= {key(config.model_copy(update={"round": config.round.model_copy(update={"tokens": 500})}))}
+    assert len(found) == 7
     shards = config.reservoir.model_copy(update={"shards": 7})
-    assert diet_key(config.model_copy(update={"reservoir": shards})) == key
+    assert key(config.model_copy(update={"reservoir": shards})) == key(config)
 
 
 def test_a_trial_is_judged_at_its_marks_and_learns(job, config, diet):
@@ -203,6 +210,9 @@ def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
     run(job, segment(config, diet, "parent", last=1))
     commit = commits.latest(TrialHost(job).store, segment_run(RUN, "parent"))
     forked = replace(job, run="fork@sweep", start=commit.name, start_tokens=MARKS[0])
+    with pytest.raises(FileNotFoundError, match=rf"the weights of {commit.name} are gone"):
+        run(forked, segment(config, diet, "slow", last=1))
+    copy_start(TrialHost(job).store, commit, forked.run)
     slow = run(forked, segment(config, diet, "slow", last=1, **{"optim.lr": 1e-9}))
     parent = run(job, segment(config, diet, "parent", last=1))
     assert slow[0]["trained"] == MARKS[0]
