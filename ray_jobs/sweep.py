@@ -273,7 +273,7 @@ class Driver:
         noise = None
         if best is not None and not stopped:
             config = self.configs[best.key]
-            noise = measure_noise(self.job, best.key, config, self.diets.of(config), self.place.resources)
+            noise = measure_noise(self.job, best.key, config, self.diets.of(config), self.place.resources, self.say)
         found = summary(self.config, self.job, ordered, best, noise, seconds)
         if best is not None:
             values = best_values(self.config, best.point)

@@ -3,17 +3,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from data_ops.places import Place
 from data_ops.tokenizer import byte_tokenizer
 from ray_jobs import commit as commits
+from ray_jobs import sweep_batch
 from ray_jobs.config import ConfigError, check
 from ray_jobs.sweep_job import Segment, SweepJob, result_path, segment_run
 from ray_jobs.sweep_plan import trial_config
-from ray_jobs.sweep_rounds import RecordedRows, diet_key, place_behind, record_rounds
+from ray_jobs.sweep_rounds import Diet, RecordedRows, diet_key, place_behind, record_rounds
 from ray_jobs.sweep_score import combined, thinned
 from ray_jobs.sweep_start import copy_start
 from ray_jobs.sweep_trial import TrialHost
@@ -251,3 +254,36 @@ def test_a_thinned_curve_keeps_its_mean_and_its_end():
     assert found[-1][0] == 100
     assert np.mean([y for _, y in found]) == pytest.approx(np.mean([y for _, y in curve]))
     assert thinned([], 10) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WorkerCrashedError(), "The worker died unexpectedly while executing this task."),
+        (
+            RayTaskError("_measure", "Traceback:\n  somewhere\nValueError: 1 batch says nothing", ValueError()),
+            "1 batch",
+        ),
+        (OSError("cannot read"), "cannot read"),
+    ],
+)
+def test_what_goes_wrong_while_noise_is_measured_is_one_sentence_and_no_more(
+    job, config, diet, lake, monkeypatch, error, said
+):
+    def fail(task):
+        raise error
+
+    task = SimpleNamespace(remote=lambda *_: None)
+    monkeypatch.setattr(sweep_batch, "ray", SimpleNamespace(remote=lambda **_: lambda _: task, get=fail))
+    run(job, segment(config, diet, "noisy", last=1))
+    notes = []
+    assert sweep_batch.measure_noise(job, "noisy", config, diet, {}, lambda *told: notes.append(told)) is None
+    assert len(notes) == 1
+    assert said in notes[0][1]
+    assert "\n" not in notes[0][1]
+
+
+def test_noise_is_measured_on_batches_no_larger_than_those_that_were_trained(config):
+    small = trial_config(config, {"engine.batch_tokens": 64, "engine.micro_batch_rows": 60_000}, 0)
+    assert sweep_batch.small_batches(small, Diet("a", (500,))) == (32, 4)
+    assert sweep_batch.small_batches(small, Diet("a", (3,))) == (0, 4)
