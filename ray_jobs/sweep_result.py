@@ -19,7 +19,8 @@ from tune.policy import critical_batch, propose_batches, ranked
 from tune.space import BATCH, RATE, Point
 
 FINISHED, STOPPED, DIVERGED = ENDED = "finished", "stopped", "diverged"  # nothing more to train
-WAITING, RUNNING, FAILED, TOO_LARGE = "not started", "unfinished", "failed", "too large"
+WAITING, RUNNING, FAILED = "not started", "unfinished", "failed"
+TOO_LARGE, IMPOSSIBLE = REFUSED = "too large", "impossible"  # never started
 
 
 @dataclass
@@ -72,7 +73,8 @@ def read_trial(store: Store, run: str, key: str, point: Point, config: Config, m
     if found.verdicts:
         found.state = RUNNING
     if store.exists(end_path(run, key)):
-        found.state = json.loads(store.read(end_path(run, key)))["state"]
+        end = json.loads(store.read(end_path(run, key)))
+        found.state, found.why = end["state"], end.get("why", "")
     return found
 
 
@@ -152,7 +154,7 @@ def run_command(place: str, values: Mapping[str, Any]) -> str:
     return f"headrace run -c {place}" + (" optim.schedule.tokens=..." if lacks_end(values) else "")
 
 
-def table(trials: Sequence[TrialResult], most: int = 20) -> list[str]:
+def table_lines(trials: Sequence[TrialResult], most: int = 20) -> list[str]:
     """The ranked table as lines for people."""
     paths = sorted({path for trial in trials for path in trial.point if path not in (BATCH, RATE)})
     heads = [path.rpartition(".")[2] if path.rpartition(".")[2] != "kind" else "schedule" for path in paths]

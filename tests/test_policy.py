@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.policy import Halving, Member, Population, critical_batch, explore, next_generation, ranked
+from tune.policy import WORST, Halving, Member, Population, critical_batch, explore, next_generation, ranked
 from tune.space import read_space
 
 SPACE = read_space(
@@ -45,6 +45,51 @@ def test_the_worst_quarter_goes_on_with_weights_of_the_best(scores, seed):
             assert after.donor in {m.key for m in order[:quarter]}
         else:
             assert (after.donor, after.point) == (before.key, before.point)
+
+
+@given(st.lists(st.one_of(st.floats(1, 4), st.just(WORST)), min_size=4, max_size=16), st.integers(0, 100))
+def test_who_failed_or_diverged_hands_nothing_over_not_even_to_itself(scores, seed):
+    old = members(len(scores))
+    judged = {m.key: s for m, s in zip(old, scores, strict=True)}
+    new = next_generation(old, judged, SPACE, seed)
+    alive = {key for key, score in judged.items() if score < WORST}
+    assert all(m.donor in alive for m in new) if alive else all(m.donor is None for m in new)
+    assert [m.number for m in new] == [m.number for m in old]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["", "", "kill", "fail"])), max_size=60),
+    st.integers(0, 100),
+)
+def test_killed_anywhere_a_population_shows_the_settings_that_were_trained(course, seed):
+    decided, trained, scores = {}, {}, {}
+
+    def keep(new):
+        return decided.setdefault(new[0].generation, new)
+
+    def begin():
+        return Population(members(5), 4, SPACE, seed, lambda m: m, keep), []
+
+    def known(member):  # as the driver finds it in the store: a verdict, or a generation that was decided without it
+        return scores.get(member.key, WORST if member.generation + 1 in decided else None)
+
+    population, running = begin()
+    for pick, how in [*course, *[(0, "")] * 40]:
+        while len(running) < 3 and (member := population.next()) is not None:
+            assert member == trained.get(member.key, member), "what is shown is what was trained"
+            if (score := known(member)) is not None:
+                population.judged(member, score)
+            else:
+                running.append(member)
+        if how == "kill" or not running:
+            population, running = begin()
+            continue
+        member = running.pop(pick % len(running))
+        if how != "fail":
+            trained[member.key] = member
+            scores[member.key] = 2 + SPACE.encode(member.point)["optim.lr"]
+        population.judged(member, scores.get(member.key, WORST))
+    assert sorted(decided) == [1, 2, 3]
 
 
 @given(st.integers(0, 500), st.integers(0, 500))

@@ -61,6 +61,15 @@ def test_a_population_is_asked_generation_by_generation_and_then_finished():
     assert searcher.suggest("late") == Searcher.FINISHED
 
 
+def test_who_is_stopped_on_its_way_is_no_failure():
+    population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
+    searcher = search._Stretches(population, lambda spec: None)
+    for n in range(4):
+        searcher.suggest(f"a{n}")
+        searcher.on_trial_complete(f"a{n}", {"trained": 64} if n % 2 else None)
+    assert (population.generation, population.scores) == (0, {})
+
+
 def test_what_is_known_is_not_asked_for_again():
     population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
     searcher = search._Stretches(population, lambda spec: 2.0 if spec.key < "g01m02" else None)

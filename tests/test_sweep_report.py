@@ -12,7 +12,16 @@ from ray_jobs.sweep_charts import batch_and_rate, parallel
 from ray_jobs.sweep_job import SweepJob
 from ray_jobs.sweep_plan import best_values, check_points, points, question, settle, trial_config
 from ray_jobs.sweep_report import brief, render
-from ray_jobs.sweep_result import TrialResult, best_of, best_yaml, history, in_order, summary, table, tokens_trained
+from ray_jobs.sweep_result import (
+    TrialResult,
+    best_of,
+    best_yaml,
+    history,
+    in_order,
+    summary,
+    table_lines,
+    tokens_trained,
+)
 from tests.test_lake import make_lake
 
 SPACE = {
@@ -88,7 +97,7 @@ def test_the_table_ranks_who_got_furthest_by_score_and_names_what_was_not_starte
     finished = [t.last["score"] for t in ordered if t.last.get("tokens") == MARKS[-1]]
     assert finished == sorted(finished)
     assert ordered[-1].key == "big"
-    lines = table(ordered)
+    lines = table_lines(ordered)
     assert len(lines) == 1 + len(trials)
     assert lines[1].split()[:2] == ["1", ordered[0].key]
     assert lines[-1].endswith("too large: needs 90.0 GB, a trial has 80.0 GB")

@@ -29,7 +29,7 @@ class Member:
     generation: int
     number: int
     point: Point
-    donor: str | None = None  # key of the member of the generation before
+    donor: str | None = None  # key of the member of the generation before; None: the weights the sweep starts from
 
     @property
     def key(self) -> str:
@@ -40,21 +40,23 @@ class Member:
 def next_generation(members: Sequence[Member], scores: Mapping[str, float], space: Space, seed: int) -> list[Member]:
     """Truncation selection: the worst quarter takes over weights and settings of the best, and changes the settings.
 
-    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens.
+    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens. Who has no score, for
+    it diverged or failed, is always replaced and hands nothing over; if nobody has one, all begin anew (donor None).
     """
     order = sorted(members, key=lambda m: (scores[m.key], m.number))
     count = max(1, int(len(order) * QUANTILE)) if len(order) > 1 else 0
-    best, worst = order[:count], order[len(order) - count :]
+    alive = [member for member in order if scores[member.key] < WORST]
+    best, worst = alive[:count], [m for m in order[len(order) - count :] if m not in alive[:count]]
     successors = []
     for member in members:
         generation = member.generation + 1
-        if member in worst:
+        if member in worst or member not in alive:
             draw = share_of(seed, member.number, f"donor/{generation}")
-            donor = best[int(draw * len(best))]
-            point = explore(donor.point, space, seed, generation * len(members) + member.number)
+            donor = best[int(draw * len(best))] if best else None
+            point = explore((donor or member).point, space, seed, generation * len(members) + member.number)
         else:
             donor, point = member, member.point
-        successors.append(Member(generation, member.number, point, donor.key))
+        successors.append(Member(generation, member.number, point, donor.key if donor else None))
     return successors
 
 
@@ -105,6 +107,7 @@ class Population:
     space: Space
     seed: int
     spec_of: Callable[[Member], Any]  # what is asked of it
+    keep: Callable[[list[Member]], list[Member]] = lambda decided: decided  # write a generation down, or read it back
     waiting: list[Member] = field(default_factory=list)
     running: dict[str, Member] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -138,7 +141,7 @@ class Population:
         del self.running[spec.key]
         if self.waiting or self.running or self.generation == self.generations - 1:
             return
-        self.members = next_generation(self.members, self.scores, self.space, self.seed)
+        self.members = self.keep(next_generation(self.members, self.scores, self.space, self.seed))
         self.generation += 1
         self.waiting = list(self.members)
 

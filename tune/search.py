@@ -237,8 +237,10 @@ class _Stretches(Searcher):
         return {"spec": spec}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        score = (result or {}).get(SCORE, WORST)
-        self.here.thing[0].judged(self.asked.pop(trial_id), WORST if error else score)
+        score = WORST if error else (result or {}).get(SCORE)
+        spec = self.asked.pop(trial_id)
+        if score is not None:  # else it was stopped on its way, with all the others
+            self.here.thing[0].judged(spec, score)
 
     def _next(self) -> Any:
         """The next stretch that has no verdict; those that have one are told to the plan at once."""
