@@ -14,6 +14,7 @@ from data_ops.tokenizer import byte_tokenizer
 from ray_jobs import commit as commits
 from ray_jobs import sweep_batch
 from ray_jobs.config import ConfigError, check
+from ray_jobs.restore import WrongWeightsError, check_probe
 from ray_jobs.sweep_job import Segment, SweepJob, result_path, segment_run
 from ray_jobs.sweep_plan import trial_config
 from ray_jobs.sweep_rounds import Diet, RecordedRows, diet_key, place_behind, record_rounds
@@ -221,6 +222,19 @@ def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
     assert slow[0]["trained"] == MARKS[0]
     assert slow[0]["score"] == pytest.approx(parent[0]["score"], rel=0.2)
     assert abs(slow[0]["curve"][-1][1] - parent[0]["curve"][-1][1]) < 0.5
+
+
+@pytest.mark.parametrize(("made", "mine"), [("fp32", "bf16"), ("bf16", "fp32"), ("bf16", "bf16"), ("fp32", "fp32")])
+def test_weights_in_another_precision_are_compared_as_closely_as_the_coarser_of_the_two_allows(made, mine):
+    commit = commits.Commit("news", 12, 1, 2, (), {"precision": made, "probe_loss": 2.0})
+    engine = SimpleNamespace(probe=lambda: 2.01, precision=mine)
+    if (made, mine) == ("fp32", "fp32"):
+        with pytest.raises(WrongWeightsError, match=r"recorded a probe loss of 2.000000, its weights give 2.010000"):
+            check_probe(engine, commit)
+    else:
+        check_probe(engine, commit)
+    with pytest.raises(WrongWeightsError):
+        check_probe(SimpleNamespace(probe=lambda: 2.1, precision=mine), commit)
 
 
 def two_ranks(rank, path, job, spec):
