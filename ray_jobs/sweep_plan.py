@@ -44,13 +44,20 @@ def points(config: Config) -> list[Point]:
 def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     """The whole configuration of a trial; ConfigError names the point."""
     sweep, values = asked(config), _settings(config, point)
+    marks = sweep.mark_tokens(config.model.row_tokens)
     if lacks_end(values):
-        values["optim"]["schedule"]["tokens"] = start_tokens + sweep.mark_tokens(config.model.row_tokens)[-1]
+        values["optim"]["schedule"]["tokens"] = start_tokens + marks[-1]
     values.setdefault("engine", {})["workers"] = sweep.workers
     try:
-        return check(values)
+        trial = check(values)
+        if trial.engine.batch_tokens > marks[0]:
+            raise ConfigError(
+                f"engine.batch_tokens={trial.engine.batch_tokens} is more than the first mark of {marks[0]:,} tokens, "
+                "where it would be judged untrained; use a smaller batch, more sweep.tokens, or fewer marks"
+            )
     except ConfigError as error:
         raise ConfigError(f"a trial with {said(point)} is impossible: {error}") from None
+    return trial
 
 
 def best_values(config: Config, point: Point) -> dict[str, Any]:
@@ -84,6 +91,10 @@ def chosen(config: Config) -> dict[str, Any]:
 
 def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> None:
     """Check every point, and both ends of every distribution; ConfigError tells all that are impossible."""
+    try:
+        asked(config).mark_tokens(config.model.row_tokens)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     mistakes: dict[str, None] = {}
     kept = [
         d.path for d in asked(config).dimensions.dimensions if d.path.startswith(("model.", "reservoir.", "round."))
@@ -95,10 +106,6 @@ def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> N
             trial_config(config, point, start_tokens)
         except ConfigError as error:
             mistakes.setdefault(str(error))
-    try:
-        asked(config).mark_tokens(config.model.row_tokens)
-    except ValueError as error:
-        mistakes.setdefault(str(error))
     if mistakes:
         raise ConfigError("\n".join(list(mistakes)[:8]))
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from data_ops.tokenizer import byte_tokenizer
-from ray_jobs.config import check, read_config
+from ray_jobs.config import ConfigError, check, read_config
 from ray_jobs.sweep_charts import batch_and_rate, parallel
 from ray_jobs.sweep_job import SweepJob
 from ray_jobs.sweep_plan import best_values, check_points, points, question, settle, trial_config
@@ -200,8 +200,18 @@ def test_points_that_are_impossible_are_told_before_anything_starts(config):
     with pytest.raises(ValueError, match=r"a trial with engine.batch_tokens=1000 is impossible: .*batch_tokens=1024"):
         check_points(wrong, points(wrong), 0)
     few = check({**BASE, "sweep": {"space": SPACE, "tokens": 100}})
-    with pytest.raises(ValueError, match=r"sweep.tokens=100 leaves no row of 64"):
+    with pytest.raises(ConfigError, match=r"sweep.tokens=100 leaves no row of 64"):
         check_points(few, points(few), 0)
+    large = check({**BASE, "sweep": {"space": {"engine.batch_tokens": [10880, 10944]}, "tokens": MARKS[-1]}})
+    assert large.sweep.mark_tokens(64)[0] == 10880
+    said = r"batch_tokens=10944 is impossible: .*10944 is more than the first mark of 10,880 tokens.* or fewer marks"
+    with pytest.raises(ConfigError, match=said):
+        check_points(large, points(large), 0)
+    fixed = check(
+        {**BASE, "engine": {"batch_tokens": 16384}, "sweep": {"space": {"optim.lr": [1]}, "tokens": MARKS[-1]}}
+    )
+    with pytest.raises(ConfigError, match=r"engine.batch_tokens=16384 is more than the first mark"):
+        check_points(fixed, points(fixed), 0)
     moving = {"space": {"round.replay_share": [0.1, 0.2]}, "scheduler": "pbt"}
     with pytest.raises(ValueError, match=r"round.replay_share cannot change in the middle of training"):
         check_points(check({**BASE, "sweep": moving}), [], 0)
