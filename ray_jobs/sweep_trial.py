@@ -7,6 +7,7 @@ from its last commit. A process trains one trial after the other (a new one cost
 they share.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -90,11 +91,12 @@ class Trial:
         self.begun = 0  # tokens behind the sweep's start that its donor had trained
         self.shown = 0  # points of the curve that W&B has
         self.tracked: WandbRun | None = None
+        self.is_whole = True  # False while it advances, and so for ever if that failed: W&B shows it as failed then
         self.ended = self._read(end_path(self.job.run, segment.key))
 
     def advance(self) -> dict[str, Any]:
         """Train to the next mark and return its verdict, or say after a while how far it is: {trained}."""
-        number = self.mark + 1
+        number, self.is_whole = self.mark + 1, False
         known = self._read(result_path(self.job.run, self.segment.key, number))
         if known is None:
             if self.engine is None:
@@ -102,9 +104,10 @@ class Trial:
             is_there = self._train(self.job.marks[number - 1])
             self._log_curve()
             if not is_there:
+                self.is_whole = True
                 return {"trained": self.trained}
             known = self._judge(number)
-        self.mark = number
+        self.mark, self.is_whole = number, True
         done = number >= self.segment.last or known["score"] is None
         if done or (self.ended is not None and number >= self.ended["mark"]):
             self.close()  # at once, for its process may wait long for the next trial, and another may go on with it
@@ -118,6 +121,8 @@ class Trial:
             self.engine.close()
             self.engine = self.average = None
         if self.tracked is not None:
+            if self.is_whole:
+                self.tracked.conclude({"mark": self.mark, "trained": self.trained}, None)
             self.tracked.close()
             self.tracked = None
 
@@ -253,7 +258,8 @@ class Trial:
         """Show the trial in W&B, in the sweep's group."""
         if dist.get_rank():
             return
-        name = f"{self.job.run}-{self.segment.key}".replace("@", "-")
+        mark = hashlib.sha256(self.job.store.encode()).hexdigest()[:6]  # tells sweeps of one name in two stores apart
+        name = f"{self.job.run}-{self.segment.key}-{mark}".replace("@", "-")
         group = self.config.wandb.model_copy(update={"group": self.config.wandb.group or self.job.run})
         settings = {**self.config.model_dump(mode="json"), "trial": asdict(self.segment) | {"config": None}}
         folder = self.host.store.local_path(commits.run_path(self.job.run, "wandb"))

@@ -12,7 +12,7 @@ from ray.exceptions import RayTaskError, WorkerCrashedError
 from data_ops.places import Place
 from data_ops.tokenizer import byte_tokenizer
 from ray_jobs import commit as commits
-from ray_jobs import sweep_batch
+from ray_jobs import sweep_batch, sweep_trial
 from ray_jobs.config import ConfigError, check
 from ray_jobs.restore import WrongWeightsError, check_probe
 from ray_jobs.sweep_job import Segment, SweepJob, result_path, segment_run
@@ -235,6 +235,64 @@ def test_weights_in_another_precision_are_compared_as_closely_as_the_coarser_of_
         check_probe(engine, commit)
     with pytest.raises(WrongWeightsError):
         check_probe(SimpleNamespace(probe=lambda: 2.1, precision=mine), commit)
+
+
+class Shown:
+    """A W&B run that only remembers."""
+
+    def __init__(self):
+        self.summary, self.closed = None, False
+
+    def log(self, event):
+        pass
+
+    def conclude(self, summary, champion):
+        self.summary = summary
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What trials show in W&B: run id -> run."""
+    runs = {}
+    monkeypatch.setattr(sweep_trial, "open_wandb", lambda config, run_id, *_: runs.setdefault(run_id, Shown()))
+    return runs
+
+
+def test_wandb_hears_the_last_words_of_a_trial_unless_it_failed(job, config, diet, shown, monkeypatch):
+    run(job, segment(config, diet, "whole-shown", last=1))
+    (whole,) = shown.values()
+    assert whole.closed
+    assert whole.summary["mark"] == 1
+    assert whole.summary["trained"] == MARKS[0]
+    shown.clear()
+    monkeypatch.setattr(sweep_trial, "BEAT_SECONDS", 0.0)  # every step is a beat
+    stopped = TrialHost(job).begin(segment(config, diet, "stopped-shown"))
+    stopped.advance()
+    stopped.close()
+    assert next(iter(shown.values())).summary is not None, "it was stopped in order"
+    shown.clear()
+    failing = TrialHost(job).begin(segment(config, diet, "failing-shown"))
+    failing.advance()
+    monkeypatch.setattr(sweep_trial, "take_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failing.advance()
+    failing.close()
+    (failed,) = shown.values()
+    assert failed.closed
+    assert failed.summary is None
+
+
+def test_sweeps_of_one_name_in_two_stores_are_other_runs_in_wandb(job, config, diet, shown, tmp_path):
+    spec = segment(config, diet, "id", last=1)
+    for store in ("/one", "/two", "/one"):
+        trial = TrialHost(job).begin(spec)
+        trial.job = replace(job, store=store)
+        trial._track()
+    assert len(shown) == 2
+    assert all(run_id.startswith("news-sweep-id-") for run_id in shown)
 
 
 def two_ranks(rank, path, job, spec):
