@@ -190,7 +190,7 @@ class Driver:
         self.store.write(self.job.run_path("summary.json"), json.dumps(found, indent=1).encode())
         self.say("report", write_report(self.store, self.config, self.job, ordered, found))
         if stopped:
-            self.say("note", "stopped; what was trained is committed, and the same command goes on")
+            self.say("note", "stopped; the same command goes on from the last commit of every trial")
             return Outcome(EXIT_STOPPED, found)
         return Outcome(OK if best is not None else FAILED, found)
 
