@@ -67,6 +67,11 @@ class Engine:
         """The model, without DeepSpeed."""
         return self.deepspeed.module
 
+    @property
+    def precision(self) -> Literal["bf16", "fp32"]:
+        """What the model computes in."""
+        return "bf16" if self.deepspeed.bfloat16_enabled() else "fp32"
+
     def step(self, rows: Rows, total_predictions: int, lr: float, most_loss: float = math.inf) -> StepResult:
         """Train on this rank's `accumulation * micro_rows` part of a global batch.
 

@@ -72,7 +72,7 @@ def check_probe(engine: Engine, commit: commits.Commit) -> None:
     """Raise WrongWeightsError unless the weights compute what the checkpoint recorded; all ranks call it."""
     recorded = commit.state["probe_loss"]
     found = engine.probe()
-    tolerance = PROBE_TOLERANCE[commit.state["precision"]]
+    tolerance = max(PROBE_TOLERANCE[commit.state["precision"]], PROBE_TOLERANCE[engine.precision])
     if not math.isclose(found, recorded, rel_tol=tolerance):
         raise WrongWeightsError(
             f"checkpoint {commit.name} recorded a probe loss of {recorded:.6f}, its weights give {found:.6f} here; "

@@ -2,15 +2,22 @@
 
 import sys
 
-from ray_jobs.config import Config
+from cluster.storage import Store
+from data_ops.lake import Lake
+from ray_jobs.config import Config, ConfigError
 from ray_jobs.figures import visible
+from ray_jobs.lease import holder
+from ray_jobs.open_store import check_store
 from ray_jobs.options import finish
-from ray_jobs.sweep_plan import asked, check_sweep, said
+from ray_jobs.preflight import check_sources
+from ray_jobs.sweep_plan import asked, check_points, points, said, sweep_run
+from ray_jobs.sweep_start import starting_point, tokens_of
+from tune.space import Point
 
 
 def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
     """Check, then run the sweep, or with dry_run print the trials it would start; ends with its exit code."""
-    points = check_sweep(config)
+    found = check_sweep(config)
     stream = sys.stderr if as_json else sys.stdout
 
     def say(label: str, line: str) -> None:
@@ -20,13 +27,30 @@ def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
     if dry_run:
         sweep = asked(config)
         marks = sweep.mark_tokens(config.model.row_tokens)
-        for point in points:
+        for point in found:
             say("trial", said(point))
-        if not points:
+        if not found:
             say("trials", f"{sweep.trials}, proposed one by one")
         say("tokens", f"{marks[-1]:,} a trial at most, judged at {', '.join(f'{mark:,}' for mark in marks)}")
-        finish(0, {"trials": points, "marks": marks}, as_json)
+        finish(0, {"trials": found, "marks": marks}, as_json)
     from ray_jobs.sweep import sweep as run_sweep  # seconds, for it brings torch: a mistake is answered before
 
     outcome = run_sweep(config, say)
     finish(outcome.code, outcome.summary, as_json)
+
+
+def check_sweep(config: Config) -> list[Point]:
+    """Raise ConfigError for every mistake that can be seen without a cluster; the points that are known already."""
+    sweep = asked(config)
+    store = Store.open(config.store)
+    store.check_writable()
+    check_store(store, config)
+    start = starting_point(store, config)
+    found = [] if sweep.way == "tpe" else points(config)
+    check_points(config, found, tokens_of(start))
+    if Lake(store).last_window() < 0:
+        check_sources(config, follow=False)
+    live = holder(store, sweep_run(config))
+    if live is not None:
+        raise ConfigError(f"sweep {sweep_run(config)} is being driven by process {live.pid}; wait for it, or stop it")
+    return found

@@ -52,12 +52,12 @@ def result_path(sweep: str, key: str, mark: int) -> str:
 
 
 def end_path(sweep: str, key: str) -> str:
-    """Where it stands that a segment needs no more training: {mark, state}."""
+    """Where it stands that a segment needs no more training: {mark, state, why}."""
     return commits.run_path(segment_run(sweep, key), "end.json")
 
 
 class Refused:
-    """A trial that does not fit into memory; a sampler that proposed it hears that it is bad."""
+    """A trial that does not fit into memory, or is impossible; a sampler that proposed it hears that it is bad."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens

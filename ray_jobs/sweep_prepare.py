@@ -21,10 +21,9 @@ from ray_jobs.evaluate import held_out
 from ray_jobs.open_store import TOKENIZER, open_store
 from ray_jobs.promote import fresh_slices
 from ray_jobs.sweep_job import SweepJob
-from ray_jobs.sweep_plan import asked, sweep_run, tokens_of, trial_config
+from ray_jobs.sweep_plan import JOB, asked, sweep_run, trial_config
 from ray_jobs.sweep_rounds import Diet, diet_key, place_behind, record_rounds
-
-JOB = "job.json"
+from ray_jobs.sweep_start import tokens_of
 
 
 def prepare(
@@ -86,12 +85,12 @@ class Diets:
 
     def of(self, config: Config) -> Diet:
         """The rounds that a trial with this configuration trains on; ConfigError if there is too little text."""
-        key = diet_key(config)
+        job, place = self.job, Place(*self.job.place)
+        made = self.config.model_copy(update={"round": config.round, "reservoir": config.reservoir})
+        key = diet_key(made, place, job.last_window)
         if key not in self.found:
-            made = self.config.model_copy(update={"round": config.round, "reservoir": config.reservoir})
-            job = self.job
             run = f"{job.run}/diet-{key}"
-            self.found[key] = record_rounds(self.lake, made, run, Place(*job.place), job.last_window, job.marks[-1])
+            self.found[key] = record_rounds(self.lake, made, run, place, job.last_window, job.marks[-1])
         return self.found[key]
 
 

@@ -14,12 +14,13 @@ from cluster.storage import Store
 from ray_jobs import commit as commits
 from ray_jobs.config import Config
 from ray_jobs.sweep_job import SweepJob, end_path, result_path
-from ray_jobs.sweep_plan import asked, said
+from ray_jobs.sweep_plan import asked, lacks_end, said
 from tune.policy import critical_batch, propose_batches, ranked
 from tune.space import BATCH, RATE, Point
 
 FINISHED, STOPPED, DIVERGED = ENDED = "finished", "stopped", "diverged"  # nothing more to train
-WAITING, RUNNING, FAILED, TOO_LARGE = "not started", "unfinished", "failed", "too large"
+WAITING, RUNNING, FAILED = "not started", "unfinished", "failed"
+TOO_LARGE, IMPOSSIBLE = REFUSED = "too large", "impossible"  # never started
 
 
 @dataclass
@@ -72,7 +73,8 @@ def read_trial(store: Store, run: str, key: str, point: Point, config: Config, m
     if found.verdicts:
         found.state = RUNNING
     if store.exists(end_path(run, key)):
-        found.state = json.loads(store.read(end_path(run, key)))["state"]
+        end = json.loads(store.read(end_path(run, key)))
+        found.state, found.why = end["state"], end.get("why", "")
     return found
 
 
@@ -142,10 +144,17 @@ def best_yaml(values: Mapping[str, Any], best: TrialResult, run: str) -> str:
         f"# The best trial of sweep {run}: {best.key}, {score:.4f} bits per byte of averaged weights\n"
         f"# after {best.last['trained']:,} tokens; {said(best.point)}.\n"
     )
+    if lacks_end(values):
+        head += f"# Its schedule ended with the trial; say where the run ends: {run_command('best.yaml', values)}\n"
     return head + yaml.safe_dump(_plain(values), sort_keys=False, default_flow_style=None, width=100)
 
 
-def table(trials: Sequence[TrialResult], most: int = 20) -> list[str]:
+def run_command(place: str, values: Mapping[str, Any]) -> str:
+    """How a run is started with these settings in a file; `...` stands where only the user knows the number."""
+    return f"headrace run -c {place}" + (" optim.schedule.tokens=..." if lacks_end(values) else "")
+
+
+def table_lines(trials: Sequence[TrialResult], most: int = 20) -> list[str]:
     """The ranked table as lines for people."""
     paths = sorted({path for trial in trials for path in trial.point if path not in (BATCH, RATE)})
     heads = [path.rpartition(".")[2] if path.rpartition(".")[2] != "kind" else "schedule" for path in paths]

@@ -36,10 +36,18 @@ class Diet:
     rows: tuple[int, ...]
 
 
-def diet_key(config: Config) -> str:
-    """Name of what decides which text is replayed: equal settings, equal name."""
-    sample = config.reservoir.model_dump(mode="json", exclude={"shards"})  # which change nothing in the sample
-    decided = {"share": config.round.replay_share, "reservoir": sample}
+def diet_key(config: Config, start: Place, last_window: int) -> str:
+    """Name of what decides the rounds behind a start, replay above all: equal settings, equal name.
+
+    So rounds that were recorded for a question that found no answer are never taken for those of another.
+    """
+    decided = {
+        "round": config.round.model_dump(mode="json"),
+        "reservoir": config.reservoir.model_dump(mode="json", exclude={"shards"}),  # which change nothing in the sample
+        "shape": [config.model.row_tokens, config.engine.batch_tokens],
+        "seed": config.seed,
+        "documents": [*start, last_window],
+    }
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:6]
 
 

@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+from tune.policy import WORST
 
 
 def combined(fresh: float | None, old: float | None, old_share: float) -> float | None:
@@ -14,6 +17,12 @@ def combined(fresh: float | None, old: float | None, old_share: float) -> float 
     """
     found = (1 - old_share) * fresh + old_share * old if fresh is not None and old is not None else fresh or old
     return found if found is not None and math.isfinite(found) else None
+
+
+def score_of(verdict: Mapping[str, Any]) -> float:
+    """The number by which a verdict counts in decisions, the same when it comes in and when it is read back."""
+    score: float | None = verdict["score"]
+    return WORST if score is None else score
 
 
 def thinned(curve: Sequence[Sequence[float]], most: int) -> list[list[float]]:

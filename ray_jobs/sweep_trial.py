@@ -7,6 +7,7 @@ from its last commit. A process trains one trial after the other (a new one cost
 they share.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -35,6 +36,7 @@ from ray_jobs.sweep_job import Refused, Segment, SweepJob, end_path, result_path
 from ray_jobs.sweep_keep import load, save
 from ray_jobs.sweep_rounds import Diet, RecordedRows
 from ray_jobs.sweep_score import bits_over, combined, thinned
+from ray_jobs.sweep_start import start_run
 from ray_jobs.together import agree, hear
 
 CURVE_POINTS = 24  # of the training loss between two marks
@@ -89,11 +91,12 @@ class Trial:
         self.begun = 0  # tokens behind the sweep's start that its donor had trained
         self.shown = 0  # points of the curve that W&B has
         self.tracked: WandbRun | None = None
+        self.is_whole = True  # False while it advances, and so for ever if that failed: W&B shows it as failed then
         self.ended = self._read(end_path(self.job.run, segment.key))
 
     def advance(self) -> dict[str, Any]:
         """Train to the next mark and return its verdict, or say after a while how far it is: {trained}."""
-        number = self.mark + 1
+        number, self.is_whole = self.mark + 1, False
         known = self._read(result_path(self.job.run, self.segment.key, number))
         if known is None:
             if self.engine is None:
@@ -101,9 +104,10 @@ class Trial:
             is_there = self._train(self.job.marks[number - 1])
             self._log_curve()
             if not is_there:
+                self.is_whole = True
                 return {"trained": self.trained}
             known = self._judge(number)
-        self.mark = number
+        self.mark, self.is_whole = number, True
         done = number >= self.segment.last or known["score"] is None
         if done or (self.ended is not None and number >= self.ended["mark"]):
             self.close()  # at once, for its process may wait long for the next trial, and another may go on with it
@@ -117,6 +121,8 @@ class Trial:
             self.engine.close()
             self.engine = self.average = None
         if self.tracked is not None:
+            if self.is_whole:
+                self.tracked.conclude({"mark": self.mark, "trained": self.trained}, None)
             self.tracked.close()
             self.tracked = None
 
@@ -145,8 +151,9 @@ class Trial:
         self.average, self.attempt = WeightAverage(self.engine, self.job.average), hear(self.attempt)
         donor = segment_run(self.job.run, self.segment.donor) if self.segment.donor else None
         own, found = hear(self._found(donor) if dist.get_rank() == 0 else None)
-        if donor and found is None:
-            raise FileNotFoundError(f"the weights of {donor} are gone, which {self.run} goes on with; start anew")
+        if found is None and (donor or self.job.start):
+            gone = donor or self.job.start
+            raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
         if found is not None:
             self.position = load(store, found, self.engine, self.average, is_own=own is not None)
         if own is not None:
@@ -164,7 +171,7 @@ class Trial:
         own = commits.latest(store, self.run)
         if own is not None or donor is not None:
             return own, own or commits.latest(store, donor or "")
-        return None, commits.by_name(store, self.job.start) if self.job.start else None
+        return None, commits.newest_readable(store, start_run(self.job.run)) if self.job.start else None
 
     def _train(self, mark: int) -> bool:
         """Step until the next step would end beyond `mark`; False if it took longer than a beat and goes on."""
@@ -251,7 +258,8 @@ class Trial:
         """Show the trial in W&B, in the sweep's group."""
         if dist.get_rank():
             return
-        name = f"{self.job.run}-{self.segment.key}".replace("@", "-")
+        mark = hashlib.sha256(self.job.store.encode()).hexdigest()[:6]  # tells sweeps of one name in two stores apart
+        name = f"{self.job.run}-{self.segment.key}-{mark}".replace("@", "-")
         group = self.config.wandb.model_copy(update={"group": self.config.wandb.group or self.job.run})
         settings = {**self.config.model_dump(mode="json"), "trial": asdict(self.segment) | {"config": None}}
         folder = self.host.store.local_path(commits.run_path(self.job.run, "wandb"))

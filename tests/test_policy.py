@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.policy import Halving, Member, Population, critical_batch, explore, next_generation, ranked
+from tune.policy import WORST, Halving, Member, Population, critical_batch, explore, next_generation, ranked
 from tune.space import read_space
 
 SPACE = read_space(
@@ -45,6 +45,51 @@ def test_the_worst_quarter_goes_on_with_weights_of_the_best(scores, seed):
             assert after.donor in {m.key for m in order[:quarter]}
         else:
             assert (after.donor, after.point) == (before.key, before.point)
+
+
+@given(st.lists(st.one_of(st.floats(1, 4), st.just(WORST)), min_size=4, max_size=16), st.integers(0, 100))
+def test_who_failed_or_diverged_hands_nothing_over_not_even_to_itself(scores, seed):
+    old = members(len(scores))
+    judged = {m.key: s for m, s in zip(old, scores, strict=True)}
+    new = next_generation(old, judged, SPACE, seed)
+    alive = {key for key, score in judged.items() if score < WORST}
+    assert all(m.donor in alive for m in new) if alive else all(m.donor is None for m in new)
+    assert [m.number for m in new] == [m.number for m in old]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["", "", "kill", "fail"])), max_size=60),
+    st.integers(0, 100),
+)
+def test_killed_anywhere_a_population_shows_the_settings_that_were_trained(course, seed):
+    decided, trained, scores = {}, {}, {}
+
+    def keep(new):
+        return decided.setdefault(new[0].generation, new)
+
+    def begin():
+        return Population(members(5), 4, SPACE, seed, lambda m: m, keep), []
+
+    def known(member):  # as the driver finds it in the store: a verdict, or a generation that was decided without it
+        return scores.get(member.key, WORST if member.generation + 1 in decided else None)
+
+    population, running = begin()
+    for pick, how in [*course, *[(0, "")] * 40]:
+        while len(running) < 3 and (member := population.next()) is not None:
+            assert member == trained.get(member.key, member), "what is shown is what was trained"
+            if (score := known(member)) is not None:
+                population.judged(member, score)
+            else:
+                running.append(member)
+        if how == "kill" or not running:
+            population, running = begin()
+            continue
+        member = running.pop(pick % len(running))
+        if how != "fail":
+            trained[member.key] = member
+            scores[member.key] = 2 + SPACE.encode(member.point)["optim.lr"]
+        population.judged(member, scores.get(member.key, WORST))
+    assert sorted(decided) == [1, 2, 3]
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
@@ -119,3 +164,83 @@ def test_halving_trains_a_quarter_of_the_grid():
     assert [sum(mark == k for _, mark in seen) for k in range(3)] == [12, 4, 1]
     cost = {0: 1, 1: 2, 2: 6}
     assert sum(cost[mark] for _, mark in seen) / (12 * 9) < 0.25
+
+
+class Killed:
+    """A halving whose driver may die: only verdicts outlive it, as in the store."""
+
+    def __init__(self, scores, at_once):
+        self.scores, self.at_once = scores, at_once  # of each trial at each mark
+        self.stored: dict[int, list[float]] = {n: [] for n in range(len(scores))}
+        self.handed = 0
+        self.start()
+
+    def start(self):
+        """A driver begins with what is stored."""
+        marks = len(self.scores[0])
+        self.plan = Halving(
+            len(self.scores), marks, 3, lambda n, mark: SimpleNamespace(key=f"{n}", place=(n, mark)), self.stored
+        )
+        self.running = []
+        for number, found in self.stored.items():
+            for mark, score in enumerate(found):
+                assert self.plan.scores[mark][number] == score, "no verdict is orphaned"
+            for mark in range(len(found) - 1):
+                assert number in self.plan.promoted[mark]
+
+    def step(self, pick):
+        """One verdict arrives, of any of those that run; False when nothing is left."""
+        while len(self.running) < self.at_once and (spec := self.plan.next()) is not None:
+            self.running.append(spec)
+            self.handed += 1
+        if not self.running:
+            return False
+        done = self.running.pop(pick % len(self.running))
+        number, mark = done.place
+        assert mark == len(self.stored[number]), "nothing is trained twice, and no mark is left out"
+        self.stored[number].append(self.scores[number][mark])
+        self.plan.judged(done, self.scores[number][mark])
+        return True
+
+
+def best_stored(stored):
+    """The best trial of those that got furthest."""
+    return min((-len(found), found[-1], n) for n, found in stored.items() if found)[2]
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(1, 4)] * 3), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=80),
+)
+def test_in_any_order_and_killed_anywhere_a_halving_loses_no_verdict(scores, at_once, course):
+    driver = Killed(scores, at_once)
+    for pick, kill in course:
+        if not driver.step(pick):
+            break
+        if kill == 0:
+            driver.start()
+    while driver.step(0):
+        pass
+    best, handed = best_stored(driver.stored), driver.handed
+    assert max(map(len, driver.stored.values())) == 3, "one trial reaches the end"
+    driver.start()
+    assert driver.plan.is_done
+    assert not driver.step(0), "a finished sweep asks for nothing more"
+    assert (best_stored(driver.stored), driver.handed) == (best, handed)
+
+
+@given(
+    st.lists(st.floats(1, 4), min_size=1, max_size=20, unique=True),
+    st.integers(1, 5),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=80),
+)
+def test_killed_or_not_the_best_trial_of_a_halving_is_the_same(scores, at_once, course):
+    driver = Killed([(s, s - 1, s - 2) for s in scores], at_once)
+    for pick, kill in course:
+        driver.step(pick)
+        if kill == 0:
+            driver.start()
+    while driver.step(0):
+        pass
+    assert best_stored(driver.stored) == scores.index(min(scores))

@@ -9,7 +9,7 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from tune import search
-from tune.policy import Member, Population
+from tune.policy import WORST, Member, Population
 from tune.space import read_space
 
 SPACE = read_space(
@@ -61,6 +61,15 @@ def test_a_population_is_asked_generation_by_generation_and_then_finished():
     assert searcher.suggest("late") == Searcher.FINISHED
 
 
+def test_who_is_stopped_on_its_way_is_no_failure():
+    population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
+    searcher = search._Stretches(population, lambda spec: None)
+    for n in range(4):
+        searcher.suggest(f"a{n}")
+        searcher.on_trial_complete(f"a{n}", {"trained": 64} if n % 2 else None)
+    assert (population.generation, population.scores) == (0, {})
+
+
 def test_what_is_known_is_not_asked_for_again():
     population = Population([Member(0, n, SPACE.draw(0, n)) for n in range(4)], 2, SPACE, 0, spec_of)
     searcher = search._Stretches(population, lambda spec: 2.0 if spec.key < "g01m02" else None)
@@ -92,7 +101,7 @@ def test_a_failed_trial_says_its_last_line():
 def test_a_trial_that_diverged_has_the_worst_score():
     trainable = search._Trainable.__new__(search._Trainable)
     trainable.running = SimpleNamespace(advance=lambda: {"score": None, "tokens": 5, "done": True})
-    assert trainable.step() == {"score": search.DIVERGED, "tokens": 5, "done": True, "diverged": True}
+    assert trainable.step() == {"score": WORST, "tokens": 5, "done": True, "diverged": True}
 
 
 @pytest.mark.parametrize("kind", ["asha", "median", "none", "pbt"])

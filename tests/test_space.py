@@ -1,6 +1,7 @@
 """Are points drawn from the space that was written, and mistakes in it told in a sentence?"""
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,49 @@ def test_a_random_point_lies_within_its_bounds_and_is_the_same_again(seed, numbe
     assert 1e-4 <= point["optim.lr"] <= 1e-2
     assert 0 <= point["round.replay_share"] <= 0.5
     assert point["optim.schedule.kind"] in MIXED["optim.schedule.kind"]
+
+
+@given(st.integers(1, 9), st.integers(0, 20), st.integers(1, 40), st.sampled_from([0.1, 0.05, 0.3, 1e-3, 7.0]))
+def test_a_multiple_may_be_any_from_the_least_to_the_largest(tenths, first, count, step):
+    step *= tenths
+    low, high = float(f"{first * step:.6g}"), float(f"{(first + count) * step:.6g}")
+    space = read_space({"optim.weight_decay": {"distribution": "q_uniform", "min": low, "max": high, "q": step}})
+    (dimension,) = space.dimensions
+    ends = [dimension.at(0.0), dimension.at(1 - 2**-53)]
+    assert ends == pytest.approx([low, high], rel=1e-5)
+    assert space.corners()[1]["optim.weight_decay"] == ends[1]
+    assert all(low <= dimension.at(n / 64) <= high for n in range(64))
+
+
+def test_the_largest_multiple_below_the_maximum_is_the_last():
+    given = {"distribution": "q_uniform", "min": 0.05, "max": 0.37, "q": 0.1}
+    (dimension,) = read_space({"optim.weight_decay": given}).dimensions
+    assert sorted({dimension.at(n / 64) for n in range(64)}) == [0.1, 0.2, 0.3]
+    (whole,) = read_space({"engine.batch_tokens": {**given, "min": 100, "max": 1000, "q": 256}}).dimensions
+    assert sorted({whole.at(n / 64) for n in range(64)}) == [256, 512, 768]
+
+
+def test_numbers_that_yaml_reads_as_texts_are_numbers():
+    from ray_jobs.config import read_config
+
+    found = read_config(
+        [], ["sweep.space={optim.lr: [1e-3, 3e-3], optim.eps: {min: 1e-9, max: 1e-8}}"]
+    ).sweep.dimensions
+    assert [d.values for d in found.dimensions] == [None, (0.001, 0.003)]
+    assert (found.dimensions[0].low, found.dimensions[0].high) == (1e-9, 1e-8)
+    texts = read_space({"optim.schedule.kind": ["wsd", "cosine"], "reservoir.half_life": ["30d", "1e6"]})
+    assert [d.values for d in texts.dimensions] == [("wsd", "cosine"), ("30d", 1e6)]
+    with pytest.raises(ValueError, match="holds a value twice"):
+        read_space({"optim.lr": [0.001, "1e-3"]})
+
+
+def test_a_part_of_a_huge_grid_is_drawn_without_building_it():
+    space = read_space({f"model.{name}": list(range(64)) for name in ("a", "b", "c", "d")})
+    began = time.perf_counter()
+    drawn = space.grid(100, seed=3)
+    assert time.perf_counter() - began < 1, "16.7 million points"
+    assert len({point_key(point) for point in drawn}) == 100
+    assert {len({point[d.path] for point in drawn}) > 40 for d in space.dimensions} == {True}
 
 
 def test_logarithmic_values_fall_evenly_on_every_decade():

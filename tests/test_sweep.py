@@ -146,11 +146,11 @@ def test_a_fork_starts_at_the_runs_last_commit_and_trains_what_came_after(folder
     (folder / "run.yaml").write_text(yaml.safe_dump(recipe))
     argv = [sys.executable, "-m", "ray_jobs", "run", "-c", "run.yaml", "--json"]
     subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, check=True, timeout=300)
-    code, found = ended(folder, "forked", start(folder, "forked", start="latest", tokens=4096))
+    code, found = ended(folder, "forked", start(folder, "forked", start="latest", tokens=4096, marks=1))
     assert code == 2
     assert "more than the 0 tokens that wait behind the start of the sweep" in found["error"]
     write_documents(folder / "corpus/b.jsonl", 100, first=4000)
-    code, found = ended(folder, "late", start(folder, "late", start="forked/" + _last(folder), tokens=4096))
+    code, found = ended(folder, "late", start(folder, "late", start="forked/" + _last(folder), tokens=4096, marks=1))
     assert code == 0, (folder / "late.txt").read_text()[-3000:]
     assert found["start"].startswith("forked/")
     assert found["best"]["fresh"] is not None

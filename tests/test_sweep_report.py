@@ -7,12 +7,21 @@ import pytest
 import yaml
 
 from data_ops.tokenizer import byte_tokenizer
-from ray_jobs.config import check, read_config
+from ray_jobs.config import ConfigError, check, read_config
 from ray_jobs.sweep_charts import batch_and_rate, parallel
 from ray_jobs.sweep_job import SweepJob
 from ray_jobs.sweep_plan import best_values, check_points, points, question, settle, trial_config
 from ray_jobs.sweep_report import brief, render
-from ray_jobs.sweep_result import TrialResult, best_of, best_yaml, history, in_order, summary, table, tokens_trained
+from ray_jobs.sweep_result import (
+    TrialResult,
+    best_of,
+    best_yaml,
+    history,
+    in_order,
+    summary,
+    table_lines,
+    tokens_trained,
+)
 from tests.test_lake import make_lake
 
 SPACE = {
@@ -88,7 +97,7 @@ def test_the_table_ranks_who_got_furthest_by_score_and_names_what_was_not_starte
     finished = [t.last["score"] for t in ordered if t.last.get("tokens") == MARKS[-1]]
     assert finished == sorted(finished)
     assert ordered[-1].key == "big"
-    lines = table(ordered)
+    lines = table_lines(ordered)
     assert len(lines) == 1 + len(trials)
     assert lines[1].split()[:2] == ["1", ordered[0].key]
     assert lines[-1].endswith("too large: needs 90.0 GB, a trial has 80.0 GB")
@@ -97,17 +106,29 @@ def test_the_table_ranks_who_got_furthest_by_score_and_names_what_was_not_starte
 
 def test_best_yaml_is_a_configuration_for_a_run_with_the_best_settings(config, trials, tmp_path):
     best = best_of(trials)
-    made = trial_config(config, best.point, 0)
     place = tmp_path / "best.yaml"
-    place.write_text(best_yaml(best_values(config, made), best, "news@sweep"))
-    read = read_config([str(place)])
+    place.write_text(best_yaml(best_values(config, best.point), best, "news@sweep"))
+    read = read_config([str(place)], ["optim.schedule.tokens=98304"])
     assert read.optim.lr == best.point["optim.lr"]
     assert read.engine.batch_tokens == best.point["engine.batch_tokens"]
     assert (read.name, read.engine.workers, read.sweep) == ("news-best", 2, None)
     assert (read.store, read.sources) == (config.store, config.sources)
-    cosine = trial_config(config, {**best.point, "optim.schedule.kind": "cosine"}, 1000)
-    assert cosine.optim.schedule.tokens == 1000 + config.sweep.mark_tokens(64)[-1]
     assert "sweep" not in yaml.safe_load(place.read_text())
+
+
+def test_the_end_of_a_trials_schedule_is_not_the_end_of_the_run_that_follows(config, trials, tmp_path):
+    best, place = best_of(trials), tmp_path / "best.yaml"
+    cosine = {**best.point, "optim.schedule.kind": "cosine"}
+    assert trial_config(config, cosine, 1000).optim.schedule.tokens == 1000 + config.sweep.mark_tokens(64)[-1]
+    place.write_text(best_yaml(best_values(config, cosine), best, "news@sweep"))
+    with pytest.raises(ValueError, match=r"optim.schedule: kind=cosine needs an end; set tokens, or use kind=infinite"):
+        read_config([str(place)])
+    assert read_config([str(place)], ["optim.schedule.tokens=5000"]).optim.schedule.tokens == 5000
+    assert "headrace run -c best.yaml optim.schedule.tokens=..." in place.read_text()
+    given = check({**BASE, "optim": {"schedule": {"tokens": 7000}}})
+    assert best_values(given, cosine)["optim"]["schedule"] == {"kind": "cosine", "tokens": 7000}
+    chosen = {**cosine, "optim.schedule.tokens": 9000}
+    assert best_values(config, chosen)["optim"]["schedule"] == {"kind": "cosine", "tokens": 9000}
 
 
 def test_the_summary_adds_up_and_finds_the_critical_batch(config, job, trials):
@@ -179,8 +200,18 @@ def test_points_that_are_impossible_are_told_before_anything_starts(config):
     with pytest.raises(ValueError, match=r"a trial with engine.batch_tokens=1000 is impossible: .*batch_tokens=1024"):
         check_points(wrong, points(wrong), 0)
     few = check({**BASE, "sweep": {"space": SPACE, "tokens": 100}})
-    with pytest.raises(ValueError, match=r"sweep.tokens=100 leaves no row of 64"):
+    with pytest.raises(ConfigError, match=r"sweep.tokens=100 leaves no row of 64"):
         check_points(few, points(few), 0)
+    large = check({**BASE, "sweep": {"space": {"engine.batch_tokens": [10880, 10944]}, "tokens": MARKS[-1]}})
+    assert large.sweep.mark_tokens(64)[0] == 10880
+    said = r"batch_tokens=10944 is impossible: .*10944 is more than the first mark of 10,880 tokens.* or fewer marks"
+    with pytest.raises(ConfigError, match=said):
+        check_points(large, points(large), 0)
+    fixed = check(
+        {**BASE, "engine": {"batch_tokens": 16384}, "sweep": {"space": {"optim.lr": [1]}, "tokens": MARKS[-1]}}
+    )
+    with pytest.raises(ConfigError, match=r"engine.batch_tokens=16384 is more than the first mark"):
+        check_points(fixed, points(fixed), 0)
     moving = {"space": {"round.replay_share": [0.1, 0.2]}, "scheduler": "pbt"}
     with pytest.raises(ValueError, match=r"round.replay_share cannot change in the middle of training"):
         check_points(check({**BASE, "sweep": moving}), [], 0)
@@ -189,6 +220,7 @@ def test_points_that_are_impossible_are_told_before_anything_starts(config):
 def test_the_same_name_goes_on_with_the_same_question_only(config, tmp_path):
     store = make_lake(tmp_path).store
     settle(store, "news@sweep", question(config, None))
+    store.write("runs/news@sweep/job.json", b"{}")
     settle(store, "news@sweep", question(config, None))
     settle(store, "news@sweep", question(check({**BASE, "wandb": {"mode": "disabled"}}), None))
     for change, named in (

@@ -3,17 +3,23 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray.exceptions import RayTaskError, WorkerCrashedError
 
+from data_ops.places import Place
 from data_ops.tokenizer import byte_tokenizer
 from ray_jobs import commit as commits
+from ray_jobs import sweep_batch, sweep_trial
 from ray_jobs.config import ConfigError, check
+from ray_jobs.restore import WrongWeightsError, check_probe
 from ray_jobs.sweep_job import Segment, SweepJob, result_path, segment_run
 from ray_jobs.sweep_plan import trial_config
-from ray_jobs.sweep_rounds import RecordedRows, diet_key, place_behind, record_rounds
+from ray_jobs.sweep_rounds import Diet, RecordedRows, diet_key, place_behind, record_rounds
 from ray_jobs.sweep_score import combined, thinned
+from ray_jobs.sweep_start import copy_start
 from ray_jobs.sweep_trial import TrialHost
 from tests.test_engine import spawn
 from tests.test_lake import fill_lake, make_lake
@@ -112,13 +118,18 @@ def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
     assert (whole[1] != -100).sum() > 0.8 * whole[1].size
 
 
-def test_what_is_replayed_makes_rounds_of_their_own_and_shards_do_not(config):
-    key = diet_key(config)
-    other = trial_config(config, {"round.replay_share": 0.5}, 0)
-    assert diet_key(other) != key
-    assert diet_key(trial_config(config, {"reservoir.half_life": 86400.0}, 0)) != key
+def test_what_decides_the_rounds_makes_rounds_of_their_own_and_shards_do_not(config):
+    def key(config, place=(0, 0), last=LAST):
+        return diet_key(config, Place(*place), last)
+
+    others = [{"round.replay_share": 0.5}, {"reservoir.half_life": 86400.0}]
+    found = {key(trial_config(config, point, 0)) for point in others}
+    found |= {key(config), key(config, (1, 4)), key(config, last=LAST + 1)}
+    found |= {key(config.model_copy(update={"seed": 6}))}
+    found |= {key(config.model_copy(update={"round": config.round.model_copy(update={"tokens": 500})}))}
+    assert len(found) == 7
     shards = config.reservoir.model_copy(update={"shards": 7})
-    assert diet_key(config.model_copy(update={"reservoir": shards})) == key
+    assert key(config.model_copy(update={"reservoir": shards})) == key(config)
 
 
 def test_a_trial_is_judged_at_its_marks_and_learns(job, config, diet):
@@ -203,11 +214,85 @@ def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
     run(job, segment(config, diet, "parent", last=1))
     commit = commits.latest(TrialHost(job).store, segment_run(RUN, "parent"))
     forked = replace(job, run="fork@sweep", start=commit.name, start_tokens=MARKS[0])
+    with pytest.raises(FileNotFoundError, match=rf"the weights of {commit.name} are gone"):
+        run(forked, segment(config, diet, "slow", last=1))
+    copy_start(TrialHost(job).store, commit, forked.run)
     slow = run(forked, segment(config, diet, "slow", last=1, **{"optim.lr": 1e-9}))
     parent = run(job, segment(config, diet, "parent", last=1))
     assert slow[0]["trained"] == MARKS[0]
     assert slow[0]["score"] == pytest.approx(parent[0]["score"], rel=0.2)
     assert abs(slow[0]["curve"][-1][1] - parent[0]["curve"][-1][1]) < 0.5
+
+
+@pytest.mark.parametrize(("made", "mine"), [("fp32", "bf16"), ("bf16", "fp32"), ("bf16", "bf16"), ("fp32", "fp32")])
+def test_weights_in_another_precision_are_compared_as_closely_as_the_coarser_of_the_two_allows(made, mine):
+    commit = commits.Commit("news", 12, 1, 2, (), {"precision": made, "probe_loss": 2.0})
+    engine = SimpleNamespace(probe=lambda: 2.01, precision=mine)
+    if (made, mine) == ("fp32", "fp32"):
+        with pytest.raises(WrongWeightsError, match=r"recorded a probe loss of 2.000000, its weights give 2.010000"):
+            check_probe(engine, commit)
+    else:
+        check_probe(engine, commit)
+    with pytest.raises(WrongWeightsError):
+        check_probe(SimpleNamespace(probe=lambda: 2.1, precision=mine), commit)
+
+
+class Shown:
+    """A W&B run that only remembers."""
+
+    def __init__(self):
+        self.summary, self.closed = None, False
+
+    def log(self, event):
+        pass
+
+    def conclude(self, summary, champion):
+        self.summary = summary
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What trials show in W&B: run id -> run."""
+    runs = {}
+    monkeypatch.setattr(sweep_trial, "open_wandb", lambda config, run_id, *_: runs.setdefault(run_id, Shown()))
+    return runs
+
+
+def test_wandb_hears_the_last_words_of_a_trial_unless_it_failed(job, config, diet, shown, monkeypatch):
+    run(job, segment(config, diet, "whole-shown", last=1))
+    (whole,) = shown.values()
+    assert whole.closed
+    assert whole.summary["mark"] == 1
+    assert whole.summary["trained"] == MARKS[0]
+    shown.clear()
+    monkeypatch.setattr(sweep_trial, "BEAT_SECONDS", 0.0)  # every step is a beat
+    stopped = TrialHost(job).begin(segment(config, diet, "stopped-shown"))
+    stopped.advance()
+    stopped.close()
+    assert next(iter(shown.values())).summary is not None, "it was stopped in order"
+    shown.clear()
+    failing = TrialHost(job).begin(segment(config, diet, "failing-shown"))
+    failing.advance()
+    monkeypatch.setattr(sweep_trial, "take_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failing.advance()
+    failing.close()
+    (failed,) = shown.values()
+    assert failed.closed
+    assert failed.summary is None
+
+
+def test_sweeps_of_one_name_in_two_stores_are_other_runs_in_wandb(job, config, diet, shown, tmp_path):
+    spec = segment(config, diet, "id", last=1)
+    for store in ("/one", "/two", "/one"):
+        trial = TrialHost(job).begin(spec)
+        trial.job = replace(job, store=store)
+        trial._track()
+    assert len(shown) == 2
+    assert all(run_id.startswith("news-sweep-id-") for run_id in shown)
 
 
 def two_ranks(rank, path, job, spec):
@@ -241,3 +326,36 @@ def test_a_thinned_curve_keeps_its_mean_and_its_end():
     assert found[-1][0] == 100
     assert np.mean([y for _, y in found]) == pytest.approx(np.mean([y for _, y in curve]))
     assert thinned([], 10) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WorkerCrashedError(), "The worker died unexpectedly while executing this task."),
+        (
+            RayTaskError("_measure", "Traceback:\n  somewhere\nValueError: 1 batch says nothing", ValueError()),
+            "1 batch",
+        ),
+        (OSError("cannot read"), "cannot read"),
+    ],
+)
+def test_what_goes_wrong_while_noise_is_measured_is_one_sentence_and_no_more(
+    job, config, diet, lake, monkeypatch, error, said
+):
+    def fail(task):
+        raise error
+
+    task = SimpleNamespace(remote=lambda *_: None)
+    monkeypatch.setattr(sweep_batch, "ray", SimpleNamespace(remote=lambda **_: lambda _: task, get=fail))
+    run(job, segment(config, diet, "noisy", last=1))
+    notes = []
+    assert sweep_batch.measure_noise(job, "noisy", config, diet, {}, lambda *told: notes.append(told)) is None
+    assert len(notes) == 1
+    assert said in notes[0][1]
+    assert "\n" not in notes[0][1]
+
+
+def test_noise_is_measured_on_batches_no_larger_than_those_that_were_trained(config):
+    small = trial_config(config, {"engine.batch_tokens": 64, "engine.micro_batch_rows": 60_000}, 0)
+    assert sweep_batch.small_batches(small, Diet("a", (500,))) == (32, 4)
+    assert sweep_batch.small_batches(small, Diet("a", (3,))) == (0, 4)

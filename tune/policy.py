@@ -13,6 +13,7 @@ from tune.space import BATCH, Dimension, Point, Space, share_of
 QUANTILE = 0.25  # of a population that gives up its weights, and that hands them over (Jaderberg et al. 2017)
 FACTORS = (0.8, 1.25)  # by which a copied number is changed
 RESAMPLE = 0.25  # chance that a copied value is drawn anew instead
+WORST = 1e3  # the score of a trial that has none, diverged or failed: worse than any model
 TOLERANCE = 0.005  # bits per byte a larger batch may lose, relative, before it is beyond the critical one
 
 
@@ -28,7 +29,7 @@ class Member:
     generation: int
     number: int
     point: Point
-    donor: str | None = None  # key of the member of the generation before
+    donor: str | None = None  # key of the member of the generation before; None: the weights the sweep starts from
 
     @property
     def key(self) -> str:
@@ -39,21 +40,23 @@ class Member:
 def next_generation(members: Sequence[Member], scores: Mapping[str, float], space: Space, seed: int) -> list[Member]:
     """Truncation selection: the worst quarter takes over weights and settings of the best, and changes the settings.
 
-    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens.
+    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens. Who has no score, for
+    it diverged or failed, is always replaced and hands nothing over; if nobody has one, all begin anew (donor None).
     """
     order = sorted(members, key=lambda m: (scores[m.key], m.number))
     count = max(1, int(len(order) * QUANTILE)) if len(order) > 1 else 0
-    best, worst = order[:count], order[len(order) - count :]
+    alive = [member for member in order if scores[member.key] < WORST]
+    best, worst = alive[:count], [m for m in order[len(order) - count :] if m not in alive[:count]]
     successors = []
     for member in members:
         generation = member.generation + 1
-        if member in worst:
+        if member in worst or member not in alive:
             draw = share_of(seed, member.number, f"donor/{generation}")
-            donor = best[int(draw * len(best))]
-            point = explore(donor.point, space, seed, generation * len(members) + member.number)
+            donor = best[int(draw * len(best))] if best else None
+            point = explore((donor or member).point, space, seed, generation * len(members) + member.number)
         else:
             donor, point = member, member.point
-        successors.append(Member(generation, member.number, point, donor.key))
+        successors.append(Member(generation, member.number, point, donor.key if donor else None))
     return successors
 
 
@@ -104,6 +107,7 @@ class Population:
     space: Space
     seed: int
     spec_of: Callable[[Member], Any]  # what is asked of it
+    keep: Callable[[list[Member]], list[Member]] = lambda decided: decided  # write a generation down, or read it back
     waiting: list[Member] = field(default_factory=list)
     running: dict[str, Member] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -137,7 +141,7 @@ class Population:
         del self.running[spec.key]
         if self.waiting or self.running or self.generation == self.generations - 1:
             return
-        self.members = next_generation(self.members, self.scores, self.space, self.seed)
+        self.members = self.keep(next_generation(self.members, self.scores, self.space, self.seed))
         self.generation += 1
         self.waiting = list(self.members)
 
@@ -149,22 +153,29 @@ class Halving:
     ASHA as published (Li et al. 2020, algorithm 2): a trial waits at its mark until it is promoted, and nothing is
     trained on suspicion, where a rule that only stops trials lets the first ones through. Two departures, as the
     number of trials is given: new trials come before promotions, and when nothing else is left the best of the
-    furthest mark goes on, so that one trial reaches the end.
+    furthest mark goes on, so that one trial reaches the end. Who is promoted depends on the order in which verdicts
+    arrive; a halving that goes on takes those of before as they are, so none is lost: who has a verdict was promoted.
     """
 
     count: int  # trials
     marks: int
     reduction: int
     spec_of: Callable[[int, int], Any]  # number of a trial, mark it stands at -> what is asked of it
+    known: Mapping[int, Sequence[float]] = field(default_factory=dict)  # scores of an earlier start, mark by mark
     waiting: list[int] = field(default_factory=list)
     running: dict[str, tuple[int, int]] = field(default_factory=dict)
     scores: list[dict[int, float]] = field(default_factory=list)  # at each mark
     promoted: list[set[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.waiting = list(range(self.count))
+        self.waiting = [number for number in range(self.count) if not self.known.get(number)]
         self.scores = [{} for _ in range(self.marks)]
         self.promoted = [set() for _ in range(self.marks)]
+        for number, found in self.known.items():
+            for mark, score in enumerate(found):
+                self.scores[mark][number] = score
+                if mark:
+                    self.promoted[mark - 1].add(number)
 
     @property
     def most(self) -> int:

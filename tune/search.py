@@ -17,11 +17,10 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from tune.policy import Plan
+from tune.policy import WORST, Plan
 from tune.space import Point, Space
 
 TIME, SCORE = "tokens", "score"
-DIVERGED = 1e3  # the score of a trial that has none: worse than any model
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # between two marks a trial only says that it lives
@@ -174,7 +173,7 @@ class _Trainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         result = self.running.advance()
         if SCORE in result and result[SCORE] is None:
-            return {**result, SCORE: DIVERGED, "diverged": True}
+            return {**result, SCORE: WORST, "diverged": True}
         return result
 
     def cleanup(self) -> None:
@@ -238,8 +237,10 @@ class _Stretches(Searcher):
         return {"spec": spec}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        score = (result or {}).get(SCORE, DIVERGED)
-        self.here.thing[0].judged(self.asked.pop(trial_id), DIVERGED if error else score)
+        score = WORST if error else (result or {}).get(SCORE)
+        spec = self.asked.pop(trial_id)
+        if score is not None:  # else it was stopped on its way, with all the others
+            self.here.thing[0].judged(spec, score)
 
     def _next(self) -> Any:
         """The next stretch that has no verdict; those that have one are told to the plan at once."""

@@ -7,9 +7,9 @@ point is a hash of (seed, number, key): no generator has a state, and a sweep th
 
 import difflib
 import hashlib
-import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,8 @@ FIXED = {"model.row_tokens": "rows are what every trial has in common"}
 DISTRIBUTIONS = ("uniform", "log_uniform_values", "int_uniform", "q_uniform", "q_log_uniform_values")
 WORDS = {"distribution", "min", "max", "q", "value", "values"}
 BATCH, RATE = "engine.batch_tokens", "optim.lr"
+ROUNDING = 1e-9  # of a number of steps
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 Point = dict[str, Any]  # dotted key -> value
 
 
@@ -72,8 +74,8 @@ class Dimension:
         """Return the nearest number that the dimension allows, with six digits: what is shown is what is trained."""
         value = min(max(value, self.low), self.high)
         if self.step is not None:
-            value = round(value / self.step) * self.step
-            value = min(max(value, math.ceil(self.low / self.step) * self.step), self.high // self.step * self.step)
+            least, largest = _multiples(self.low, self.high, self.step)
+            value = min(max(round(value / self.step), least), largest) * self.step
         return round(value) if self.is_int else float(f"{value:.6g}")
 
 
@@ -98,10 +100,22 @@ class Space:
 
         In the grid's own order neighbours would start together, and ASHA would let whole stretches of it through.
         """
-        all_values = itertools.product(*(d.values or () for d in self.dimensions))
-        points = [dict(zip((d.path for d in self.dimensions), values, strict=True)) for values in all_values]
-        order = sorted(range(len(points)), key=lambda n: share_of(seed, n, "grid"))
-        return [points[n] for n in order[:most]]
+        moved: dict[int, int] = {}  # what a shuffle (Fisher-Yates) of all numbers has put elsewhere: no list of them
+        points = []
+        for n in range(min(most, self.size)):
+            drawn = n + int(share_of(seed, n, "grid") * (self.size - n))
+            points.append(self._numbered(moved.get(drawn, drawn)))
+            moved[drawn] = moved.get(n, n)
+        return points
+
+    def _numbered(self, number: int) -> Point:
+        """The point of that number in a finite space, the last dimension counting fastest."""
+        point = {}
+        for dimension in reversed(self.dimensions):
+            values = dimension.values or ()
+            number, place = divmod(number, len(values))
+            point[dimension.path] = values[place]
+        return point
 
     def draw(self, seed: int, number: int) -> Point:
         """The random point of that number."""
@@ -203,9 +217,10 @@ def _dimension(path: str, given: Any) -> Dimension:
     if isinstance(given, Sequence) and not isinstance(given, str):
         if not given:
             raise ValueError(f"sweep.space.{path} is an empty list; give at least one value")
+        given = [_number(value) for value in given]
         texts = [json.dumps(value, sort_keys=True) for value in given]
         if len(set(texts)) < len(texts):
-            raise ValueError(f"sweep.space.{path}={list(given)} holds a value twice; give each once")
+            raise ValueError(f"sweep.space.{path}={given} holds a value twice; give each once")
         return Dimension(path, values=tuple(given))
     if not isinstance(given, Mapping):
         raise ValueError(
@@ -215,6 +230,7 @@ def _dimension(path: str, given: Any) -> Dimension:
 
 
 def _distribution(path: str, given: dict[str, Any]) -> Dimension:
+    given = {name: _number(value) for name, value in given.items()}
     if unknown := sorted(set(given) - {"distribution", "min", "max", "q"}):
         raise ValueError(f"sweep.space.{path}.{unknown[0]} is unknown; a distribution has distribution, min, max and q")
     for name in ("min", "max"):
@@ -235,10 +251,35 @@ def _distribution(path: str, given: dict[str, Any]) -> Dimension:
     step = given.get("q")
     if kind.startswith("q_") != (step is not None):
         raise ValueError(f"sweep.space.{path}: q goes with q_uniform and q_log_uniform_values, and they need it")
-    if step is not None and (not isinstance(step, int | float) or not 0 < step <= high or high // step * step < low):
+    if step is not None and not _has_multiple(low, high, step):
         raise ValueError(f"sweep.space.{path}.q={step!r} has no multiple from {low} to {high}; use a smaller one")
     is_int = kind == "int_uniform" or (whole and isinstance(step, int))
     return Dimension(path, None, low, high, "log" in kind, step, is_int)
+
+
+def _multiples(low: float, high: float, step: float) -> tuple[int, int]:
+    """The first and last number of steps between two numbers; 0.3 / 0.1 is a little below 3, and 3 is meant.
+
+    >>> _multiples(0.1, 0.3, 0.1), _multiples(100, 1000, 256)
+    ((1, 3), (1, 3))
+    """
+    return math.ceil(low / step - ROUNDING), math.floor(high / step + ROUNDING)
+
+
+def _has_multiple(low: float, high: float, step: Any) -> bool:
+    if not isinstance(step, int | float) or step <= 0:
+        return False
+    least, largest = _multiples(low, high, step)
+    return least <= largest
+
+
+def _number(value: Any) -> Any:
+    """A text that is a number to people and not to YAML 1.1, as the rest of the configuration reads it.
+
+    >>> _number("1e-3"), _number("wsd")
+    (0.001, 'wsd')
+    """
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
 def _check_path(path: str) -> None:
