@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from cluster.storage import Store
@@ -18,8 +19,10 @@ from data_ops.tokenizer import Tokenizer
 from ray_jobs import commit as commits
 from ray_jobs.config import Config, ConfigError
 from ray_jobs.evaluate import held_out
+from ray_jobs.lease import LEASE_SECONDS
 from ray_jobs.open_store import TOKENIZER, open_store
 from ray_jobs.promote import fresh_slices
+from ray_jobs.quiet import at_work
 from ray_jobs.sweep_job import SweepJob
 from ray_jobs.sweep_plan import JOB, asked, sweep_run, trial_config
 from ray_jobs.sweep_rounds import Diet, diet_key, place_behind, record_rounds
@@ -104,4 +107,5 @@ def _take_in(config: Config, stopped: threading.Event, say: Callable[[str, str],
             say("note", event["text"])
 
     opened = open_store(config, stopped.is_set)
-    return ingest(opened.lake, opened.settings, opened.tokenizer_json, report=report, stop=stopped.is_set)
+    works = partial(at_work, opened.store, wait_seconds=LEASE_SECONDS)
+    return ingest(opened.lake, opened.settings, opened.tokenizer_json, report=report, stop=stopped.is_set, works=works)

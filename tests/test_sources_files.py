@@ -1,5 +1,6 @@
 """Is every record of growing, torn, hostile files found exactly once, and named when it cannot be read?"""
 
+import codecs
 import errno
 import gzip
 import itertools
@@ -584,6 +585,7 @@ def nobody():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
+        codecs.lookup("utf-8-sig")  # Python reads it when it is first asked for; nobody may not, from root's Python
         was_root = os.geteuid() == 0
         if was_root:
             os.chown(folder, 65534, 65534)
