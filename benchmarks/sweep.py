@@ -22,7 +22,7 @@ import yaml
 from benchmarks.rows import Goal, Row
 
 GRID = {
-    "engine.batch_tokens": [1024, 4096],
+    "engine.batch_tokens": [512, 2048],
     "optim.lr": [1e-3, 4e-3, 1.6e-2],
     "optim.schedule.kind": ["constant", "cosine"],
 }
@@ -32,13 +32,13 @@ SEEDS = (11, 12, 13)
 
 def measure(quick: bool) -> list[Row]:
     """All of it; quick: one seed and few tokens."""
-    tokens = 36_864 if quick else 98_304  # of 9 parts, the first holds the largest batch
+    tokens = 36_864 if quick else 262_144  # of 9 parts, the first holds the largest batch
     found, rows = [], []
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         for seed in SEEDS[:1] if quick else SEEDS:
             store = f"{folder}/{seed}"
             grid = sweep(recipe(store, seed, tokens, "grid", {"scheduler": "none"}))
-            asha = sweep(recipe(store, seed, tokens, "asha", {"scheduler": "asha"}))
+            asha = sweep(recipe(store, seed, tokens, "asha", {"scheduler": "asha", "reduction": 2, "marks": 4}))
             found.append((grid, asha))
         rows += against_grid(found)
         rows += population(f"{folder}/{SEEDS[0]}", tokens)
@@ -77,9 +77,9 @@ def against_grid(found: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Row
 
 def population(store: str, tokens: int) -> list[Row]:
     """PBT and random search over one rate, with the same tokens and the same first members."""
-    asked = {"space": MOVING, "trials": 8, "marks": 8, "average": 0.02}
+    asked = {"space": MOVING, "trials": 8, "marks": 12, "average": 0.02}
     drawn = {**asked, "scheduler": "none", "search": "random", "marks": 1}
-    small = {"engine": {"batch_tokens": 1024, "precision": "fp32"}}
+    small = {"engine": {"batch_tokens": 512, "precision": "fp32"}}
     pbt = sweep(recipe(store, SEEDS[0], tokens, "pbt", {**asked, "scheduler": "pbt"}) | small)
     random = sweep(recipe(store, SEEDS[0], tokens, "random", drawn) | small)
     return [

@@ -166,6 +166,19 @@ def test_halving_trains_a_quarter_of_the_grid():
     assert sum(cost[mark] for _, mark in seen) / (12 * 9) < 0.25
 
 
+@given(st.lists(st.tuples(*[st.floats(1, 4)] * 4), min_size=2, max_size=20))
+def test_one_at_a_time_each_choice_is_among_all_that_reach_the_mark(scores):
+    plan = Halving(len(scores), 4, 2, lambda n, mark: SimpleNamespace(key=f"{n}", place=(n, mark)))
+    while (spec := plan.next()) is not None:
+        number, mark = spec.place
+        plan.judged(spec, scores[number][mark])
+    reached = set(range(len(scores)))
+    for mark in range(4):
+        assert set(plan.scores[mark]) == reached
+        best = sorted(reached, key=lambda n: (scores[n][mark], n))
+        reached = set(best[: max(1, len(best) // 2)])
+
+
 class Killed:
     """A halving whose driver may die: only verdicts outlive it, as in the store."""
 

@@ -151,9 +151,10 @@ class Halving:
     """Asynchronous successive halving: all trials to the first mark, then the best 1/reduction of each mark further.
 
     ASHA as published (Li et al. 2020, algorithm 2): a trial waits at its mark until it is promoted, and nothing is
-    trained on suspicion, where a rule that only stops trials lets the first ones through. Two departures, as the
-    number of trials is given: new trials come before promotions, and when nothing else is left the best of the
-    furthest mark goes on, so that one trial reaches the end. Who is promoted depends on the order in which verdicts
+    trained on suspicion, where a rule that only stops trials lets the first ones through. Three departures, as the
+    number of trials is given: new trials come before promotions and promotions from an early mark before those from a
+    later one, so that each choice is among as many as can be without anyone waiting; and when nothing else is left
+    the best of the furthest mark goes on, so that one trial reaches the end. Who is promoted depends on the order in which verdicts
     arrive; a halving that goes on takes those of before as they are, so none is lost: who has a verdict was promoted.
     """
 
@@ -209,8 +210,8 @@ class Halving:
         return spec
 
     def _best(self) -> tuple[int, int] | None:
-        """Who goes on, from which mark; the furthest first."""
-        for mark in reversed(range(self.marks - 1)):
+        """Who goes on, from which mark; the earliest first."""
+        for mark in range(self.marks - 1):
             order = sorted(self.scores[mark], key=lambda n: (self.scores[mark][n], n))
             for number in order[: len(order) // self.reduction]:
                 if number not in self.promoted[mark]:
