@@ -154,8 +154,9 @@ class Halving:
     trained on suspicion, where a rule that only stops trials lets the first ones through. Three departures, as the
     number of trials is given: new trials come before promotions and promotions from an early mark before those from a
     later one, so that each choice is among as many as can be without anyone waiting; and when nothing else is left
-    the best of the furthest mark goes on, so that one trial reaches the end. Who is promoted depends on the order in which verdicts
-    arrive; a halving that goes on takes those of before as they are, so none is lost: who has a verdict was promoted.
+    the best of the furthest mark goes on, so that one trial reaches the end. Who is promoted depends on the order in
+    which verdicts arrive; a halving that goes on takes those of before as they are, so none is lost: who has a
+    verdict was promoted.
     """
 
     count: int  # trials
