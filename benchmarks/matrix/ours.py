@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 
 from benchmarks.matrix.desk import live, use_forkserver
@@ -138,6 +139,9 @@ class Bench:
         except (RuntimeError, TimeoutError) as error:
             chain.trouble = f"attempt {number} at {world} workers: {error}"
             return
+        finally:
+            for shard in feed.shards:  # in a run they end with the actor that the feed is
+                ray.kill(shard)
         chain.attempts.append(found)
         chain.losses[found.start :] = losses
         sys.stderr.write(
