@@ -59,6 +59,7 @@ class Stand:
 
     place: tuple[int, int] = (0, 0)
     skipped: frozenset[tuple[int, int]] = frozenset()  # (round, step in it, 0..)
+    checkpoint: str = ""  # its name; "" at the beginning
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ def read_stand(lake: Lake, run: str) -> Stand:
     was taken; a note of an older version does not say, and counts.
     """
     newest, stand = 0, Stand()
-    for note in lake.ledger(run).select(["round", "step_in_round", "state"]).to_pylist():
+    for note in lake.ledger(run).select(["round", "step_in_round", "checkpoint", "state"]).to_pylist():
         state = json.loads(note["state"])
         if state.get("noted_by", newest) >= newest:
             newest = state.get("noted_by", newest)
             skipped = frozenset((int(r), int(s)) for r, s in state.get("position", {}).get("skipped", []))
-            stand = Stand((note["round"], note["step_in_round"]), skipped)
+            stand = Stand((note["round"], note["step_in_round"]), skipped, note["checkpoint"])
     return stand
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from cluster.storage import Store
+from data_ops.account import read_stand
 from data_ops.lake import Lake
 from ray_jobs import commit as commits
 from ray_jobs.lease import Lease
@@ -109,8 +110,8 @@ class Board:
         if not self.lease.held(self.store):
             raise PermissionError(f"run {self.run} belongs to another driver now; this one trains nothing")
         if step is not None:
-            record(self.lake, commits.load(self.store, self.run, step), self.lease)
-        elif self.lake.ledger(self.run).num_rows:
+            note_stand(self.lake, commits.load(self.store, self.run, step), self.lease)
+        elif read_stand(self.lake, self.run).checkpoint:
             note = {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": ""}
             self.lake.add_ledger(self.run, {**note, "state": json.dumps({"noted_by": self.lease.number})})
 
@@ -189,6 +190,12 @@ def _failed(answer: Any) -> bool:
     except ray.exceptions.RayError:
         return True
     return False
+
+
+def note_stand(lake: Lake, done: commits.Commit, lease: Lease) -> None:
+    """Note that the run stands at a checkpoint, unless that is what the ledger says."""
+    if read_stand(lake, done.run).checkpoint != done.name:
+        record(lake, done, lease)
 
 
 def record(lake: Lake, done: commits.Commit, lease: Lease) -> None:

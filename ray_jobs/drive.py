@@ -24,7 +24,7 @@ from models.checkpoint import weights_sha256
 from models.engine import resolve_precision
 from models.settings import num_parameters
 from ray_jobs import commit as commits
-from ray_jobs.board import record
+from ray_jobs.board import note_stand
 from ray_jobs.commit import Commit, run_path
 from ray_jobs.config import Config
 from ray_jobs.display import Display
@@ -90,7 +90,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
         lines.close()
         training.close()
         if last is not None and run.heart.lease.held(store):
-            record(opened.lake, last, run.heart.lease)  # a board killed between commit and ledger left this to us
+            note_stand(opened.lake, last, run.heart.lease)  # a board killed between commit and ledger left this to us
         try:
             summary = _write_down(config, opened, result, display)
         except OSError as error:

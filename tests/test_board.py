@@ -135,6 +135,16 @@ def test_a_note_of_a_driver_that_had_lost_the_run_does_not_move_the_ledger_back(
     assert read_stand(board.lake, "news").place == (0, 0)
 
 
+def test_a_driver_that_goes_on_where_the_ledger_stands_adds_no_note(store: Store) -> None:
+    for expected in ([5], [5]):
+        lease = acquire(store, "news")
+        board = Board(store.uri, "news", 9, lease)
+        assert board.lake.ledger("news").num_rows or hand_in(board, 0, 1, step=5)
+        board.stand(5)
+        assert board.lake.ledger("news")["step"].to_pylist() == expected
+        Heart(store, lease).release()
+
+
 def test_more_steps_that_stand_no_further_are_refused(board: Board) -> None:
     assert hand_in(board, 0, 1, step=5, round_=1, step_in_round=2)
     with pytest.raises(RuntimeError, match="work would be repeated"):
