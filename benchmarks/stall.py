@@ -24,7 +24,7 @@ REPEATS = 9
 
 def measure(quick: bool) -> list[Row]:
     """Run it once; quick: a fifth of the text and a commit every 5 seconds."""
-    every, megabytes = (5, 1.5) if quick else (60, 9.0)
+    every, megabytes = (5, 1.5) if quick else (60, 5.0)
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         text = [f"sources.python.megabytes={megabytes}", f"checkpoint.every_seconds={every}"]
         argv = [sys.executable, "-m", "ray_jobs", "train", "-c", "demo", f"store={folder}/store", *text, "--json"]
