@@ -9,7 +9,9 @@ not planned yet and the reservoir, which is rebuilt from the lake, and plan the 
 
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -196,30 +198,29 @@ class TimedFeed(Feed):
 
 
 def loads(store: str, number: int, repeats: int) -> list[float]:
-    """Seconds in which feeds that know nothing, each in a new process, load the data state, without calls."""
-    times = []
-    for _ in range(repeats):
+    """Seconds in which feeds that know nothing load the data state, without calls."""
+    return [ray.get(feed.loaded.remote(number, 0.5)) for feed in new_feeds(store, repeats)]
+
+
+def new_feeds(store: str, count: int) -> Iterator[Any]:
+    """Yield feeds that know nothing, each in a new process that has warmed up; each ends before the next."""
+    for _ in range(count):
         feed = ray.remote(TimedFeed).options(num_cpus=0, max_concurrency=16).remote(settings_for(store))
         ray.get(feed.__ray_ready__.remote())
         time.sleep(WARM_UP_S)
-        times.append(ray.get(feed.loaded.remote(number, 0.5)))
+        yield feed
         ray.kill(feed)
-    return times
 
 
 def starts(store: str, number: int, repeats: int) -> list[float]:
     """Seconds from the question for the round to the rows in hand, of feeds that know nothing; with its file."""
     times = []
-    for _ in range(repeats):
-        feed = ray.remote(Feed).options(num_cpus=0, max_concurrency=16).remote(settings_for(store))
-        ray.get(feed.__ray_ready__.remote())
-        time.sleep(WARM_UP_S)
+    for feed in new_feeds(store, repeats):
         began = time.perf_counter()
         step = ray.get(feed.round.remote(number)).steps // 2
         batches = ray.get([feed.batch.remote(number, step, rank, RANKS) for rank in range(RANKS)])
         times.append(time.perf_counter() - began)
         assert {batch.inputs.shape for batch in batches} == {(BATCH_ROWS // RANKS, ROW_TOKENS)}
-        ray.kill(feed)
     return times
 
 
