@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 STARTED: list[subprocess.Popen[str]] = []
@@ -50,12 +51,15 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONPATH": str(ROOT)}
 
 
-def start(folder: Path, *arguments: str, recipe: str = RECIPE) -> subprocess.Popen[str]:
-    """Start `headrace run` in a folder that gets run.yaml; stderr goes to a file there."""
+def start(
+    folder: Path, *arguments: str, recipe: str = RECIPE, more: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen[str]:
+    """Start `headrace run` in a folder that gets run.yaml, with more environment; stderr goes to a file there."""
     (folder / "run.yaml").write_text(recipe)
     command = [sys.executable, "-m", "ray_jobs", "run", "-c", "run.yaml", "--json", *arguments]
     errors = (folder / "stderr.txt").open("a")
-    process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True)
+    env = environment() | more
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
     STARTED.append(process)
     return process
 

@@ -16,6 +16,7 @@ from tests.runs import end_all
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 FAULTS = (
     Fault("driver", Moment("window", 2)),
+    Fault("clock", Moment("step", 2)),
     Fault("worker", Moment("step", 6)),
     Fault("feed", Moment("recovery", 0)),
 )  # a driver that is told to stop is in test_jobs.py

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from tests.chaos.campaign import keeps_settings
 from tests.chaos.comparison import compare, weights
 from tests.chaos.corpus import grow, lines
 from tests.chaos.history import check, read_corpus, read_history
@@ -19,7 +21,7 @@ from tests.chaos.life import OVERDUE_STEPS, Fired, Life, Mark
 from tests.chaos.processes import Process, family, lives, send
 from tests.chaos.recovery import recoveries
 from tests.chaos.result import DEADLY, curve, percentiles, summarise
-from tests.chaos.schedule import FAULTS, Fault, Moment, plan
+from tests.chaos.schedule import FAULTS, POISONS, Fault, Moment, plan
 from tests.test_histories import HELD_OUT, RUN, SEED, Run
 
 pytestmark = pytest.mark.slow
@@ -42,9 +44,9 @@ def lived(tmp_path_factory):
     return run.folder
 
 
-def step_event(n, branch=False, loss=None):
-    loss = 5.0 / n if loss is None else loss
-    return {"event": "step", "branch": branch, "step": n, "round": 0, "tokens": n, "predictions": 7, "loss": loss}
+def step_event(n, branch=False, loss=None, skipped=0):
+    told = {"event": "step", "branch": branch, "step": n, "round": 0, "tokens": n, "predictions": 7}
+    return told | {"loss": 5.0 / n if loss is None else loss, "skipped_steps": skipped}
 
 
 @pytest.fixture
@@ -282,6 +284,17 @@ def test_a_run_is_compared_with_its_twin(history):
     assert "step 2 has loss 3.0" in compare(history, twin, same_rounds=True, same_bits=False)[0]
 
 
+def test_losses_are_compared_until_a_step_was_skipped(history, lived, tmp_path):
+    twin = copy.deepcopy(history)
+    told = [step_event(2, loss=2.5), step_event(3, skipped=1) | {"loss": None}, step_event(4, loss=9.0, skipped=1)]
+    shutil.copytree(lived / "lake", tmp_path, dirs_exist_ok=True)
+    (tmp_path / f"runs/{RUN}/metrics.jsonl").write_text("\n".join(map(json.dumps, told)))
+    history = read_history(tmp_path, RUN)
+    assert compare(history, twin, same_rounds=True, same_bits=False) == []
+    history.steps[0]["loss"] = 3.0
+    assert "step 2 has loss 3.0" in compare(history, twin, same_rounds=True, same_bits=False)[0]
+
+
 def test_another_batch_text_or_round_than_the_twins_is_noticed(history):
     twin = copy.deepcopy(history)
     history.steps[4]["predictions"] += 1
@@ -311,9 +324,10 @@ def test_one_bit_of_one_tensor_is_another_checkpoint(history, tmp_path):
 def test_a_schedule_is_a_function_of_the_seed_and_knows_every_fault():
     plans = [plan(seed, 10, hang=True) for seed in range(60)]
     assert plans == [plan(seed, 10, hang=True) for seed in range(60)]
-    assert all(10 <= p.faults <= 14 for p in plans)
+    assert all(10 <= p.faults <= 17 for p in plans)
     assert all(sum(f.kind in DEADLY for stage in p.stages for f in stage) == 10 for p in plans)
     assert {fault.kind for p in plans for stage in p.stages for fault in stage} == set(FAULTS)
+    assert not any(f.kind in POISONS for p in plans if keeps_settings(p) for stage in p.stages for f in stage)
     assert {(len(set(p.settings)) > 1, p.grows) for p in plans} == {(False, False), (True, False), (False, True)}
 
 

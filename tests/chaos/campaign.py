@@ -19,7 +19,7 @@ from tests.chaos.comparison import compare
 from tests.chaos.history import Verdict, check, read_history
 from tests.chaos.life import RUN, Life
 from tests.chaos.recovery import recoveries
-from tests.chaos.schedule import SETTINGS, Plan, plan
+from tests.chaos.schedule import POISONS, SETTINGS, Plan, plan
 from tests.runs import STARTED
 
 SEED, HELD_OUT, MIN_CHARS = 7, 0.1, 20  # as the recipe has them
@@ -84,6 +84,9 @@ class Campaign:
             other = read_history(twin.folder / "lake", RUN)
             problems = verdict.problems + compare(history, other, same_rounds=not plan.grows, same_bits=same_bits)
             problems += _audit(life, twin, same_bits=same_bits)
+            skipped = history.checkpoints[-1]["state"]["position"]["skipped"] if history.checkpoints else []
+            if len(skipped) > sum(fired.fault.kind in POISONS for fired in life.fired):
+                problems.append(f"steps {skipped} were skipped, more than were poisoned")
         found = recoveries(life)
         problems += [f"{e['steps_lost']} steps were lost at a SIGTERM" for e in found if _lost_at_sigterm(e)]
         problems += life.interventions + life.leftovers

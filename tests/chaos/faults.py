@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from tests.chaos import processes
-from tests.chaos.life import RUN, Life
+from tests.chaos.life import CLOCK_BACK_SECONDS, RUN, Life
 from tests.chaos.schedule import KILLS, Fault
 
 DISK_BYTES = 96 << 20
@@ -81,6 +81,23 @@ def _hang(life: Life) -> tuple[bool, str]:
     return True, note
 
 
+def _poison(text: str) -> Callable[[Life], tuple[bool, str]]:
+    def act(life: Life) -> tuple[bool, str]:
+        """Leave word for the first rank that computes a loss; see tests/chaos/within."""
+        (life.folder / "poison").write_text(text)
+        return True, text
+
+    return act
+
+
+def _clock(life: Life) -> tuple[bool, str]:
+    """Set the clock of all of the run's Python processes back; what they start later is as far behind."""
+    clock = life.folder / "clock"
+    behind = CLOCK_BACK_SECONDS + (int(clock.read_text()) if clock.exists() else 0)
+    clock.write_text(str(behind))
+    return True, f"{behind} s behind"
+
+
 def _damage(how: str) -> Callable[[Life], tuple[bool, str]]:
     def act(life: Life) -> tuple[bool, str]:
         """Kill the driver; when all of its processes are gone, harm the newest checkpoint."""
@@ -134,6 +151,10 @@ def _append(life: Life) -> tuple[bool, str]:
 OTHERS: dict[str, Callable[[Life], tuple[bool, str]]] = {
     "sigterm": _sigterm,
     "hang": _hang,
+    "memory": _poison("memory"),
+    "nan": _poison("nan"),
+    "spike": _poison("1000"),
+    "clock": _clock,
     "flip": _damage("flip"),
     "truncate": _damage("truncate"),
     "manifest": _damage("manifest"),

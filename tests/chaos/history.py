@@ -36,6 +36,7 @@ class History:
     branches: list[tuple[Row, int]]  # checkpoints of decay branches, each with the steps its branch was planned for
     aside: list[int]  # steps of checkpoints that were found damaged
     steps: list[Row]  # step events of the main line, as told
+    skips: list[int]  # steps told of the main line with skipped ones among them or behind them
     store: Path
 
 
@@ -73,6 +74,7 @@ def read_history(store: Path, run: str) -> History:
         branches=[(commit, planned.get(commit["run"], 0)) for commit in branches],
         aside=aside,
         steps=[e for e in told if e.get("event") == "step" and not e.get("branch")],
+        skips=[e["step"] for e in told if e.get("event") == "step" and not e.get("branch") and e["skipped_steps"]],
         store=store,
     )
 

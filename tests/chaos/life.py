@@ -7,6 +7,7 @@ progress, to wake a rank, to give up on a command that fails again and again.
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any
 from tests.chaos import corpus, processes
 from tests.chaos.processes import Process
 from tests.chaos.schedule import Fault, Moment, Plan, Setting
-from tests.runs import start
+from tests.runs import ROOT, start
 
 RECIPE = """
 name: small
@@ -34,7 +35,7 @@ reservoir: {capacity: 200, half_life: [10d, none], shards: 2}
 round: {tokens: 8192, replay_share: 0.25}
 model: {layers: 2, width: 64, heads: 2, row_tokens: 128}
 engine: {workers: 2, zero_stage: 2, precision: fp32, batch_tokens: 1024, micro_batch_rows: 4}
-optim: {lr: 3.0e-3, schedule: {warmup_tokens: 2048}}
+optim: {lr: 3.0e-3, schedule: {warmup_tokens: 2048}, spike_sigmas: 12}
 checkpoint: {every_seconds: 1s}
 evaluate: {documents_per_slice: 10, every_rounds: 2}
 wandb: {mode: disabled}
@@ -45,6 +46,8 @@ STUCK_SECONDS = 300.0  # without a word from the run, on a busy machine
 FRUITLESS_STARTS = 8  # commands in a row that trained nothing new and did not end well
 LINGER_SECONDS = 20.0  # how long processes of a dead driver may take to end
 RESTART_SECONDS = 0.5
+CLOCK_BACK_SECONDS = 3600
+WITHIN_PROCESSES = Path(__file__).parent / "within"  # holds a sitecustomize module
 OVERDUE_STEPS = 16  # a moment that did not come until then never will: the last window was before, say
 
 
@@ -78,7 +81,7 @@ class Told:
         self.offset += len(whole)
         for line in whole.splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # a driver was killed within a line
-                self.events.append(json.loads(line))
+                self.events.append(_on_our_clock(json.loads(line)))
         return bool(whole)
 
 
@@ -134,6 +137,10 @@ class Life:
         """The newest step told of the main line."""
         return max((e["step"] for e in self.told.events if e["event"] == "step" and not e.get("branch")), default=0)
 
+    def environment(self) -> dict[str, str]:
+        """What the run's processes get besides a user's environment, so that they can be misled from within."""
+        return {"PYTHONPATH": f"{WITHIN_PROCESSES}{os.pathsep}{ROOT}", "CHAOS_FOLDER": str(self.folder)}
+
     def intervene(self, why: str) -> None:
         """Write down that a human would have been needed."""
         self.interventions.append(f"stage {self.stage}: {why}")
@@ -167,7 +174,7 @@ class Life:
         setting = self.plan.settings[self.starts % len(self.plan.settings)]
         self.starts += 1
         self.expected_end = 0.0
-        driver = self.driver = start(self.folder, *arguments(setting), recipe=RECIPE)
+        driver = self.driver = start(self.folder, *arguments(setting), recipe=RECIPE, more=self.environment())
         self.sightings.append((time.time(), "start", driver.pid))
         heard = time.monotonic()
         while driver.poll() is None:
@@ -254,6 +261,12 @@ class Mark:
             return workers > self.workers or any(event["event"] == "step" for event in new[20:])
         count = sum(event["event"] == moment.what for event in new)
         return count >= max(1, moment.count)
+
+
+def _on_our_clock(event: dict[str, Any]) -> dict[str, Any]:
+    """Tell an event's time by our own clock: it was read at once, so what it is behind is how far its clock is."""
+    behind = round((time.time() - event["time"]) / CLOCK_BACK_SECONDS)
+    return event | {"time": event["time"] + behind * CLOCK_BACK_SECONDS}
 
 
 def arguments(setting: Setting) -> tuple[str, str]:

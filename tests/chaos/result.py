@@ -19,7 +19,7 @@ from tests.chaos.schedule import DAMAGES, KILLS, STOPS
 MTTF_HOURS, MTTF_GPUS = 7.9, 1024
 STALL_SECONDS = 1.0  # of a large model's snapshot; ours stalls for milliseconds, which says nothing about 70 GB
 INTERVALS = (60.0, 300.0, 600.0)
-DEADLY = (*KILLS, *STOPS, *DAMAGES)  # what counts as a kill; a full disk and an append end no process
+DEADLY = (*KILLS, *STOPS, *DAMAGES, "memory")  # what counts as a kill; the others end no process
 Run = dict[str, Any]
 
 

@@ -10,11 +10,12 @@ from random import Random
 
 KILLS = ("driver", "worker", "peer", "feed", "board", "shard", "seen", "ingest", "controller", "raylet", "gcs")
 STOPS = ("sigterm", "hang")
+POISONS = ("nan", "spike")  # one loss of one rank is not a number, or a thousandfold
 DAMAGES = ("flip", "truncate", "manifest")  # what happens to the newest checkpoint while the driver is dead
-FAULTS = (*KILLS, *STOPS, *DAMAGES, "disk_full", "append")
+FAULTS = (*KILLS, *STOPS, *DAMAGES, *POISONS, "memory", "clock", "disk_full", "append")
 # What is drawn from, each as often as it stands there.
 INGESTING = ("ingest", "ingest", "seen", "seen", "feed", "shard", "driver", "raylet")  # before training begins
-WITHIN = ("worker", "peer", "feed", "board", "shard")  # what Ray starts again: seconds, not a minute
+WITHIN = ("worker", "peer", "memory", "feed", "board", "shard")  # what Ray starts again: seconds, not a minute
 WHOLE = (
     "driver",
     "sigterm",
@@ -76,18 +77,21 @@ class Plan:
 def plan(seed: int, faults: int, hang: bool = False) -> Plan:
     """Decide a run with so many kills and stops; full disks and appends come besides."""
     random = Random(f"plan {seed}")
-    kind_of_run = ("same", "elastic", "grows")[seed % 3]
+    sort = ("same", "elastic", "grows")[seed % 3]
     settings: tuple[Setting, ...] = (random.choice(SETTINGS),)
-    if kind_of_run == "elastic":
+    if sort == "elastic":
         settings = tuple(Setting(random.choice((1, 2)), random.choice((0, 1, 2, 3))) for _ in range(5))
     most = max(1, round(faults / FAULTS_PER_STAGE))
     parts = [faults // most + (n < faults % most) for n in range(most)]
-    stages = tuple(_stage(random, count, hang, kind_of_run == "grows") for count in parts)
-    return Plan(seed, seed // 3 % 2, stages, settings, kind_of_run == "grows")
+    stages = tuple(_stage(random, count, hang, sort) for count in parts)
+    return Plan(seed, seed // 3 % 2, stages, settings, sort == "grows")
 
 
-def _stage(random: Random, count: int, hang: bool, grows: bool) -> tuple[Fault, ...]:
-    """Faults of one stage: first while it ingests, then while it trains, at last when it branches."""
+def _stage(random: Random, count: int, hang: bool, sort: str) -> tuple[Fault, ...]:
+    """Faults of one stage: first while it ingests, then while it trains, at last when it branches.
+
+    A step that was skipped leaves other weights, so runs of the sort "same" are not poisoned.
+    """
     early = random.choice((0, 1, 1, 2)) if count > 2 else 0
     late = int(count > 3 and random.random() < 0.4)
     faults = [Fault(random.choice(INGESTING), Moment("window", random.randint(1, 4))) for _ in range(early)]
@@ -95,11 +99,14 @@ def _stage(random: Random, count: int, hang: bool, grows: bool) -> tuple[Fault, 
     kinds = [random.choice(WITHIN) for _ in range(count - early - late - whole)]
     kinds += [random.choice(WHOLE + (("hang", "hang") if hang else ())) for _ in range(whole)]
     random.shuffle(kinds)
-    if random.random() < 0.25:
-        kinds.insert(random.randint(0, len(kinds)), "disk_full")  # no kill, so one more
+    poisons = [] if sort == "same" else [random.choice(POISONS)]
+    besides = ["disk_full", "clock", *poisons]  # they kill nothing, so they come on top
+    for kind in besides:
+        if random.random() < 0.25:
+            kinds.insert(random.randint(0, len(kinds)), kind)
     faults += [Fault(kind, _moment(random, first=n == 0 and not early)) for n, kind in enumerate(kinds)]
     faults += [Fault(random.choice((*WITHIN, "driver", "sigterm")), Moment("branch", 0)) for _ in range(late)]
-    if grows:
+    if sort == "grows":
         faults.insert(random.randint(0, 1), Fault("append", Moment("window", random.randint(1, 3))))
     return tuple(faults)
 
