@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import faults
+from tests.chaos.bucket import Bucket
 from tests.chaos.comparison import compare
 from tests.chaos.history import Verdict, check, read_history
 from tests.chaos.life import RUN, Life
@@ -54,7 +55,7 @@ class Campaign:
         wants_disk = any(fault.kind == "disk_full" for stage in plan.stages for fault in stage)
         if wants_disk and faults.mount(folder):
             self.mounted.add(folder)
-        life = Life(folder, plan, faults.bring_about)
+        life = Life(folder, plan, faults.bring_about, bucket=Bucket(plan.seed) if plan.bucket else None)
         try:
             result = self._judge(life)
         except Exception as error:  # the other seeds still have to be run
@@ -63,6 +64,8 @@ class Campaign:
         finally:
             if life.driver is not None and life.driver.poll() is None:
                 life.driver.kill()
+            if life.bucket is not None:
+                life.bucket.close()
             if folder in self.mounted:
                 self.mounted.remove(folder)
                 shutil.copytree(folder / "lake", folder / "lake-kept", ignore=shutil.ignore_patterns("ballast"))
@@ -75,6 +78,8 @@ class Campaign:
     def _judge(self, life: Life) -> dict[str, Any]:
         plan = life.plan
         lived = life.run()
+        if life.bucket is not None:
+            life.bucket.copy(life.folder / "lake")
         twin = self._twin(life)
         same_bits = keeps_settings(plan)
         verdict, problems = Verdict(), ["given up"]
@@ -99,7 +104,7 @@ class Campaign:
         """The undisturbed run of the same pieces of corpus; made once."""
         plan, pieces = life.plan, life.pieces[: len(life.plan.stages)]
         settings = plan.settings if keeps_settings(plan) else SETTINGS[:1]
-        quiet = replace(plan, stages=tuple(() for _ in plan.stages), settings=settings[:1], grows=False)
+        quiet = replace(plan, stages=tuple(() for _ in plan.stages), settings=settings[:1], grows=False, bucket=False)
         with self.lock:
             lock, made = self.twins.setdefault(f"{plan.corpus} {pieces} {settings}", (threading.Lock(), []))
         with lock:

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 from tests.chaos import processes
+from tests.chaos.bucket import SECONDS as WEATHER_SECONDS
 from tests.chaos.life import CLOCK_BACK_SECONDS, RUN, Life
 from tests.chaos.schedule import KILLS, Fault
 
@@ -143,6 +144,17 @@ def _fill_disk(life: Life) -> tuple[bool, str]:
     return True, f"{ballast.stat().st_size >> 20} MiB for {FULL_SECONDS:.0f} s"
 
 
+def _weather(kind: str) -> Callable[[Life], tuple[bool, str]]:
+    def act(life: Life) -> tuple[bool, str]:
+        """Let the weather turn; it gets better by itself."""
+        if life.bucket is None:
+            return False, "the store is in no bucket"
+        life.bucket.proxy.turn(kind, WEATHER_SECONDS[kind])
+        return True, f"for {WEATHER_SECONDS[kind]:.0f} s"
+
+    return act
+
+
 def _append(life: Life) -> tuple[bool, str]:
     life.grow(APPENDED_RECORDS, torn=True)
     return True, f"{APPENDED_RECORDS} records"
@@ -159,6 +171,9 @@ OTHERS: dict[str, Callable[[Life], tuple[bool, str]]] = {
     "truncate": _damage("truncate"),
     "manifest": _damage("manifest"),
     "disk_full": _fill_disk,
+    "storage_errors": _weather("errors"),
+    "storage_hang": _weather("hang"),
+    "storage_cut": _weather("cut"),
     "append": _append,
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import corpus, processes
+from tests.chaos.bucket import Bucket
 from tests.chaos.processes import Process
 from tests.chaos.schedule import Fault, Moment, Plan, Setting
 from tests.runs import ROOT, start
@@ -41,6 +42,7 @@ evaluate: {documents_per_slice: 10, every_rounds: 2}
 wandb: {mode: disabled}
 """
 RUN = "small"
+EVENTS = f"runs/{RUN}/metrics.jsonl"
 POLL_SECONDS = 0.1
 STUCK_SECONDS = 300.0  # without a word from the run, on a busy machine
 FRUITLESS_STARTS = 8  # commands in a row that trained nothing new and did not end well
@@ -64,19 +66,23 @@ class Fired:
 
 @dataclass
 class Told:
-    """The run's events, read as they are written."""
+    """The run's events, read as they are written, to a file or to a bucket."""
 
     path: Path
+    bucket: Bucket | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     offset: int = 0
 
     def read(self) -> bool:
         """Take in what is new; True if there was something."""
-        if not self.path.exists():
+        if self.bucket is not None:
+            data = self.bucket.read(EVENTS, self.offset)
+        elif self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read()
+        else:
             return False
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self.offset += len(whole)
         for line in whole.splitlines():
@@ -102,9 +108,10 @@ class Life:
     starts: int = 0
     stage: int = 0
     seconds: float = 0.0  # wall time of all commands
+    bucket: Bucket | None = None  # that holds the store, if this is not the folder ./lake
 
     def __post_init__(self) -> None:
-        self.told = Told(self.folder / f"lake/runs/{RUN}/metrics.jsonl")
+        self.told = Told(self.folder / "lake" / EVENTS, self.bucket)
         self.seen: dict[tuple[int, int], Process] = {}
         self.driver: subprocess.Popen[str] | None = None
         self.before_restart: list[Callable[[], None]] = []
@@ -174,7 +181,9 @@ class Life:
         setting = self.plan.settings[self.starts % len(self.plan.settings)]
         self.starts += 1
         self.expected_end = 0.0
-        driver = self.driver = start(self.folder, *arguments(setting), recipe=RECIPE, more=self.environment())
+        where, more = (self.bucket.arguments, self.bucket.environment) if self.bucket else ((), {})
+        more = more | self.environment()
+        driver = self.driver = start(self.folder, *arguments(setting), *where, recipe=RECIPE, more=more)
         self.sightings.append((time.time(), "start", driver.pid))
         heard = time.monotonic()
         while driver.poll() is None:

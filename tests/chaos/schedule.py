@@ -5,14 +5,16 @@ progress, never of wall time: so many windows, steps, commits or evaluations aft
 branched, or while the recovery from the fault before it is going on. So a schedule means the same on every machine.
 """
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from random import Random
 
 KILLS = ("driver", "worker", "peer", "feed", "board", "shard", "seen", "ingest", "controller", "raylet", "gcs")
 STOPS = ("sigterm", "hang")
 POISONS = ("nan", "spike")  # one loss of one rank is not a number, or a thousandfold
 DAMAGES = ("flip", "truncate", "manifest")  # what happens to the newest checkpoint while the driver is dead
-FAULTS = (*KILLS, *STOPS, *DAMAGES, *POISONS, "memory", "clock", "disk_full", "append")
+STORAGE = ("storage_errors", "storage_hang", "storage_cut")  # the weather between a run and its bucket (bucket.py)
+FAULTS = (*KILLS, *STOPS, *DAMAGES, *POISONS, *STORAGE, "memory", "clock", "disk_full", "append")
 # What is drawn from, each as often as it stands there.
 INGESTING = ("ingest", "ingest", "seen", "seen", "feed", "shard", "driver", "raylet")  # before training begins
 WITHIN = ("worker", "peer", "memory", "feed", "board", "shard")  # what Ray starts again: seconds, not a minute
@@ -28,6 +30,8 @@ WHOLE = (
 )  # the command has to be started again
 RECORDS = 420  # a stage: about 100 steps
 FAULTS_PER_STAGE = 6
+BUCKETS = 0.25  # how many of the plans have their store in a bucket
+STORAGE_FAULTS = 2  # in each of these, at least
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Plan:
     settings: tuple[Setting, ...]  # one: the same at every start
     grows: bool  # by appends in the middle of a run, so that windows depend on when they come
     records: int = RECORDS
+    bucket: bool = False  # the store is in a bucket, behind weather
 
     @property
     def faults(self) -> int:
@@ -83,8 +88,24 @@ def plan(seed: int, faults: int, hang: bool = False) -> Plan:
         settings = tuple(Setting(random.choice((1, 2)), random.choice((0, 1, 2, 3))) for _ in range(5))
     most = max(1, round(faults / FAULTS_PER_STAGE))
     parts = [faults // most + (n < faults % most) for n in range(most)]
-    stages = tuple(_stage(random, count, hang, sort) for count in parts)
-    return Plan(seed, seed // 3 % 2, stages, settings, sort == "grows")
+    stages = tuple(_stage(random, count, hang, sort == "grows") for count in parts)
+    decided = Plan(seed, seed // 3 % 2, stages, settings, sort == "grows")
+    other = Random(f"bucket {seed}")  # of its own: all other plans stay as they were before there were buckets
+    return _in_a_bucket(decided, other) if other.random() < BUCKETS else decided
+
+
+def _in_a_bucket(plan: Plan, random: Random) -> Plan:
+    """The same plan over a network: what only a disk has becomes bad weather, and so do some kills if need be."""
+    every = [fault for stage in plan.stages for fault in stage]
+    chosen = [n for n, fault in enumerate(every) if fault.kind in (*DAMAGES, "disk_full")]
+    others = [n for n, fault in enumerate(every) if fault.kind in WITHIN]
+    chosen += random.sample(others, min(len(others), max(0, STORAGE_FAULTS - len(chosen))))
+    kinds = itertools.cycle(random.sample(STORAGE, len(STORAGE)))
+    for n in sorted(chosen):
+        every[n] = replace(every[n], kind=next(kinds))
+    faults = iter(every)
+    stages = tuple(tuple(itertools.islice(faults, len(stage))) for stage in plan.stages)
+    return replace(plan, stages=stages, bucket=True)
 
 
 def _stage(random: Random, count: int, hang: bool, sort: str) -> tuple[Fault, ...]:
