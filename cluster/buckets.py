@@ -3,18 +3,24 @@
 Reading, writing and listing go through pyarrow.fs with ten attempts and finite timeouts. What pyarrow lacks
 is a conditional PUT, so creating once uses boto3 on s3:// (If-None-Match) and Google's JSON API on gs://
 (ifGenerationMatch=0). Endpoints come from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL and
-STORAGE_EMULATOR_HOST, credentials from the usual chains.
+STORAGE_EMULATOR_HOST, credentials from the usual chains. `insist` repeats what none of these libraries repeats.
 """
 
 import os
+import re
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.fs as pafs
 
 CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, ATTEMPTS = 10, 60, 10
+#: How it is told that an answer was broken off, which the libraries below do not try again: a body that ends too soon
+#: (Delta's log), and an error that has more bytes than were asked for, which then look like a broken stream (pyarrow).
+BROKEN_OFF = ("response body", "Failed to flush response stream")
+Answer = TypeVar("Answer")
 _BUCKET = "the bucket does not exist; create it or correct its name"
 _ACCESS = "access is denied; check the credentials and their rights on this prefix"
 _SILENT = "the endpoint does not answer; check the network and AWS_ENDPOINT_URL"
@@ -60,6 +66,31 @@ def s3_region(bucket: str) -> str | None:
     with suppress(OSError):
         return str(pafs.resolve_s3_region(bucket))
     return None
+
+
+def insist(act: Callable[[], Answer], *kinds: type[Exception]) -> Answer:
+    """Do again, with growing pauses, what a network broke off with an error of these kinds: for what may be repeated.
+
+    Raises OSError when it was broken off ATTEMPTS times, after about ten seconds of pauses; other errors at once.
+    """
+    attempt = 0
+    while True:
+        try:
+            return act()
+        except kinds as error:
+            if not any(sign in str(error) for sign in BROKEN_OFF):
+                raise
+            attempt += 1
+            if attempt == ATTEMPTS:
+                raise OSError(
+                    f"the answer was broken off {ATTEMPTS} times; check the network: {flat(error)}"
+                ) from error
+        time.sleep(min(2.0, 0.1 * 2**attempt))
+
+
+def flat(error: Exception) -> str:
+    """Tell in one line what Delta tells as a tree in colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())[:300]
 
 
 def create_once_s3(bucket: str, key: str, data: bytes) -> bool:

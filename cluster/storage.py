@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow.fs as pafs
 
 from cluster.atomic import aside, is_aside, keep
-from cluster.buckets import TEXT_HINTS, create_once_gs, create_once_s3, open_filesystem, s3_endpoint, s3_region
+from cluster.buckets import TEXT_HINTS, create_once_gs, create_once_s3, insist, open_filesystem, s3_endpoint, s3_region
 
 COPY_BYTES = 2**24
 ASIDE_SECONDS = 86400.0  # no single write takes longer: an older unfinished one has lost its writer
@@ -81,8 +81,7 @@ class Store:
         with self._explained("read", path):
             if self.is_local:
                 return Path(self._at(path)).read_bytes()
-            with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:
-                return bytes(stream.read())
+            return insist(lambda: self._read_remote(path), OSError)
 
     def write(self, path: str, data: bytes) -> None:
         """Replace a file: readers see the old content or the new, also after a crash or a full disk."""
@@ -164,13 +163,8 @@ class Store:
 
     def download(self, path: str, local_path: str | Path) -> None:
         """Copy a file of the store to a local path, which appears only when complete."""
-        with (
-            self.open_input(path) as source,
-            self._explained("download", path),
-            aside(Path(local_path)) as file,
-        ):
-            shutil.copyfileobj(source, file, COPY_BYTES)
-            keep(file, Path(local_path))
+        with self._explained("download", path):
+            insist(lambda: self._download(path, Path(local_path)), OSError)
 
     def open_input(self, path: str) -> Any:
         """Open a file for random access (a `pyarrow.NativeFile`)."""
@@ -225,6 +219,15 @@ class Store:
             selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
             found = [f for f in self.filesystem.get_file_info(selector) if f.type == pafs.FileType.File]
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
+
+    def _read_remote(self, path: str) -> bytes:
+        with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:
+            return bytes(stream.read())
+
+    def _download(self, path: str, local_path: Path) -> None:
+        with self.filesystem.open_input_file(self._at(path)) as source, aside(local_path) as file:
+            shutil.copyfileobj(source, file, COPY_BYTES)
+            keep(file, local_path)
 
     def _at(self, path: str) -> str:
         return f"{self.root.rstrip('/')}/{checked(path)}"

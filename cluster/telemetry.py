@@ -24,6 +24,7 @@ from cluster.units import Duration, Settings
 logger = logging.getLogger(__name__)
 
 OUR_PACKAGES = ("cluster", "data_ops", "models", "tune", "ray_jobs")
+LONGEST_PAUSE = 10  # times flush_every, between two writes of metrics.jsonl to a bucket
 FIELDS = ("event", "time", "message")
 
 
@@ -204,7 +205,8 @@ class JsonLines:
         while not self._closed.wait(pause_s):
             began = time.monotonic()
             self.flush()
-            pause_s = max(flush_every_s, 20 * (time.monotonic() - began))  # at most 5 % of the time writing
+            # At most 5 % of the time writing; but a network that hung once must not keep the next lines back for long.
+            pause_s = min(max(flush_every_s, 20 * (time.monotonic() - began)), LONGEST_PAUSE * flush_every_s)
 
 
 class Prometheus:

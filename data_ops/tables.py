@@ -16,6 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pyarrow.dataset import Dataset
 from pyarrow.fs import SubTreeFileSystem
 
+from cluster.buckets import flat, insist
 from cluster.storage import Store
 from data_ops.compact import LOOK_EVERY, compact
 from data_ops.document import DOCUMENT_SCHEMA, TIME
@@ -108,6 +109,9 @@ class Tables:
 
     def table(self, name: str) -> DeltaTable | None:
         """Open a table as it is now; None if it is not there."""
+        return insist(lambda: self._open(name), OSError, DeltaError)
+
+    def _open(self, name: str) -> DeltaTable | None:
         try:
             return DeltaTable(self.store.delta_uri(name), storage_options=self._options())
         except TableNotFoundError:
@@ -168,11 +172,19 @@ class Tables:
         return appended
 
     def _look(self, name: str, ask: Callable[[DeltaTable], Answer]) -> Answer | None:
-        """Ask a table as it is now, and again if it is overtaken meanwhile; None if it is not there."""
+        """Ask a table as it is now, and again if it is overtaken or broken off meanwhile; None if it is not there."""
+        try:
+            return insist(lambda: self._look_closely(name, ask), OSError, DeltaError)
+        except OSError as error:
+            if "\n" not in str(error):
+                raise
+            raise OSError(f"{self.store.delta_uri(name)} cannot be read or written: {flat(error)}") from error
+
+    def _look_closely(self, name: str, ask: Callable[[DeltaTable], Answer]) -> Answer | None:
         looks = 0
         while True:
             looks += 1
-            table = self.table(name)
+            table = self._open(name)
             if table is None:
                 return None
             try:

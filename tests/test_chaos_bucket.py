@@ -8,7 +8,9 @@ from random import Random
 
 import pytest
 
+from cluster import buckets
 from cluster.storage import Store
+from data_ops.lake import Lake
 from tests.chaos.bucket import Bucket, Proxy
 from tests.chaos.faults import bring_about
 from tests.chaos.life import EVENTS, Life
@@ -134,6 +136,8 @@ def store(bucket, monkeypatch):
 
 def test_the_supervisor_reads_past_the_weather_and_copies_the_store(bucket, store, tmp_path):
     store.write("runs/a b+ü/x", b"123")
+    for folder in ("acme/lake", "acme/lake/runs"):
+        store.filesystem.create_dir(folder)  # objects that stand for folders
     bucket.proxy.turn("hang", 60)
     assert [bucket.read("runs/a b+ü/x", offset) for offset in (0, 2, 3)] == [b"123", b"3", b""]
     assert bucket.read("runs/nothing") == b""
@@ -175,3 +179,34 @@ def test_plans_over_a_network_meet_its_weather_and_others_stay_as_they_were(monk
         assert (p.settings, p.grows, p.faults) == (old.settings, old.grows, old.faults)
         moments = [[[f.moment for f in stage] for stage in one.stages] for one in (p, old)]
         assert moments[0] == moments[1]
+
+
+def test_what_bad_weather_breaks_off_is_read_all_the_same(bucket, store):
+    store.write("small", b"12")  # fewer bytes than an error has
+    store.write("large", CONTENT)
+    for kind in ("cut", "errors"):
+        bucket.proxy.random = Random(3)
+        bucket.proxy.turn(kind, 4)
+        for _ in range(6):
+            assert (store.read("small"), store.read("large")) == (b"12", CONTENT)
+
+
+@pytest.mark.parametrize("kind", ["cut", "errors"])
+def test_a_table_is_appended_to_once_and_read_in_bad_weather(kind, bucket, store):
+    lake = Lake(store)
+    lake.create()
+    bucket.proxy.turn(kind, 6)
+    for step in range(4):
+        lake.add_ledger(kind, {"step": step, "round": 0, "step_in_round": step, "checkpoint": "c", "state": "{}"})
+    assert lake.ledger(kind)["step"].to_pylist() == [0, 1, 2, 3]
+
+
+def test_weather_that_stays_bad_ends_in_one_sentence(bucket, store, monkeypatch):
+    monkeypatch.setattr(buckets, "ATTEMPTS", 2)
+    monkeypatch.setattr("tests.chaos.bucket.SHARE", 1.0)
+    lake = Lake(store)
+    lake.create()
+    bucket.proxy.turn("cut", 60)
+    with pytest.raises(OSError, match=r"broken off 2 times; check the network") as caught:
+        lake.ledger("r")
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)

@@ -85,16 +85,15 @@ class Bucket:
             with urllib.request.urlopen(f"{self.direct}/{BUCKET}?{query}", timeout=30) as answer:
                 keys = [element.text or "" for element in ElementTree.parse(answer).iterfind(".//{*}Key")]
             if not keys:
-                return [key.removeprefix(f"{PREFIX}/") for key in found]
+                return [key.removeprefix(f"{PREFIX}/") for key in found if not key.endswith("/")]  # marks of folders
             found += keys
             after = keys[-1]
 
     def copy(self, folder: Path) -> None:
         """Lay the store out as files, for a checker that knows only these."""
         for path in self.list():
-            if not path.endswith("/"):  # the mark of an empty folder
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_bytes(self.read(path))
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(self.read(path))
 
     def close(self) -> None:
         """End both."""
