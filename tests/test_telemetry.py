@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from cluster import tracking
 from cluster.storage import Store
 from cluster.telemetry import METRICS, JsonLines, Telemetry, check_names, setup_logging
 from cluster.tracking import Champion, WandbConfig, WandbRun, choose_mode, log_champion, machine, open_wandb, redact
+from tests.runs import wait_until
 
 PATH = "runs/news/metrics.jsonl"
 
@@ -140,6 +142,17 @@ def test_a_bucket_is_written_while_the_run_goes_on(tmp_path):
             break
         sink._closed.wait(0.01)
     assert lines(tmp_path) == [{"step": 1}]
+    sink.close()
+
+
+def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path):
+    sink = JsonLines(Bucket(str(tmp_path), "file", str(tmp_path)), PATH, flush_every_s=0.01)
+    write, sink._store.write = sink._store.write, lambda *given: time.sleep(0.5) or write(*given)
+    sink.log({"step": 1})
+    wait_until(lambda: (tmp_path / PATH).exists(), 20, lambda: "nothing was written")
+    sink._store.write = write
+    sink.log({"step": 2})
+    wait_until(lambda: len(lines(tmp_path)) == 2, 5, lambda: "the next line waits for twenty times as long as it hung")
     sink.close()
 
 
