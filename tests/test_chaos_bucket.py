@@ -148,9 +148,10 @@ def test_the_supervisor_reads_past_the_weather_and_copies_the_store(bucket, stor
 def test_a_life_reads_its_events_from_the_bucket_as_they_come(bucket, store, tmp_path):
     life = Life(tmp_path, plan(1, 1), bring_about, bucket=bucket)
     assert life.told.read() is False
-    store.write(EVENTS, b'{"event": "step", "step": 1}\n{"event": "st')
+    one, two = (f'{{"event": "step", "step": {n}, "time": {time.time()}}}\n'.encode() for n in (1, 2))
+    store.write(EVENTS, one + two[:12])
     assert life.told.read() and life.step() == 1
-    store.write(EVENTS, b'{"event": "step", "step": 1}\n{"event": "step", "step": 2}\n')
+    store.write(EVENTS, one + two)
     assert life.told.read() and life.step() == 2
     assert life.told.read() is False
 

@@ -88,9 +88,9 @@ def plan(seed: int, faults: int, hang: bool = False) -> Plan:
         settings = tuple(Setting(random.choice((1, 2)), random.choice((0, 1, 2, 3))) for _ in range(5))
     most = max(1, round(faults / FAULTS_PER_STAGE))
     parts = [faults // most + (n < faults % most) for n in range(most)]
-    stages = tuple(_stage(random, count, hang, sort == "grows") for count in parts)
+    stages = tuple(_stage(random, count, hang, sort) for count in parts)
     decided = Plan(seed, seed // 3 % 2, stages, settings, sort == "grows")
-    other = Random(f"bucket {seed}")  # of its own: all other plans stay as they were before there were buckets
+    other = Random(f"bucket {seed}")  # of its own: all other plans would be the same without buckets
     return _in_a_bucket(decided, other) if other.random() < BUCKETS else decided
 
 
