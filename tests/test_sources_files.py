@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pyarrow as pa
@@ -29,10 +30,12 @@ from cluster.buckets import open_filesystem
 from data_ops.document import RECORD_SCHEMA
 from data_ops.sources import FilesConfig, FilesSource, Span, open_source
 from data_ops.sources import files as files_module
+from data_ops.sources import parquet as parquet_module
 from data_ops.sources.fields import QUARANTINE, time_us
 from data_ops.sources.files import matches
 from data_ops.sources.lines import ChangedError
-from data_ops.sources.listing import FileState, glob_regex
+from data_ops.sources.listing import FileState, glob_regex, read_at
+from data_ops.sources.parquet import count_rows
 from data_ops.sources.protocol import MAX_BATCH_ROWS
 
 OLD = 1_600_000_000
@@ -563,6 +566,51 @@ def test_no_code_of_an_extension_type_runs(tmp_path: Path):
         assert texts(Reader(path).poll()) == ["a", "b"] and not Bomb.went_off
     finally:
         pa.unregister_extension_type("test.bomb")
+
+
+@pytest.mark.parametrize("reads", range(6))  # two of the footer, four of the rest
+def test_a_network_that_fails_while_parquet_is_read_says_nothing_about_the_file(reads, tmp_path, monkeypatch):
+    path = parquet(tmp_path / "a.parquet", {"text": [f"text {i}" * 50 for i in range(90)]}, row_group_size=30)
+    source = FilesSource("mine", FilesConfig(path=str(path)))
+    (span,) = source.discover({}, 100).spans
+    left = [reads]
+
+    class Failing:
+        def __init__(self, file):
+            self.size, self.close, self._read_at = file.size, file.close, file.read_at
+
+        def read_at(self, size, start):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError("AWS Error NETWORK_CONNECTION during GetObject operation")
+            return self._read_at(size, start)
+
+    filesystem, name = parquet_module.open_partition(str(path))
+    opened = SimpleNamespace(open_input_file=lambda name: Failing(filesystem.open_input_file(name)))
+    monkeypatch.setattr(parquet_module, "open_partition", lambda partition: (opened, name))
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        list(source.read(span))
+    left[0] = reads if reads < 2 else 0  # a footer is two reads
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        count_rows(str(path))
+    left[0] = 1000
+    assert sum(len(batch) for batch in source.read(span)) == 90
+
+
+def test_what_a_network_breaks_off_is_asked_for_again(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    answers = [OSError("AWS Error INTERNAL_FAILURE: Failed to flush response stream")] * 9 + [b"text", OSError("gone")]
+
+    class File:
+        def read_at(self, size, start):
+            answer = answers.pop(0)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    assert read_at(File(), 0, 4) == b"text"
+    with pytest.raises(OSError, match=r"^gone$"):
+        read_at(File(), 0, 4)
 
 
 def test_a_changed_parquet_file_is_named_and_not_read(tmp_path: Path):

@@ -8,9 +8,10 @@ compared, never joined to a path. The price is that `a/**/b.jsonl` lists all of 
 import re
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
-from cluster.buckets import open_filesystem
+from cluster.buckets import insist, open_filesystem
 from cluster.storage import split_uri
 
 WILD = re.compile(r"[*?\[]")
@@ -59,6 +60,11 @@ def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
     """Give the filesystem of a listed file and its path there; the name is taken literally."""
     scheme, path = partition.split("://", 1) if "://" in partition else ("file", partition)
     return open_filesystem(scheme, path), path
+
+
+def read_at(file: pa.NativeFile, start: int, size: int) -> bytes:
+    """Read these bytes of an open file, fewer at its end; what a network breaks off is asked for again."""
+    return bytes(insist(lambda: file.read_at(size, start), OSError))
 
 
 def is_local(partition: str) -> bool:

@@ -8,6 +8,7 @@ Only the columns asked for are read, in small batches. The price: a Python objec
 import io
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from data_ops.document import TIME
 from data_ops.sources.fields import Rows, name_of, time_us
 from data_ops.sources.lines import Fields
-from data_ops.sources.listing import open_partition
+from data_ops.sources.listing import open_partition, read_at
 from data_ops.sources.protocol import Span
 
 ARROW_SCHEMA = b"ARROW:schema"
@@ -31,13 +32,16 @@ class BadParquetError(ValueError):
 
 
 def count_rows(partition: str) -> int:
-    """Read how many rows a Parquet file has. BadParquetError if it is none, OSError if it cannot be opened."""
-    with _opened(partition) as file:
+    """Read how many rows a Parquet file has. BadParquetError if it is none, OSError if its bytes cannot be had."""
+    with _opened(partition) as (file, _):
         return int(file.metadata.num_rows)
 
 
 def read_parquet(span: Span, fields: Fields, limit: int) -> Iterator[pa.RecordBatch]:
-    """Read rows [start, end); what cannot be read is quarantined. An unreadable file is the span [0, 0)."""
+    """Read rows [start, end); what cannot be read is quarantined. An unreadable file is the span [0, 0).
+
+    OSError if the file's bytes cannot be had, as from a network that fails: that says nothing about its rows.
+    """
     rows = Rows(span.first_record)
     done = 0
     if span.end > 0:
@@ -77,17 +81,20 @@ def _add(rows: Rows, text: Any, time: int | None, name: str | None, limit: int) 
 
 def _batches(span: Span, fields: Fields) -> Iterator[pa.RecordBatch]:
     """Yield exactly the span's rows, reading only the row groups that hold some of them."""
-    with _opened(span.partition) as file:
+    with _opened(span.partition) as (file, plain):
         columns = [name for name in dict.fromkeys(fields) if name and name in file.schema_arrow.names]
         first = 0
         for group in range(file.metadata.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             if first < span.end and first + size > span.start:
-                yield from _group(file, group, columns, max(span.start - first, 0), min(span.end - first, size))
+                part = max(span.start - first, 0), min(span.end - first, size)
+                yield from _group(file, plain, group, columns, *part)
             first += size
 
 
-def _group(file: pq.ParquetFile, group: int, columns: list[str], start: int, end: int) -> Iterator[pa.RecordBatch]:
+def _group(
+    file: pq.ParquetFile, plain: "_PlainFile", group: int, columns: list[str], start: int, end: int
+) -> Iterator[pa.RecordBatch]:
     position = 0
     batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
     while position < end:
@@ -96,7 +103,8 @@ def _group(file: pq.ParquetFile, group: int, columns: list[str], start: int, end
         except StopIteration:
             return
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise BadParquetError(f"row group {group} cannot be read ({error}); write the file again") from error
+            bad = BadParquetError(f"row group {group} cannot be read ({error}); write the file again")
+            raise plain.failed or bad from error
         begin, stop = max(start - position, 0), min(end - position, len(batch))
         if begin < stop:
             yield batch.slice(begin, stop - begin)
@@ -123,37 +131,51 @@ def _values(batch: pa.RecordBatch, field: str | None) -> list[Any]:
     return list(column.to_pylist())
 
 
-def _opened(partition: str) -> pq.ParquetFile:
+@contextmanager
+def _opened(partition: str) -> Iterator[tuple[pq.ParquetFile, "_PlainFile"]]:
     filesystem, path = open_partition(partition)
-    file = filesystem.open_input_file(path)  # what cannot be opened says nothing about what is in it
+    plain = _PlainFile(filesystem.open_input_file(path))
     try:
-        guarded = pa.PythonFile(_PlainFile(file), mode="r")
+        plain.read_footer()
+        guarded = pa.PythonFile(plain, mode="r")
         parquet = pq.ParquetFile(guarded, pre_buffer=False, buffer_size=1 << 20, arrow_extensions_enabled=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadParquetError(f"{partition!r} is not readable Parquet ({error}); write the file again") from error
-    if not 0 <= parquet.metadata.num_rows <= MAX_ROWS_PER_BYTE * file.size():
-        raise BadParquetError(f"{partition!r} claims {parquet.metadata.num_rows} rows in {file.size()} bytes")
-    return parquet
+        bad = BadParquetError(f"{partition!r} is not readable Parquet ({error}); write the file again")
+        raise plain.failed or bad from error
+    with parquet:
+        if not 0 <= parquet.metadata.num_rows <= MAX_ROWS_PER_BYTE * plain.size:
+            raise BadParquetError(f"{partition!r} claims {parquet.metadata.num_rows} rows in {plain.size} bytes")
+        yield parquet, plain
 
 
 class _PlainFile(io.RawIOBase):
-    """A Parquet file whose footer comes from memory, without its Arrow schema."""
+    """A Parquet file whose footer comes from memory, without its Arrow schema.
+
+    `failed` is why its bytes could not be had: Arrow raises OSError for that, and for bytes that make no sense, alike.
+    """
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
-        self._size = file.size()
-        tail = self._at(max(self._size - 8, 0), 8)
-        length = struct.unpack("<I", tail[:4])[0] if tail[4:] == b"PAR1" else 0
-        if not 0 < length <= min(MAX_FOOTER_BYTES, self._size - 8):
-            raise ValueError(f"its last bytes are {tail!r}, no Parquet footer")
-        self._footer_start = self._size - 8 - length
-        footer = self._at(self._footer_start, length)
-        self._footer = footer.replace(ARROW_SCHEMA, b"-" * len(ARROW_SCHEMA)) + tail
+        self.size: int = file.size()
+        self.failed: OSError | None = None
         self._position = 0
 
+    def read_footer(self) -> None:
+        """Take the footer into memory; ValueError if there is none."""
+        tail = self._at(max(self.size - 8, 0), 8)
+        length = struct.unpack("<I", tail[:4])[0] if tail[4:] == b"PAR1" else 0
+        if not 0 < length <= min(MAX_FOOTER_BYTES, self.size - 8):
+            raise ValueError(f"its last bytes are {tail!r}, no Parquet footer")
+        self._footer_start = self.size - 8 - length
+        footer = self._at(self._footer_start, length)
+        self._footer = footer.replace(ARROW_SCHEMA, b"-" * len(ARROW_SCHEMA)) + tail
+
     def _at(self, start: int, size: int) -> bytes:
-        self._file.seek(start)
-        return bytes(self._file.read(size))
+        try:
+            return read_at(self._file, start, size)
+        except OSError as error:
+            self.failed = error
+            raise
 
     def readable(self) -> bool:
         return True
@@ -165,12 +187,12 @@ class _PlainFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + (0, self._position, self._size)[whence]
+        self._position = offset + (0, self._position, self.size)[whence]
         return self._position
 
     def read(self, size: int = -1) -> bytes:
         start = self._position
-        end = self._size if size < 0 else min(start + size, self._size)
+        end = self.size if size < 0 else min(start + size, self.size)
         data = self._at(start, min(end, self._footer_start) - start) if start < self._footer_start else b""
         if end > self._footer_start:
             data += self._footer[max(start - self._footer_start, 0) : end - self._footer_start]

@@ -12,7 +12,7 @@ import pyarrow.fs as pafs
 import xxhash
 import zstandard
 
-from data_ops.sources.listing import open_partition
+from data_ops.sources.listing import open_partition, read_at
 
 BLOCK_BYTES = 4 << 20
 ZSTD_STEP_BYTES = 2 << 10  # a step may grow 2^15-fold
@@ -82,9 +82,8 @@ def _mark(head: bytes, tail: bytes) -> str:
 
 def _raw(filesystem: pafs.FileSystem, path: str, start: int, end: int) -> Iterator[bytes]:
     with filesystem.open_input_file(path) as file:
-        file.seek(start)
         while start < end:
-            block = file.read(min(BLOCK_BYTES, end - start))
+            block = read_at(file, start, min(BLOCK_BYTES, end - start))
             if not block:
                 return
             start += len(block)
