@@ -145,11 +145,13 @@ def _batches(judged: Sequence[TrialResult], found: Mapping[str, Any]) -> Html:
 def _critical(found: Mapping[str, Any]) -> Html:
     batch, noise, said_of = found.get("critical_batch"), found.get("noise_scale_tokens"), []
     if batch:
-        bound = "at least " if batch["is_bound"] else ""
+        where = f"at least {batch['critical']:,}" if batch["is_bound"] else f"{batch['critical']:,}"
+        if str(batch["critical"]) == min(batch["scores"], key=int) and batch["too_large"]:
+            where = f"below {batch['too_large']:,}"  # the smallest was compared with none
         scores = ", ".join(f"{int(b):,}: {s:.4f}" for b, s in batch["scores"].items())
         said_of.append(
-            f"The critical batch is {bound}{batch['critical']:,} tokens: no smaller one is better by more than "
-            f"{share(batch['tolerance'])} at equal tokens ({scores})."
+            f"The critical batch, the largest that loses no more than {share(batch['tolerance'])} at equal tokens, "
+            f"is {where} tokens ({scores})."
         )
     if noise:
         said_of.append(f"The gradient noise scale of the best trial's weights is {short(noise)} tokens (a prior).")

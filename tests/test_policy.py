@@ -128,8 +128,9 @@ def test_a_population_hands_out_a_generation_only_when_the_one_before_is_judged(
 def test_the_critical_batch_is_the_largest_that_loses_nothing():
     scores = {1024: 2.000, 2048: 1.995, 4096: 2.001, 8192: 2.050, 16384: 2.0}
     found = critical_batch([verdict(str(b), 100, s, b) for b, s in scores.items()] + [verdict("early", 10, 1.0, 8192)])
-    assert (found["critical"], found["is_bound"]) == (4096, False)
-    assert critical_batch([verdict("a", 100, 2.0, 1024), verdict("b", 100, 1.9, 2048)])["is_bound"]
+    assert (found["critical"], found["is_bound"], found["too_large"]) == (4096, False, 8192)
+    found = critical_batch([verdict("a", 100, 2.0, 1024), verdict("b", 100, 1.9, 2048)])
+    assert (found["critical"], found["is_bound"], found["too_large"]) == (2048, True, None)
     assert critical_batch([verdict("a", 100, 2.0, 1024)]) is None
     assert critical_batch([]) is None
 

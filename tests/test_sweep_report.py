@@ -172,7 +172,7 @@ def test_the_report_is_whole_and_says_the_best(config, job, trials, tmp_path):
     checker.feed(page)
     assert checker.open == []
     assert brief(ordered[0].point) in checker.text
-    assert "The critical batch is 1,024 tokens" in checker.text
+    assert "at equal tokens, is below 4,096 tokens (1,024: " in checker.text  # the smallest was compared with none
     assert page.count("<svg") >= 4
     assert "needs 90.0 GB" in checker.text
 

@@ -228,8 +228,8 @@ def critical_batch(verdicts: Sequence[Mapping[str, Any]], tolerance: float = TOL
     """Find the largest batch that loses nothing at equal tokens, from trials at several batches; None without them.
 
     By branching (Merrill et al. 2025): of each batch the best trial counts, and the critical batch is the largest
-    up to which every score is within `tolerance` (relative) of the smallest batch's best or better. verdicts hold
-    `score`, `tokens` and `point`. Proposes that batch and its neighbours by a factor of two.
+    up to which every score is within `tolerance` (relative) of the smallest batch's best or better; where that is the
+    smallest one itself, trials only say that it is below `too_large`. verdicts hold `score`, `tokens` and `point`.
     """
     most = max((v["tokens"] for v in verdicts if v["score"] is not None), default=0)
     best: dict[int, float] = {}
@@ -248,6 +248,7 @@ def critical_batch(verdicts: Sequence[Mapping[str, Any]], tolerance: float = TOL
     return {
         "critical": critical,
         "is_bound": critical == batches[-1],  # no batch was too large: the critical one is this or larger
+        "too_large": next((batch for batch in batches if batch > critical), None),  # the smallest that loses
         "scores": {str(batch): best[batch] for batch in batches},
         "tolerance": tolerance,
     }
