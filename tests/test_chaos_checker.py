@@ -353,6 +353,8 @@ def test_a_recovery_ends_with_the_first_step_of_the_workers_that_were_started_an
     [found] = recoveries(life)
     assert (found["seconds"], found["steps_lost"]) == (6.0, 2)
     assert found["parts"] == {"ray": 3.0, "restore": 2.0, "first_step": 1.0}
+    life.told.events.append({"event": "fault", "time": 9.8})
+    assert recoveries(life)[0]["steps_lost"] == 0, "the fault before it had lost them"
 
 
 def test_a_fault_that_stops_nobody_is_measured_by_the_longest_wait_for_a_step(tmp_path):

@@ -21,7 +21,7 @@ from tests.chaos.schedule import KILLS, Fault
 
 DISK_BYTES = 96 << 20
 FULL_SECONDS = 4.0
-HANG_SECONDS = 120.0  # a rank that is still stopped then is woken: an intervention
+HANG_SECONDS = 150.0  # a rank that is still stopped then is woken: an intervention
 PATIENCE_SECONDS = 3.0  # how long a process that is just being started again is waited for
 APPENDED_RECORDS = 60
 

@@ -35,7 +35,7 @@ tokenizer: {kind: bytes}
 reservoir: {capacity: 200, half_life: [10d, none], shards: 2}
 round: {tokens: 8192, replay_share: 0.25}
 model: {layers: 2, width: 64, heads: 2, row_tokens: 128}
-engine: {workers: 2, zero_stage: 2, precision: fp32, batch_tokens: 1024, micro_batch_rows: 4}
+engine: {workers: 2, zero_stage: 2, precision: fp32, batch_tokens: 1024, micro_batch_rows: 4, hang_seconds: 60s}
 optim: {lr: 3.0e-3, schedule: {warmup_tokens: 2048}, spike_sigmas: 12}
 checkpoint: {every_seconds: 1s}
 evaluate: {documents_per_slice: 10, every_rounds: 2}
