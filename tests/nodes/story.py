@@ -83,7 +83,7 @@ class Story:
                 raise StoryError(f"{what}: not within {seconds:.0f} s\n{self.tail()}")
             time.sleep(LOOK_SECONDS)
 
-    def end(self, seconds: float = 240) -> tuple[int, dict[str, Any]]:
+    def end(self, seconds: float = 900) -> tuple[int, dict[str, Any]]:
         """Wait for the command's end; its exit code and summary."""
         self.wait("the command ended", lambda: self.code is not None, seconds, ended=True)
         assert self.driver is not None
