@@ -355,6 +355,9 @@ def test_a_recovery_ends_with_the_first_step_of_the_workers_that_were_started_an
     assert found["parts"] == {"ray": 3.0, "restore": 2.0, "first_step": 1.0}
     life.told.events.append({"event": "fault", "time": 9.8})
     assert recoveries(life)[0]["steps_lost"] == 0, "the fault before it had lost them"
+    life.told.events.pop()
+    life.sightings.append((9.9, "exit", 1))
+    assert recoveries(life)[0]["steps_lost"] == 0, "the command before had lost them"
 
 
 def test_a_fault_that_stops_nobody_is_measured_by_the_longest_wait_for_a_step(tmp_path):

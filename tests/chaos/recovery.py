@@ -45,8 +45,10 @@ def _measure(life: Life, fired: Fired, following: Fired | None) -> dict[str, Any
         entry["seconds"] = _pause(steps, fired.at, until) if before else None
         return entry
     begun = started[-1]
-    # Workers that had failed already took their steps with them: these are not lost by this fault.
-    lost_before = any(newest["time"] < e["time"] <= fired.at for e in life.told.events if e["event"] == "fault")
+    # Workers, or a command, that had failed already took their steps with them: these are not lost by this fault.
+    ends = [e["time"] for e in life.told.events if e["event"] == "fault"]
+    ends += [time for time, what, _ in life.sightings if what == "exit"]
+    lost_before = bool(before) and any(newest["time"] < time <= fired.at for time in ends)
     entry["steps_lost"] = 0 if lost_before else max(0, newest["step"] - begun["step"])
     first = next((e["time"] for e in steps if begun["time"] < e["time"] < until), None)
     if first is not None:
