@@ -151,7 +151,7 @@ class Board:
         self._check_forward(done)
         if not commits.publish(self.store, done):
             self._put_late_ones_aside()
-            if not commits.publish(self.store, done):
+            if not commits.publish(self.store, done) and not self._is_there(done):
                 logger.warning("checkpoint %s was committed before; this one is not", done.name)
                 return
         self.ours.add(done.step)
@@ -159,11 +159,14 @@ class Board:
         try:  # it is committed, whatever becomes of the rest: the next start notes it, the next commit tidies up
             record(self.lake, done, self.lease)
             if done.run == self.run:
-                protected = {champion["checkpoint"] for champion in [commits.read_champion(self.store)] if champion}
-                commits.retain(self.store, self.run, self.keep, protected)
+                commits.retain(self.store, self.run, self.keep)
         except OSError as error:
             text = f"checkpoint {done.name} is committed, but not noted, or older ones could not be deleted: {error}"
             self.post([{"event": "warning", "text": text}])
+
+    def _is_there(self, done: commits.Commit) -> bool:
+        """Is this very checkpoint committed, by this board before it was killed and asked again?"""
+        return commits.load(self.store, done.run, done.step).files == done.files
 
     def _put_late_ones_aside(self) -> None:
         """A driver that lost the run may commit once more: no such checkpoint may count, or crowd out one of ours."""

@@ -140,10 +140,12 @@ def latest(store: Store, run: str) -> Commit | None:
 
 
 def newest_readable(store: Store, run: str) -> Commit | None:
-    """The newest manifest that can be read, for who only looks: nothing is put aside, files are not compared."""
+    """The newest manifest that can be read and counts, for who only looks: nothing is put aside, files not compared."""
     for step in reversed(commits(store, run)):
         with suppress(*DAMAGES):
-            return load(store, run, step)
+            commit = load(store, run, step)
+            if not overruled(store, run, commit.state.get("lease", 0), step):
+                return commit
     return None
 
 
@@ -158,6 +160,8 @@ def fetch(store: Store, commit: Commit, directory: Path) -> list[Path]:
         if local is None:
             local = directory / file.sha256
             store.download(file.path, local)
+            if sha256_of(local) != file.sha256:  # once more, before a whole checkpoint is given up for a bad transfer
+                store.download(file.path, local)
         if not local.exists() or sha256_of(local) != file.sha256:
             raise DamagedCheckpointError(
                 f"{file.path} does not hold the bytes that checkpoint {commit.name} committed; "
@@ -171,8 +175,9 @@ def put_aside(store: Store, run: str, step: int, why: str) -> None:
     """Take a damaged checkpoint out of the line: its manifest is renamed, its files stay for a look."""
     source = run_path(run, "checkpoints", f"{step:08d}.json")
     logger.warning("checkpoint %s/%08d is damaged and put aside: %s", run, step, why)
-    store.write(source + ".damaged", store.read(source))
-    store.delete(source)
+    with suppress(FileNotFoundError):  # another process has just done it
+        store.write(source + ".damaged", store.read(source))
+        store.delete(source)
 
 
 def put_overruled_aside(store: Store, lease: Lease) -> list[int]:
@@ -190,20 +195,28 @@ def put_overruled_aside(store: Store, lease: Lease) -> list[int]:
     return late
 
 
-def retain(store: Store, run: str, keep: int, protected: set[str]) -> list[int]:
-    """Delete checkpoints beyond the newest `keep`, but none in `protected` (names); returns the deleted steps."""
+def retain(store: Store, run: str, keep: int) -> list[int]:
+    """Delete checkpoints beyond the newest `keep`, but not the champion; returns the deleted steps.
+
+    Who promotes moves the pointer and then looks for the manifest; here the manifest goes and then the pointer is
+    looked at: one of the two sees the other, however long a request takes.
+    """
     gone = []
     for step in commits(store, run)[:-keep]:
-        if f"{run}/{step:08d}" not in protected:
-            try:
-                commit = load(store, run, step)
-            except DAMAGES as error:
-                put_aside(store, run, step, str(error))
-                continue
-            store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
-            for place in {file.path.rpartition("/")[0] for file in commit.files}:
-                store.delete(place)
-            gone.append(step)
+        if is_champion(store, name := f"{run}/{step:08d}"):
+            continue
+        try:
+            commit = load(store, run, step)
+        except DAMAGES as error:
+            put_aside(store, run, step, str(error))
+            continue
+        store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
+        if is_champion(store, name):
+            publish(store, commit)
+            continue
+        for place in {file.path.rpartition("/")[0] for file in commit.files}:
+            store.delete(place)
+        gone.append(step)
     return gone
 
 
@@ -244,6 +257,12 @@ def read_champion(store: Store) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return champion
+
+
+def is_champion(store: Store, name: str) -> bool:
+    """Is this checkpoint in service?"""
+    champion = read_champion(store)
+    return champion is not None and champion["checkpoint"] == name
 
 
 def sha256_of(path: Path) -> str:

@@ -75,9 +75,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
             result = result.with_details(_identify(opened, training, candidate))
             if judged and not run.stopped.is_set() and not is_judged(store, candidate):
                 held = partial(run.heart.lease.held, store)
-                decision, before, after, _ = judge_and_promote(
-                    config, opened.tokenizer_json, candidate, result.details, held
-                )
+                verdict = judge_and_promote(config, opened.tokenizer_json, candidate, result.details, held)
+                decision, before, after = verdict.decision, verdict.before, verdict.after
                 result = result.with_decision(decision, before, after)
                 display.judge(decision.to_dict())
                 if decision.promoted:

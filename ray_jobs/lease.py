@@ -90,7 +90,7 @@ class Heart:
     def release(self) -> None:
         """Stop beating and let the next driver in at once."""
         self.stopped.set()
-        self.thread.join()
+        self.thread.join(LEASE_SECONDS)  # a beat that hangs longer in a lost network holds up nobody's end
         with suppress(OSError):  # the lease then ends like that of a dead process
             self.store.write(_beat_path(self.lease), b"released")
 
@@ -130,14 +130,18 @@ def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
     before, deadline = _beat(store, lease), time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
         time.sleep(min(1.0, wait_seconds / 10))
-        if _beat(store, lease) != before:
-            return not _released(store, lease)
+        asked = time.monotonic()
+        if (now := _beat(store, lease)) != before:
+            return now not in (b"", b"released")  # gone with its lease, or let go
+        deadline += time.monotonic() - asked  # while a store does not answer us, it does not take their beats either
     return wait_seconds == 0
 
 
 def _newest(store: Store, run: str) -> Lease | None:
-    paths = _claim_paths(store, run)
-    return Lease(**json.loads(store.read(paths[-1]))) if paths else None
+    while paths := _claim_paths(store, run):
+        with suppress(FileNotFoundError):  # it went between list and read, with a lease that is over
+            return Lease(**json.loads(store.read(paths[-1])))
+    return None
 
 
 def _newest_step(store: Store, run: str) -> int:

@@ -35,12 +35,15 @@ logger = logging.getLogger(__name__)
 
 
 class Verdict(NamedTuple):
-    """The gate's word on a candidate, the figures it saw, and the name of the champion it was judged beside."""
+    """The gate's word on a candidate, the figures it saw, the champion then, and what it was compared with."""
 
     decision: Decision
     before: pa.Table
     after: pa.Table
     champion: str | None
+    reference: (
+        str | None
+    )  # the champion, or the one before where the candidate is in service; None: the untrained model
 
 
 def judge_and_promote(
@@ -68,7 +71,7 @@ def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> Ver
     store = Store.open(config.store)
     champion = champion_name(store)
     lake = Lake(store)
-    reference = champion if champion != candidate.name else None
+    reference = champion if champion != candidate.name else _before(store)
     in_service = _in_service(store, reference)
     after = scores_of(config, tokenizer_json, candidate.name)
     before = scores_of(config, tokenizer_json, reference)
@@ -79,7 +82,19 @@ def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> Ver
         fresh_slices=fresh_slices(lake, config, in_service),
         untrained=None if reference else before,
     )
-    return Verdict(decision, before, after, champion)
+    return Verdict(decision, before, after, champion, reference)
+
+
+def _before(store: Store) -> str | None:
+    """What was in service before the champion, if it is still there.
+
+    A candidate that is in service unjudged was put there by a driver that ended before it wrote the verdict down.
+    """
+    name = (commits.read_champion(store) or {}).get("previous")
+    try:
+        return commits.by_name(store, name).name if name else None
+    except FileNotFoundError:
+        return None
 
 
 def _in_service(store: Store, name: str | None) -> commits.Commit | None:
@@ -171,7 +186,7 @@ def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: 
     entry = {
         "checkpoint": candidate.name,
         "decided": time.time(),
-        "previous": verdict.champion,
+        "previous": verdict.reference,
         **{k: v for k, v in details.items() if k != "checkpoint"},
     }
     record = {**entry, "decision": verdict.decision.to_dict()}

@@ -42,7 +42,7 @@ def save(
     if dist.get_rank() == 0:
         kept = {"position": asdict(here), "probe_loss": probe, "average": [asdict(file) for file in averages], **state}
         commits.publish(store, commits.Commit(run, here.step, 0, here.step_in_round, tuple(files), kept))
-        commits.retain(store, run, 1, set())
+        commits.retain(store, run, 1)
 
 
 def load(store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, *, is_own: bool) -> Position:

@@ -113,6 +113,21 @@ def test_a_checkpoint_counts_though_it_could_not_be_noted(board: Board, monkeypa
     assert "checkpoint news/00000005 is committed, but not noted" in board.events[1]["text"]
 
 
+def test_a_board_that_was_killed_before_it_noted_a_checkpoint_notes_it_when_asked_again(store: Store) -> None:
+    lease = acquire(store, "news")
+    boards = [Board(store.uri, "news", 2, lease) for _ in range(2)]
+
+    def killed(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    boards[0].lake.add_ledger = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        hand_in(boards[0], 0, 1, step=5)
+    assert hand_in(boards[1], 0, 1, step=5)
+    assert [event["event"] for event in boards[1].events] == ["commit"]
+    assert read_stand(Lake(store), "news").checkpoint == "news/00000005"
+
+
 def test_a_driver_that_lost_the_run_trains_nothing(board: Board) -> None:
     board.lease = replace(board.lease, token="of a claim before the newest")
     with pytest.raises(PermissionError, match="trains nothing"):

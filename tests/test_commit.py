@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +156,28 @@ def test_files_of_a_remote_store_are_downloaded_and_compared(store, tmp_path, mo
     assert all(path.parent == tmp_path / "scratch" for path in paths)
 
 
+def test_a_bad_transfer_is_repeated_before_a_checkpoint_is_given_up(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "local_path", lambda self, path: None)
+    download, asked = Store.download, []
+
+    def bad_at_first(self, path, local):
+        asked.append(path)
+        download(self, path, local)
+        if asked.count(path) == 1:
+            Path(local).write_bytes(b"a part")
+
+    monkeypatch.setattr(Store, "download", bad_at_first)
+    done = commits.latest(store, RUN)
+    assert len(commits.fetch(store, done, tmp_path)) == len(done.files)
+    assert len(asked) == 2 * len(done.files)
+
+
+def test_two_may_put_the_same_checkpoint_aside(store):
+    commits.put_aside(store, RUN, 12, "damaged")
+    commits.put_aside(store, RUN, 12, "damaged")
+    assert commits.commits(store, RUN) == [3, 27]
+
+
 def test_files_without_a_manifest_never_happened(store):
     save(store, 40, published=False)
     assert commits.latest(store, RUN).step == 27
@@ -174,21 +197,40 @@ def test_a_checkpoint_is_found_by_its_name(store):
         assert commits.by_name(store, found.name) == found
 
 
-def test_old_checkpoints_go_but_never_the_protected_or_the_newest(store):
+def in_service(name):
+    return json.dumps({"checkpoint": name}).encode()
+
+
+def test_old_checkpoints_go_but_never_the_champion_or_the_newest(store):
     save(store, 31)
     save(store, 44)
-    assert commits.retain(store, RUN, keep=2, protected={"news/00000012", "other/00000003"}) == [3, 27]
+    store.write(commits.CHAMPION, in_service("news/00000012"))
+    assert commits.retain(store, RUN, keep=2) == [3, 27]
     assert commits.commits(store, RUN) == [12, 31, 44]
     kept = {path.split("/")[3] for path in store.list(run_path(RUN, "checkpoints"))}
     folders = {commits.folder(RUN, step, "a1").rpartition("/")[2] for step in (12, 31, 44)}
     assert kept == folders | {f"{step:08d}.json" for step in (12, 31, 44)}
-    assert commits.retain(store, RUN, keep=2, protected={"news/00000012"}) == []
+    assert commits.retain(store, RUN, keep=2) == []
+
+
+def test_a_checkpoint_that_is_promoted_while_it_is_let_go_stays(store, monkeypatch):
+    delete = Store.delete
+
+    def promoted_meanwhile(self, path):
+        store.write(commits.CHAMPION, in_service("news/00000003"))
+        delete(self, path)
+
+    monkeypatch.setattr(Store, "delete", promoted_meanwhile)
+    assert commits.retain(store, RUN, keep=1) == [12]
+    assert commits.latest(store, RUN).step == 27
+    assert commits.by_name(store, "news/00000003").files
+    assert store.exists(commits.by_name(store, "news/00000003").files[0].path)
 
 
 @pytest.mark.parametrize("damage", OF_MANIFEST, ids=lambda f: f.__name__)
 def test_a_damaged_old_checkpoint_does_not_keep_others_from_going(store, damage):
     damage(store, 3)
-    assert commits.retain(store, RUN, keep=1, protected=set()) == [12]
+    assert commits.retain(store, RUN, keep=1) == [12]
     assert commits.commits(store, RUN) == [27]
 
 
@@ -210,6 +252,8 @@ def test_what_a_driver_commits_after_it_lost_the_run_does_not_count(store, caplo
     assert commits.latest(store, RUN).step == 40
     assert "checkpoint news/00000041 is damaged and put aside: a driver that had lost the run wrote it" in caplog.text
     assert leases.overruled(store, RUN, 0, 28)
+    assert commits.publish(store, zombie)
+    assert commits.newest_readable(store, RUN).step == 40, "nor for those who only look"
     assert not leases.overruled(store, RUN, 0, 27)
 
 

@@ -133,7 +133,7 @@ class Run(RuleBasedStateMachine):
             self.crash()
         elif published:
             record(self.lake, done, LEASE)
-            commits.retain(self.store, RUN, 2, set())
+            commits.retain(self.store, RUN, 2)
 
     def content(self):
         """What stands for weights and optimizer here."""

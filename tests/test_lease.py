@@ -160,6 +160,42 @@ def test_a_driver_elsewhere_that_releases_meanwhile_is_followed(store):
     release.join()
 
 
+def test_a_lease_that_ends_while_it_is_looked_at_is_nobodys(store, monkeypatch):
+    lease = elsewhere(store)
+    listed, looks = [leases._claim_path("news", lease.number)], []
+
+    def list_then_end(*given):
+        looks.append(store.delete(f"runs/{lease.run}/lease"))
+        return listed if len(looks) == 1 else []
+
+    monkeypatch.setattr(leases, "_claim_paths", list_then_end)
+    assert holder(store, "news") is None
+
+
+def test_a_store_that_hangs_makes_nobody_look_dead(store, monkeypatch):
+    lease = elsewhere(store)
+    beats = iter([b"1", b"1", b"2"])
+
+    def slow(*given):
+        beat = next(beats)
+        time.sleep(0.5 if beat == b"1" else 0)
+        return beat
+
+    monkeypatch.setattr(leases, "_released", lambda *given: False)
+    monkeypatch.setattr(leases, "_beat", slow)
+    with pytest.raises(RunIsLiveError):
+        acquire(store, "news", wait_seconds=0.3)
+    assert lease.number == 0
+
+
+def test_a_beat_that_is_gone_is_no_sign_of_life(store):
+    lease = elsewhere(store)
+    gone = threading.Timer(0.1, lambda: store.delete(leases._beat_path(lease)))
+    gone.start()
+    assert holder(store, "news", wait_seconds=5.0) is None
+    gone.join()
+
+
 def test_of_many_who_try_at_once_one_wins(store):
     def attempt(_):
         try:

@@ -1,5 +1,6 @@
 """Is what goes into service there, judged against what was in service, and put there by who still may?"""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def judged(
         seen.append(champion_name(store))
         if meanwhile:
             meanwhile.pop(0)()
-        return Verdict(Decision(promoted, ["why"]), NONE, NONE, seen[-1])
+        return Verdict(Decision(promoted, ["why"]), NONE, NONE, seen[-1], seen[-1])
 
     monkeypatch.setattr(module, "judge", judge)
     return seen
@@ -94,6 +95,23 @@ def test_who_lost_the_run_while_it_was_judged_promotes_nothing(
     with pytest.raises(RuntimeError, match="taken over"):
         judge_and_promote(config, "{}", done, {}, held=lambda: False)
     assert champion_name(store) is None
+
+
+def test_what_is_in_service_unjudged_is_judged_against_what_was_there_before(
+    store: Store, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that was killed between pointer and verdict: the next one must not compare with the untrained model."""
+    old, new = commit(store, "news", 5), commit(store, "news", 9)
+    promote_by_hand(config, old.name)
+    promote_by_hand(config, new.name)
+    asked: list[str | None] = []
+    monkeypatch.setattr(module, "scores_of", lambda config, tokenizer, name: asked.append(name) or NONE)
+    monkeypatch.setattr(module, "fresh_slices", lambda *given: set())
+    monkeypatch.setattr(module, "decide", lambda *given, **more: Decision(True, ["why"]))
+    judge_and_promote(config, "{}", new, {})
+    assert asked == [new.name, old.name]
+    kept = json.loads(store.read(decision_path(new)))
+    assert (kept["checkpoint"], kept["previous"], champion_name(store)) == (new.name, old.name, new.name)
 
 
 def test_a_champion_that_somebody_deleted_is_said_in_a_sentence(store: Store, config: Config) -> None:

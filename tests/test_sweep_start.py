@@ -28,7 +28,7 @@ def train(store, step):
     done, _ = save(store, step, published=False)
     state = {"position": {"tokens": 64 * step}, "model": asking(store).model.model_dump(mode="json")}
     commits.publish(store, commits.Commit(done.run, step, done.round, done.step_in_round, done.files, state))
-    commits.retain(store, "news", 1, set())
+    commits.retain(store, "news", 1)
 
 
 def begun(store, start):

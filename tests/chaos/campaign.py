@@ -5,6 +5,7 @@ Plan -> undisturbed twin (shared by plans of the same corpus and settings) -> di
 
 import json
 import shutil
+import subprocess
 import tempfile
 import threading
 import traceback
@@ -21,7 +22,7 @@ from tests.chaos.history import Verdict, check, read_history
 from tests.chaos.life import RUN, Life
 from tests.chaos.recovery import recoveries
 from tests.chaos.schedule import POISONS, SETTINGS, Plan, plan
-from tests.runs import STARTED
+from tests.runs import ROOT, STARTED
 
 SEED, HELD_OUT, MIN_CHARS = 7, 0.1, 20  # as the recipe has them
 SAME = ("weights_sha256", "sample_fingerprint", "steps", "rounds", "tokens", "documents")  # of summary.json
@@ -141,7 +142,14 @@ def _result(
         "life": life.to_dict(),
         "twin_seconds": round(twin_seconds, 1),
         "folder": str(life.folder),
+        "code": _code(),
     }
+
+
+def _code() -> str:
+    """Which commit was played; a campaign may go on after a mend."""
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
+    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def _audit(life: Life, twin: Life, *, same_bits: bool) -> list[str]:

@@ -116,11 +116,14 @@ def page(summary: dict[str, Any], runs: list[Run], circumstances: str) -> str:
         f"| {row['gpus']:,} | {row['interval_s']:.0f} s | {row['recovery_s']:.0f} s | {row['goodput']:.2%} |"
         for row in s["curve"]
     ]
-    lines += ["", "| seed | kind | settings | kills | documents | result |", "|---|---|---|---|---|---|"]
+    columns = ("seed", "kind", "store", "settings", "kills", "documents", "commit", "result")
+    lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for run in runs:
         kills = sum(entry["kind"] in DEADLY for entry in run["recoveries"])
         said = "ok" if run["ok"] else "; ".join(run["problems"])[:200]
-        lines.append(f"| {run['seed']} | {run['sort']} | {run['settings']} | {kills} | {run['states']} | {said} |")
+        where = "bucket" if run["life"]["plan"].get("bucket") else "disk"
+        cells = (run["seed"], run["sort"], where, run["settings"], kills, run["states"], run.get("code", ""), said)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
