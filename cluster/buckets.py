@@ -6,6 +6,7 @@ is a conditional PUT, so creating once uses boto3 on s3:// (If-None-Match) and G
 STORAGE_EMULATOR_HOST, credentials from the usual chains. `insist` repeats what none of these libraries repeats.
 """
 
+import logging
 import os
 import re
 import time
@@ -16,10 +17,10 @@ from typing import Any, TypeVar
 
 import pyarrow.fs as pafs
 
+logger = logging.getLogger(__name__)
+
 CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, ATTEMPTS = 10, 60, 10
-#: How it is told that an answer was broken off, which the libraries below do not try again: a body that ends too soon
-#: (Delta's log), and an error that has more bytes than were asked for, which then look like a broken stream (pyarrow).
-BROKEN_OFF = ("response body", "Failed to flush response stream")
+PATIENCE_S, LONGEST_PAUSE_S = 120.0, 10.0  # of `insist`
 Answer = TypeVar("Answer")
 _BUCKET = "the bucket does not exist; create it or correct its name"
 _ACCESS = "access is denied; check the credentials and their rights on this prefix"
@@ -31,6 +32,33 @@ TEXT_HINTS = {
     **dict.fromkeys(("NETWORK_CONNECTION", "curlCode", "Could not connect", "Max retries exceeded"), _SILENT),
     **dict.fromkeys(("Unable to locate credentials", "default credentials were not found"), _LOGIN),
 }
+#: How errors of the way to a bucket are told: by Delta, by pyarrow (AWS, Google), by boto3, and by `TEXT_HINTS`.
+NETWORK = (
+    "Generic S3 error",
+    "Generic GCS error",
+    "response body",  # all that Delta's reader says where an answer ends too soon
+    "AWS Error",
+    "google::cloud::Status",
+    "curlCode",
+    "Failed to flush response stream",
+    "endpoint URL",
+    _SILENT,
+)
+#: How the same libraries tell what stays as it is: rights, credentials, absent things.
+FINAL = (
+    *(key for key, hint in TEXT_HINTS.items() if hint != _SILENT),
+    *(_BUCKET, _ACCESS, _LOGIN),
+    "status 40",
+    "400 Bad Request",
+    "INVALID_ACCESS_KEY_ID",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "NOT_FOUND",
+    "NO_SUCH_KEY",
+    "NoSuchKey",
+    "169.254.",  # where a machine with a role finds its credentials
+)
 
 
 def open_filesystem(scheme: str, root: str) -> pafs.FileSystem:
@@ -48,6 +76,7 @@ def open_filesystem(scheme: str, root: str) -> pafs.FileSystem:
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         connect_timeout=CONNECT_TIMEOUT_S,
         request_timeout=REQUEST_TIMEOUT_S,
+        allow_delayed_open=True,  # a small file is one PUT: the end of an upload in parts cannot be told twice
         **where,
     )
 
@@ -68,24 +97,37 @@ def s3_region(bucket: str) -> str | None:
     return None
 
 
-def insist(act: Callable[[], Answer], *kinds: type[Exception]) -> Answer:
-    """Do again, with growing pauses, what a network broke off with an error of these kinds: for what may be repeated.
+def may_pass(error: object) -> bool:
+    """Is an error, or what was told of it, one of the way to a bucket, which another try may not meet?
 
-    Raises OSError when it was broken off ATTEMPTS times, after about ten seconds of pauses; other errors at once.
+    By its text alone: it may come out of another process, and two of these libraries know no other difference.
+
+    >>> may_pass("AWS Error NETWORK_CONNECTION during PutObject operation"), may_pass("[Errno 28] No space left")
+    (True, False)
     """
-    attempt = 0
+    text = str(error)
+    return any(sign in text for sign in NETWORK) and not any(sign in text for sign in FINAL)
+
+
+def insist(act: Callable[[], Answer]) -> Answer:
+    """Do again, with growing pauses, what fails on the way to a bucket: for what may be repeated as a whole.
+
+    Raises OSError when no try that began within PATIENCE_S succeeded; other errors at once.
+    """
+    began, tries = time.monotonic(), 0
     while True:
         try:
             return act()
-        except kinds as error:
-            if not any(sign in str(error) for sign in BROKEN_OFF):
+        except Exception as error:
+            if not may_pass(error):
                 raise
-            attempt += 1
-            if attempt == ATTEMPTS:
-                raise OSError(
-                    f"the answer was broken off {ATTEMPTS} times; check the network: {flat(error)}"
-                ) from error
-        time.sleep(min(2.0, 0.1 * 2**attempt))
+            tries, waited = tries + 1, time.monotonic() - began
+            if waited >= PATIENCE_S:
+                said = f"the network failed {tries} times in {waited:.0f} s; check it: {flat(error)}"
+                raise OSError(said) from error
+            if tries == 5:  # after some seconds: whoever waits should know for what
+                logger.warning("a bucket is tried again for up to %.0f s: %s", PATIENCE_S, flat(error))
+        time.sleep(min(LONGEST_PAUSE_S, 0.1 * 2**tries))
 
 
 def flat(error: Exception) -> str:

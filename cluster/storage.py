@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import pyarrow.fs as pafs
@@ -81,7 +81,7 @@ class Store:
         with self._explained("read", path):
             if self.is_local:
                 return Path(self._at(path)).read_bytes()
-            return insist(lambda: self._read_remote(path), OSError)
+            return insist(lambda: self._read_remote(path))
 
     def write(self, path: str, data: bytes) -> None:
         """Replace a file: readers see the old content or the new, also after a crash or a full disk."""
@@ -91,8 +91,7 @@ class Store:
                     file.write(data)
                     keep(file, Path(self._at(path)))
             else:
-                with self.filesystem.open_output_stream(self._at(path), compression=None) as stream:
-                    stream.write(data)
+                insist(lambda: self._write_remote(path, data))
 
     def publish(self, path: str, data: bytes) -> bool:
         """Create a file with its content in one atomic act; False if it exists already, and nothing changes.
@@ -154,8 +153,7 @@ class Store:
                     shutil.copyfileobj(source, file, COPY_BYTES)
                     keep(file, Path(target))
                 return
-            with self.filesystem.open_output_stream(target, compression=None) as stream:
-                shutil.copyfileobj(source, stream, COPY_BYTES)
+            insist(lambda: self._upload_remote(source, path))
             arrived, size = self.filesystem.get_file_info(target).size, os.fstat(source.fileno()).st_size
             if arrived != size:
                 self.filesystem.delete_file(target)
@@ -164,7 +162,7 @@ class Store:
     def download(self, path: str, local_path: str | Path) -> None:
         """Copy a file of the store to a local path, which appears only when complete."""
         with self._explained("download", path):
-            insist(lambda: self._download(path, Path(local_path)), OSError)
+            insist(lambda: self._download(path, Path(local_path)))
 
     def open_input(self, path: str) -> Any:
         """Open a file for random access (a `pyarrow.NativeFile`)."""
@@ -203,7 +201,11 @@ class Store:
         probe, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
         root = Path(self.root)
         absent = [p for p in (root, *root.parents) if not p.exists()] if self.is_local else []
-        self.write(probe, data)
+        if self.is_local:
+            self.write(probe, data)
+        else:
+            with self._explained("write", probe):  # once: an endpoint that is spelled wrong should be told soon
+                self._write_remote(probe, data)
         back = self.read(probe)
         self.delete(probe)
         with suppress(OSError):  # a folder that somebody else put something into stays
@@ -223,6 +225,15 @@ class Store:
     def _read_remote(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:
             return bytes(stream.read())
+
+    def _write_remote(self, path: str, data: bytes) -> None:
+        with self.filesystem.open_output_stream(self._at(path), compression=None) as stream:
+            stream.write(data)
+
+    def _upload_remote(self, source: BinaryIO, path: str) -> None:
+        source.seek(0)
+        with self.filesystem.open_output_stream(self._at(path), compression=None) as stream:
+            shutil.copyfileobj(source, stream, COPY_BYTES)
 
     def _download(self, path: str, local_path: Path) -> None:
         with self.filesystem.open_input_file(self._at(path)) as source, aside(local_path) as file:

@@ -8,11 +8,12 @@ Who appends also compacts, now and then and in a thread (compact.py), so that re
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 from pyarrow.fs import SubTreeFileSystem
 
@@ -96,20 +97,23 @@ class Tables:
         for name, schema in SCHEMAS.items():
             if self.table(name) is None:
                 try:
-                    DeltaTable.create(
-                        self.store.delta_uri(name),
-                        schema,
-                        mode="ignore",
-                        configuration=dict(properties(name)),
-                        storage_options=self._options(),
-                    )
-                except (CommitFailedError, DeltaError) as error:
+                    insist(partial(self._create, name, schema))
+                except DeltaError as error:
                     if self.table(name) is None:
-                        raise OSError(f"{self.store.delta_uri(name)} cannot be created: {error}") from error
+                        raise OSError(f"{self.store.delta_uri(name)} cannot be created: {flat(error)}") from error
 
     def table(self, name: str) -> DeltaTable | None:
         """Open a table as it is now; None if it is not there."""
-        return insist(lambda: self._open(name), OSError, DeltaError)
+        return insist(lambda: self._open(name))
+
+    def _create(self, name: str, schema: pa.Schema) -> None:
+        DeltaTable.create(
+            self.store.delta_uri(name),
+            schema,
+            mode="ignore",
+            configuration=dict(properties(name)),
+            storage_options=self._options(),
+        )
 
     def _open(self, name: str) -> DeltaTable | None:
         try:
@@ -147,36 +151,42 @@ class Tables:
         return self._look(name, lambda table: table.transaction_version(app))
 
     def _append(self, name: str, app: str, number: int, rows: pa.Table) -> bool:
-        """Append rows unless that number, or a later one, was appended under `app` before: then False."""
+        """Append rows unless that number, or a later one, was appended under `app` before: then False.
+
+        False also where it was appended here and only the answer was lost: the next look finds the number.
+        """
         commit = CommitProperties(app_transactions=[Transaction(app, number)], max_commit_retries=20)
 
         def append(table: DeltaTable) -> bool:
             done = table.transaction_version(app)
             if done is not None and done >= number:
                 return False
-            write_deltalake(table, rows, mode="append", commit_properties=commit)
+            try:
+                write_deltalake(table, rows, mode="append", commit_properties=commit)
+            except DeltaError as error:
+                if "Concurrent transaction" not in str(error):
+                    raise
+                return False  # another process appended the same number in this moment
             if table.version() % LOOK_EVERY == 0:
                 # No daemon: a process that ends waits for it instead of breaking off in the middle of a call.
                 given = (table, name, properties(name))
                 threading.Thread(target=compact, args=given, name=f"compact-{name}").start()
             return True
 
-        try:
-            appended = self._look(name, append)
-        except DeltaError as error:
-            if "Concurrent transaction" in str(error):
-                return False  # another process appended the same number in this moment
-            raise OSError(f"{self.store.delta_uri(name)} could not be appended to: {error}") from error
+        appended = self._look(name, append)
         if appended is None:
             raise FileNotFoundError(f"{self.store.delta_uri(name)} is no Delta table; create the lake first")
         return appended
 
     def _look(self, name: str, ask: Callable[[DeltaTable], Answer]) -> Answer | None:
-        """Ask a table as it is now, and again if it is overtaken or broken off meanwhile; None if it is not there."""
+        """Ask a table as it is now, and again if it is overtaken or the network fails; None if it is not there.
+
+        Each try looks anew, so `ask` may append under a number that it looks up. What else fails is an OSError.
+        """
         try:
-            return insist(lambda: self._look_closely(name, ask), OSError, DeltaError)
-        except OSError as error:
-            if "\n" not in str(error):
+            return insist(lambda: self._look_closely(name, ask))
+        except (OSError, DeltaError) as error:
+            if isinstance(error, OSError) and "\n" not in str(error):
                 raise
             raise OSError(f"{self.store.delta_uri(name)} cannot be read or written: {flat(error)}") from error
 

@@ -1,6 +1,7 @@
 """Does the weather between a run and its bucket do what it says, and do only plans over a network meet it?"""
 
 import http.client
+import os
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler
@@ -112,6 +113,14 @@ def test_bodies_are_cut_in_the_middle_and_told_to_be_whole(proxy):
     assert [ask(proxy, method) for method in ("PUT", "HEAD") * 5] == [200] * 10, "what has no body to cut"
 
 
+def test_what_is_reset_was_carried_out_and_only_writes_are(proxy):
+    proxy.turn("reset", 60)
+    answers = Counter(ask(proxy, "PUT") for _ in range(40))
+    assert set(answers) == {200, "ConnectionResetError"} and 8 < answers[200] < 32, answers
+    assert proxy.seen["PUT"] == 40
+    assert [ask(proxy, method) for method in ("GET", "HEAD") * 5] == [200] * 10
+
+
 def test_the_weather_gets_better_by_itself(proxy):
     proxy.turn("errors", 0.3)
     time.sleep(0.4)
@@ -203,11 +212,32 @@ def test_a_table_is_appended_to_once_and_read_in_bad_weather(kind, bucket, store
 
 
 def test_weather_that_stays_bad_ends_in_one_sentence(bucket, store, monkeypatch):
-    monkeypatch.setattr(buckets, "ATTEMPTS", 2)
+    monkeypatch.setattr(buckets, "PATIENCE_S", 0.0)
     monkeypatch.setattr("tests.chaos.bucket.SHARE", 1.0)
     lake = Lake(store)
     lake.create()
     bucket.proxy.turn("cut", 60)
-    with pytest.raises(OSError, match=r"broken off 2 times; check the network") as caught:
+    with pytest.raises(OSError, match=r"the network failed 1 times in 0 s; check it: ") as caught:
         lake.ledger("r")
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+def test_a_row_whose_answer_was_lost_is_there_once(bucket, store):
+    lake = Lake(store)
+    lake.create()
+    bucket.proxy.turn("reset", 8)
+    for step in range(20):
+        lake.add_ledger("reset", {"step": step, "round": 0, "step_in_round": step, "checkpoint": "c", "state": "{}"})
+    assert lake.ledger("reset")["step"].to_pylist() == list(range(20))
+    assert lake.ledger("reset")["sequence"].to_pylist() == list(range(20))
+
+
+def test_a_file_whose_answer_was_lost_is_written_all_the_same(bucket, store, tmp_path):
+    large = os.urandom(11 << 20)  # in parts
+    (tmp_path / "large").write_bytes(large)
+    bucket.proxy.turn("reset", 8)
+    for number in range(20):
+        store.write(f"files/{number}", b"%d" % number)
+    store.upload(tmp_path / "large", "files/large")
+    assert [store.read(f"files/{number}") for number in range(20)] == [b"%d" % number for number in range(20)]
+    assert store.read("files/large") == large

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake.exceptions import DeltaError
 
 from cluster.storage import Store
 from data_ops import tables as tables_module
@@ -434,3 +435,13 @@ def test_a_writer_killed_again_and_again_leaves_exact_windows(tmp_path):
     assert planned is None or planned.window == again
     assert add_window(lake, make_documents(again, ["kept"] * 20, 20 * again))
     assert places(lake.documents(0, again)) == [(n, p) for n in range(again + 1) for p in range(20)]
+
+
+def test_what_delta_refuses_is_told_in_one_sentence(tmp_path):
+    lake = make_lake(tmp_path)
+
+    def ask(table):
+        raise DeltaError("first\n  \x1b[31m↳\x1b[0m second")
+
+    with pytest.raises(OSError, match=r"/ledger cannot be read or written: first second$"):
+        lake._look("ledger", ask)

@@ -155,8 +155,54 @@ def test_a_missing_bucket_is_told_in_one_sentence(s3):
 def test_an_endpoint_that_does_not_answer_is_told(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
+    monkeypatch.setattr(buckets, "PATIENCE_S", 0.0)
     with pytest.raises(OSError, match="the endpoint does not answer; check the network"):
         Store.open("s3://acme/lake").write("x", b"1")
+
+
+LOST = "AWS Error NO_SUCH_UPLOAD during CompleteMultipartUpload operation"  # it is there, its answer was lost
+
+
+def test_what_is_lost_on_the_way_is_written_again_as_a_whole(s3, tmp_path, monkeypatch):
+    tries = []
+
+    class Away:
+        def open_output_stream(self, path, compression):
+            tries.append(path)
+            if len(tries) % 2:
+                raise OSError(LOST)
+            return there.open_output_stream(path, compression=compression)
+
+        def get_file_info(self, path):
+            return there.get_file_info(path)
+
+    there = s3.filesystem
+    monkeypatch.setattr(s3, "filesystem", Away())
+    (tmp_path / "x").write_bytes(b"12")
+    s3.write("a", b"1")
+    s3.upload(tmp_path / "x", "b")
+    monkeypatch.setattr(s3, "filesystem", there)
+    assert (s3.read("a"), s3.read("b"), len(tries)) == (b"1", b"12", 4)
+
+
+@pytest.mark.parametrize(
+    ("passes", "text"),
+    [
+        (True, LOST),
+        (True, "Generic S3 error Error performing PUT http://x in 30s - HTTP error operation timed out"),
+        (True, "AWS Error SLOW_DOWN during PutObject operation"),
+        (True, f"cannot read s3://a/b: {buckets._SILENT}"),
+        (False, "AWS Error ACCESS_DENIED during HeadObject operation: No response body."),
+        (False, "AWS Error UNKNOWN (HTTP status 400) during HeadObject operation: No response body."),
+        (False, "Generic S3 error ↳ Server returned non-2xx status code ↳ 400 Bad Request"),
+        (False, "Generic S3 error Error performing list request 404 <Code>NoSuchBucket</Code>"),
+        (False, f"cannot read s3://a/b: {buckets._ACCESS}"),
+        (False, "[Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device"),
+        (False, "Generic LocalFileSystem error: No such file or directory (os error 2)"),
+    ],
+)
+def test_only_what_a_network_does_may_pass(passes, text):
+    assert buckets.may_pass(OSError(text)) is passes
 
 
 def test_publish_on_s3_without_boto3_says_what_to_install(s3, monkeypatch):

@@ -63,8 +63,8 @@ def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
 
 
 def read_at(file: pa.NativeFile, start: int, size: int) -> bytes:
-    """Read these bytes of an open file, fewer at its end; what a network breaks off is asked for again."""
-    return bytes(insist(lambda: file.read_at(size, start), OSError))
+    """Read these bytes of an open file, fewer at its end; what a network refuses is asked for again."""
+    return bytes(insist(lambda: file.read_at(size, start)))
 
 
 def is_local(partition: str) -> bool:

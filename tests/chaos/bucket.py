@@ -3,8 +3,9 @@
 A moto server holds the bucket; in front of it a proxy, which the run under test takes for S3, has weather. `errors`: a
 share of the requests is answered 500 or 503, every other one of them after it was carried out, so that a retry meets
 its own object. `hang`: no request is answered until the weather is over, then its connection closes; every other one
-was carried out. `cut`: a share of the bodies ends in the middle, by a reset. Both live as long as the supervisor, which
-reads past the weather.
+was carried out. `cut`: a share of the bodies ends in the middle, by a reset. `reset`: a share of the writing requests is
+carried out and then their connection reset without an answer. Both live as long as the supervisor, which reads past the
+weather.
 """
 
 import http.client
@@ -20,13 +21,15 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from typing import Any
 from xml.etree import ElementTree
 
 from tests.runs import STARTED
 
 BUCKET, PREFIX = "acme", "lake"
-SECONDS = {"errors": 8.0, "hang": 10.0, "cut": 8.0}  # how long each weather lasts
+SECONDS = {"errors": 8.0, "hang": 10.0, "cut": 8.0, "reset": 8.0}  # how long each weather lasts
 SHARE = 0.5  # of the requests that meet it; all of them where it hangs
+MEETS = {"cut": ("GET",), "reset": ("PUT", "POST")}  # the only requests that such weather is for
 SIGNED = {"Authorization": "moto wants one and does not read it"}
 OF_ONE_HOP = ("connection", "transfer-encoding", "keep-alive")  # headers that are not passed on
 
@@ -138,12 +141,12 @@ class Proxy(ThreadingHTTPServer):
     def meets(self, method: str) -> tuple[str, bool]:
         """What becomes of a request that comes now: (kind, or "" for nothing, is it carried out all the same)."""
         with self.lock:
-            if time.monotonic() >= self.until or (self.kind == "cut" and method != "GET"):
+            if time.monotonic() >= self.until or method not in MEETS.get(self.kind, (method,)):
                 return "", True
             if self.kind != "hang" and self.random.random() >= SHARE:
                 return "", True
             self.met += 1
-            return self.kind, self.kind == "cut" or self.met % 2 == 0
+            return self.kind, self.kind in MEETS or self.met % 2 == 0
 
     def wait(self) -> None:
         """Wait until the weather is over."""
@@ -165,6 +168,10 @@ class Proxy(ThreadingHTTPServer):
             return answer.status, answer.getheaders(), answer.read()
         finally:
             connection.close()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close at once: to say goodbye first, as the library does, would make an end of what should be a reset."""
+        self.close_request(request)
 
     def handle_error(self, *_: object) -> None:
         """Say nothing: a client that was killed is what this is for."""
@@ -190,8 +197,10 @@ class _Request(BaseHTTPRequestHandler):
         if kind == "hang":
             self.server.wait()
             self.close_connection = True
-            return
-        self._tell(answer, cut=kind == "cut")
+        elif kind == "reset":
+            self._reset()
+        else:
+            self._tell(answer, cut=kind == "cut")
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _do  # noqa: N815
 
@@ -222,8 +231,11 @@ class _Request(BaseHTTPRequestHandler):
         if cut:
             self.wfile.flush()
             time.sleep(0.05)  # a reset overtakes what was not read yet
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.close_connection = True
+            self._reset()
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """Stay quiet."""

@@ -174,6 +174,7 @@ OTHERS: dict[str, Callable[[Life], tuple[bool, str]]] = {
     "storage_errors": _weather("errors"),
     "storage_hang": _weather("hang"),
     "storage_cut": _weather("cut"),
+    "storage_reset": _weather("reset"),
     "append": _append,
 }
 

@@ -13,7 +13,7 @@ KILLS = ("driver", "worker", "peer", "feed", "board", "shard", "seen", "ingest",
 STOPS = ("sigterm", "hang")
 POISONS = ("nan", "spike")  # one loss of one rank is not a number, or a thousandfold
 DAMAGES = ("flip", "truncate", "manifest")  # what happens to the newest checkpoint while the driver is dead
-STORAGE = ("storage_errors", "storage_hang", "storage_cut")  # the weather between a run and its bucket (bucket.py)
+STORAGE = ("storage_errors", "storage_hang", "storage_cut", "storage_reset")  # weather over a bucket (bucket.py)
 FAULTS = (*KILLS, *STOPS, *DAMAGES, *POISONS, *STORAGE, "memory", "clock", "disk_full", "append")
 # What is drawn from, each as often as it stands there.
 INGESTING = ("ingest", "ingest", "seen", "seen", "feed", "shard", "driver", "raylet")  # before training begins
