@@ -111,7 +111,7 @@ class Store:
     def exists(self, path: str) -> bool:
         """Tell whether a file, or anything below a folder of that name, is there."""
         with self._explained("look up", path):
-            return bool(self.filesystem.get_file_info(self._at(path)).type != pafs.FileType.NotFound)
+            return bool(insist(lambda: self.filesystem.get_file_info(self._at(path)).type) != pafs.FileType.NotFound)
 
     def list(self, prefix: str = "") -> list[str]:
         """Return the relative paths of all files below a folder, sorted; [] if it is not there."""
@@ -153,11 +153,7 @@ class Store:
                     shutil.copyfileobj(source, file, COPY_BYTES)
                     keep(file, Path(target))
                 return
-            insist(lambda: self._upload_remote(source, path))
-            arrived, size = self.filesystem.get_file_info(target).size, os.fstat(source.fileno()).st_size
-            if arrived != size:
-                self.filesystem.delete_file(target)
-                raise OSError(f"{arrived} of {size} bytes arrived; upload it again")
+            insist(lambda: self._upload_remote(source, target))
 
     def download(self, path: str, local_path: str | Path) -> None:
         """Copy a file of the store to a local path, which appears only when complete."""
@@ -219,7 +215,8 @@ class Store:
         base = self._at(prefix) if prefix else self.root
         with self._explained("list", prefix):
             selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-            found = [f for f in self.filesystem.get_file_info(selector) if f.type == pafs.FileType.File]
+            listed = insist(lambda: self.filesystem.get_file_info(selector))
+            found = [f for f in listed if f.type == pafs.FileType.File]
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
 
     def _read_remote(self, path: str) -> bytes:
@@ -230,10 +227,14 @@ class Store:
         with self.filesystem.open_output_stream(self._at(path), compression=None) as stream:
             stream.write(data)
 
-    def _upload_remote(self, source: BinaryIO, path: str) -> None:
+    def _upload_remote(self, source: BinaryIO, target: str) -> None:
         source.seek(0)
-        with self.filesystem.open_output_stream(self._at(path), compression=None) as stream:
+        with self.filesystem.open_output_stream(target, compression=None) as stream:
             shutil.copyfileobj(source, stream, COPY_BYTES)
+        arrived, size = self.filesystem.get_file_info(target).size, os.fstat(source.fileno()).st_size
+        if arrived != size:
+            self.filesystem.delete_file(target)
+            raise OSError(f"{arrived} of {size} bytes arrived; upload it again")
 
     def _download(self, path: str, local_path: Path) -> None:
         with self.filesystem.open_input_file(self._at(path)) as source, aside(local_path) as file:

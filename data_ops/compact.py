@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping
 
 from deltalake import DeltaTable, WriterProperties
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +49,11 @@ def compact(table: DeltaTable, name: str, properties: Mapping[str, str]) -> bool
 
     properties: those that the table should have; ones that it has stay as they are.
     """
-    target = target_of(table.get_add_actions(flatten=True).column("size_bytes").to_pylist())
-    if target is None:
-        return False
     rows = ROWS_TOGETHER.get(name, ROWS_TOGETHER_ELSEWHERE)
     try:
+        target = target_of(table.get_add_actions(flatten=True).column("size_bytes").to_pylist())
+        if target is None:
+            return False
         refuse_earlier_writers(table, properties)
         table.optimize.compact(
             target_size=target,
@@ -66,7 +66,7 @@ def compact(table: DeltaTable, name: str, properties: Mapping[str, str]) -> bool
     except CommitFailedError as error:
         logger.debug("%s was changed by another process while it was compacted: %s", name, error)
         return False
-    except (DeltaError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - in a thread of its own it would be a traceback that nobody asked for
         logger.warning("table %s could not be compacted, which is tried again later: %s", name, error)
         return False
     return True

@@ -88,8 +88,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
                         telemetry.log(known)
         lines.close()
         training.close()
-        if last is not None and run.heart.lease.held(store):
-            note_stand(opened.lake, last, run.heart.lease)  # a board killed between commit and ledger left this to us
+        if last is not None:
+            _note(run, last)
         try:
             summary = _write_down(config, opened, result, display)
         except OSError as error:
@@ -123,6 +123,15 @@ def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) ->
             run.display.note(STOPPING)
         if run.heart.lost.is_set() and run.training.failure is None:
             run.training.failure = _taken_over(run.config)
+
+
+def _note(run: Drive, last: Commit) -> None:
+    """Note the last checkpoint in the ledger, which a board that was killed after its commit has left to us."""
+    try:
+        if run.heart.lease.held(run.opened.store):
+            note_stand(run.opened.lake, last, run.heart.lease)
+    except OSError as error:  # it is committed: no reason to go without summary and report
+        run.display.note(f"checkpoint {last.name} is not in the ledger; the next start notes it: {error}")
 
 
 def _taken_over(config: Config) -> str:

@@ -4,12 +4,15 @@
 """
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import ray
 
+from cluster.buckets import flat, may_pass
 from cluster.session import connect
 from cluster.storage import Store
 from data_ops.lake import Lake
@@ -20,6 +23,10 @@ from ray_jobs.lease import LEASE_SECONDS
 from ray_jobs.open_store import open_store
 from ray_jobs.quiet import at_work, ingesting
 from ray_jobs.signals import stop_on_signal
+
+NETWORK_SECONDS = 600.0  # how long ingest begins anew without a window before a network is taken for lost
+LONGEST_PAUSE_SECONDS = 30.0
+Report = Callable[[dict[str, Any]], None]
 
 
 @ray.remote(num_cpus=0, max_retries=-1)
@@ -35,7 +42,44 @@ def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follo
 
     lake = Lake(Store.open(store))
     works = partial(at_work, lake.store, wait_seconds=LEASE_SECONDS)
-    return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop, works=works)
+
+    def take_in(report: Report) -> int:
+        return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop, works=works)
+
+    return patiently(take_in, report, stop)
+
+
+def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[], bool]) -> int:
+    """Take in, and begin anew from what the lake holds where a network failed, as after a kill; returns its answer.
+
+    Raises what is no network's error at once, and a network's after NETWORK_SECONDS in which no window came.
+    """
+    failing_since, pause = None, 1.0
+
+    def heard(event: dict[str, Any]) -> None:
+        nonlocal failing_since, pause
+        if event["event"] == "window":
+            failing_since, pause = None, 1.0
+        report(event)
+
+    while True:
+        began = time.monotonic()
+        try:
+            return take_in(heard)
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            now = time.monotonic()
+            if failing_since is None or now - began >= NETWORK_SECONDS:  # it went well for long, with nothing to read
+                failing_since, pause = now, 1.0
+                text = f"ingest waits for the network and begins anew ({flat(error)})"
+                report({"event": "warning", "text": text})
+            elif now - failing_since >= NETWORK_SECONDS:
+                raise
+        ends = time.monotonic() + pause
+        while time.monotonic() < ends and not stop():
+            time.sleep(1.0)
+        pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
 
 def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]:

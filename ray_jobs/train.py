@@ -121,7 +121,7 @@ class Training:
         try:
             self.trainer.fit()
         except Exception as error:  # noqa: BLE001 - whatever ended training, the driver has to know
-            self.failure = self.failure or _last_line(error)
+            self.failure = self.failure or last_line(error)
 
     def _new_events(self) -> list[dict[str, Any]]:
         events, *read = self._heard(self.board.read.remote(*self.read))
@@ -165,7 +165,7 @@ class Training:
                 self.last_window = ray.get(self.ingest)
             except ray.exceptions.RayError as error:
                 self.last_window = -1
-                self.failure = self.failure or f"ingest failed: {_last_line(error)}"
+                self.failure = self.failure or f"ingest failed: {last_line(error)}"
         if self.failure:
             self.feed.fail.remote(self.failure)
         elif self.last_window is not None:
@@ -206,7 +206,7 @@ def num_workers(config: Config, placed: Placement, session: Session) -> int | tu
     return most if fewest >= most else (fewest, most)
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
     """The sentence that matters in a remote traceback."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -261,15 +261,18 @@ def test_a_compaction_that_read_before_another_is_refused_whenever_it_commits(tm
     assert places(lake.documents(0, 9)) == expected(6)
 
 
-def test_what_cannot_be_compacted_is_said_and_left_as_it_is(tmp_path, eager, caplog, monkeypatch):
+@pytest.mark.parametrize("call", ["create_checkpoint", "get_add_actions"])
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+def test_what_cannot_be_compacted_is_said_and_left_as_it_is(call, kind, tmp_path, eager, caplog, monkeypatch):
     lake = lake_of(tmp_path, 6)
 
     def full(*given, **named):
-        raise OSError("No space left on device")
+        raise kind("No space left on device")
 
-    monkeypatch.setattr(DeltaTable, "create_checkpoint", full)
+    monkeypatch.setattr(DeltaTable, call, full)
     assert not compact_table(lake.table("documents"), "documents")
     assert "documents could not be compacted, which is tried again later: No space left" in caplog.text
+    monkeypatch.undo()
     assert places(lake.documents(0, 9)) == expected(6)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
+from ray.exceptions import RayTaskError, UserCodeException
 
 from cluster.storage import Store
 from data_ops import pipeline
@@ -20,6 +21,7 @@ from data_ops.sources import FilesConfig, Span, files, open_source
 from data_ops.spans import read_span
 from data_ops.tokenizer import byte_tokenizer
 from data_ops.windows import IngestSettings, WindowConfig
+from ray_jobs import ingest as ingesting
 from ray_jobs import open_store as opening
 from ray_jobs.config import Config, ConfigError, read_config
 from tests.test_lake import make_lake
@@ -277,3 +279,74 @@ def test_where_there_is_no_text_a_file_that_may_not_be_read_is_named(tmp_path, m
     config = Config.model_validate({**given, "sources": {"mine": {"kind": "files", "path": str(tmp_path / "*.jsonl")}}})
     with pytest.raises(ConfigError, match=r"no text that is kept \(file .*a\.jsonl cannot be read .*Permission denied"):
         opening.make_tokenizer(config)
+
+
+# what becomes of a task whose network is away
+
+AWAY = OSError("AWS Error NETWORK_CONNECTION during ListObjectsV2 operation")
+
+
+class Clock:
+    """A time that passes by sleeping only."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(ingesting, "time", clock)
+    return clock
+
+
+def takes(*ends):
+    """An ingest that ends so, one after the other; "window" is a window before the next end."""
+    left = list(ends)
+
+    def take_in(report):
+        while (end := left.pop(0)) == "window":
+            report({"event": "window"})
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    return take_in
+
+
+def test_a_network_that_is_away_is_waited_for_and_told_once_a_streak(clock):
+    told = []
+    ends = [AWAY] * 8 + ["window"] + [AWAY] * 8 + [7]
+    assert ingesting.patiently(takes(*ends), told.append, lambda: False) == 7
+    assert [event["event"] for event in told] == ["warning", "window", "warning"]
+    assert "begins anew (AWS Error NETWORK_CONNECTION" in told[0]["text"]
+    assert clock.now == 2 * (1 + 2 + 4 + 8 + 16 + 30 + 30 + 30)
+
+
+def test_a_network_that_stays_away_ends_ingest_after_ten_minutes(clock):
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        ingesting.patiently(takes(*[AWAY] * 99), lambda event: None, lambda: False)
+    assert 600 <= clock.now < 640
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a defect")])
+def test_what_no_network_did_ends_ingest_at_once(error, clock):
+    with pytest.raises(type(error)):
+        ingesting.patiently(takes(error), lambda event: None, lambda: False)
+    assert clock.now == 0
+
+
+def test_an_error_out_of_a_remote_task_is_known_by_its_text(clock):
+    remote = RayTaskError("read", f"Traceback\n  OSError: {AWAY}", UserCodeException("UDF failed"))
+    assert ingesting.patiently(takes(remote.as_instanceof_cause(), remote, 3), lambda event: None, lambda: False) == 3
+
+
+def test_a_wish_to_stop_is_heard_while_the_network_is_away(clock):
+    assert ingesting.patiently(takes(*[AWAY] * 5, 2), lambda event: None, lambda: True) == 2
+    assert clock.now == 0

@@ -3,9 +3,9 @@
 A moto server holds the bucket; in front of it a proxy, which the run under test takes for S3, has weather. `errors`: a
 share of the requests is answered 500 or 503, every other one of them after it was carried out, so that a retry meets
 its own object. `hang`: no request is answered until the weather is over, then its connection closes; every other one
-was carried out. `cut`: a share of the bodies ends in the middle, by a reset. `reset`: a share of the writing requests is
-carried out and then their connection reset without an answer. Both live as long as the supervisor, which reads past the
-weather.
+was carried out. `cut`: a share of the bodies ends in the middle, by a reset. `reset`: a share of the requests that
+write is carried out, and their connection is then reset without an answer. Both live as long as the supervisor, which
+reads past the weather.
 """
 
 import http.client
