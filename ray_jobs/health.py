@@ -8,6 +8,9 @@ all of them end at the same place.
 from dataclasses import dataclass, field
 from typing import Any
 
+from cluster.buckets import may_pass
+
+NETWORK_SECONDS = 600.0  # from the first fault of the network until it counts like any other, if no step is trained
 FRUITLESS_STARTS = 6  # worker groups in a row that trained no step
 STUCK_STARTS = 12  # worker groups in a row that got no further than those before, nor committed anything new
 
@@ -22,6 +25,7 @@ class Health:
     trained: int = -1  # the furthest step
     committed: int = -1  # the furthest committed one
     last_fault: str = ""
+    network_since: float | None = None  # when the first fault of the network since a step was told
 
     def update(self, event: dict[str, Any]) -> str | None:
         """Take in an event; a sentence when going on is of no use.
@@ -32,7 +36,7 @@ class Health:
         (None, 'ValueError: no')
         """
         if event["event"] == "step":
-            self.faults, self.starts = {}, 0
+            self.faults, self.starts, self.network_since = {}, 0, None
             if event["step"] > self.trained:
                 self.trained, self.stuck = event["step"], 0
         elif event["event"] == "commit":
@@ -41,6 +45,11 @@ class Health:
         elif event["event"] == "fault":
             again = self.faults.get(event["rank"]) == event["text"]
             self.faults[event["rank"]] = self.last_fault = event["text"]
+            if may_pass(event["text"]):  # it gets better by itself: time counts, not how often
+                self.network_since = event["time"] if self.network_since is None else self.network_since
+                if event["time"] - self.network_since < NETWORK_SECONDS:
+                    self.starts = 0
+                    return None
             return str(event["text"]) if again else None
         elif event["event"] == "started":
             self.starts, self.stuck = self.starts + 1, self.stuck + 1

@@ -56,6 +56,18 @@ def test_a_new_commit_is_progress_though_no_step_is() -> None:
         assert told(health, STARTED, redone, {"event": "commit", "step": step}) == [None] * 3
 
 
+def test_faults_of_a_network_count_by_time_not_by_number() -> None:
+    health = Health()
+
+    def away(time: float) -> dict[str, Any]:
+        return {**fault(0, "OSError: AWS Error NETWORK_CONNECTION during PutObject operation"), "time": time}
+
+    for second in range(0, 600, 60):
+        assert told(health, STARTED, away(second)) == [None, None]
+    assert told(health, STEP, away(601), STARTED, away(1200)) == [None] * 4, "a step begins a new count"
+    assert "NETWORK_CONNECTION" in (health.update(away(1201)) or "")
+
+
 @given(st.lists(st.sampled_from([STARTED, fault(0, "a"), fault(1, "a"), fault(0, "b")]), max_size=30))
 def test_a_run_that_trains_a_step_after_every_event_is_never_stopped(events: list[dict[str, Any]]) -> None:
     health = Health()
