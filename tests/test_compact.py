@@ -337,8 +337,8 @@ class Late(Lake):
         super().__init__(place)
         self.meanwhile = [meanwhile]
 
-    def table(self, name):
-        found = super().table(name)
+    def _open(self, name):
+        found = super()._open(name)
         if name == "documents" and self.meanwhile:
             self.meanwhile.pop()(Lake(self.store))
         return found
