@@ -9,6 +9,7 @@ import json
 import logging
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -166,7 +167,9 @@ class Board:
 
     def _is_there(self, done: commits.Commit) -> bool:
         """Is this very checkpoint committed, by this board before it was killed and asked again?"""
-        return commits.load(self.store, done.run, done.step).files == done.files
+        with suppress(*commits.DAMAGES):
+            return commits.load(self.store, done.run, done.step).files == done.files
+        return False
 
     def _put_late_ones_aside(self) -> None:
         """A driver that lost the run may commit once more: no such checkpoint may count, or crowd out one of ours."""

@@ -41,9 +41,7 @@ class Verdict(NamedTuple):
     before: pa.Table
     after: pa.Table
     champion: str | None
-    reference: (
-        str | None
-    )  # the champion, or the one before where the candidate is in service; None: the untrained model
+    reference: str | None  # the champion, or the one before if that is the candidate; None: the untrained model
 
 
 def judge_and_promote(
