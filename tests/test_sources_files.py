@@ -570,6 +570,7 @@ def test_no_code_of_an_extension_type_runs(tmp_path: Path):
 
 @pytest.mark.parametrize("reads", range(6))  # two of the footer, four of the rest
 def test_a_network_that_fails_while_parquet_is_read_says_nothing_about_the_file(reads, tmp_path, monkeypatch):
+    monkeypatch.setattr("cluster.buckets.PATIENCE_S", 0.0)
     path = parquet(tmp_path / "a.parquet", {"text": [f"text {i}" * 50 for i in range(90)]}, row_group_size=30)
     source = FilesSource("mine", FilesConfig(path=str(path)))
     (span,) = source.discover({}, 100).spans
