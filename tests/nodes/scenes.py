@@ -125,7 +125,7 @@ def _again(story: Story, before: int) -> Found:
     begun = story.events("started")[-1]
     newest = max((e["step"] for e in story.events("step") if e["time"] < begun["time"]), default=before)
     story.wait("training again", lambda: _first(story, "step", begun["time"]) < float("inf"), START_SECONDS)
-    lost = newest - begun["step"]
+    lost = max(0, newest - begun["step"])  # the last steps before a commit may never have been told
     return {"steps_lost": lost, "training_after_s": round(_first(story, "step", max(at, begun["time"])) - began, 1)}
 
 
