@@ -118,7 +118,7 @@ def insist(act: Callable[[], Answer]) -> Answer:
     while True:
         try:
             return act()
-        except Exception as error:
+        except Exception as error:  # of three libraries, with no class in common; what is not the network's goes on
             if not may_pass(error):
                 raise
             tries, waited = tries + 1, time.monotonic() - began

@@ -66,7 +66,7 @@ def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[
         began = time.monotonic()
         try:
             return take_in(heard)
-        except Exception as error:
+        except Exception as error:  # Ray, Delta and pyarrow tell a network's error by classes of their own
             if not may_pass(error):
                 raise
             now = time.monotonic()

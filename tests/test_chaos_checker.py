@@ -360,6 +360,17 @@ def test_a_recovery_ends_with_the_first_step_of_the_workers_that_were_started_an
     assert recoveries(life)[0]["steps_lost"] == 0, "the command before had lost them"
 
 
+def test_a_poison_that_nobody_took_was_not_brought_about(tmp_path):
+    life = Life(tmp_path, plan(1, 1), lambda life, fault: (True, ""))
+    life.fired = [Fired(Fault(kind, Moment("step", 1)), 0, 10.0, True) for kind in ("memory", "nan", "worker")]
+    life._take_poison_back()
+    assert [fired.done for fired in life.fired] == [True, True, True]
+    (tmp_path / "poison").write_text("nan")
+    life._take_poison_back()
+    assert [fired.done for fired in life.fired] == [True, False, True]
+    assert not (tmp_path / "poison").exists()
+
+
 def test_a_fault_that_stops_nobody_is_measured_by_the_longest_wait_for_a_step(tmp_path):
     life = Life(tmp_path, plan(1, 1), lambda life, fault: (True, ""))
     life.stages_began = [8.0]

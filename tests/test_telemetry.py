@@ -153,6 +153,7 @@ def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path):
     sink._store.write = write
     sink.log({"step": 2})
     wait_until(lambda: len(lines(tmp_path)) == 2, 5, lambda: "the next line waits for twenty times as long as it hung")
+    assert lines(tmp_path) == [{"step": 1}, {"step": 2}]
     sink.close()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from tests.chaos import corpus, processes
 from tests.chaos.bucket import Bucket
 from tests.chaos.processes import Process
-from tests.chaos.schedule import Fault, Moment, Plan, Setting
+from tests.chaos.schedule import POISONS, Fault, Moment, Plan, Setting
 from tests.runs import ROOT, start
 
 RECIPE = """
@@ -173,6 +173,7 @@ class Life:
         while self.later:
             self.later.pop()[1]()
         self._end_leftovers()
+        self._take_poison_back()
         self.fired += [Fired(f, self.stage, time.time(), False, "not reached") for f in faults]
         return True
 
@@ -224,6 +225,13 @@ class Life:
         for entry in due:
             self.later.remove(entry)
             entry[1]()
+
+    def _take_poison_back(self) -> None:
+        """A poison that is still there was taken by nobody: no loss was computed after it."""
+        if (poison := self.folder / "poison").exists():
+            poison.unlink()
+            last = next(fired for fired in reversed(self.fired) if fired.fault.kind in ("memory", *POISONS))
+            last.done, last.note = False, "nobody trained any more"
 
     def _end_leftovers(self) -> None:
         """Whatever of the run still lives once its command is done is told, and ended."""
