@@ -7,8 +7,8 @@ counts them, and Daly's checkpoint interval (2006). Plain numbers in and out; pl
 import math
 from typing import Literal
 
-LAYER_BYTES = 50  # kept by a layer, a token and channel: norms 20, attention 8, SwiGLU of 8/3 width 21.3
-LOGIT_CHUNK_BYTES = 10 * 256 * 2**20 / 4  # models.loss.LOGIT_BYTES of float32 logits, with their bf16 and gradients
+LAYER_BYTES = 32  # kept by a layer, a token and channel: norms 8, attention 8, SwiGLU of 8/3 width 16
+LOGIT_CHUNK_BYTES = 2**30  # models.loss.GPU_LOGIT_BYTES, as logits and their slopes in bf16
 
 
 def zero_bytes(parameters: float, ranks: int, stage: int) -> float:
@@ -40,11 +40,11 @@ def zero3_estimate(
 def activation_bytes(tokens: int, layers: int, width: int, vocabulary: int, recompute: bool) -> float:
     """Return bytes that a micro batch of `tokens` keeps for the backward pass, in bf16 with flash attention.
 
-    50 bytes a token, layer and channel, counted in models/transformer.py (a GPT: 34, Korthikanti 2022); with recompute
-    2, and 50 for the one layer being recomputed. Logits are made in chunks: 10 bytes each, of one chunk at most.
+    32 bytes a token, layer and channel (a GPT: 34, Korthikanti 2022), as measured on an H200; with recompute 2, and 32
+    for the one layer being recomputed. Logits are made in chunks: 4 bytes each, of one chunk at most.
     """
     kept = 2 * layers + LAYER_BYTES if recompute else LAYER_BYTES * layers
-    return tokens * width * kept + min(10 * tokens * vocabulary, LOGIT_CHUNK_BYTES)
+    return tokens * width * kept + min(4 * tokens * vocabulary, LOGIT_CHUNK_BYTES)
 
 
 def model_shape(parameters: float) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import zero
+from models.device import compute_the_same_again, device, moved
 from models.loss import document_nats
 from models.optim import OptimConfig, parameter_groups
 from models.settings import EngineConfig, ModelConfig, Rows
@@ -34,13 +35,6 @@ class StepResult(NamedTuple):
     loss: float  # mean nats over the labels of the global batch
     grad_norm: float  # global, before clipping
     skipped: bool  # loss or gradient not finite, or loss above the limit: weights and optimizer unchanged
-
-
-def device() -> torch.device:
-    """Return the device this process computes on."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
 
 
 def resolve_precision(precision: str) -> Literal["bf16", "fp32"]:
@@ -129,7 +123,7 @@ class Engine:
         for start in range(0, len(rows.inputs), self.micro_rows):
             part = slice(start, start + self.micro_rows)
             inputs, labels, segments = (torch.from_numpy(np.array(field[part])) for field in rows)
-            yield inputs.to(device(), non_blocking=True), labels.to(device(), non_blocking=True), segments
+            yield moved(inputs, device()), moved(labels, device()), segments
 
     def close(self) -> None:
         """Release DeepSpeed's buffers and hooks."""
@@ -150,8 +144,9 @@ def start(
     """
     join(engine_config.threads)
     model = Transformer(model_config, vocab_size)
-    initialise(model, seed)
-    if weights is not None:
+    if weights is None:
+        initialise(model, seed)
+    else:
         load_weights(model, weights)
     accumulation, micro_rows = engine_config.split(dist.get_world_size(), model_config.row_tokens)
     wrapped = zero.wrap(
@@ -171,6 +166,7 @@ def join(threads: int) -> None:
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        compute_the_same_again()
     else:
         torch.set_num_threads(threads)
     if dist.is_initialized():

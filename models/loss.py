@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.device import compiled, uncompiled
+
 # Shape suffixes: B rows, L positions, N = B * L, D width, V padded vocabulary.
 IGNORE = -100
-LOGIT_BYTES = 256 * 2**20
+LOGIT_BYTES, GPU_LOGIT_BYTES = 256 * 2**20, 2**30  # of one chunk in float32, which a GPU never writes down
 
 
 class Head(nn.Module):
@@ -31,18 +33,18 @@ class Head(nn.Module):
         h_ND, labels_N = h_BLD.flatten(0, -2), labels_BL.flatten().long()
         if each:
             with torch.no_grad():
-                nats = [
-                    position_nats(self.logits(h_ND[part]), labels_N[part])[0] for part in self._chunks(len(labels_N))
-                ]
+                nats = [position_nats(self.logits(h_ND[part]), labels_N[part])[0] for part in self._chunks(h_ND)]
             return torch.cat(nats).view(labels_BL.shape)
-        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, self._chunks(len(labels_N)))
+        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, self._chunks(h_ND))
 
     def logits(self, h: Tensor) -> Tensor:
         """Return float32 logits [..., V]; those of the padding beyond the vocabulary are -inf."""
-        return masked_logits(h, self.weight, self.vocab_size)
+        return masked_logits(F.linear(h, self.weight), self.vocab_size)
 
-    def _chunks(self, positions: int) -> list[slice]:
-        size = max(1, LOGIT_BYTES // (4 * self.padded))
+    def _chunks(self, h_ND: Tensor) -> list[slice]:
+        positions = len(h_ND)
+        most = max(1, (GPU_LOGIT_BYTES if h_ND.is_cuda else LOGIT_BYTES) // (4 * self.padded))
+        size = -(-positions // -(-positions // most)) if positions else 1  # of one size: compiled once
         return [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
 
 
@@ -59,7 +61,8 @@ def document_nats(
 
     Segments are numbered from 0 in each row; padding (-1) and labels of -100 count nothing.
     """
-    nats_BL = model(inputs_BL, segments_BL, labels_BL, each=True).double()
+    with uncompiled():
+        nats_BL = model(inputs_BL, segments_BL, labels_BL, each=True).double()
     counted_BL = (labels_BL != IGNORE) & (segments_BL.to(labels_BL.device) >= 0)
     index_BL = segments_BL.to(labels_BL.device).long().clamp(min=0)
     nats = torch.zeros(len(labels_BL), num_segments, dtype=torch.float64, device=labels_BL.device)
@@ -68,11 +71,26 @@ def document_nats(
     return nats, predictions.scatter_add_(1, index_BL, counted_BL.long())
 
 
-def masked_logits(h: Tensor, weight_VD: Tensor, vocab_size: int) -> Tensor:
-    """Multiply in the weights' precision, then continue in float32."""
-    logits = F.linear(h, weight_VD).float()
+def masked_logits(logits: Tensor, vocab_size: int) -> Tensor:
+    """Continue in float32, without the padding; may overwrite what it is given."""
+    logits = logits.float()
     logits[..., vocab_size:] = -torch.inf
     return logits
+
+
+@compiled
+def nats_and_slope(logits_NV: Tensor, labels_N: Tensor, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return nats [N], the softmax [N, V] and the slope [N] at the label, both in the logits' precision.
+
+    The slope of the nats by the logits is the softmax, but for the label, where one is subtracted; a position that
+    predicts nothing has nats and slope 0. Overwrites the logits.
+    """
+    masked_NV = masked_logits(logits_NV, vocab_size)
+    nats_N, partition_N = position_nats(masked_NV, labels_N)
+    counted_N = labels_N != IGNORE
+    softmax_NV = masked_NV.sub_(partition_N[:, None]).exp_().mul_(counted_N[:, None])
+    chosen_N = torch.where(counted_N, torch.exp(-nats_N) - 1.0, 0.0)
+    return nats_N, softmax_NV.to(logits_NV.dtype), chosen_N.to(logits_NV.dtype)
 
 
 def position_nats(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,14 +113,11 @@ class _SumOfNats(torch.autograd.Function):
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted else None
         for part in chunks:
             labels = labels_N[part]
-            logits_NV = masked_logits(h_ND[part], weight_VD, vocab_size)
-            nats_N, partition_N = position_nats(logits_NV, labels)
+            nats_N, slope_NV, chosen_N = nats_and_slope(F.linear(h_ND[part], weight_VD), labels, vocab_size)
             total += nats_N.sum()
             if grad_h_ND is None or grad_weight_VD is None:
                 continue
-            slope_NV = logits_NV.sub_(partition_N[:, None]).exp_()
-            slope_NV.scatter_add_(1, labels.clamp(min=0)[:, None], slope_NV.new_full((len(labels), 1), -1.0))
-            slope_NV = slope_NV.mul_((labels != IGNORE)[:, None]).to(h_ND.dtype)
+            slope_NV.scatter_(1, labels.clamp(min=0)[:, None], chosen_N[:, None])
             grad_h_ND[part] = slope_NV @ weight_VD
             grad_weight_VD += slope_NV.T @ h_ND[part]
         if grad_h_ND is not None and grad_weight_VD is not None:

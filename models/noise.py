@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from models.engine import device
+from models.device import device
 from models.settings import ModelConfig, Rows
 from models.transformer import Transformer, initialise, load_weights
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.engine import device
+from models.device import device, moved
 from models.loss import document_nats
 from models.settings import ModelConfig, Rows
 from models.transformer import Transformer, initialise, load_weights
@@ -27,8 +27,9 @@ def scorer(
     weights: full float32 weights by name; None is the untrained model of this seed.
     """
     model = Transformer(config, vocab_size)
-    initialise(model, seed)
-    if weights is not None:
+    if weights is None:
+        initialise(model, seed)
+    else:
         load_weights(model, weights)
     model.to(device()).eval()
 
@@ -38,7 +39,7 @@ def scorer(
         for start in range(0, len(rows.inputs), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             inputs, labels, segments = (torch.from_numpy(np.array(field[part])) for field in rows)
-            n, p = document_nats(model, inputs.to(device()), labels.to(device()), segments, num_segments)
+            n, p = document_nats(model, moved(inputs, device()), moved(labels, device()), segments, num_segments)
             nats.append(n.cpu().numpy())
             predictions.append(p.cpu().numpy())
         return np.concatenate(nats), np.concatenate(predictions)

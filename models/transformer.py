@@ -7,7 +7,9 @@ batch (positions, mask) is computed once and shared by all layers; a block-diago
 plain causal attention on a CPU.
 """
 
+import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -16,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.device import compiled, moved
 from models.loss import Head
 from models.settings import ModelConfig, padded_vocab
 
 # Shape suffixes: B rows, L positions, T = B * L, D width, H heads, K key/value heads, E head width.
+# Heads stay behind positions, as flash attention over packed documents wants them: nothing is copied.
 MAX_FLASH_WIDTH = 256
 
 varlen_attn: Any = None
@@ -31,7 +35,7 @@ if torch.cuda.is_available():  # importing it costs 3 s of torch's compiler, and
 class Layout(NamedTuple):
     """Where documents lie in a micro batch: computed once, shared by all layers."""
 
-    cos: Tensor  # [B or 1, 1, L, E]
+    cos: Tensor  # [B or 1, L, 1, E]
     sin: Tensor
     mask: Tensor | None  # bool [B, 1, L, L]; None: plain causal attention, or `boundaries` says it
     boundaries: Tensor | None  # int32 starts of documents in the flattened rows, for flash attention
@@ -76,20 +80,25 @@ class Transformer(nn.Module):
 def initialise(model: Transformer, seed: int) -> None:
     """Draw the initial weights: each parameter from its own generator, a function of (seed, its name) alone.
 
-    Truncated normal of `init_std`; the matrices that write into the residual stream are scaled by
-    1/sqrt(2 * layers) (GPT-2, section 2.3); norms start at one.
+    Normal of `init_std`, clipped at three of them; the matrices that write into the residual stream are scaled by
+    1/sqrt(2 * layers) (GPT-2, section 2.3); norms start at one. Parameters are drawn side by side on all cores: one
+    after the other a model of 7 B parameters takes over a minute, at every start of every worker.
     """
-    for name, parameter in model.named_parameters():
+
+    def draw(named: tuple[str, nn.Parameter]) -> None:
+        name, parameter = named
         if parameter.ndim < 2:
             nn.init.ones_(parameter)
-            continue
+            return
         residual = name.endswith(("o.weight", "down.weight"))
         std = model.config.init_std / (2 * model.config.layers) ** 0.5 if residual else model.config.init_std
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # it reads 32 bits
-        values = torch.empty(parameter.shape, dtype=torch.float32)
-        nn.init.trunc_normal_(values, std=std, a=-3 * std, b=3 * std, generator=generator)
+        values = torch.empty(parameter.shape, dtype=torch.float32).normal_(0.0, std, generator=generator)
         with torch.no_grad():
-            parameter.copy_(values)
+            parameter.copy_(values.clamp_(-3 * std, 3 * std))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(draw, model.named_parameters()))
 
 
 @torch.no_grad()
@@ -120,7 +129,7 @@ def make_layout(segments_BL: Tensor | None, shape: torch.Size, config: ModelConf
     if use_varlen(config, like):
         starts = torch.nonzero((positions_BL == 0).flatten()).flatten()
         ends = torch.tensor([rows * length], device=starts.device)
-        return Layout(cos, sin, None, torch.cat((starts, ends)).to(like.device, torch.int32))
+        return Layout(cos, sin, None, moved(torch.cat((starts, ends)).int(), like.device))
     segments_BL = segments_BL.to(like.device)
     same_BLL = segments_BL[:, :, None] == segments_BL[:, None, :]
     mask_B1LL = same_BLL.tril_().unsqueeze(1)
@@ -136,11 +145,11 @@ def document_positions(segments_BL: Tensor) -> Tensor:
 
 
 def rotations(positions_BL: Tensor, config: ModelConfig, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cos and sin [B, 1, L, E] of the rotary angles, computed in float32 (RoFormer)."""
+    """Return cos and sin [B, L, 1, E] of the rotary angles, computed in float32 (RoFormer)."""
     head_width = config.width // config.heads
     exponents = torch.arange(0, head_width, 2, dtype=torch.float32, device=like.device) / head_width
     frequencies = 1.0 / (config.rope_theta**exponents)
-    angles = positions_BL.to(like.device, torch.float32)[:, None, :, None] * frequencies
+    angles = moved(positions_BL.float(), like.device)[:, :, None, None] * frequencies
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
@@ -182,15 +191,16 @@ class Layer(nn.Module):
     def forward(self, h_BLD: Tensor, layout: Layout) -> Tensor:
         h_BLD = h_BLD + self._attend(self.attention_norm(h_BLD), layout)
         x_BLD = self.ffn_norm(h_BLD)
-        return h_BLD + self.down(F.silu(self.gate(x_BLD)) * self.up(x_BLD))
+        return h_BLD + self.down(swiglu(self.gate(x_BLD), self.up(x_BLD)))
 
     def _attend(self, x_BLD: Tensor, layout: Layout) -> Tensor:
         rows, length, width = x_BLD.shape
-        q_BHLE = rotate(self.q(x_BLD).view(rows, length, self.heads, -1).transpose(1, 2), layout)
-        k_BKLE = rotate(self.k(x_BLD).view(rows, length, self.kv, -1).transpose(1, 2), layout)
-        v_BKLE = self.v(x_BLD).view(rows, length, self.kv, -1).transpose(1, 2)
+        q_BLHE = rotate(self.q(x_BLD).view(rows, length, self.heads, -1), layout.cos, layout.sin)
+        k_BLKE = rotate(self.k(x_BLD).view(rows, length, self.kv, -1), layout.cos, layout.sin)
+        v_BLKE = self.v(x_BLD).view(rows, length, self.kv, -1)
         if layout.boundaries is not None:
-            return self.o(flash(q_BHLE, k_BKLE, v_BKLE, layout.boundaries).reshape(rows, length, width))
+            return self.o(flash(q_BLHE, k_BLKE, v_BLKE, layout.boundaries).reshape(rows, length, width))
+        q_BHLE, k_BKLE, v_BKLE = (x.transpose(1, 2) for x in (q_BLHE, k_BLKE, v_BLKE))
         if self.kv != self.heads:
             k_BKLE = k_BKLE.repeat_interleave(self.heads // self.kv, dim=1)
             v_BKLE = v_BKLE.repeat_interleave(self.heads // self.kv, dim=1)
@@ -199,16 +209,23 @@ class Layer(nn.Module):
         return self.o(y_BHLE.transpose(1, 2).reshape(rows, length, width))
 
 
-def rotate(x_BHLE: Tensor, layout: Layout) -> Tensor:
+@compiled
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """Return silu(gate) * up (Shazeer 2020)."""
+    return F.silu(gate) * up
+
+
+@compiled
+def rotate(x_BLHE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary positions, pairing coordinate i with i + E/2 (Hugging Face's Llama layout)."""
-    left, right = x_BHLE.chunk(2, dim=-1)
-    return x_BHLE * layout.cos + torch.cat((-right, left), dim=-1) * layout.sin
+    left, right = x_BLHE.chunk(2, dim=-1)
+    return x_BLHE * cos + torch.cat((-right, left), dim=-1) * sin
 
 
-def flash(q_BHLE: Tensor, k_BKLE: Tensor, v_BKLE: Tensor, boundaries: Tensor) -> Tensor:
+def flash(q_BLHE: Tensor, k_BLKE: Tensor, v_BLKE: Tensor, boundaries: Tensor) -> Tensor:
     """Attend causally within each document by variable-length flash attention; returns [T, H, E]."""
-    q_THE, k_TKE, v_TKE = (x.transpose(1, 2).flatten(0, 1) for x in (q_BHLE, k_BKLE, v_BKLE))
-    longest = q_BHLE.shape[2]
+    q_THE, k_TKE, v_TKE = (x.flatten(0, 1) for x in (q_BLHE, k_BLKE, v_BLKE))
+    longest = q_BLHE.shape[1]
     return varlen_attn(
         q_THE, k_TKE, v_TKE, boundaries, boundaries, longest, longest, window_size=(-1, 0), enable_gqa=True
     )

@@ -25,6 +25,7 @@ from data_ops.lake import Lake
 from data_ops.tokenizer import Tokenizer
 from models import engine
 from models.average import WeightAverage
+from models.device import device
 from models.optim import lr_at
 from models.settings import Rows
 from ray_jobs import commit as commits
@@ -205,7 +206,7 @@ class Trial:
         data = self.host.text(self.config)
         with self.average.in_place():
             mine = score(data, self.engine.evaluate, dist.get_rank(), dist.get_world_size())
-            nats = torch.from_numpy(mine).to(engine.device())
+            nats = torch.from_numpy(mine).to(device())
             dist.all_reduce(nats)
         slices = by_slice(with_nats(data, nats.cpu().numpy()))
         fresh, old = (bits_over(slices, [s for s in slices if (s in self.job.fresh) == new]) for new in (True, False))

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from models import engine
+from models.device import device
 
 
 def agree(value: int) -> int:
     """Make rank 0's number everybody's."""
-    told = torch.tensor([value], dtype=torch.int64, device=engine.device())
+    told = torch.tensor([value], dtype=torch.int64, device=device())
     dist.broadcast(told, src=0)
     return int(told)
 
@@ -27,14 +27,14 @@ def hear(thing: Any) -> Any:
 
 def worst(value: int) -> int:
     """Return the largest of all ranks' numbers."""
-    told = torch.tensor([value], dtype=torch.int64, device=engine.device())
+    told = torch.tensor([value], dtype=torch.int64, device=device())
     dist.all_reduce(told, op=dist.ReduceOp.MAX)
     return int(told)
 
 
 def check_in_step(**places: int) -> None:
     """Raise RuntimeError unless every rank stands at the same places, e.g. round=3, step=17."""
-    mine = torch.tensor([*places.values()], dtype=torch.int64, device=engine.device())
+    mine = torch.tensor([*places.values()], dtype=torch.int64, device=device())
     bounds = torch.cat([mine, -mine])
     dist.all_reduce(bounds, op=dist.ReduceOp.MAX)
     most, least = bounds[: len(places)].tolist(), (-bounds[len(places) :]).tolist()

@@ -25,6 +25,7 @@ from cluster.storage import Store
 from data_ops.lake import Lake
 from data_ops.tokenizer import Tokenizer
 from models import engine, metrics
+from models.device import device
 from models.optim import branch_lr, lr_at
 from models.settings import Rows
 from ray_jobs import commit as commits
@@ -245,7 +246,7 @@ class Worker:
         data = held_out(
             Lake(self.store), notice.last_window, config.evaluate, config.model.row_tokens, tokenizer.document_token
         )
-        nats = torch.from_numpy(score(data, self._score_rows, self.rank, self.world)).to(engine.device())
+        nats = torch.from_numpy(score(data, self._score_rows, self.rank, self.world)).to(device())
         dist.all_reduce(nats)
         if self.reporter and data.table.num_rows:
             table = with_nats(data, nats.cpu().numpy())

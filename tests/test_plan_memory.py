@@ -7,7 +7,7 @@ from cluster.formulas import LAYER_BYTES, LOGIT_CHUNK_BYTES, activation_bytes
 from cluster.plan import PlanConfig
 from cluster.plan_memory import BUCKET, MOST_GPUS, Case, buffer_bytes, holds, memory_gb, what_would_fit
 from models import zero
-from models.loss import LOGIT_BYTES
+from models.loss import GPU_LOGIT_BYTES
 from models.settings import ModelConfig
 from models.transformer import Transformer
 
@@ -38,7 +38,8 @@ def a_layer(width: int, recompute: bool) -> float:
 
 @pytest.mark.slow
 def test_a_layer_keeps_the_bytes_that_the_plan_counts():
-    assert a_layer(384, recompute=False) == pytest.approx(LAYER_BYTES, rel=0.02)
+    on_a_cpu = 12 + 16 / 3  # which writes down float32 copies in RMSNorm, and silu(gate)
+    assert a_layer(384, recompute=False) == pytest.approx(LAYER_BYTES + on_a_cpu, rel=0.02)
 
 
 @pytest.mark.slow
@@ -47,9 +48,9 @@ def test_a_recomputed_layer_keeps_its_input_only():
 
 
 def test_logits_cost_a_chunk_at_most():
-    assert LOGIT_CHUNK_BYTES == 10 * LOGIT_BYTES / 4
+    assert LOGIT_CHUNK_BYTES == GPU_LOGIT_BYTES
     few, many = (activation_bytes(tokens, 1, 64, 128_000, False) for tokens in (100, 10**6))
-    assert few == 100 * (64 * LAYER_BYTES + 10 * 128_000)
+    assert few == 100 * (64 * LAYER_BYTES + 4 * 128_000)
     assert many == 10**6 * 64 * LAYER_BYTES + LOGIT_CHUNK_BYTES
 
 

@@ -1,0 +1,56 @@
+"""What does this process compute on, and what is done there that a CPU does not need?
+
+On a GPU each small operation reads and writes memory, which costs more time than its arithmetic: chains of them are
+compiled into one kernel, and rows are copied there from pinned memory while it computes. On a CPU they run as written,
+for compiling takes longer than it saves.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def device() -> torch.device:
+    """Return the device this process computes on."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def compute_the_same_again() -> None:
+    """Let a GPU add in the same order each time, so that a run resumes to the bit.
+
+    Left alone it does not for the gradient of attention. https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nobody reads it
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function of tensors for the shape it is trained with, where there is a GPU, at its first call.
+
+    The compiler may not choose by timing, so that two processes run the same kernels.
+    """
+    if not torch.cuda.is_available():
+        return function
+    from torch._inductor import config
+
+    config.deterministic = True
+    return torch.compile(function, dynamic=False)  # type: ignore[return-value]
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Run what is `compiled` as it is written: for shapes that vary, each of which would be compiled anew."""
+    return torch.compiler.set_stance("force_eager") if torch.cuda.is_available() else nullcontext()
+
+
+def moved(tensor: Tensor, onto: torch.device) -> Tensor:
+    """Copy a tensor of the host to a device, without waiting for what the device is doing."""
+    return tensor.pin_memory().to(onto, non_blocking=True) if onto.type == "cuda" else tensor.to(onto)
