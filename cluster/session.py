@@ -13,11 +13,13 @@ import secrets
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
 from pydantic import Field
 
 from cluster.forkserver import ForkServer
@@ -130,8 +132,7 @@ def connect(
         # CUDA does not survive a fork, and an import may start it: with a GPU workers start as Ray starts them
         forkserver = ForkServer(preload) if preload and not has_gpu() else None
         try:
-            context = ray.init(
-                address="local",
+            context = _start(
                 num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
                 object_store_memory=config.object_store,
                 include_dashboard=False,
@@ -152,6 +153,22 @@ def connect(
             "'ray start --head', set RAY_AUTH_MODE=token with its RAY_AUTH_TOKEN, or unset RAY_ADDRESS"
         ) from error
     return Session(context.address_info["gcs_address"], is_local=False, owned=True)
+
+
+def _start(**options: Any) -> Any:
+    """Start a local Ray, and once more if it did not come up: its daemons get 30 s, too few on a very busy machine."""
+    import ray
+
+    others = set(psutil.Process().children(recursive=True))
+    try:
+        return ray.init(address="local", **options)
+    except Exception:  # noqa: BLE001 - it is a bare one that Ray raises then
+        half = [child for child in psutil.Process().children(recursive=True) if child not in others]
+        for child in half:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(half, timeout=10)
+        return ray.init(address="local", **options)
 
 
 def _reread_environment() -> None:

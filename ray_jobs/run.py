@@ -8,6 +8,8 @@ point, the same command goes on from the last committed checkpoint.
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from cluster.session import connect
@@ -49,24 +51,33 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts
         connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=PRELOAD)
         with connected as session, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
-            from ray.exceptions import RayError, RayTaskError
-
             from ray_jobs.drive import Drive, drive
             from ray_jobs.open_store import open_store
-            from ray_jobs.train import Training, last_line
+            from ray_jobs.train import Training
 
             commits.sweep_orphans(store, lease)
             opened = open_store(config, stopped.is_set, follow=follow)
             training = Training(config, opened, lease, session, follow=follow)
-            try:
+            with causes_told("run"):
                 return drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
-            except RayTaskError as error:  # a call of ours failed, on a cluster that is there
-                raise RuntimeError(f"a part of the run failed: {last_line(error)}") from error
-            except RayError as error:  # ours restart for ever: only a cluster that is gone ends them
-                said = str(error).strip().splitlines()[-1]
-                raise ClusterLostError(f"the Ray cluster was lost ({said}); the same command goes on") from error
     finally:
         heart.release()
+
+
+@contextmanager
+def causes_told(of: str) -> Iterator[None]:
+    """Tell a call of ours that failed (RuntimeError) from a cluster that is gone (ClusterLostError)."""
+    from ray.exceptions import RayError, RayTaskError
+
+    from ray_jobs.train import last_line
+
+    try:
+        yield
+    except RayTaskError as error:
+        raise RuntimeError(f"a part of the {of} failed: {last_line(error)}") from error
+    except RayError as error:  # ours restart for ever: only a cluster that is gone ends them
+        said = str(error).strip().splitlines()[-1]
+        raise ClusterLostError(f"the Ray cluster was lost ({said}); the same command goes on") from error
 
 
 def _load() -> None:

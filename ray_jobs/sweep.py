@@ -16,8 +16,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ray.exceptions import RayError
-
 from cluster.session import connect
 from cluster.storage import Store
 from ray_jobs.config import Config, ConfigError
@@ -25,7 +23,7 @@ from ray_jobs.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.outcome import FAILED, OK, Outcome
 from ray_jobs.outcome import STOPPED as EXIT_STOPPED
 from ray_jobs.quiet import refuse_while_forgetting
-from ray_jobs.run import PRELOAD, ClusterLostError
+from ray_jobs.run import PRELOAD, causes_told
 from ray_jobs.signals import stop_on_signal
 from ray_jobs.sweep_batch import measure_noise
 from ray_jobs.sweep_group import TrialGroup
@@ -73,11 +71,8 @@ def sweep(config: Config, say: Say) -> Outcome:
             if job is None:
                 return Outcome(EXIT_STOPPED)
             driver = Driver(config, store, job, room(session, config), heart, stopped, say)
-            try:
+            with causes_told("sweep"):
                 return driver.drive()
-            except RayError as error:
-                told = str(error).strip().splitlines()[-1]
-                raise ClusterLostError(f"the Ray cluster was lost ({told}); the same command goes on") from error
     finally:
         heart.release()
 

@@ -39,6 +39,13 @@ def test_a_call_that_failed_on_a_cluster_that_is_there_is_told_by_its_cause(tmp_
     assert not isinstance(caught.value, running.ClusterLostError)
 
 
+def test_a_sweep_tells_such_a_call_apart_too():
+    failed = RayTaskError("score", "Traceback", OSError("the network failed 9 times")).as_instanceof_cause()
+    with pytest.raises(RuntimeError, match=r"^a part of the sweep failed: the network failed 9 times$"):  # noqa: SIM117
+        with running.causes_told("sweep"):
+            raise failed
+
+
 def test_a_cluster_that_is_gone_is_told_so(tmp_path, monkeypatch):
     with pytest.raises(running.ClusterLostError, match="the Ray cluster was lost"):
         run_that_fails(RayActorError(), tmp_path, monkeypatch)

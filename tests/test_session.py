@@ -76,6 +76,28 @@ def test_two_local_sessions_start_at_once_each_closed_quiet_and_without_a_file_i
     assert not any((home / ".ray").exists() for home in homes)
 
 
+HALF = """
+from ray._private.node import Node
+real = Node.start_ray_processes
+def slow(self):
+    Node.start_ray_processes = real
+    raise Exception("The current node timed out during startup.")
+Node.start_ray_processes = slow
+"""
+
+
+@pytest.mark.ray
+def test_a_ray_that_came_up_in_half_is_ended_and_started_once_more(tmp_path):
+    then = """
+    import psutil
+    names = [child.name() for child in psutil.Process().children(recursive=True)]
+    assert names.count("gcs_server") == 1, names
+"""
+    found, err = answer(start(script(before=HALF, then=then), tmp_path))
+    assert found["local"] and found["nodes"]
+    assert err == ""
+
+
 OTHER = """
 import os, sys
 from cluster.session import ClusterConfig, connect
