@@ -40,8 +40,8 @@ def zero3_estimate(
 def activation_bytes(tokens: int, layers: int, width: int, vocabulary: int, recompute: bool) -> float:
     """Return bytes that a micro batch of `tokens` keeps for the backward pass, in bf16 with flash attention.
 
-    32 bytes a token, layer and channel (a GPT: 34, Korthikanti 2022), as measured on an H200; with recompute 2, and 32
-    for the one layer being recomputed. Logits are made in chunks: 4 bytes each, of one chunk at most.
+    32 bytes a token, layer and channel (a GPT: 34, Korthikanti 2022), counted and found on an H200; with recompute 2,
+    and 32 for the one layer being recomputed. Logits are made in chunks: 4 bytes each, of one chunk at most.
     """
     kept = 2 * layers + LAYER_BYTES if recompute else LAYER_BYTES * layers
     return tokens * width * kept + min(4 * tokens * vocabulary, LOGIT_CHUNK_BYTES)

@@ -159,16 +159,26 @@ def _start(**options: Any) -> Any:
     """Start a local Ray, and once more if it did not come up: its daemons get 30 s, too few on a very busy machine."""
     import ray
 
-    others = set(psutil.Process().children(recursive=True))
+    before = set(psutil.Process().children(recursive=True))
     try:
         return ray.init(address="local", **options)
     except Exception:  # noqa: BLE001 - it is a bare one that Ray raises then
-        half = [child for child in psutil.Process().children(recursive=True) if child not in others]
+        new = set(psutil.Process().children(recursive=True)) - before
+        half = [child for child in new if _is_of_ray(child)]
         for child in half:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         psutil.wait_procs(half, timeout=10)
         return ray.init(address="local", **options)
+
+
+def _is_of_ray(child: psutil.Process) -> bool:
+    import ray
+
+    try:
+        return str(Path(ray.__file__).parent) in " ".join(child.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _reread_environment() -> None:

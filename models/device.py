@@ -6,13 +6,17 @@ for compiling takes longer than it saves.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.settings import Rows
+
+MOST_SHAPES = 64  # kernels of one function; the next shape would run as written, with other bits
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -34,21 +38,25 @@ def compute_the_same_again() -> None:
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function of tensors for the shape it is trained with, where there is a GPU, at its first call.
+    """Compile a function of tensors for each shape it is trained with, where there is a GPU, at its first call.
 
-    The compiler may not choose by timing, so that two processes run the same kernels.
+    `compute_the_same_again` also keeps the compiler from choosing sums by timing, which would change bits.
     """
     if not torch.cuda.is_available():
         return function
-    from torch._inductor import config
-
-    config.deterministic = True
-    return torch.compile(function, dynamic=False)  # type: ignore[return-value]
+    return torch.compile(function, dynamic=False, recompile_limit=MOST_SHAPES)  # type: ignore[call-overload]
 
 
 def uncompiled() -> AbstractContextManager[object]:
     """Run what is `compiled` as it is written: for shapes that vary, each of which would be compiled anew."""
     return torch.compiler.set_stance("force_eager") if torch.cuda.is_available() else nullcontext()
+
+
+def micro_batches(rows: Rows, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield inputs and labels on the device, and segments on the host, of `size` rows at a time."""
+    for start in range(0, len(rows.inputs), size):
+        inputs, labels, segments = (torch.from_numpy(np.array(field[start : start + size])) for field in rows)
+        yield moved(inputs, device()), moved(labels, device()), segments
 
 
 def moved(tensor: Tensor, onto: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import zero
-from models.device import compute_the_same_again, device, moved
+from models.device import compute_the_same_again, device, micro_batches
 from models.loss import document_nats
 from models.optim import OptimConfig, parameter_groups
 from models.settings import EngineConfig, ModelConfig, Rows
@@ -76,7 +76,7 @@ class Engine:
             group["lr"] = lr
         scale = dist.get_world_size() / max(1, total_predictions)
         total = torch.zeros((), dtype=torch.float64, device=device())
-        for number, (inputs, labels, segments) in enumerate(self._micro_batches(rows), start=1):
+        for number, (inputs, labels, segments) in enumerate(micro_batches(rows, self.micro_rows), start=1):
             nats = self.deepspeed(inputs, segments, labels)
             total += nats.detach()
             if number == self.accumulation:
@@ -101,7 +101,7 @@ class Engine:
         num_segments = max(1, int(rows.segments.max(initial=0)) + 1)
         nats, predictions = [], []
         self.deepspeed.eval()
-        for inputs, labels, segments in self._micro_batches(rows):
+        for inputs, labels, segments in micro_batches(rows, self.micro_rows):
             n, p = document_nats(self.deepspeed, inputs, labels, segments, num_segments)
             nats.append(n.cpu().numpy())
             predictions.append(p.cpu().numpy())
@@ -118,12 +118,6 @@ class Engine:
         row = made.astype(np.int32)[None]
         nats, predictions = self.evaluate(Rows(row[:, :-1], row[:, 1:], np.zeros((1, count), np.int32)))
         return float(nats.sum() / predictions.sum())
-
-    def _micro_batches(self, rows: Rows) -> Any:
-        for start in range(0, len(rows.inputs), self.micro_rows):
-            part = slice(start, start + self.micro_rows)
-            inputs, labels, segments = (torch.from_numpy(np.array(field[part])) for field in rows)
-            yield moved(inputs, device()), moved(labels, device()), segments
 
     def close(self) -> None:
         """Release DeepSpeed's buffers and hooks."""

@@ -17,7 +17,7 @@ from models.device import compiled, uncompiled
 
 # Shape suffixes: B rows, L positions, N = B * L, D width, V padded vocabulary.
 IGNORE = -100
-LOGIT_BYTES, GPU_LOGIT_BYTES = 256 * 2**20, 2**30  # of one chunk in float32, which a GPU never writes down
+LOGIT_BYTES, GPU_LOGIT_BYTES = 256 * 2**20, 2**30  # of one chunk in float32; in training a GPU writes down bf16 only
 
 
 class Head(nn.Module):
@@ -33,18 +33,20 @@ class Head(nn.Module):
         h_ND, labels_N = h_BLD.flatten(0, -2), labels_BL.flatten().long()
         if each:
             with torch.no_grad():
-                nats = [position_nats(self.logits(h_ND[part]), labels_N[part])[0] for part in self._chunks(h_ND)]
+                chunks = self._chunks(len(h_ND), LOGIT_BYTES)
+                nats = [position_nats(self.logits(h_ND[part]), labels_N[part])[0] for part in chunks]
             return torch.cat(nats).view(labels_BL.shape)
-        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, self._chunks(h_ND))
+        chunks = self._chunks(len(h_ND), GPU_LOGIT_BYTES if h_ND.is_cuda else LOGIT_BYTES)
+        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, chunks)
 
     def logits(self, h: Tensor) -> Tensor:
         """Return float32 logits [..., V]; those of the padding beyond the vocabulary are -inf."""
         return masked_logits(F.linear(h, self.weight), self.vocab_size)
 
-    def _chunks(self, h_ND: Tensor) -> list[slice]:
-        positions = len(h_ND)
-        most = max(1, (GPU_LOGIT_BYTES if h_ND.is_cuda else LOGIT_BYTES) // (4 * self.padded))
-        size = -(-positions // -(-positions // most)) if positions else 1  # of one size: compiled once
+    def _chunks(self, positions: int, most_bytes: int) -> list[slice]:
+        fewest = max(1, -(-positions // max(1, most_bytes // (4 * self.padded))))
+        even = (n for n in range(fewest, 2 * fewest) if positions % n == 0)  # of one size, which is compiled once
+        size = max(1, -(-positions // next(even, fewest)))
         return [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
 
 

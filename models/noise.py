@@ -7,11 +7,12 @@ batch costs is measured by branching (Merrill et al. 2025 found the noise scale 
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 
-from models.device import device
+from models.device import device, micro_batches
 from models.settings import ModelConfig, Rows
 from models.transformer import Transformer, initialise, load_weights
 
@@ -33,15 +34,15 @@ def gradient_noise(
 ) -> NoiseScale:
     """Measure over small batches of about equally many labels; at least two, better thirty."""
     model = Transformer(config, vocab_size)
-    initialise(model, seed)
-    if weights is not None:
+    if weights is None:
+        initialise(model, seed)
+    else:
         load_weights(model, weights)
     model.to(device())
     parameters = list(model.parameters())
     squares, counts = [], []
     total = [torch.zeros_like(parameter) for parameter in parameters]
-    for rows in batches:
-        inputs, labels, segments = (torch.from_numpy(field.copy()).to(device()) for field in rows)
+    for inputs, labels, segments in chain.from_iterable(micro_batches(rows, len(rows.inputs)) for rows in batches):
         count = int((labels != -100).sum())
         model.zero_grad(set_to_none=True)
         (model(inputs, segments, labels) / count).backward()

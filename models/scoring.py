@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.device import device, moved
+from models.device import device, micro_batches
 from models.loss import document_nats
 from models.settings import ModelConfig, Rows
 from models.transformer import Transformer, initialise, load_weights
@@ -36,10 +35,8 @@ def scorer(
     def evaluate(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         num_segments = max(1, int(rows.segments.max(initial=0)) + 1)
         nats, predictions = [], []
-        for start in range(0, len(rows.inputs), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            inputs, labels, segments = (torch.from_numpy(np.array(field[part])) for field in rows)
-            n, p = document_nats(model, moved(inputs, device()), moved(labels, device()), segments, num_segments)
+        for inputs, labels, segments in micro_batches(rows, ROWS_AT_ONCE):
+            n, p = document_nats(model, inputs, labels, segments, num_segments)
             nats.append(n.cpu().numpy())
             predictions.append(p.cpu().numpy())
         return np.concatenate(nats), np.concatenate(predictions)

@@ -25,6 +25,7 @@ from models.settings import ModelConfig, padded_vocab
 # Shape suffixes: B rows, L positions, T = B * L, D width, H heads, K key/value heads, E head width.
 # Heads stay behind positions, as flash attention over packed documents wants them: nothing is copied.
 MAX_FLASH_WIDTH = 256
+MOST_THREADS = 16  # that draw weights
 
 varlen_attn: Any = None
 if torch.cuda.is_available():  # importing it costs 3 s of torch's compiler, and only a GPU runs it
@@ -93,11 +94,10 @@ def initialise(model: Transformer, seed: int) -> None:
         residual = name.endswith(("o.weight", "down.weight"))
         std = model.config.init_std / (2 * model.config.layers) ** 0.5 if residual else model.config.init_std
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # it reads 32 bits
-        values = torch.empty(parameter.shape, dtype=torch.float32).normal_(0.0, std, generator=generator)
         with torch.no_grad():
-            parameter.copy_(values.clamp_(-3 * std, 3 * std))
+            parameter.normal_(0.0, std, generator=generator).clamp_(-3 * std, 3 * std)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         list(pool.map(draw, model.named_parameters()))
 
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cluster.launch.check import check_launch_file
+from cluster.session import has_gpu
 from cluster.storage import Store
 from cluster.tracking import has_key
 
 PYTHON = (3, 11)
 PACKAGES = {
     "ray": "2.60",
-    "torch": "2.10",
+    "torch": "2.13",
     "deepspeed": "0.19.8",
     "pyarrow": "20",
     "deltalake": "1.6",
@@ -148,11 +149,13 @@ def check_bytes(name: str, free: float, least: float, mend: str) -> Check:
 
 
 def check_compiler() -> Check:
-    """Is there a C++ compiler? Only fused optimizers on GPUs need it."""
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    """Is there a C compiler? Triton needs one where there is a GPU, for the kernels that are compiled there."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if compiler:
-        return Check("c++ compiler", "ok", compiler)
-    return Check("c++ compiler", "warn", "none", "apt-get install g++ (DeepSpeed compiles its fused optimizers)")
+        return Check("c compiler", "ok", compiler)
+    if has_gpu():
+        return Check("c compiler", "fail", "none, and there is a GPU", "apt-get install gcc libc6-dev, or set CC")
+    return Check("c compiler", "ok", "none; only a GPU needs it")
 
 
 def check_gpus() -> Check:

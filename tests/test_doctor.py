@@ -46,7 +46,7 @@ def test_everything_is_examined_and_everything_wrong_has_a_mend(tmp_path):
         "packages",
         "cpus",
         "memory",
-        "c++ compiler",
+        "c compiler",
         "gpus",
         "ray auth",
         "store",
@@ -56,6 +56,17 @@ def test_everything_is_examined_and_everything_wrong_has_a_mend(tmp_path):
         assert check.found and "\n" not in check.found + check.mend
         assert bool(check.mend) == (check.state != "ok")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gpu_without_a_c_compiler_fails(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "has_gpu", lambda: False)
+    assert doctor.check_compiler().state == "ok"
+    monkeypatch.setattr(doctor, "has_gpu", lambda: True)
+    assert doctor.check_compiler().state == "fail"
+    monkeypatch.setenv("CC", "/opt/cc")
+    assert doctor.check_compiler() == doctor.Check("c compiler", "ok", "/opt/cc")
 
 
 def test_an_old_python_and_a_missing_or_old_package_fail(monkeypatch):
