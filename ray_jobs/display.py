@@ -57,7 +57,7 @@ class Display:
             self._live.update(_row("train", self._train[0]), refresh=True)
             self._live.stop()
         elif self._train and not self._train[1]:
-            self._write("train", self._train[0])
+            self._line("train", self._train[0])
         self._live = self._train = None
 
     def header(self, facts: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Display:
             return
         self._last_s = self.clock()
         if not self.console.is_terminal:
-            self._write("train", line)
+            self._line("train", line)
             return
         if self._live is None:
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
@@ -200,9 +200,6 @@ class Display:
             self.close()
 
     def _line(self, label: str, line: Text) -> None:
-        self._write(label, line)
-
-    def _write(self, label: str, line: Text) -> None:
         if self.console.is_terminal:
             self.console.print(_row(label, line))
         else:
