@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
     done = {run["seed"] for run in result.read(lines)}
     seeds = [seed for seed in range(given.seed, given.seed + runs) if seed not in done]
     folder = given.folder or Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    for needed in (folder, given.results):
+        needed.mkdir(parents=True, exist_ok=True)  # now: a result that cannot be written after an hour is lost
     print(
         f"seeds {seeds[:1]}..{seeds[-1:]}, {given.kills // runs} faults each, in {folder}; result {lines}", flush=True
     )

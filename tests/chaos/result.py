@@ -101,7 +101,8 @@ def page(summary: dict[str, Any], runs: list[Run], circumstances: str) -> str:
     ]
     for kind, row in s["by_fault"].items():
         parts = " + ".join(f"{name} {value:.1f}" for name, value in row["parts_p50"].items()) or "goes on meanwhile"
-        again = f"{row['seconds'].get('p50', math.nan):.1f} s / {row['seconds'].get('p95', math.nan):.1f} s"
+        times = row["seconds"]
+        again = f"{times['p50']:.1f} s / {times['p95']:.1f} s" if times else "something else came first"
         lost = f"{row['steps_lost'].get('p50', 0):.0f} / {row['steps_lost_most']}"
         lines.append(f"| {kind} | {row['times']} | {again} | {lost} | {parts} |")
     lines += [
