@@ -128,11 +128,12 @@ def _result(
 ) -> dict[str, Any]:
     """A run's line of the result."""
     plan, same_bits = life.plan, keeps_settings(life.plan)
+    ok = verdict.ok and not problems
     return {
         "seed": plan.seed,
         "sort": "grows" if plan.grows else "same" if same_bits else "elastic",
         "settings": " ".join(f"{s.workers}w/z{s.zero_stage}" for s in plan.settings),
-        "ok": verdict.ok and not problems,
+        "ok": ok,
         "lost": verdict.lost,
         "repeated": verdict.repeated,
         "states": dict(verdict.states),
@@ -141,7 +142,7 @@ def _result(
         "recoveries": found,
         "life": life.to_dict(),
         "twin_seconds": round(twin_seconds, 1),
-        "folder": str(life.folder),
+        "folder": "" if ok else str(life.folder),  # of a run that passed nothing is kept
         "code": _code(),
     }
 

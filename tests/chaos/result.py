@@ -9,7 +9,7 @@ between checkpoints, R the time to recover and MTTF scaled from 7.9 h at 1,024 A
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def page(summary: dict[str, Any], runs: list[Run], circumstances: str) -> str:
         f"{s['documents']:,} documents: **{s['lost']} lost, {s['repeated']} repeated**. "
         f"**{s['interventions']} interventions.** Weights and optimizer equal to the bit in {s['bitwise_equal']} runs "
         f"that kept their settings. Processes left behind: {s['leftovers']}.",
-        f"Failed seeds: {s['failed_seeds'] or 'none'}. Not brought about: {dict(s['not_brought_about']) or 'none'}.",
+        f"Failed seeds: {s['failed_seeds'] or 'none'}. Not brought about: {_counts(s['not_brought_about']) or 'none'}.",
         "",
         "| fault | times | training again, p50 / p95 | steps done again, p50 / most | parts of it, p50 |",
         "|---|---|---|---|---|",
@@ -119,13 +119,18 @@ def page(summary: dict[str, Any], runs: list[Run], circumstances: str) -> str:
     ]
     columns = ("seed", "kind", "store", "settings", "kills", "documents", "commit", "result")
     lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run["seed"]):
         kills = sum(entry["kind"] in DEADLY for entry in run["recoveries"])
         said = "ok" if run["ok"] else "; ".join(run["problems"])[:200]
         where = "bucket" if run["life"]["plan"].get("bucket") else "disk"
-        cells = (run["seed"], run["sort"], where, run["settings"], kills, run["states"], run.get("code", ""), said)
+        states = _counts(run["states"])
+        cells = (run["seed"], run["sort"], where, run["settings"], kills, states, run.get("code", ""), said)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in found.items())
 
 
 def _of_kind(entries: list[dict[str, Any]]) -> dict[str, Any]:
