@@ -1,9 +1,9 @@
 """What fits on one GPU, and how few GPUs are enough?
 
 Model states as the ZeRO paper counts them, activations as our model keeps them, and what DeepSpeed allocates beside
-them as `models/zero.py` configures it. On an H200 two models allocated states,
-activations and buffers to 1.4 % (docs/gpu.md); the margin of `FRAGMENTATION` and `CONTEXT_BYTES` was not measured.
-Tensor and pipeline parallelism and offloading are left out, for Headrace has none.
+them as `models/zero.py` configures it. On an H200 the sum was right to 1.4 % for two models (docs/gpu.md); the margin,
+`FRAGMENTATION` and `CONTEXT_BYTES`, was not measured. Tensor and pipeline parallelism and offloading are left out, for
+Headrace has none.
 """
 
 from bisect import bisect_left
