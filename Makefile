@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -W ignore -c 'import ray_jobs.preload'  # what is compiled once is compiled here: modules and numba's loops
+	$(BIN)/python -W ignore -c 'import ray_jobs.training.group.preload'  # what is compiled once is compiled here: modules and numba's loops
 	@touch $(STAMP)
 
 demo: $(STAMP)

@@ -21,27 +21,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.root import RESULTS, ROOT
 from benchmarks.rows import Goal, Row, table
-from cluster.telemetry import setup_logging
+from cluster.telemetry.logs import setup_logging
 
 BENCHMARKS = {
-    "train_loop": "benchmarks.train_loop:measure",
-    "own_files": "benchmarks.own_files:measure",
-    "window": "benchmarks.window:measure",
-    "ingest": "benchmarks.ingest:measure",
-    "resume": "benchmarks.resume:measure",
-    "checkpoint": "benchmarks.checkpoint:measure",
-    "stall": "benchmarks.stall:measure",
-    "compact": "benchmarks.compact:measure",
-    "reservoir": "benchmarks.kernels:measure_reservoir",
-    "packing": "benchmarks.kernels:measure_packing",
-    "plan_facts": "benchmarks.plan_facts:measure",
-    "sweep": "benchmarks.sweep:measure",
+    "train_loop": "benchmarks.training.train_loop:measure",
+    "own_files": "benchmarks.training.own_files:measure",
+    "window": "benchmarks.data.window:measure",
+    "ingest": "benchmarks.data.ingest:measure",
+    "resume": "benchmarks.training.resume:measure",
+    "checkpoint": "benchmarks.training.checkpoint:measure",
+    "stall": "benchmarks.training.stall:measure",
+    "compact": "benchmarks.data.compact:measure",
+    "reservoir": "benchmarks.data.kernels:measure_reservoir",
+    "packing": "benchmarks.data.kernels:measure_packing",
+    "plan_facts": "benchmarks.planner.plan_facts:measure",
+    "sweep": "benchmarks.training.sweep:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
-RESULTS = Path(__file__).parent / "results"
 MOST_SECONDS = 5400  # a sweep takes a quarter of an hour, on a busy machine three
-ROOT = Path(__file__).parents[1]
 
 
 def main(arguments: list[str]) -> int:

@@ -1,1 +1,1 @@
-"""What the machine knows: the Ray connection, topology, storage, telemetry and the planner."""
+"""The machine: Ray, storage, telemetry, launch files and the planner; it knows nothing of text or tensors."""

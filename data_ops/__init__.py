@@ -1,1 +1,1 @@
-"""What is known about text: sources, curation, the lake, the reservoir, rounds and packing. No torch."""
+"""Text: one room per stage a document passes, from a source to a packed round; it knows no torch."""

@@ -1,1 +1,1 @@
-"""What is known about tensors: the model, its loss, optimizer, engine and checkpoints. No Ray."""
+"""Tensors: one room per thing done to them, from the model's kind to its engine; it knows no Ray."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.settings import Rows
+from models.rows import Rows
 
 MOST_SHAPES = 64  # kernels of one function; the next shape would run as written, with other bits
 Function = TypeVar("Function", bound=Callable[..., object])

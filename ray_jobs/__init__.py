@@ -1,1 +1,1 @@
-"""The order of things: the command line, the configuration, and one file per job."""
+"""Order: the command line, and one room per job that it starts; __main__.py is the door."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ray_jobs.options import (
+from ray_jobs.commands.options import (
     Address,
     Checkpoint,
     ClusterFile,
@@ -32,7 +32,7 @@ from ray_jobs.options import (
 )
 
 if TYPE_CHECKING:
-    from ray_jobs.config import Config
+    from ray_jobs.config.schema import Config
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,8 +45,8 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def command(context: typer.Context, files: list[str] | None) -> "Config":
     """Read the configuration of a command; extra arguments are key.path=value overrides."""
-    from cluster.telemetry import setup_logging
-    from ray_jobs.trial import read_trial
+    from cluster.telemetry.logs import setup_logging
+    from ray_jobs.config.wandb_agent import read_trial
 
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
@@ -72,9 +72,9 @@ def train(
 def _train(
     context: typer.Context, files: list[str] | None, as_json: bool, dry_run: bool, follow: bool, *, judged: bool
 ) -> None:
-    from cluster.tracking import redact
-    from ray_jobs.display import Display
-    from ray_jobs.preflight import check_run
+    from cluster.redaction import redact
+    from ray_jobs.driver.preflight import check_run
+    from ray_jobs.report.terminal import Display
 
     config = command(context, files)
     follow = follow or config.round.starved != "stop"
@@ -84,7 +84,7 @@ def _train(
         if not as_json:
             sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         finish(0, plan, as_json)
-    from ray_jobs.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
+    from ray_jobs.driver.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
 
     with Display(json=as_json) as display:
         outcome = run_all(config, display, follow=follow, judged=judged)
@@ -94,9 +94,9 @@ def _train(
 @app.command(context_settings=PASS_ON)
 def ingest(context: typer.Context, config: Files = None, as_json: Json = False, follow: Follow = False) -> None:
     """Take documents in, without training."""
-    from ray_jobs.display import Display
-    from ray_jobs.ingest import ingest_only
-    from ray_jobs.preflight import check_run
+    from ray_jobs.commands.ingest import ingest_only
+    from ray_jobs.driver.preflight import check_run
+    from ray_jobs.report.terminal import Display
 
     settings = command(context, config)
     check_run(settings, follow=follow, drives=False)
@@ -116,7 +116,7 @@ def submit(
     python: Python = "python",
 ) -> None:
     """`run` as a job on a cluster: upload, start, show its output, end with its exit code."""
-    from ray_jobs.submit import submit as submit_job
+    from ray_jobs.commands.submit import submit as submit_job
 
     settings = command(context, config)  # sources and store are looked at there, not from here
     echo = sys.stderr.write if as_json else sys.stdout.write
@@ -129,7 +129,7 @@ def evaluate(
     context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None
 ) -> None:
     """Bits per byte of a checkpoint on every held-out slice."""
-    from ray_jobs.promote import evaluate_checkpoint
+    from ray_jobs.commands.promote import evaluate_checkpoint
 
     found = evaluate_checkpoint(command(context, config), checkpoint)
     if not as_json:
@@ -143,8 +143,8 @@ def promote(
     context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None, to: To = None
 ) -> None:
     """Let the gate judge a checkpoint (default: the run's last), or move the champion by hand with --to."""
-    from ray_jobs.display import Display
-    from ray_jobs.promote import promote_by_hand, promote_checkpoint
+    from ray_jobs.commands.promote import promote_by_hand, promote_checkpoint
+    from ray_jobs.report.terminal import Display
 
     settings = command(context, config)
     if to is not None:
@@ -160,7 +160,7 @@ def promote(
 @app.command(context_settings=PASS_ON)
 def sweep(context: typer.Context, config: Files = None, as_json: Json = False, dry_run: DryRun = False) -> None:
     """Many trials on the same recorded rounds: which settings are best? Ends with a table and best.yaml."""
-    from ray_jobs.sweep_command import sweep_command
+    from ray_jobs.commands.sweep import sweep_command
 
     sweep_command(command(context, config), as_json=as_json, dry_run=dry_run)
 
@@ -168,8 +168,8 @@ def sweep(context: typer.Context, config: Files = None, as_json: Json = False, d
 @app.command(context_settings=PASS_ON)
 def verify(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Prove from the lake alone that no document was lost or repeated."""
-    from ray_jobs.display import Display
-    from ray_jobs.verify import verify as audit_run
+    from ray_jobs.commands.verify import verify as audit_run
+    from ray_jobs.report.terminal import Display
 
     audit = audit_run(command(context, config))
     with Display(json=as_json) as display:
@@ -182,8 +182,8 @@ def verify(context: typer.Context, config: Files = None, as_json: Json = False) 
 @app.command(context_settings=PASS_ON)
 def trace(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Where a document came from, what happened to it, what has seen it: trace ID, or source:partition:offset."""
-    from ray_jobs.history import trace as find
-    from ray_jobs.history import trace_lines
+    from ray_jobs.commands.tracing import trace as find
+    from ray_jobs.commands.tracing import trace_lines
 
     names = split(context)
     story = find(command(context, config), names)
@@ -194,8 +194,8 @@ def trace(context: typer.Context, config: Files = None, as_json: Json = False) -
 @app.command(context_settings=PASS_ON)
 def forget(context: typer.Context, config: Files = None, as_json: Json = False, file: File = None) -> None:
     """Delete documents from the store for good: forget ID ID ..., or --file ids.txt."""
-    from ray_jobs.forget import forget as delete
-    from ray_jobs.forget import forget_lines, read_ids
+    from ray_jobs.commands.forget import forget as delete
+    from ray_jobs.commands.forget import forget_lines, read_ids
 
     names = split(context)
     done = delete(command(context, config), [*names, *(read_ids(file) if file is not None else [])])
@@ -206,7 +206,7 @@ def forget(context: typer.Context, config: Files = None, as_json: Json = False, 
 @app.command(context_settings=PASS_ON)
 def report(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Write the report of a run anew from what the store holds."""
-    from ray_jobs.verify import rewrite_report
+    from ray_jobs.commands.report import rewrite_report
 
     place = rewrite_report(command(context, config))
     sys.stderr.write(f"report    {place}\n")
@@ -216,9 +216,9 @@ def report(context: typer.Context, config: Files = None, as_json: Json = False) 
 @app.command(context_settings=PASS_ON)
 def status(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Runs of a store, who drives them, how far they are, and the champion."""
-    from cluster.storage import Store
-    from ray_jobs.status import status as look
-    from ray_jobs.status import status_lines
+    from cluster.storage.store import Store
+    from ray_jobs.commands.status import status as look
+    from ray_jobs.commands.status import status_lines
 
     found = look(Store.open(command(context, config).store))
     show("\n".join(status_lines(found)), as_json)
@@ -228,7 +228,7 @@ def status(context: typer.Context, config: Files = None, as_json: Json = False) 
 @app.command(context_settings=PASS_ON)
 def watch(context: typer.Context, config: Files = None) -> None:
     """Watch a live run from another terminal."""
-    from ray_jobs.verify import watch as look
+    from ray_jobs.commands.status import watch as look
 
     look(command(context, config))
 
@@ -236,8 +236,8 @@ def watch(context: typer.Context, config: Files = None) -> None:
 @app.command(context_settings=PASS_ON)
 def plan(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Memory, hours and money of a training run, before anything is rented: plan.parameters=7B plan.tokens=1T."""
-    from cluster.plan import plan as compute
-    from ray_jobs.plan_page import asked, show_plan
+    from cluster.planner.plan import plan as compute
+    from ray_jobs.commands.plan import asked, show_plan
 
     found = compute(asked(command(context, config)))
     if not as_json:
@@ -250,7 +250,7 @@ def export(
     context: typer.Context, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None, to: To = None
 ) -> None:
     """Write a checkpoint (default: the champion) as a Hugging Face Llama directory: --to=DIRECTORY."""
-    from ray_jobs.promote import export_checkpoint
+    from ray_jobs.commands.promote import export_checkpoint
 
     found = export_checkpoint(command(context, config), checkpoint, to)
     sys.stderr.write(f"exported  {found['checkpoint']} to {found['directory']}\n")
@@ -262,7 +262,7 @@ def doctor(
     context: typer.Context, config: Files = None, as_json: Json = False, cluster_file: ClusterFile = None
 ) -> None:
     """Check machine, cluster, storage rights and authentication; say the mend of what is wrong."""
-    from ray_jobs.doctor import check_cluster_file, doctor_table, examine
+    from ray_jobs.commands.doctor import check_cluster_file, doctor_table, examine
 
     settings = command(context, config)
     if cluster_file:
@@ -281,7 +281,7 @@ def main() -> None:
     except SystemExit:
         raise
     except expected() as error:  # only looked up where something failed
-        from ray_jobs.config import ConfigError
+        from ray_jobs.outcome import ConfigError
 
         if isinstance(error, ConfigError):
             fail(2, str(error))

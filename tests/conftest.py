@@ -5,7 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # only `cluster.session.connect` starts it, in other processes
+os.environ.setdefault(
+    "RAY_ENABLE_AUTO_CONNECT", "0"
+)  # only `cluster.runtime.session.connect` starts it, in other processes
 settings.register_profile("headrace", deadline=None)
 settings.load_profile("headrace")
 

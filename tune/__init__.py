@@ -1,1 +1,1 @@
-"""What is known about choices: search spaces and the search over them."""
+"""Choices: search spaces, the search over them, and the policies that stop or copy trials."""

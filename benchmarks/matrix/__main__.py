@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.matrix.protocol import STAGES, WORLDS, Corpus, corpora
+from benchmarks.root import RESULTS
 
 PARTS = ("ours", "grain", "mosaic")
 QUICK = tuple(zip(WORLDS, (1, 3, 2, 3, 0), strict=True))  # every stage once
-RESULTS = Path(__file__).parents[1] / "results"
 CACHE = Path.home() / ".cache" / "headrace" / "matrix"
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.matrix.rank import Job, run_rank
-from ray_jobs.board import Board
-from ray_jobs.feed import Feed
+from ray_jobs.training.actors.coordinator import Board
+from ray_jobs.training.actors.feed import Feed
 
 LOST_STEPS = 3  # at least so many are trained behind the last commit before a kill
 SECONDS = 180.0  # how long an attempt may take

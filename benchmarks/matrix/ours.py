@@ -23,21 +23,24 @@ import torch
 from benchmarks.matrix.desk import live, use_forkserver
 from benchmarks.matrix.protocol import RESUMES, WORLDS, Attempt, Corpus, Difference, compare, consumed
 from benchmarks.matrix.rank import Job, name_of
-from cluster.session import ClusterConfig, connect
-from data_ops.account import account
-from data_ops.document import document_id
-from data_ops.pipeline import ingest
-from data_ops.rounds import Manifest
-from models.checkpoint import read_full_weights
-from ray_jobs import commit as commits
-from ray_jobs.board import Board
-from ray_jobs.config import Config, check
-from ray_jobs.feed import Feed
-from ray_jobs.lease import acquire
-from ray_jobs.open_store import OpenStore, open_store
-from ray_jobs.train import feed_settings
+from benchmarks.root import ROOT
+from cluster.runtime.config import ClusterConfig
+from cluster.runtime.session import connect
+from data_ops.audit.account import account
+from data_ops.documents.document import document_id
+from data_ops.ingest.pipeline import ingest
+from data_ops.rounds.manifest import Manifest
+from models.engine.checkpoint import read_full_weights
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.config.reading import check
+from ray_jobs.config.schema import Config
+from ray_jobs.ingest.opening import OpenStore, open_store
+from ray_jobs.store.lease import acquire
+from ray_jobs.training.actors.coordinator import Board
+from ray_jobs.training.actors.feed import Feed
+from ray_jobs.training.group.training import feed_settings
 
-ROOT = Path(__file__).parents[2]
 AT_ONCE = 4  # chains that train side by side; much of an attempt is waiting for processes to start
 KILLS = (13, 27, 41)  # global steps behind which an attempt is killed: in rounds 1, 3 and 5
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-4, 1e-3  # at another world size: order of additions, over all steps
@@ -155,7 +158,7 @@ class Bench:
         last = commits.latest(self.opened.store, chain.run)
         if last is None:
             raise ValueError(f"run {chain.run} has no checkpoint")
-        return read_full_weights(commits.fetch(self.opened.store, last, self.folder))
+        return read_full_weights(fetch_files(self.opened.store, last, self.folder))
 
     def manifests(self, chain: Chain) -> list[Manifest]:
         """What a run planned."""

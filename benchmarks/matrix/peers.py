@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.matrix.protocol import BATCH_DOCUMENTS, RESUMES, WORLDS, Attempt, Batch, Corpus, compare, consumed
+from benchmarks.root import ROOT
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SAVES = (5, 11, 17)  # global steps at which the state is saved, of 24 to 33
 SECONDS = 120.0

@@ -1,8 +1,9 @@
 """What does one rank of the matrix do? The product's own worker, in a plain process, and a note of what it trained.
 
-`ray_jobs.worker.Worker` runs as it is. Ray Train's worker group is replaced by a process that may be forked cheaply,
-and Ray's calls to the feed and the board by a socket to the process that holds them (`benchmarks.matrix.desk`). What
-was trained is read off the rows that reach the engine, so it does not rest on what the planner believes.
+`ray_jobs.training.worker.loop.Worker` runs as it is. Ray Train's worker group is replaced by a process that may be
+forked cheaply, and Ray's calls to the feed and the board by a socket to the process that holds them
+(`benchmarks.matrix.desk`). What was trained is read off the rows that reach the engine, so it does not rest on what the
+planner believes.
 """
 
 import hashlib
@@ -21,11 +22,11 @@ import torch
 import torch._dynamo  # 2 s that every rank would else spend when its optimizer is made
 import torch.distributed as dist
 
-from models import zero
-from models.settings import Rows
+from models.engine import zero
+from models.rows import Rows
 
 zero.import_deepspeed()
-from ray_jobs.worker import Worker  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)
+from ray_jobs.training.worker.loop import Worker  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)
 
 
 class Job(NamedTuple):

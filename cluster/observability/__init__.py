@@ -1,1 +1,1 @@
-"""What does a person see of the runs of a cluster: alert rules for Prometheus, a dashboard for Grafana?"""
+"""Observability: a Grafana dashboard and Prometheus alerts over the metrics."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_ops.document import TIME, records, sample_of
+from data_ops.documents.document import TIME, records, sample_of
 from data_ops.sources.protocol import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 
 #: Why a record is quarantined instead of read.

@@ -61,3 +61,7 @@ class Source(Protocol):
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly `span.num_records` rows of RECORD_SCHEMA, in order, the same at every call."""
         ...
+
+
+class ChangedError(ValueError):
+    """A file is no longer what `discover` saw; discover again."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.chaos import result
 from tests.chaos.campaign import Campaign
-from tests.runs import ROOT
+from tests.support.runs import ROOT
 
 FAULTS_PER_RUN = 10
 

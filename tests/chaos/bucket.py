@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
-from tests.runs import STARTED
+from tests.support.runs import STARTED
 
 BUCKET, PREFIX = "acme", "lake"
 SECONDS = {"errors": 8.0, "hang": 10.0, "cut": 8.0, "reset": 8.0}  # how long each weather lasts

@@ -22,7 +22,7 @@ from tests.chaos.history import Verdict, check, read_history
 from tests.chaos.life import RUN, Life
 from tests.chaos.recovery import recoveries
 from tests.chaos.schedule import POISONS, SETTINGS, Plan, plan
-from tests.runs import ROOT, STARTED
+from tests.support.runs import ROOT, STARTED
 
 SEED, HELD_OUT, MIN_CHARS = 7, 0.1, 20  # as the recipe has them
 SAME = ("weights_sha256", "sample_fingerprint", "steps", "rounds", "tokens", "documents")  # of summary.json

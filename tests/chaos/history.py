@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 Row = dict[str, Any]
 WORD = (1 << 64) - 1
-SALT = 0x9E6C63D0876A9A35  # of held_out, as data_ops/document.py documents it
+SALT = 0x9E6C63D0876A9A35  # of held_out, as data_ops/documents/document.py documents it
 
 
 @dataclass

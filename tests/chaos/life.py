@@ -19,7 +19,7 @@ from tests.chaos import corpus, processes
 from tests.chaos.bucket import Bucket
 from tests.chaos.processes import Process
 from tests.chaos.schedule import POISONS, Fault, Moment, Plan, Setting
-from tests.runs import ROOT, start
+from tests.support.runs import ROOT, start
 
 RECIPE = """
 name: small

@@ -21,7 +21,7 @@ from tests.nodes import network
 from tests.nodes.playing import judged, play, undisturbed
 from tests.nodes.result import page
 from tests.nodes.scenes import SCENES
-from tests.runs import ROOT
+from tests.support.runs import ROOT
 
 LOCK = Path(tempfile.gettempdir()) / "headrace-nodes.lock"
 

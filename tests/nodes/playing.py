@@ -16,7 +16,7 @@ from tests.chaos.life import RECIPE, RUN
 from tests.nodes import network
 from tests.nodes.scenes import Scene, cluster_of
 from tests.nodes.story import Story, StoryError, lines
-from tests.runs import environment
+from tests.support.runs import environment
 
 BATCH_TOKENS = 1536  # 12 rows: shared evenly by 1, 2, 3 and 4 workers
 NODES_RECIPE = RECIPE.replace("batch_tokens: 1024", f"batch_tokens: {BATCH_TOKENS}")

@@ -23,7 +23,7 @@ from typing import Any
 from tests.chaos import processes
 from tests.chaos.processes import Process
 from tests.nodes.network import MACHINES, on
-from tests.runs import environment, wait_until
+from tests.support.runs import environment, wait_until
 
 RAY = str(Path(sys.executable).parent / "ray")
 PORT = 6379

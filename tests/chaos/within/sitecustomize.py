@@ -38,11 +38,11 @@ def set_clock(file):
 
 
 class Poisoned(importlib.abc.MetaPathFinder):
-    """Finds models.loss as usual, and changes it when it has been executed."""
+    """Finds models.kinds.loss as usual, and changes it when it has been executed."""
 
     def find_spec(self, name, path, target=None):
         """Step aside for the real finders, then wrap what they found."""
-        if name != "models.loss":
+        if name != "models.kinds.loss":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         run = spec.loader.exec_module

@@ -1,0 +1,1 @@
+"""Data: what ingest, sampling and packing cost."""

@@ -1,0 +1,1 @@
+"""Planner: planned figures beside published runs."""

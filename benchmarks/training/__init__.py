@@ -1,0 +1,1 @@
+"""Training: what a step, a checkpoint, a resume and a sweep cost."""

@@ -1,0 +1,1 @@
+"""Planner: memory, hours and money of a run, before a GPU is rented."""

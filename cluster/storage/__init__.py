@@ -1,0 +1,1 @@
+"""Storage: bytes in a folder or a bucket that never show half written."""

@@ -1,0 +1,79 @@
+"""What is measured? The one table of every metric's name, unit and kind; docs/metrics.md is made from it."""
+
+import difflib
+from typing import Any, Literal, NamedTuple
+
+FIELDS = ("event", "time", "message")
+
+
+class Metric(NamedTuple):
+    """A gauge is a value now, a counter a total that only rises, a histogram one observation of many."""
+
+    unit: str
+    kind: Literal["gauge", "counter", "histogram"]
+    help: str
+
+
+METRICS = {
+    "step": Metric("steps", "counter", "Optimizer steps of the run."),
+    "round": Metric("rounds", "counter", "Rounds begun."),
+    "window": Metric("windows", "counter", "Windows committed in the store."),
+    "tokens": Metric("tokens", "counter", "Tokens trained."),
+    "rows": Metric("rows", "counter", "Packed rows trained."),
+    "loss": Metric("nats/token", "gauge", "Training loss of the global batch."),
+    "learning_rate": Metric("1", "gauge", "Learning rate of the step."),
+    "grad_norm": Metric("1", "gauge", "Gradient norm before clipping."),
+    "skipped_steps": Metric("steps", "counter", "Steps skipped for a loss or gradient that is not finite."),
+    "step_s": Metric("s", "histogram", "Wall time of a step."),
+    "tokens_per_second": Metric("tokens/s", "gauge", "Tokens trained a second, over all workers."),
+    "mfu": Metric("share", "gauge", "Model FLOPs, attention counted, over the peak of the GPUs."),
+    "data_wait_share": Metric("share", "gauge", "Share of the time that workers waited for rows."),
+    "goodput": Metric("share", "gauge", "Share of the driver's time in steps that are in a checkpoint."),
+    "padding_share": Metric("share", "gauge", "Positions of packed rows that hold no document."),
+    "workers": Metric("workers", "gauge", "Workers of the group."),
+    "restarts": Metric("restarts", "counter", "Worker groups started again by this driver."),
+    "recovery_s": Metric("s", "histogram", "Seconds from the last step before a failure to the next one."),
+    "checkpoint_stall_s": Metric("s", "histogram", "Seconds training stood still for a checkpoint."),
+    "checkpoint_s": Metric("s", "histogram", "Seconds from the snapshot to the committed manifest."),
+    "checkpoint_bytes": Metric("bytes", "gauge", "Size of the last committed checkpoint."),
+    "checkpoint_step": Metric("steps", "gauge", "Step of the last committed checkpoint."),
+    "checkpoint_time_s": Metric("s", "gauge", "Unix time of the last committed checkpoint."),
+    "freshness_p50_s": Metric("s", "gauge", "Median age of the documents a step is done with, since they arrived."),
+    "freshness_p95_s": Metric("s", "gauge", "Age that 5 % of the documents a step is done with exceed."),
+    "documents_read": Metric(
+        "documents", "counter", "Records read into the store; kept + held out + dropped + quarantined."
+    ),
+    "documents_kept": Metric("documents", "counter", "Documents kept for training."),
+    "documents_held_out": Metric("documents", "counter", "Documents held out for evaluation."),
+    "documents_dropped": Metric("documents", "counter", "Documents dropped, by reason."),
+    "documents_quarantined": Metric("documents", "counter", "Records that could not be read, by reason."),
+    "window_s": Metric("s", "histogram", "Seconds from opening a window to its commit in the lake."),
+    "backlog_windows": Metric("windows", "gauge", "Committed windows behind the end of the round in training."),
+    "replay_share": Metric("share", "gauge", "Replayed tokens of a round."),
+    "fresh_tokens": Metric("tokens", "gauge", "Fresh tokens of a round."),
+    "replay_tokens": Metric("tokens", "gauge", "Replayed tokens of a round."),
+    "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice; without a label of all of them."),
+    "promoted": Metric("checkpoints", "counter", "Checkpoints promoted to champion."),
+    "refused": Metric("checkpoints", "counter", "Checkpoints the gate refused."),
+}
+
+
+SUFFIXES = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def prometheus_names(name: str) -> list[str]:
+    """Return the names under which Prometheus sees a metric.
+
+    >>> prometheus_names("step"), prometheus_names("loss")
+    (['ray_headrace_step_total'], ['ray_headrace_loss'])
+    """
+    return [f"ray_headrace_{name}{suffix}" for suffix in SUFFIXES[METRICS[name].kind]]
+
+
+def check_names(event: dict[str, Any]) -> None:
+    """Raise ValueError if an event has a name that METRICS does not know."""
+    for name in event:
+        if name.split("/")[0] not in METRICS and name not in FIELDS:
+            near = difflib.get_close_matches(name.split("/")[0], METRICS, n=1)
+            advice = f"did you mean {near[0]}?" if near else "add it to cluster.telemetry.metrics.METRICS"
+            raise ValueError(f"metric {name!r} is unknown; {advice}")

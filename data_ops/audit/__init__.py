@@ -1,0 +1,1 @@
+"""Audit: whether the counts add up, and where a document is."""

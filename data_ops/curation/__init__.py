@@ -1,0 +1,1 @@
+"""Curation: which documents are kept, which are dropped, and for which reason."""

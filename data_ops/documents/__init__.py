@@ -1,0 +1,1 @@
+"""Documents: what one document is, its id, its place, its fate and its tokens."""

@@ -1,0 +1,33 @@
+"""What can be configured of windows, and what does ingest need to know of a store?"""
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from cluster.units import Duration, Settings, Share, Size
+from data_ops.curation.rules import CurateConfig
+from data_ops.sources.kinds import SourceConfig
+
+
+class WindowConfig(Settings):
+    """How much one pass of ingest takes in."""
+
+    max_documents: int = Field(10_000, ge=1, le=1_000_000, description="records a window holds at most")
+    # From 1 MiB on: a source that counts rows instead of bytes (Parquet) then never reaches it.
+    max_bytes: Size = Field(256 << 20, ge=1 << 20, description="bytes of files a window holds at most")
+    max_seconds: Duration = Field(5.0, gt=0, description="longest a record waits for its window under --follow")
+    as_configured: int | None = Field(
+        None, ge=0, description="an open window to read with this configuration, though it was planned with another"
+    )
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """Everything that decides what the documents of a store become."""
+
+    sources: dict[str, SourceConfig]
+    window: WindowConfig
+    curate: CurateConfig
+    seed: int
+    held_out: Share
+    owner: str = ""  # the run, or the lease of an ingest, that plans windows

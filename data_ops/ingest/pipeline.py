@@ -1,0 +1,241 @@
+"""How does a document get from its source into the lake? READ FIRST: the whole way, one window at a time.
+
+    discover -> plan (written down) -> read -> curate -> known already? -> tokenise -> lake (exactly once)
+
+A window is one bounded Ray Data execution over spans that were recorded before: a killed window is simply run
+again and gives the same rows. Bounded executions cost about 0.1 s each; in return a window's number is enough to
+make its commit exactly-once, and Ray Data needs no state of its own. The only Ray file of data_ops.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from data_ops.curation.curate import curate
+from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
+from data_ops.documents.fates import count, drop, drop_repeats, living
+from data_ops.documents.tokenizer import Tokenizer
+from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.seen import Seen
+from data_ops.ingest.takeover import POLL_SECONDS, take_up
+from data_ops.kernels.arrays import ids_to_array
+from data_ops.lake.lake import Lake
+from data_ops.lake.progress import Progress
+from data_ops.lake.window import Window
+from data_ops.sources.kinds import open_source
+from data_ops.sources.protocol import Discovery, Source, Span
+from data_ops.sources.quarantine import confirm, read_span
+
+READ_FIELDS = [pa.field("span", pa.int64()), pa.field("node", pa.string())]  # which piece of the window, and where
+TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), *READ_FIELDS])
+
+
+def ingest(
+    lake: Lake,
+    settings: IngestSettings,
+    tokenizer_json: str,
+    *,
+    follow: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+    works: Callable[[str], bool] = lambda owner: False,
+) -> int:
+    """Take in windows until the sources are drained (or for ever, with follow); return the last window's number.
+
+    Several processes may ingest into one lake: each window is planned by one and committed once. works: whether the
+    owner of a window is at work; what it has planned from sources that are not ours is left to it (OpenPlanError if
+    it is not at work).
+    """
+    import ray.data  # 1.5 s: only where windows are run
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it sets itself to INFO on import
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    seen = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Seen).remote(lake)
+    warned: set[str] = set()
+    progress = Progress()
+    while not stop():
+        window = next_window(
+            lake, settings, follow=follow, stop=stop, warned=warned, report=report, works=works, progress=progress
+        )
+        if window is None:
+            break
+        started = time.perf_counter()
+        documents = run_window(window, settings, tokenizer_json, seen)
+        done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
+        progress.take(done)
+        if lake.commit_window(done, documents):
+            report({"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})})
+    return lake.last_window()
+
+
+def next_window(
+    lake: Lake,
+    settings: IngestSettings,
+    *,
+    follow: bool,
+    stop: Callable[[], bool],
+    warned: set[str],
+    report: Callable[[dict[str, Any]], None],
+    works: Callable[[str], bool] = lambda owner: False,
+    progress: Progress | None = None,
+) -> Window | None:
+    """Return the window that is planned but not committed, or plan the next one; None when drained or stopped.
+
+    Under follow a window waits for more until it is full or its first record has waited `max_seconds`. Whoever
+    loses the race for a window takes up the winner's plan or, if that is committed already, goes on behind it.
+    """
+    progress = progress or Progress()
+    catch_up = partial(take_up, lake, settings, progress, stop=stop, warned=warned, report=report, works=works)
+    if progress.next_window < 0 and (planned := catch_up()):
+        return planned
+    opened: float | None = None
+    while not stop():
+        plan, warnings, drained, full = _discover(progress.next_window, settings, progress.cursors)
+        for warning in warnings:
+            if warning not in warned:
+                warned.add(warning)
+                report({"event": "warning", "text": warning})
+        if plan.num_records and opened is None:
+            opened = time.monotonic()
+        waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
+        if plan.num_records and (full or waited or not follow):
+            if planned := plan if lake.plan_window(plan) else catch_up():
+                return planned
+            opened = None
+        elif drained and not follow:
+            return None
+        else:
+            time.sleep(min(POLL_SECONDS, settings.window.max_seconds / 4))
+    return None
+
+
+def _discover(
+    number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]]
+) -> tuple[Window, list[str], bool, bool]:
+    """Ask each source for its part of the window and what earlier ones left over: window, warnings, drained?, full?"""
+    room, room_bytes = settings.window.max_documents, settings.window.max_bytes
+    spans: dict[str, list[Span]] = {}
+    changed: dict[str, dict[str, Any]] = {}
+    warnings: list[str] = []
+    drained, full = True, False
+    sources = sorted(settings.sources.items())
+    for left, (label, config) in zip(range(len(sources), 0, -1), sources, strict=True):
+        old = cursors.get(label, {})
+        found, cut = _fitting(open_source(label, config), old, max(1, room // left), room_bytes // left)
+        spans[label] = found.spans
+        changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
+        warnings += found.warnings
+        drained &= found.drained
+        room -= sum(span.num_records for span in found.spans)
+        room_bytes -= sum(span.end - span.start for span in found.spans)
+        full |= cut or room <= 0
+    configured = {label: config.model_dump(mode="json") for label, config in sources if spans[label]}
+    plan = Window(number, spans, changed, datetime.now(UTC), owner=settings.owner, sources=configured)
+    return plan, warnings, drained, full
+
+
+def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes: int) -> tuple[Discovery, bool]:
+    """Discover at most so many records and bytes, but one record if there is any; and say if bytes cut it short."""
+    found, cut = source.discover(cursor, num_records), False
+    while sum(s.end - s.start for s in found.spans) > num_bytes:
+        cut, num_records = True, sum(s.num_records for s in found.spans) // 2
+        if num_records == 0:
+            break
+        found = source.discover(cursor, num_records)
+    return found, cut
+
+
+def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Any) -> pa.Table:
+    """Read, curate, deduplicate and tokenise one window: DOCUMENT_SCHEMA rows in (source, span, offset) order."""
+    import ray.data
+
+    pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label]]
+    items = [
+        {"piece": n, "source": label, "span": orjson.dumps(span).decode()} for n, (label, span) in enumerate(pieces)
+    ]
+    work = ray.data.from_items(items, override_num_blocks=max(1, min(len(items), 64))).map_batches(
+        _read_spans,
+        batch_format="pyarrow",
+        batch_size=None,
+        fn_kwargs={
+            "settings": settings,
+            "tokenizer_json": tokenizer_json,
+            "seen": seen,
+            "window": window.window,
+            "arrived_s": window.arrived.timestamp(),
+        },
+    )
+    blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
+    table = pa.concat_tables([b.cast(TASK_SCHEMA) for b in blocks]) if blocks else TASK_SCHEMA.empty_table()
+    confirm(table, pieces, settings.sources)
+    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span", "node"])
+    if table.num_rows != window.num_records:
+        raise ValueError(
+            f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "
+            "a source changed under us; run again"
+        )
+    return _place(drop_repeats(table), window.window)
+
+
+def _read_spans(
+    batch: pa.Table, settings: IngestSettings, tokenizer_json: str, seen: Any, window: int, arrived_s: float
+) -> Iterator[pa.Table]:
+    """Turn a block of spans into curated, tokenised rows (TASK_SCHEMA): the body of a Ray Data task."""
+    tokenizer = _tokenizer(tokenizer_json)
+    for row in batch.to_pylist():
+        span = Span(**orjson.loads(row["span"]))
+        config = settings.sources.get(row["source"])
+        for batch_of_records in read_span(open_source(row["source"], config) if config else None, span):
+            table = curate(
+                batch_of_records,
+                settings.curate,
+                source=row["source"],
+                partition=span.partition,
+                weight=config.weight if config else 1.0,
+                modified_s=span.modified_s,
+                arrived_s=arrived_s,
+                seed=settings.seed,
+                held_out_share=settings.held_out,
+            )
+            alive = living(table)
+            ids = ids_to_array(table["id"].filter(pa.array(alive)))
+            known, forgotten = np.zeros((2, table.num_rows), bool)
+            known[alive], forgotten[alive] = ray.get(seen.contains.remote(window, ids))
+            table = drop(drop(table, known & ~forgotten, "duplicate"), forgotten, "forgotten")
+            table = table.append_column("tokens", _tokens(table, alive & ~known & ~forgotten, tokenizer))
+            table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
+            yield table.append_column("node", pa.array([socket.gethostname()] * table.num_rows, pa.string()))
+
+
+def _place(table: pa.Table, window: int) -> pa.Table:
+    table = table.append_column("window", pa.array(np.full(table.num_rows, window, np.int64)))
+    table = table.append_column("position", pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    lengths = pc.fill_null(pc.list_value_length(table["tokens"]), 0)
+    table = table.append_column("num_tokens", lengths.cast(pa.int64()))
+    return table.select(DOCUMENT_SCHEMA.names).cast(DOCUMENT_SCHEMA)
+
+
+def _tokens(table: pa.Table, alive: npt.NDArray[np.bool_], tokenizer: Tokenizer) -> pa.Array:
+    """Tokenise the rows that live, null for the others."""
+    encoded = tokenizer.encode(table["text"].filter(pa.array(alive)))
+    where = np.cumsum(alive) - 1
+    return encoded.take(pa.array(where, mask=~alive)).cast(DOCUMENT_SCHEMA.field("tokens").type)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(tokenizer_json: str) -> Tokenizer:
+    return Tokenizer.from_json(tokenizer_json)

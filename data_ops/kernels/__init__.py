@@ -1,0 +1,1 @@
+"""Kernels: compiled loops over arrays and nothing else; read them last."""

@@ -1,0 +1,1 @@
+"""Lake: the durable tables of documents, windows, rounds and ledger notes."""

@@ -1,0 +1,105 @@
+"""How is the log of kept documents read: each window once, and texts in the order in which a round wants them?"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data_ops.documents.place import Documents, Place
+from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
+from data_ops.kernels.id_sets import is_member
+from data_ops.kernels.seen_ids import SeenIds
+from data_ops.lake.lake import Lake
+from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
+
+LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
+TOKEN_COLUMNS = ["id", "tokens"]
+TOKEN_SCHEMA = pa.schema([STORED_DOCUMENT_SCHEMA.field(name) for name in TOKEN_COLUMNS])
+WINDOWS_AT_ONCE = 16  # how many windows are read with one look at the table, and in memory, to find replayed text
+
+
+class RoundText(NamedTuple):
+    """The text of a round's n documents in manifest order, in Arrow's list layout, and when the fresh ones arrived."""
+
+    tokens: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    arrived_s: npt.NDArray[np.float64]
+    blank: npt.NDArray[np.bool_]  # documents that were forgotten: they have no tokens, and nobody trains them
+
+
+class PendingLog:
+    """The part of the log that is not planned yet, read once; a window at a time is added as it is committed."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake, self.rows, self.read_to = lake, None, -1  # type: Lake, pa.Table | None, int
+
+    def after(self, place: Place, last_window: int) -> pa.Table:
+        """Kept documents behind `place`, up to a window, in order (LOG_COLUMNS)."""
+        if self.rows is None:
+            self.read_to = place.window - 1
+        if last_window > self.read_to or self.rows is None:
+            new = self.lake.documents(self.read_to + 1, last_window, LOG_COLUMNS, ["kept"])
+            self.rows = pa.concat_tables([self.rows, new]) if self.rows is not None else new
+            self.read_to = max(self.read_to, last_window)
+        windows, positions = self.rows["window"].to_numpy(), self.rows["position"].to_numpy()
+        later = (windows > place.window) | ((windows == place.window) & (positions >= place.position))
+        self.rows = self.rows.filter(pa.array(later))
+        return self.rows
+
+
+def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tuple[Ids, pa.ListArray]]) -> RoundText:
+    """Bring a round's text: fresh documents from their windows, replayed ones from `held` or else from the lake."""
+    first, last = (int(fresh.windows[0]), int(fresh.windows[-1])) if len(fresh) else (0, -1)
+    tables = [lake.documents(first, last, TOKEN_COLUMNS, ["kept"])]
+    found = SeenIds()
+    for ids, tokens in held:
+        found.add_new(ids)
+        tables.append(pa.table({"id": array_to_ids(ids).cast(pa.binary()), "tokens": tokens}))
+    missing = replay.take(~found.contains(replay.ids))
+    wanted = SeenIds()
+    wanted.add_new(missing.ids)
+    windows = np.unique(missing.windows)
+    for group in np.split(windows, np.flatnonzero(np.diff(windows // WINDOWS_AT_ONCE)) + 1):
+        if len(group):
+            rows = lake.documents(int(group[0]), int(group[-1]), TOKEN_COLUMNS, ["kept"])
+            tables.append(rows.filter(pa.array(wanted.contains(ids_to_array(rows["id"].combine_chunks())))))
+    documents = fresh.join(replay)
+    blank = is_member(documents.ids, lake.forgotten())
+    tokens, offsets = in_order(tables, documents, blank)
+    arrival = lake.arrivals(first, last)
+    arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
+    return RoundText(tokens, offsets, arrived_s, blank)
+
+
+def in_order(
+    tables: list[pa.Table], documents: Documents, blank: npt.NDArray[np.bool_] | None = None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Put the tokens of these documents in a row, in manifest order; Arrow's list layout: values, offsets [n+1].
+
+    blank, bool[n]: forgotten documents, which have no tokens. Raises ValueError where others lack theirs.
+    """
+    blank = np.zeros(len(documents), np.bool_) if blank is None else blank
+    if blank.all():
+        return np.empty(0, np.int32), np.zeros(len(documents) + 1, np.int64)
+    if blank.any():
+        tokens, offsets = in_order(tables, documents.take(~blank))
+        lengths = np.zeros(len(documents), np.int64)
+        lengths[~blank] = np.diff(offsets)
+        return tokens[offsets[0] : offsets[-1]], np.concatenate([[0], np.cumsum(lengths)])
+    found = [t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]
+    table = (pa.concat_tables(found) if found else pa.table({"id": [], "tokens": []}, TOKEN_SCHEMA)).combine_chunks()
+    have = ids_to_array(table["id"].combine_chunks())
+    where = np.lexsort((have[:, 1], have[:, 0]))
+    words = _void(have[where])
+    pick = np.searchsorted(words, _void(documents.ids))
+    if np.any(pick >= len(words)) or np.any(words[np.minimum(pick, len(words) - 1)] != _void(documents.ids)):
+        raise ValueError(f"the lake lacks text of some of {len(documents)} planned documents; run `headrace verify`")
+    lists = table["tokens"].combine_chunks().take(pa.array(where[pick]))
+    return lists.values.to_numpy(), lists.offsets.to_numpy().astype(np.int64)
+
+
+def _void(ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:
+    """Ids as 16-byte strings in big-endian order, which sort as the pairs of words do."""
+    return np.ascontiguousarray(ids.astype(">u8")).view("S16").reshape(-1)

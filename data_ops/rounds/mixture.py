@@ -1,0 +1,87 @@
+"""What does a round train on: how much fresh text, which of it when there is too much, and which old text
+with it?
+
+Every fresh document once; when the backlog outruns training, a weighted sample of it, and the rest is shed
+and counted. Replay is a uniform draw from the reservoir's sample, sized so that whole batches come out and
+`replay_share` is kept. All pure functions of (seed, round, document id): input order, shards and restarts
+change nothing.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from data_ops.kernels.hashing import Floats, Ids, exact_log, hash_ids, log_exponential
+from data_ops.kernels.id_sets import is_member
+from data_ops.rounds.config import RoundConfig
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+FRESH, REPLAY = 1, 2  # salts: a document's chance to be shed says nothing about its chance to be replayed
+
+
+def choose_fresh(
+    ids: Ids,
+    lengths: Ints,
+    weights: Floats,
+    backlog: int,
+    config: RoundConfig,
+    seed: int,
+    round_number: int,
+) -> tuple[Mask, Mask]:
+    """Say which pending documents stay and which are shed, for the reason "backlog": two masks, each
+        document in one.
+
+    ids uint64[n, 2], lengths int64[n] in positions, weights float64[n] > 0; backlog: all positions that wait.
+    While the backlog is within `max_backlog_tokens` all stay. Beyond it, a round's worth (`fresh_tokens`)
+    stays, at least one document: drawn without replacement, proportional to weight (Efraimidis and Spirakis
+    2006), stopping at the first that does not fit, so that long documents are not disfavoured.
+    """
+    if config.max_backlog_tokens is None or backlog <= config.max_backlog_tokens or len(ids) == 0:
+        return np.ones(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
+    if not ((weights > 0) & (weights < np.inf)).all():
+        bad = int(np.flatnonzero(~((weights > 0) & (weights < np.inf)))[0])
+        raise ValueError(f"weight {weights[bad]} of document {bad} is not positive and finite; mend it in the source")
+    keys = log_exponential(hash_ids(ids, seed, round_number, FRESH)) - exact_log(np.asarray(weights, np.float64))
+    order = np.lexsort((ids[:, 1], ids[:, 0], keys))
+    within = int(np.searchsorted(np.cumsum(lengths[order]), config.fresh_tokens, side="right"))
+    chosen = np.zeros(len(ids), np.bool_)
+    chosen[order[: max(1, within)]] = True
+    return chosen, ~chosen
+
+
+def draw_replay(
+    candidate_ids: Ids,
+    lengths: Ints,
+    exclude_ids: Ids,
+    budget_positions: int,
+    seed: int,
+    round_number: int,
+) -> Ints:
+    """Return the candidates to replay, as indices in the order drawn; their lengths add up to the budget at
+        most.
+
+    Uniform without replacement, by a hash of (seed, round, id). A document that no longer fits is passed over,
+    so the sum is within one document of the budget while candidates suffice. None is in `exclude_ids` (the
+    fresh ones of the round), and none comes twice, though sketches of several half-lives may offer it twice.
+    """
+    hashes = hash_ids(candidate_ids, seed, round_number, REPLAY)
+    order = np.lexsort((candidate_ids[:, 1], candidate_ids[:, 0], hashes))
+    ordered = candidate_ids[order]
+    allowed = ~is_member(ordered, exclude_ids)
+    allowed[1:] &= (ordered[1:] != ordered[:-1]).any(axis=1)
+    order = order[allowed]
+    return order[_fitting(np.ascontiguousarray(lengths, np.int64)[order], int(budget_positions))]
+
+
+@njit(cache=True)
+def _fitting(lengths: Ints, budget: int) -> Mask:
+    """Take from the front whatever still fits."""
+    taken = np.zeros(len(lengths), np.bool_)
+    for i in range(len(lengths)):
+        if lengths[i] <= budget:
+            taken[i] = True
+            budget -= lengths[i]
+            if budget == 0:
+                break
+    return taken

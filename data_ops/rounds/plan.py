@@ -1,0 +1,142 @@
+"""How does the log of kept documents become rounds, and a round become rows?
+
+`plan_round` decides what a round trains on and returns its manifest; nothing is trained before the manifest is in
+the lake. `Round` lays the manifest out: packing, row order and step are pure functions of it, so any rank of any
+world size can be given its part, and `last_steps` says with which step each document is done.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data_ops.documents.place import Documents, Ints, Place
+from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.manifest import Manifest, Shape
+from data_ops.rounds.mixture import choose_fresh, draw_replay
+from data_ops.rounds.packing import pack
+from data_ops.rounds.size import plan_batch
+
+BRANCH_NUMBERS = 1 << 40
+
+
+def plan_round(
+    number: int,
+    start: Place,
+    pending: pa.Table,
+    config: RoundConfig,
+    shape: Shape,
+    seed: int,
+    candidates: Documents,
+    reservoir: str,
+    closed: str,
+) -> Manifest:
+    """Decide a round from the kept documents behind `start` (LOG_COLUMNS) and the reservoir's sample.
+
+    `closed` says why the round is planned now; with "tokens" the pending documents reach the budget. A document
+    is never split over rounds: the fresh part ends before the document that would exceed the budget, but holds
+    at least one.
+    """
+    documents = Documents.from_table(pending)
+    backlog = int(documents.lengths.sum())
+    chosen, shed = choose_fresh(
+        documents.ids,
+        documents.lengths,
+        pending["weight"].to_numpy(),
+        backlog,
+        config,
+        seed,
+        number,
+    )
+    taken, end = _take(documents, chosen, config.fresh_tokens, start)
+    fresh, gone = documents.take(taken), documents.take(shed & _before(documents, end))
+    steps, replay = _replay(fresh, candidates, config, shape, seed, number)
+    return Manifest(
+        round=number,
+        start=start,
+        end=end,
+        seed=seed,
+        steps=steps,
+        batch_rows=shape.batch_rows,
+        row_tokens=shape.row_tokens,
+        closed=closed,
+        fresh=fresh,
+        replay=replay,
+        shed=gone,
+        reservoir=reservoir,
+    )
+
+
+def plan_branch(
+    step: int, place: Place, tokens: int, shape: Shape, seed: int, candidates: Documents, reservoir: str
+) -> Manifest:
+    """Decide the decay branch that leaves the main line at `step`: replay alone, about `tokens` positions.
+
+    Nothing fresh is trained there, so the main line, which goes on without the branch, misses no document.
+    """
+    steps = max(1, tokens // (shape.row_tokens * shape.batch_rows))
+    none = Documents.empty()
+    budget = steps * shape.row_tokens * shape.batch_rows
+    number = BRANCH_NUMBERS + step  # rounds of the main line never reach it, so no draw is made twice
+    drawn = draw_replay(candidates.ids, candidates.lengths, none.ids, budget, seed, number)
+    steps, replay = fit(none, candidates.take(drawn), steps, shape)
+    return Manifest(
+        round=0,
+        start=place,
+        end=place,
+        seed=seed,
+        steps=steps,
+        batch_rows=shape.batch_rows,
+        row_tokens=shape.row_tokens,
+        closed="branch",
+        fresh=none,
+        replay=replay,
+        shed=none,
+        reservoir=reservoir,
+    )
+
+
+def _take(documents: Documents, chosen: npt.NDArray[np.bool_], budget: int, start: Place) -> tuple[Ints, Place]:
+    """Walk the chosen documents in order until the budget is reached; where the walk ends."""
+    order = np.flatnonzero(chosen)
+    if not len(order):
+        return order, start
+    within = int(np.searchsorted(np.cumsum(documents.lengths[order]), budget, side="right"))
+    taken = order[: max(1, within)]
+    last = taken[-1]
+    return taken, Place(int(documents.windows[last]), int(documents.positions[last]) + 1)
+
+
+def _before(documents: Documents, end: Place) -> npt.NDArray[np.bool_]:
+    same = (documents.windows == end.window) & (documents.positions < end.position)
+    earlier: npt.NDArray[np.bool_] = documents.windows < end.window
+    return earlier | same
+
+
+def _replay(
+    fresh: Documents, candidates: Documents, config: RoundConfig, shape: Shape, seed: int, number: int
+) -> tuple[int, Documents]:
+    """Draw replay so that it fills its share and the last batch; fresh documents always fit."""
+    size = plan_batch(int(fresh.lengths.sum()), config, shape.row_tokens, shape.batch_rows)
+    drawn = draw_replay(candidates.ids, candidates.lengths, fresh.ids, size.replay_positions, seed, number)
+    return fit(fresh, candidates.take(drawn), size.steps, shape)
+
+
+def fit(fresh: Documents, replay: Documents, most_steps: int, shape: Shape) -> tuple[int, Documents]:
+    """Drop the last replayed documents until all fit into `most_steps`; the steps that are needed and what stays.
+
+    Fresh documents always stay: packing leaves almost no gaps, but where it does, they get a step more.
+    """
+
+    def steps_with(count: int) -> int:
+        lengths = np.concatenate([fresh.lengths, replay.lengths[:count]])
+        return -(-pack(lengths, shape.row_tokens).num_rows // shape.batch_rows)
+
+    most_steps = max(most_steps, steps_with(0))
+    low, high = 0, len(replay)
+    while low < high:  # best fit is not strictly monotone, so this may stop a document early, but never late
+        middle = (low + high + 1) // 2
+        if steps_with(middle) <= most_steps:
+            low = middle
+        else:
+            high = middle - 1
+    return steps_with(low), replay.take(np.arange(low))

@@ -1,0 +1,1 @@
+"""Sampling: the time-decayed weighted reservoir and its shards."""

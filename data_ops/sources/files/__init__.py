@@ -1,0 +1,1 @@
+"""Files: JSON lines, Parquet and plain text in folders and buckets that grow."""

@@ -1,0 +1,39 @@
+"""What can be configured of a source of files?"""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from cluster.units import Duration, Settings, Size
+from data_ops.sources.files.listing import split_pattern
+
+
+class FilesConfig(Settings):
+    """Files on a disk or in a bucket that grow in number or by appended lines."""
+
+    kind: Literal["files"] = Field("files", description="Files on a disk or in a bucket.")
+    path: str | tuple[str, ...] = Field(description="Globs (*, ?, [..], ** for folders): local, file://, s3://, gs://.")
+    text: str = Field("text", min_length=1, description="The field or column that holds the text.")
+    time: str | None = Field(None, description="The field or column of the event time; none: the file's own time.")
+    id: str | None = Field(None, description="The field or column of the record's own id, kept for reference.")
+    weight: float = Field(1.0, gt=0, le=1e6, description="How strongly these documents pull in the reservoir.")
+    format: Literal["auto", "jsonl", "parquet", "text"] = Field("auto", description="auto: by the file's suffix.")
+    max_record_bytes: Size = Field(16 << 20, ge=64, le=256 << 20, description="A longer record is quarantined.")
+    settle: Duration = Field(5.0, ge=0, le=86400, description="An unfinished end this old is taken as finished.")
+    wait: bool = Field(False, description="Start even if no file matches yet.")
+
+    @field_validator("path")
+    @classmethod
+    def _paths_are_globs(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for pattern in (path,) if isinstance(path, str) else path:
+            if not pattern:
+                raise ValueError(f"path={path!r} holds an empty pattern; write for example data/**/*.jsonl")
+            split_pattern(pattern)
+        if not path:
+            raise ValueError(f"path={path!r} names nothing; write for example data/**/*.jsonl")
+        return path
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The globs, one or several."""
+        return (self.path,) if isinstance(self.path, str) else self.path

@@ -1,0 +1,175 @@
+"""What can be said about a model and its engine without a tensor?
+
+The shapes people configure, the arithmetic on them, and the rows that go in. Importing this costs no torch, so the
+command line and the services that only pass a configuration on start at once.
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cluster.units import Duration, Settings, Share
+
+MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
+
+
+class ModelConfig(Settings):
+    """The shape of a Llama-family decoder."""
+
+    layers: int = Field(4, ge=1, le=512, description="Number of decoder layers.")
+    width: int = Field(128, ge=8, le=65536, description="Width of the residual stream.")
+    heads: int = Field(4, ge=1, le=512, description="Number of query heads; must divide width.")
+    kv_heads: int | None = Field(None, ge=1, description="Number of key/value heads; absent: heads.")
+    row_tokens: int = Field(256, ge=8, le=2**20, description="Positions in one packed row.")
+    ffn_width: int | None = Field(None, ge=8, description="Width of the SwiGLU; absent: 8/3 of width.")
+    rope_theta: float = Field(10000.0, gt=1, description="Base of the rotary position frequencies.")
+    norm_eps: float = Field(1e-5, gt=0, lt=1e-2, description="Epsilon of RMSNorm.")
+    tie_embeddings: bool = Field(True, description="Use one table for input and output embeddings.")
+    init_std: float = Field(0.02, gt=0, le=1, description="Standard deviation of the initial weights.")
+    recompute: bool = Field(False, description="Recompute layers in backward: less memory, ~1/3 slower.")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "ModelConfig":
+        if self.width % self.heads:
+            near = max(1, round(self.width / self.heads)) * self.heads
+            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}; use width={near}")
+        if self.width // self.heads % 2:
+            raise ValueError(
+                f"width={self.width} over heads={self.heads} gives heads of odd width; "
+                f"rotary positions need an even one: use width={self.width + self.heads}"
+            )
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            fits = [k for k in range(1, self.heads + 1) if self.heads % k == 0]
+            raise ValueError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}; use one of {fits}")
+        return self
+
+    @property
+    def kv(self) -> int:
+        """Number of key/value heads."""
+        return self.kv_heads or self.heads
+
+    @property
+    def ffn(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.ffn_width or -(-8 * self.width // 3 // 64) * 64
+
+
+class EngineConfig(Settings):
+    """How the global batch is laid over workers, and in which precision."""
+
+    workers: int | tuple[int, int] = Field(1, description="Number of workers, or [fewest, most].")
+    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="ZeRO shards 1 optimizer, 2 + gradients, 3 + weights.")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where it is fast.")
+    micro_batch_rows: int = Field(8, ge=1, le=65536, description="Most rows in one forward pass of a worker.")
+    batch_tokens: int = Field(16384, ge=8, description="Tokens in the global batch, whatever the workers.")
+    hang_seconds: Duration = Field(600.0, gt=0, description="Silence after which workers are killed and restarted.")
+    threads: int = Field(1, ge=1, le=512, description="Threads of a worker on a CPU; more than cores collapses.")
+
+    @model_validator(mode="after")
+    def _workers_are_a_range(self) -> "EngineConfig":
+        if self.fewest < 1 or self.most < self.fewest:
+            raise ValueError(f"workers={self.workers} must be a number from 1, or [fewest, most] such as [1, 4]")
+        return self
+
+    @property
+    def fewest(self) -> int:
+        """Fewest workers to train with."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most(self) -> int:
+        """Most workers to train with."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
+    def batch_rows(self, row_tokens: int) -> int:
+        """Rows in the global batch; ValueError where it is no whole number of rows."""
+        if self.batch_tokens % row_tokens:
+            raise ValueError(self._misfit(self.fewest, row_tokens))
+        return self.batch_tokens // row_tokens
+
+    def check_even(self, world_size: int, row_tokens: int) -> None:
+        """Raise ValueError unless so many workers share the global batch evenly."""
+        if self.batch_rows(row_tokens) % world_size:
+            raise ValueError(self._misfit(world_size, row_tokens))
+
+    def split(self, world_size: int, row_tokens: int) -> tuple[int, int]:
+        """Return (accumulation, micro batch rows) of each of `world_size` workers.
+
+        Where the batch does not divide, as when a node is lost, the last workers get empty rows.
+
+        >>> EngineConfig(batch_tokens=8192, micro_batch_rows=6).split(2, 256)
+        (4, 4)
+        """
+        mine = -(-self.batch_rows(row_tokens) // world_size)
+        micro = max(size for size in range(1, min(self.micro_batch_rows, mine) + 1) if mine % size == 0)
+        return mine // micro, micro
+
+    def world_sizes(self, row_tokens: int) -> list[int]:
+        """Every number of workers in the configured range that splits the global batch evenly."""
+        rows = self.batch_rows(row_tokens)
+        return [size for size in range(self.fewest, self.most + 1) if rows % size == 0]
+
+    def _misfit(self, world_size: int, row_tokens: int) -> str:
+        rows = self.batch_tokens // row_tokens
+        better = -(-self.batch_tokens // (row_tokens * world_size)) * row_tokens * world_size
+        text = f"engine.batch_tokens={self.batch_tokens} cannot be split over {world_size} workers "
+        text += f"in rows of {row_tokens} tokens: use "
+        if rows and self.batch_tokens % row_tokens == 0:
+            fits = [n for n in range(1, min(rows, MAX_WORLD) + 1) if rows % n == 0]
+            near = sorted(fits, key=lambda n: abs(n - world_size))[:3]
+            text += f"{', '.join(map(str, sorted(near)[:-1]))} or {max(near)} workers, or " if len(near) > 1 else ""
+        return text + f"batch_tokens={better}."
+
+
+DEFAULT_HORIZON = 100_000_000  # what warm-up is a share of where a schedule has no end
+
+
+class ScheduleConfig(Settings):
+    """The learning rate's course over tokens."""
+
+    kind: Literal["constant", "cosine", "wsd", "infinite"] = Field("infinite", description="Shape of the course.")
+    tokens: int | None = Field(None, ge=1, description="Horizon in tokens; cosine and wsd need it.")
+    warmup: Share = Field(0.01, description="Share of the horizon (absent: 100 M tokens) that warms up.")
+    warmup_tokens: int | None = Field(None, ge=0, description="Tokens of warm-up; overrides warmup.")
+    decay: Share = Field(0.1, description="Share of the horizon (wsd) or of a round (infinite) that decays.")
+    floor: Share = Field(0.0, description="Where decay ends, as a share of the peak learning rate.")
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> "ScheduleConfig":
+        if self.kind in ("cosine", "wsd") and self.tokens is None:
+            raise ValueError(f"kind={self.kind} needs an end; set tokens, or use kind=infinite for a stream")
+        if self.tokens and self.warming_tokens > self.tokens:
+            raise ValueError(f"warmup_tokens={self.warming_tokens} is beyond tokens={self.tokens}; lower it")
+        if self.kind == "wsd" and self.warmup + self.decay > 1 and self.warmup_tokens is None:
+            raise ValueError(f"warmup={self.warmup:g} and decay={self.decay:g} overlap; lower one")
+        return self
+
+    @property
+    def warming_tokens(self) -> int:
+        """Tokens of linear warm-up."""
+        if self.warmup_tokens is not None:
+            return self.warmup_tokens
+        return int(self.warmup * (self.tokens or DEFAULT_HORIZON))
+
+
+class OptimConfig(Settings):
+    """AdamW (Loshchilov and Hutter 2019) with clipping by global norm."""
+
+    lr: float = Field(3e-4, gt=0, le=10, description="Peak learning rate.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="Decay of the first and second moment.")
+    eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment.")
+    weight_decay: float = Field(0.1, ge=0, le=10, description="Decoupled weight decay of matrices.")
+    decay_embeddings: bool = Field(False, description="Decay embedding tables too (OLMo 2 found it harmful).")
+    clip_norm: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
+    spike_sigmas: float | None = Field(
+        None,
+        gt=0,
+        description="Skip a step whose loss is so many deviations above the last 128; absent: none.",
+    )
+    schedule: ScheduleConfig = Field(ScheduleConfig.model_validate({}), description="Its course.")
+
+    @model_validator(mode="after")
+    def _betas_are_shares(self) -> "OptimConfig":
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas} must lie in [0, 1); use [0.9, 0.95]")
+        return self

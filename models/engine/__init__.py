@@ -1,0 +1,1 @@
+"""Engine: DeepSpeed ZeRO, the optimizer, averages and checkpoints of one training process."""

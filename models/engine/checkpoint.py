@@ -1,0 +1,216 @@
+"""How is a model in training kept, so that any number of workers at any ZeRO stage can go on with it?
+
+Each rank writes one safetensors file: the stretches of float32 master weights and Adam moments that it owns,
+each under `parameter|kind` with its start in the metadata. A reader at another world size or stage takes
+from every file the slices that overlap its own stretches: no conversion, no gathering, no pickle, each byte
+read once. `snapshot` stalls training for one copy to host memory; `Snapshot.write` then runs beside the next
+steps. The price: every rank opens every file of the checkpoint (headers of some kB; data only where needed).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from models.engine import zero
+from models.engine.engine import Engine
+
+FORMAT = "headrace-1"
+KINDS = ("weight", "exp_avg", "exp_avg_sq")
+
+
+class Written(NamedTuple):
+    """What one rank's file holds, for the manifest."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass
+class Snapshot:
+    """One rank's part of the training state, in host memory."""
+
+    tensors: dict[str, Tensor]  # "parameter|kind" -> flat float32
+    metadata: dict[str, str]
+
+    def write(self, path: Path) -> Written:
+        """Write the file and flush it to disk; a background thread may do it (the GIL is released).
+
+        The safetensors layout is written here, not by the library: from the buffers, hashed on the way.
+        """
+        header: dict[str, object] = {"__metadata__": self.metadata}
+        end = 0
+        for key, tensor in self.tensors.items():
+            start, end = end, end + tensor.nbytes
+            header[key] = {"dtype": "F32", "shape": [tensor.numel()], "data_offsets": [start, end]}
+        encoded = json.dumps(header, separators=(",", ":")).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        digest = hashlib.sha256()
+        size_bytes = 0
+        parts = (len(encoded).to_bytes(8, "little"), encoded, *map(_bytes, self.tensors.values()))
+        with path.open("wb") as file:
+            for part in parts:
+                digest.update(part)
+                size_bytes += file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        return Written(size_bytes, digest.hexdigest())
+
+
+def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
+    """Copy this rank's state to host memory; milliseconds. Every rank gets one, empty where it owns nothing.
+
+    `into`: an earlier snapshot of this engine, written and no longer needed, whose buffers are used again.
+    """
+    owned = zero.fragments(engine.deepspeed)
+    if engine.deepspeed.zero_optimization_stage() == 0 and dist.get_rank() != 0:
+        owned = []  # replicated: rank 0 keeps it
+    sources = {f"{part.name}|{kind}": getattr(part, kind) for part in owned for kind in KINDS}
+    if into is None or into.tensors.keys() != sources.keys():
+        into = Snapshot(_host_buffers(sources), {})
+    if sources:
+        torch._foreach_copy_(list(into.tensors.values()), list(sources.values()), non_blocking=True)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    into.metadata = metadata(engine, owned)
+    return into
+
+
+def metadata(engine: Engine, owned: Sequence[zero.Fragment]) -> dict[str, str]:
+    """Say in a file's header what it holds: these stretches, of this rank, at this step."""
+    return {
+        "format": FORMAT,
+        "rank": str(dist.get_rank()),
+        "world_size": str(dist.get_world_size()),
+        "steps": str(zero.get_steps(engine.deepspeed)),
+        "starts": json.dumps({part.name: part.start for part in owned}),
+        "shapes": json.dumps({part.name: part.shape for part in owned}),
+    }
+
+
+def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path]) -> None:
+    """Fill `into` with the weights of these stretches, from files that hold weights alone."""
+    with _Checkpoint(paths) as stored:
+        for part, tensor in zip(owned, into, strict=True):
+            stored.read(part.name, "weight", part.start, tensor)
+
+
+def restore(engine: Engine, paths: Sequence[Path]) -> None:
+    """Put a checkpoint's weights, moments and steps into `engine`, whatever its world size and ZeRO stage.
+
+    `paths`: the files of all ranks that wrote it, in any order. All ranks call it. ValueError where a file is
+    missing or damaged, or the model is another one.
+    """
+    with _Checkpoint(paths) as stored:
+        for part in zero.fragments(engine.deepspeed):
+            if stored.shapes.get(part.name) != part.shape:
+                there = stored.shapes.get(part.name, "absent")
+                raise ValueError(
+                    f"parameter {part.name} is {part.shape} in the model and {there} in the checkpoint of "
+                    f"{paths[0]}; use the model configuration and tokenizer it was trained with"
+                )
+            for kind in KINDS:
+                stored.read(part.name, kind, part.start, getattr(part, kind))
+        steps = stored.steps
+    zero.set_steps(engine.deepspeed, steps)
+    zero.refresh_weights(engine.deepspeed)
+
+
+def read_full_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """Return every parameter in float32 from the files of all ranks; one process, no DeepSpeed."""
+    with _Checkpoint(paths) as stored:
+        return dict(stored.weights())
+
+
+def weights_sha256(paths: Sequence[Path]) -> str:
+    """Hash the full float32 weights: the same for the same weights, whatever wrote them."""
+    with _Checkpoint(paths) as stored:
+        return hash_weights(stored.weights())
+
+
+def hash_weights(weights: Iterator[tuple[str, Tensor]]) -> str:
+    """Hash names, shapes and values of weights that come ordered by name."""
+    digest = hashlib.sha256()
+    for name, weight in weights:
+        digest.update(f"{name}{list(weight.shape)}".encode())
+        digest.update(_bytes(weight.contiguous()))
+    return digest.hexdigest()
+
+
+class _Checkpoint:
+    """The open files of one checkpoint, and which stretch of which parameter lies where."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.files = [_open(path) for path in paths]
+        headers = [file.metadata() or {} for file in self.files]
+        for path, header in zip(paths, headers, strict=True):
+            if header.get("format") != FORMAT:
+                raise ValueError(f"{path} is format={header.get('format')}, not {FORMAT}; give files of a checkpoint")
+        wrote = {(header["world_size"], header["steps"]) for header in headers}
+        ranks = sorted(int(header["rank"]) for header in headers)
+        if len(wrote) != 1 or ranks != list(range(int(headers[0]["world_size"]))):
+            raise ValueError(
+                f"files of ranks {ranks} with (world size, steps) {sorted(wrote)} are no whole checkpoint; "
+                "give the one file of every rank"
+            )
+        self.steps = int(headers[0]["steps"])
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.places: dict[str, list[tuple[int, int]]] = {}  # parameter -> (start, file) of each stretch
+        for index, header in enumerate(headers):
+            for name, shape in json.loads(header["shapes"]).items():
+                self.shapes[name] = tuple(shape)
+            for name, start in json.loads(header["starts"]).items():
+                self.places.setdefault(name, []).append((start, index))
+
+    def __enter__(self) -> "_Checkpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self.files:
+            file.__exit__(None, None, None)
+
+    def read(self, name: str, kind: str, start: int, into: Tensor) -> None:
+        """Fill `into` with elements from `start` of the flattened parameter."""
+        end, filled = start + into.numel(), 0
+        for first, index in self.places[name]:
+            stretch = self.files[index].get_slice(f"{name}|{kind}")
+            low, high = max(start, first), min(end, first + stretch.get_shape()[0])
+            if low < high:
+                into[low - start : high - start].copy_(stretch[low - first : high - first])
+                filled += high - low
+        if filled != into.numel():
+            raise ValueError(f"{name}|{kind} has {filled} of {into.numel()} elements from {start}; a file is damaged")
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, full weight), ordered by name."""
+        for name in sorted(self.shapes):
+            weight = torch.empty(self.shapes[name], dtype=torch.float32)
+            self.read(name, "weight", 0, weight.view(-1))
+            yield name, weight
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt", device="cpu").__enter__()
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"checkpoint file {path} cannot be read ({error}); fetch it again or use an older one"
+        ) from error
+
+
+def _host_buffers(sources: dict[str, Tensor]) -> dict[str, Tensor]:
+    pinned = torch.cuda.is_available()
+    whole = torch.empty(sum(tensor.numel() for tensor in sources.values()), dtype=torch.float32, pin_memory=pinned)
+    return dict(zip(sources, whole.split([tensor.numel() for tensor in sources.values()]), strict=True))
+
+
+def _bytes(tensor: Tensor) -> Any:
+    return tensor.reshape(-1).view(torch.uint8).numpy()

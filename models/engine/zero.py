@@ -1,0 +1,232 @@
+"""What must DeepSpeed be told, and where does it keep each parameter's float32 state?
+
+Everything that depends on DeepSpeed's inside (0.19) is here: a quiet start that compiles nothing, one
+optimizer at every ZeRO stage, and `fragments`: which stretch of which parameter this rank owns, as views on
+its float32 master weights and Adam moments, found without communication. The checkpoint is built on those
+views.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from models.config import OptimConfig
+
+MAX_BUCKET = 500_000_000  # elements; DeepSpeed's own default
+
+
+class Fragment(NamedTuple):
+    """A stretch of one parameter that this rank owns, as flat float32 views."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int  # first element, in the flattened parameter
+    weight: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+
+def wrap(
+    model: nn.Module,
+    groups: list[dict[str, Any]],
+    optim: OptimConfig,
+    *,
+    stage: int,
+    bf16: bool,
+    accumulation: int,
+    micro_rows: int,
+) -> Any:
+    """Return the DeepSpeed engine of `model`, its Adam moments already allocated at zero."""
+    deepspeed = import_deepspeed()
+    unwrapped = stage == 0 and not bf16  # DeepSpeed then neither guards against NaN nor reports the norm
+    kind = GuardedAdamW if unwrapped else torch.optim.AdamW
+    optimizer = kind(groups, lr=0.0, betas=optim.betas, eps=optim.eps, fused=True)
+    if isinstance(optimizer, GuardedAdamW):
+        optimizer.clip_norm = optim.clip_norm
+    bucket = min(MAX_BUCKET, sum(parameter.numel() for parameter in model.parameters()))
+    config = {
+        "train_micro_batch_size_per_gpu": micro_rows,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": 0.0 if unwrapped else optim.clip_norm,
+        "bf16": {"enabled": bf16},
+        "data_types": {"grad_accum_dtype": "bf16" if bf16 and stage == 0 else "fp32"},
+        "communication_data_type": "fp32",
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {
+            "stage": stage,
+            "overlap_comm": torch.cuda.is_available(),
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+        },
+    }
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+    allocate_moments(engine)
+    return engine
+
+
+def import_deepspeed() -> Any:
+    """Import DeepSpeed silently, without what training never uses.
+
+    That is its shared-memory op (24-31 s of compiling on a fresh machine) and the Muon optimizer's `torch.compile`
+    (loads the whole compiler, 3.7 s a worker, although nothing is compiled).
+    """
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+    import deepspeed.ops
+    import deepspeed.runtime.bf16_optimizer
+
+    compile_function = torch.compile
+    torch.compile = _leave_uncompiled  # type: ignore[assignment]
+    try:
+        import deepspeed.runtime.zero.muon.original_muon
+    finally:
+        torch.compile = compile_function
+    _leave_dynamo_alone()
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.runtime.bf16_optimizer.see_memory_usage = lambda *_, **__: None  # it prints
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")  # DeepSpeed's calls
+    return deepspeed
+
+
+def _leave_dynamo_alone() -> None:
+    """Keep torch's optimizers from importing torch._dynamo, 2 s a worker for a compiler that never runs.
+
+    ZeRO-3 imports it all the same.
+    """
+    optimizer, adam = torch.optim.Optimizer, torch.optim.Adam
+    for method in (optimizer.add_param_group, optimizer.zero_grad, optimizer.state_dict, optimizer.load_state_dict):
+        if plain := getattr(method, "__wrapped__", None):
+            plain.__dynamo_disable = plain
+    if plain := getattr(adam.step, "__wrapped__", None):
+        adam.step = torch.no_grad()(plain)  # type: ignore[method-assign]
+
+
+def _leave_uncompiled(function: Any = None, **_: Any) -> Any:
+    return function or (lambda inner: inner)
+
+
+class GuardedAdamW(torch.optim.AdamW):
+    """AdamW that clips by the global norm, keeps it, and refuses a step whose norm is not finite.
+
+    For ZeRO-0 in float32, where DeepSpeed steps the bare optimizer and reads `overflow` and
+    `_global_grad_norm`. Gradients are all-reduced by then, so every rank decides the same.
+    """
+
+    clip_norm = 0.0
+    overflow = False
+    _global_grad_norm = 0.0
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Clip and step, or do nothing and set `overflow`."""
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        limit = self.clip_norm if self.clip_norm > 0 else float("inf")
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self._global_grad_norm = float(norm)
+        self.overflow = not torch.isfinite(norm).item()
+        if not self.overflow:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+            super().step()
+
+
+def base_optimizer(engine: Any) -> torch.optim.Optimizer:
+    """Return our own AdamW under DeepSpeed's wrapper."""
+    return engine.basic_optimizer
+
+
+def allocate_moments(engine: Any) -> None:
+    """Set Adam's state of every flat tensor this rank owns to zero, at step 0.
+
+    Also undoes the step on zero gradients that DeepSpeed's ZeRO-0 bf16 wrapper takes when it is made: it
+    leaves Adam's counter at 1, which shrinks the first updates and is why ZeRO-0 in bf16 strayed from ZeRO
+    1-3.
+    """
+    state = base_optimizer(engine).state
+    state.clear()
+    for flat in owned_tensors(engine):
+        step = torch.zeros((), dtype=torch.float32, device=flat.device)
+        state[flat] = {"step": step, "exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
+
+
+def owned_tensors(engine: Any) -> list[Tensor]:
+    """Return the float32 tensors that the optimizer of this rank updates."""
+    stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
+    if stage == 3:
+        return list(wrapper.fp32_partitioned_groups_flat)
+    return [parameter for group in base_optimizer(engine).param_groups for parameter in group["params"]]
+
+
+def fragments(engine: Any) -> list[Fragment]:
+    """Return what this rank owns of every parameter, ordered by name; at ZeRO-0 every rank owns all."""
+    state = base_optimizer(engine).state
+    found = []
+    for name, shape, start, flat, offset, numel in sorted(_places(engine), key=lambda place: place[0]):
+        views = [
+            tensor.detach().view(-1)[offset : offset + numel]
+            for tensor in (flat, state[flat]["exp_avg"], state[flat]["exp_avg_sq"])
+        ]
+        found.append(Fragment(name, tuple(shape), start, *views))
+    return found
+
+
+def _places(engine: Any) -> Iterator[tuple[str, torch.Size, int, Tensor, int, int]]:
+    """Yield (name, shape, start, flat tensor, offset in it, elements) of each owned stretch."""
+    stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
+    if stage == 0:
+        masters = {}
+        if hasattr(wrapper, "fp32_groups"):
+            pairs = zip(wrapper.fp16_groups, wrapper.fp32_groups, strict=True)
+            masters = {id(low): high for lows, highs in pairs for low, high in zip(lows, highs, strict=True)}
+        for name, parameter in engine.module.named_parameters():
+            yield name, parameter.shape, 0, masters.get(id(parameter), parameter), 0, parameter.numel()
+        return
+    rank = dist.get_rank()
+    groups = base_optimizer(engine).param_groups
+    for name, parameter in engine.module.named_parameters():
+        if stage == 3:
+            group, offset, numel = wrapper.grad_position[wrapper.get_param_id(parameter)]
+            numel_left = max(0, parameter.ds_numel - rank * numel)  # the last ranks' partitions are padded
+            if numel_left:
+                flat = wrapper.fp32_partitioned_groups_flat[group]
+                yield name, parameter.ds_shape, rank * numel, flat, offset, min(numel, numel_left)
+        elif parameter._hp_mapping is not None:
+            mapping = parameter._hp_mapping
+            address = mapping.hp_fragment_address
+            flat = groups[mapping.param_group_index]["params"][0]
+            yield name, parameter.shape, mapping.lp_fragment_address.start, flat, address.start, address.numel
+
+
+def set_steps(engine: Any, steps: int) -> None:
+    """Set Adam's step counter."""
+    for flat in owned_tensors(engine):
+        base_optimizer(engine).state[flat]["step"].fill_(steps)
+
+
+def get_steps(engine: Any) -> int:
+    """Return Adam's step counter: optimizer steps taken, skipped ones not counted."""
+    return int(base_optimizer(engine).state[owned_tensors(engine)[0]]["step"])
+
+
+@torch.no_grad()
+def refresh_weights(engine: Any) -> None:
+    """Bring the weights used in the forward pass in line with changed master weights; a collective."""
+    stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
+    if stage in (1, 2):
+        wrapper.update_lp_params()
+    elif stage == 3:
+        wrapper._partition_all_parameters()
+        for sub_group in range(len(wrapper.fp16_groups)):
+            wrapper._reassign_or_swap_out_partitioned_parameters(sub_group)
+        if wrapper.persistent_parameters:
+            wrapper.persistent_parameters[0].all_gather(wrapper.persistent_parameters)
+    elif hasattr(wrapper, "fp32_groups"):
+        for lows, highs in zip(wrapper.fp16_groups, wrapper.fp32_groups, strict=True):
+            torch._foreach_copy_(lows, highs)

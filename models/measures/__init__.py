@@ -1,0 +1,1 @@
+"""Measures: figures taken from a model: bits per byte, FLOPs, gradient noise."""

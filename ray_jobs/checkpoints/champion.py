@@ -1,0 +1,22 @@
+"""Which checkpoint is in service?"""
+
+import json
+from typing import Any
+
+from cluster.storage.store import Store
+from ray_jobs.store.paths import CHAMPION
+
+
+def read_champion(store: Store) -> dict[str, Any] | None:
+    """Read the champion pointer, None before the first promotion."""
+    try:
+        champion: dict[str, Any] = json.loads(store.read(CHAMPION))
+    except FileNotFoundError:
+        return None
+    return champion
+
+
+def is_champion(store: Store, name: str) -> bool:
+    """Is this checkpoint in service?"""
+    champion = read_champion(store)
+    return champion is not None and champion["checkpoint"] == name

@@ -1,0 +1,152 @@
+"""What is a committed checkpoint, and which one does a run go on from?
+
+A checkpoint is one JSON manifest, published once and atomically at `runs/<run>/checkpoints/<step>.json`; it names
+every file with size and sha256 and holds the run's position, so weights, optimizer and data position become true in
+the same instant. Files without a manifest never happened. Folders carry the attempt's name, so a process that
+should be dead cannot write into another attempt's files.
+"""
+
+import json
+import logging
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cluster.storage.store import Store
+from ray_jobs.store.lease import Lease, overruled
+from ray_jobs.store.paths import run_path
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+LATE = "a driver that had lost the run wrote it"
+DAMAGES = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)  # what a broken manifest raises
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One rank's part of a checkpoint: path in the store, bytes, sha256 of its content."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A committed checkpoint: position of the run and the files that hold its tensors, in rank order."""
+
+    run: str
+    step: int
+    round: int
+    step_in_round: int  # steps of that round that are in the weights
+    files: tuple[StoredFile, ...]
+    state: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """How people and other files refer to it: run/step."""
+        return f"{self.run}/{self.step:08d}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+class FormatError(RuntimeError):
+    """A checkpoint was written by another version of the format; it is whole, and never put aside."""
+
+
+class DamagedCheckpointError(ValueError):
+    """A committed file is missing or does not have the bytes that were committed."""
+
+
+def publish(store: Store, commit: Commit) -> bool:
+    """Make a checkpoint true; False if that step of that run was committed before."""
+    return store.publish(
+        run_path(commit.run, "checkpoints", f"{commit.step:08d}.json"),
+        json.dumps(asdict(commit), indent=1).encode(),
+    )
+
+
+def commits(store: Store, run: str) -> list[int]:
+    """Steps that are committed and kept, oldest first."""
+    prefix = run_path(run, "checkpoints")
+    names = [path.removeprefix(prefix + "/") for path in store.list(prefix)]
+    return sorted(int(n.removesuffix(".json")) for n in names if n.endswith(".json") and n[:-5].isdigit())
+
+
+def load(store: Store, run: str, step: int) -> Commit:
+    """Read one manifest."""
+    raw = json.loads(store.read(run_path(run, "checkpoints", f"{step:08d}.json")))
+    if raw.get("format") != FORMAT:
+        raise FormatError(f"checkpoint {run}/{step} has format {raw.get('format')!r}; this version reads {FORMAT}")
+    return Commit(**{**raw, "files": tuple(StoredFile(**f) for f in raw["files"])})
+
+
+def by_name(store: Store, name: str) -> Commit:
+    """Read the manifest that `Commit.name` refers to."""
+    run, _, step = name.rpartition("/")
+    return load(store, run, int(step))
+
+
+def latest(store: Store, run: str) -> Commit | None:
+    """The newest checkpoint whose files are all there with their sizes, None for a new run.
+
+    One that is not whole, or whose driver had lost the run, is put aside, loudly, and the one before is used.
+    Contents are compared with their checksums when they are fetched.
+    """
+    for step in reversed(commits(store, run)):
+        try:
+            commit = load(store, run, step)
+            _check_sizes(store, commit)
+            if overruled(store, run, commit.state.get("lease", 0), step):
+                raise DamagedCheckpointError(LATE)
+        except DAMAGES as error:
+            put_aside(store, run, step, str(error))
+        else:
+            return commit
+    return None
+
+
+def newest_readable(store: Store, run: str) -> Commit | None:
+    """The newest manifest that can be read and counts, for who only looks: nothing is put aside, files not compared."""
+    for step in reversed(commits(store, run)):
+        with suppress(*DAMAGES):
+            commit = load(store, run, step)
+            if not overruled(store, run, commit.state.get("lease", 0), step):
+                return commit
+    return None
+
+
+def put_aside(store: Store, run: str, step: int, why: str) -> None:
+    """Take a damaged checkpoint out of the line: its manifest is renamed, its files stay for a look."""
+    source = run_path(run, "checkpoints", f"{step:08d}.json")
+    logger.warning("checkpoint %s/%08d is damaged and put aside: %s", run, step, why)
+    with suppress(FileNotFoundError):  # another process has just done it
+        store.write(source + ".damaged", store.read(source))
+        store.delete(source)
+
+
+def put_overruled_aside(store: Store, lease: Lease) -> list[int]:
+    """Put aside what an earlier driver committed after this lease had taken the run; returns those steps.
+
+    Its manifest may become visible late: a request to a bucket is repeated for minutes by a machine that lost its
+    network, and with it the run.
+    """
+    late = []
+    for step in commits(store, lease.run):
+        with suppress(*DAMAGES):  # what cannot be read is put aside by who would go on from it
+            if step > lease.newest_step and load(store, lease.run, step).state.get("lease", 0) < lease.number:
+                put_aside(store, lease.run, step, LATE)
+                late.append(step)
+    return late
+
+
+def _check_sizes(store: Store, commit: Commit) -> None:
+    for file in commit.files:
+        with store.open_input(file.path) as stored:
+            if stored.size() != file.size_bytes:
+                raise DamagedCheckpointError(f"{file.path} has {stored.size()} bytes, {file.size_bytes} were committed")

@@ -1,0 +1,62 @@
+"""Which checkpoints are kept, and what is deleted?"""
+
+from cluster.storage.store import Store
+from ray_jobs.checkpoints.champion import is_champion
+from ray_jobs.checkpoints.manifest import DAMAGES, FormatError, commits, load, publish, put_aside
+from ray_jobs.store.lease import Lease
+from ray_jobs.store.paths import run_path
+
+
+def retain(store: Store, run: str, keep: int) -> list[int]:
+    """Delete checkpoints beyond the newest `keep`, but not the champion; returns the deleted steps.
+
+    Who promotes moves the pointer and then looks for the manifest; here the manifest goes and then the pointer is
+    looked at: one of the two sees the other, however long a request takes.
+    """
+    gone = []
+    for step in commits(store, run)[:-keep]:
+        if is_champion(store, name := f"{run}/{step:08d}"):
+            continue
+        try:
+            commit = load(store, run, step)
+        except DAMAGES as error:
+            put_aside(store, run, step, str(error))
+            continue
+        store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
+        if is_champion(store, name):
+            publish(store, commit)
+            continue
+        for place in {file.path.rpartition("/")[0] for file in commit.files}:
+            store.delete(place)
+        gone.append(step)
+    return gone
+
+
+def sweep_orphans(store: Store, lease: Lease) -> int:
+    """Delete files of attempts that were never committed; only the run's driver may, before it trains.
+
+    Nothing, if it is not that any more: a machine may have slept since it took the run.
+
+    Where a manifest cannot be read, or was put aside, every folder of that step stays.
+    """
+    run, prefix = lease.run, run_path(lease.run, "checkpoints") + "/"
+    kept: set[str] = set()
+    doubtful: set[str] = set()
+    folders: set[str] = set()
+    for path in store.list(prefix.rstrip("/")):
+        step, _, rest = path.removeprefix(prefix).partition(".")
+        if "/" in path.removeprefix(prefix):
+            folders.add(path.rpartition("/")[0])
+        elif rest == "json":
+            try:
+                kept |= {file.path.rpartition("/")[0] for file in load(store, run, int(step)).files}
+            except (*DAMAGES, FormatError):
+                doubtful.add(step)
+        else:
+            doubtful.add(step)
+    orphans = {f for f in folders - kept if f.removeprefix(prefix).partition("-")[0] not in doubtful}
+    if not lease.held(store):
+        return 0
+    for place in orphans:
+        store.delete(place)
+    return len(orphans)

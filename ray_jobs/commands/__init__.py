@@ -1,0 +1,1 @@
+"""Commands: what each command does that is not a job of its own."""

@@ -1,0 +1,39 @@
+"""What does `headrace ingest` do? It reads windows without training."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from cluster.runtime.session import connect
+from cluster.storage.store import Store
+from data_ops.ingest.pipeline import ingest
+from ray_jobs.config.schema import Config
+from ray_jobs.driver.signals import stop_on_signal
+from ray_jobs.ingest.opening import open_store
+from ray_jobs.store.access import at_work, ingesting
+from ray_jobs.store.lease import LEASE_SECONDS
+
+
+def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]:
+    """`headrace ingest`: take documents in here, until the sources are drained or a signal says stop."""
+    counts: dict[str, int] = dict.fromkeys(("windows", "read", "kept", "held_out", "quarantined"), 0)
+
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] == "window":
+            display.window(event)
+            counts["windows"] += 1
+            for name in ("read", "kept", "held_out", "quarantined"):
+                counts[name] += event[name]
+        else:
+            display.note(event["text"])
+
+    store = Store.open(config.store)
+    here, works = ingesting(store), partial(at_work, store, wait_seconds=LEASE_SECONDS)
+    cluster = connect(config.cluster, preload=("ray.data", "data_ops.ingest.pipeline"))
+    with here as name, cluster, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
+        opened, stop = open_store(config, stopped.is_set, follow=follow), stopped.is_set
+        settings = replace(opened.settings, owner=name)
+        last = ingest(
+            opened.lake, settings, opened.tokenizer_json, follow=follow, report=report, stop=stop, works=works
+        )
+    return {**counts, "last_window": last, "stopped": stopped.is_set()}

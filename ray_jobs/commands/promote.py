@@ -1,0 +1,80 @@
+"""What do `headrace evaluate`, `promote` and `export` do with a checkpoint?"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster.runtime.session import connect
+from cluster.storage.store import Store
+from data_ops.documents.tokenizer import Tokenizer
+from data_ops.lake.lake import Lake
+from models.engine.checkpoint import read_full_weights
+from models.kinds import hf_llama as hf
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.scores import by_slice
+from ray_jobs.ingest.opening import TOKENIZER
+from ray_jobs.outcome import ConfigError
+from ray_jobs.registry.champion import champion_name, put_in_service
+from ray_jobs.registry.judge import judge_and_promote
+from ray_jobs.registry.scoring import scores_of
+
+
+def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
+    """Score a checkpoint (default: the run's last) on every held-out slice: {checkpoint, slices}."""
+    store, commit = _chosen(config, name)
+    tokenizer_json = store.read(TOKENIZER).decode()
+    with connect(config.cluster):
+        table = scores_of(config, tokenizer_json, commit.name)
+    return {"checkpoint": commit.name, "slices": by_slice(table)}
+
+
+def promote_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
+    """Let the gate judge a checkpoint (default: the run's last) against the champion; the decision as a dict."""
+    store, commit = _chosen(config, name)
+    tokenizer_json = store.read(TOKENIZER).decode()
+    with connect(config.cluster):
+        details = {"last_window": Lake(store).last_window()}
+        decision = judge_and_promote(config, tokenizer_json, commit, details).decision
+    return {"checkpoint": commit.name, **decision.to_dict()}
+
+
+def promote_by_hand(config: Config, name: str) -> dict[str, Any]:
+    """Put a committed checkpoint in service without the gate, for example to move back."""
+    store = Store.open(config.store)
+    commit = _chosen(config, name)[1]
+    entry = {"checkpoint": commit.name, "decided": time.time(), "previous": champion_name(store), "by_hand": True}
+    put_in_service(store, entry)
+    return entry
+
+
+def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:
+    """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face Llama directory."""
+    if directory is None:
+        raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
+    store = Store.open(config.store)
+    commit = _chosen(config, name or champion_name(store))[1]
+    tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
+    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+        weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
+    model = type(config.model)(**commit.state["model"])
+    target = Path(directory).expanduser().absolute()
+    hf.export(weights, model, tokenizer.to_json(), tokenizer.document_token, tokenizer.vocab_size, target)
+    return {"checkpoint": commit.name, "directory": str(target)}
+
+
+def _chosen(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
+    """The checkpoint that is meant: by name, or the newest of the run."""
+    store = Store.open(config.store)
+    if name is None:
+        found = commits.newest_readable(store, config.name)
+        if found is None:
+            raise ConfigError(f"run {config.name} in {config.store} has no checkpoint yet; train it first")
+        return store, found
+    try:
+        return store, commits.by_name(store, name)
+    except (FileNotFoundError, ValueError) as error:
+        kept = ", ".join(f"{config.name}/{step}" for step in commits.commits(store, config.name)) or "none"
+        raise ConfigError(f"checkpoint {name} is not in {config.store}; of this run there are {kept}") from error

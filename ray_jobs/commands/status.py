@@ -1,0 +1,84 @@
+"""What is going on in a store: which runs, who drives them, how far are they, what is in service?
+
+Read from the store alone, so it works beside a live run and on a machine without Ray.
+"""
+
+import json
+import time
+from typing import Any
+
+from cluster.storage.store import Store
+from data_ops.lake.lake import Lake
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.champion import read_champion
+from ray_jobs.config.schema import Config
+from ray_jobs.report.terminal import Display
+from ray_jobs.store.lease import holder
+from ray_jobs.store.paths import run_path
+from ray_jobs.training.events import read_events
+
+
+def status(store: Store) -> dict[str, Any]:
+    """Everything `headrace status` tells: {store, windows, champion, runs: [...]}."""
+    lake = Lake(store)
+    names = sorted(
+        {path.split("/")[1] for path in store.list("runs") if path.count("/") > 1 and "@" not in path.split("/")[1]}
+    )
+    return {
+        "store": store.uri,
+        "windows": lake.last_window() + 1,
+        "champion": read_champion(store),
+        "runs": [run_status(store, lake, name) for name in names],
+    }
+
+
+def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
+    """One run: its driver, its last commit and the figures of its last summary."""
+    driver = holder(store, run)
+    last = commits.newest_readable(store, run)
+    committed = lake.ledger(run)["committed"]
+    try:
+        summary = json.loads(store.read(run_path(run, "summary.json")))
+    except FileNotFoundError:
+        summary = {}
+    return {
+        "name": run,
+        "driver": f"process {driver.pid} on {driver.host.partition(':')[0]}" if driver else None,
+        "step": last.step if last else 0,
+        "round": last.round if last else 0,
+        "tokens": last.state["position"]["tokens"] if last else 0,
+        "checkpoint": last.name if last else None,
+        "committed_s_ago": time.time() - committed[-1].as_py().timestamp() if len(committed) else None,
+        "loss": summary.get("loss", {}).get("last"),
+        "freshness_s": summary.get("freshness_s"),
+    }
+
+
+def status_lines(found: dict[str, Any]) -> list[str]:
+    """The same as lines for people."""
+    champion = found["champion"]["checkpoint"] if found["champion"] else "none yet"
+    lines = [f"store     {found['store']}   {found['windows']} windows   champion {champion}"]
+    for run in found["runs"]:
+        state = f"live: {run['driver']}" if run["driver"] else "at rest"
+        ago = "no commit yet" if run["committed_s_ago"] is None else f"committed {run['committed_s_ago']:,.0f} s ago"
+        loss = "" if run["loss"] is None else f"   loss {run['loss']:.3f}"
+        lines.append(f"run       {run['name']}   step {run['step']:,} (round {run['round']})   {ago}{loss}   {state}")
+    return lines
+
+
+POLL_SECONDS = 0.5
+
+
+def watch(config: Config) -> None:
+    """Show a live run's lines as they come, until nobody drives it any more."""
+    store, seen = Store.open(config.store), 0
+    with Display() as display:
+        while True:
+            events = read_events(store, config.name)
+            for event in events[seen:]:
+                display.event(event)
+            seen = len(events)
+            if holder(store, config.name) is None:
+                display.note(f"nobody drives run {config.name} now")
+                return
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,173 @@
+"""How does a run get onto a cluster from here, and what did it end with?
+
+`submit` checks the configuration, uploads the packages and that one file, starts `python -m ray_jobs run` as a Ray job,
+and passes its output through until it ends, with the exit code of the run itself: Ray's own command line says 1 for
+every failure. ^C leaves the job running and says how to come back to it and how to stop it. The token comes from Ray's
+environment variables or its file, never from here.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import yaml
+
+from cluster.runtime.root import ROOT
+from ray_jobs.config.schema import Config
+from ray_jobs.outcome import ConfigError
+
+PACKAGES = ("cluster", "data_ops", "models", "tune", "ray_jobs")
+CONFIG = "headrace.yaml"
+STOPPED_NOTE = "stopped after a checkpoint"  # what the run says last when it was stopped in time
+DETACHED, STOPPED = 75, 143
+TRIES, PAUSE_S = 15, 2.0  # a head answers some seconds before it takes jobs; a connection may break now and then
+TAIL = 4096
+
+
+class Ended(NamedTuple):
+    """How a job stands: Ray's word for it, and the exit code of the run."""
+
+    submission_id: str
+    status: str
+    code: int
+
+
+def submit(
+    config: Config,
+    address: str | None = None,
+    *,
+    follow: bool = False,
+    detach: bool = False,
+    python: str = "python",
+    echo: Callable[[str], Any] = sys.stdout.write,
+    note: Callable[[str], Any] = sys.stderr.write,
+) -> Ended:
+    """Run a configuration as a Ray job and wait for its end; with detach only until it is taken.
+
+    address: of the jobs API, http://host:8265; absent: RAY_API_SERVER_ADDRESS. follow: `run --follow`. python: the
+    interpreter on the head. echo gets the job's output, note what there is to say about it. ConfigError for a wrong
+    address, ConnectionError where no cluster answers or accepts us.
+    """
+    client, url = _client(address)
+    if "://" not in config.store:
+        note(f"store={config.store} is a folder: every node must reach the same one under this path\n")
+    name = f"{config.name}-{secrets.token_hex(4)}"
+    entrypoint = f"{python} -m ray_jobs run -c {CONFIG}" + (" --follow" if follow else "")
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        pack(config, Path(folder))
+        _start(client, name, entrypoint, folder)
+    note(f"submitted {name} to {url}\n")
+    again = f"ray job logs --follow --address {url} {name}"
+    stop = f"ray job stop --address {url} {name}"
+    if detach:
+        note(f"watch it:  {again}\nstop it:   {stop}   (after a checkpoint)\n")
+        return Ended(name, "SUBMITTED", 0)
+    try:
+        said = _pass_through(client, name, echo)
+        return _ended(client, name, said)
+    except KeyboardInterrupt:
+        note(f"\nleft it running\nwatch it:  {again}\nstop it:   {stop}   (after a checkpoint)\n")
+        return Ended(name, "RUNNING", DETACHED)
+
+
+def pack(config: Config, folder: Path) -> None:
+    """Put what a job needs into a folder: our packages and the checked configuration, with absolute paths."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    values = config.model_dump(mode="json", exclude_unset=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def exit_code(status: str, code: int | None, tail: str) -> int:
+    """The exit code of the run behind a job that ended; Ray keeps none for a job that was stopped.
+
+    >>> exit_code("FAILED", 3, ""), exit_code("STOPPED", None, "... stopped after a checkpoint; the same command")
+    (3, 143)
+    """
+    if status == "STOPPED":
+        return STOPPED if STOPPED_NOTE in tail else 1
+    if code is not None:
+        return code if code >= 0 else 128 - code  # ended by a signal
+    return 0 if status == "SUCCEEDED" else 1
+
+
+def _client(address: str | None) -> tuple[Any, str]:
+    url = address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        what = f"--address={url}" if url else "no cluster is named"
+        raise ConfigError(f"{what}; give --address=http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
+    if parts.username or parts.password:
+        raise ConfigError("--address holds a login, which others see in the process list; set RAY_AUTH_TOKEN instead")
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    for noisy in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # they tell of every connection and package
+    os.environ["RAY_API_SERVER_ADDRESS"] = url  # Ray prefers the variable to what it is told
+    try:
+        return JobSubmissionClient(url), url
+    except AuthenticationError:
+        raise ConnectionError(
+            f"{url} refuses us: set RAY_AUTH_MODE=token and the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        ) from None
+    except (ConnectionError, RuntimeError) as error:
+        raise ConnectionError(
+            f"no jobs API answers at {url} ({' '.join(str(error).split())[:120]}): open a tunnel with "
+            "'ray dashboard cluster.yaml' or 'kubectl port-forward', or correct --address"
+        ) from None
+
+
+def _start(client: Any, name: str, entrypoint: str, folder: str) -> None:
+    """Upload and start; a head that has just come up is asked again for a while."""
+    for tried in range(1, TRIES + 1):
+        try:
+            client.submit_job(entrypoint=entrypoint, submission_id=name, runtime_env={"working_dir": folder})
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or tried == TRIES:
+                raise
+        time.sleep(PAUSE_S)
+
+
+def _pass_through(client: Any, name: str, echo: Callable[[str], Any]) -> str:
+    """Echo the job's output to its end, also over broken connections; returns the last of it."""
+    shown, tail, failures = 0, "", 0
+
+    async def follow() -> None:
+        nonlocal shown, tail, failures
+        seen = 0
+        async for piece in client.tail_job_logs(name):
+            new = piece[max(0, shown - seen) :]  # a new connection tells it all from the beginning
+            seen += len(piece)
+            if new:
+                echo(new)
+                shown, tail, failures = shown + len(new), (tail + new)[-TAIL:], 0
+
+    while True:
+        try:
+            asyncio.run(follow())
+            if client.get_job_status(name).is_terminal():
+                return tail
+        except (OSError, RuntimeError) as error:  # aiohttp's errors are OSErrors
+            failures += 1
+            if failures >= TRIES:
+                raise ConnectionError(
+                    f"the cluster does not answer any more ({' '.join(str(error).split())[:120]}); job {name} may go on"
+                ) from None
+        time.sleep(PAUSE_S)
+
+
+def _ended(client: Any, name: str, tail: str) -> Ended:
+    details = client.get_job_info(name)
+    status = str(details.status.value)
+    return Ended(name, status, exit_code(status, details.driver_exit_code, tail))

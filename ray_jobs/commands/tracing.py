@@ -1,0 +1,151 @@
+"""Where did a document come from, what happened to it, and which rounds, checkpoints and champion have seen it?
+
+Everything is told by the lake's tables, so it works beside a live run and on a machine without Ray. An id is looked
+for in one column of all documents, its rounds in all manifests: seconds at some million documents.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.storage.store import Store
+from data_ops.audit.account import read_stand
+from data_ops.audit.lookup import find, repeats
+from data_ops.audit.sightings import Sighting, sightings
+from data_ops.kernels.arrays import ids_to_array
+from data_ops.lake.lake import Lake
+from ray_jobs.checkpoints.exposure import champion_seen, seen_by
+from ray_jobs.config.schema import Config
+from ray_jobs.outcome import ConfigError
+
+PREVIEW_CHARS = 160
+MOST_NAMED = 5
+LIVED = ("kept", "held_out", "forgotten")
+
+
+def trace(config: Config, names: list[str]) -> dict[str, Any]:
+    """Tell a document's story; ConfigError unless one name is given, and if it means none or several."""
+    if len(names) != 1:
+        raise ConfigError(f"trace tells of one document, {len(names)} are named; give one id, external id or place")
+    name = names[0]
+    store = Store.open(config.store)
+    lake = Lake(store)
+    row = _one(lake, config, name)
+    same = repeats(lake, row)
+    story = {**_origin(row), **_fate(row, same)}
+    ids = ids_to_array(pa.array([row["id"]] if row["id"] is not None else [], pa.binary(16)))
+    found = sightings(lake, ids)
+    checkpoints = seen_by(store, lake, found)
+    runs = []
+    for run in sorted({s.run for s in found}):
+        rounds = [{"round": s.round, "as": s.part, "steps": list(s.steps)} for s in found if s.run == run]
+        seen = [vars(c) for c in checkpoints if c.run == run]
+        runs.append({"run": run, "state": _state(lake, run, found), "rounds": rounds, "checkpoints": seen})
+    branches = [vars(c) for c in checkpoints if c.run not in {run["run"] for run in runs}]
+    return {**story, "runs": runs, "branches": branches, "champion": champion_seen(store, checkpoints)}
+
+
+def _one(lake: Lake, config: Config, name: str) -> dict[str, Any]:
+    found = find(lake, name).documents
+    if not found:
+        raise ConfigError(
+            f"{config.store} has read no document {name}; give its id, the first digits of it, its external id, or "
+            "source:partition:offset"
+        )
+    if len(found) > 1:
+        names = ", ".join(_name(row) for row in found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
+        raise ConfigError(f"{name} may be {len(found)} documents: {names}; name one of them")
+    return found[0]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return row["id"].hex() if row["id"] is not None else _place(row)
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{row['source']}:{row['partition']}:{row['offset']}"
+
+
+def _origin(row: dict[str, Any]) -> dict[str, Any]:
+    times = {name: row[name].isoformat() if row[name] is not None else None for name in ("event_time", "arrived")}
+    names = ("source", "partition", "offset", "external_id", "window", "position", "time_note", "weight", "num_bytes")
+    return {"id": row["id"].hex() if row["id"] is not None else None, **{name: row[name] for name in names}, **times}
+
+
+def _fate(row: dict[str, Any], same: list[dict[str, Any]]) -> dict[str, Any]:
+    text = row["text"]
+    original = next((r for r in same if r["fate"] in LIVED), None)
+    is_original = original is not None and _place(row) == _place(original)
+    is_repeat = row["reason"] in ("duplicate", "forgotten") and row["fate"] == "dropped"
+    return {
+        "fate": row["fate"],
+        "reason": row["reason"],
+        "num_tokens": row["num_tokens"],
+        "preview": text[:PREVIEW_CHARS] if text is not None else None,
+        "repeats": _place(original) if is_repeat and original is not None else None,
+        "repeated_by": [_place(r) for r in same if r["fate"] == "dropped"] if is_original else [],
+    }
+
+
+def _state(lake: Lake, run: str, found: list[Sighting]) -> str:
+    """What a run made of it so far: trained, pending, shed or only replayed, by the last note in its ledger."""
+    mine = [s for s in found if s.run == run]
+    stand = read_stand(lake, run)
+    fresh = next((s for s in mine if s.part != "replay"), None)
+    if fresh is None:
+        return "replayed"
+    if fresh.part == "shed":
+        return "shed"
+    last = fresh.round, fresh.steps[-1]
+    if last >= stand.place:
+        return "pending"
+    return "skipped" if last in stand.skipped else "trained"
+
+
+def trace_lines(story: dict[str, Any]) -> list[str]:
+    """The same as lines for people."""
+    reason = f" ({story['reason']})" if story["reason"] else ""
+    again = f"; the same text as {story['repeats']}" if story["repeats"] else ""
+    lines = [
+        f"document   {story['id'] or 'no id: it could not be read'}",
+        f"from       {story['source']}:{story['partition']}:{story['offset']}",
+        f"arrived    {story['arrived']} in window {story['window']}, position {story['position']}",
+        f"event time {story['event_time']}" + (f" ({story['time_note']})" if story["time_note"] else ""),
+        f"fate       {story['fate']}{reason}{again}",
+    ]
+    if story["external_id"]:
+        lines.insert(2, f"external   {story['external_id']}")
+    if story["preview"] is not None:
+        lines.append(f"text       {json.dumps(story['preview'], ensure_ascii=False)}")
+    if story["repeated_by"]:
+        lines.append(f"came again {len(story['repeated_by'])} times, dropped: {', '.join(story['repeated_by'][:5])}")
+    for run in story["runs"]:
+        lines.append(f"run        {run['run']}: {run['state']}")
+        for each in run["rounds"]:
+            steps = f", steps {_ranges(each['steps'])} of it" if each["steps"] else ""
+            lines.append(f"  round    {each['round']} as {each['as']}{steps}")
+        lines += [_checkpoint_line(c) for c in run["checkpoints"]]
+    lines += [_checkpoint_line(c) for c in story["branches"]]
+    if not story["runs"]:
+        lines.append("rounds     none has it")
+    if story["champion"]:
+        has = "has seen it" if story["champion"]["seen"] else "has not seen it"
+        lines.append(f"champion   {story['champion']['checkpoint']} {has}")
+    return lines
+
+
+def _checkpoint_line(checkpoint: dict[str, Any]) -> str:
+    kept = "kept" if checkpoint["kept"] else "retired"
+    return f"  seen by  checkpoint {checkpoint['checkpoint']} ({kept}, {checkpoint['committed']})"
+
+
+def _ranges(steps: list[int]) -> str:
+    """Steps as people write them.
+
+    >>> _ranges([0, 1, 2, 5])
+    '0-2, 5'
+    """
+    parts = np.split(np.array(steps), np.flatnonzero(np.diff(steps) != 1) + 1)
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

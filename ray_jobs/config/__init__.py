@@ -1,0 +1,1 @@
+"""Config: one checked configuration, read from files and overrides."""

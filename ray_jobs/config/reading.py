@@ -1,0 +1,119 @@
+"""How do files and overrides become one checked configuration?
+
+Files are merged in order, later ones win, then `key.path=value` overrides. Everything wrong is said at once, a sentence
+per mistake.
+"""
+
+import ast
+import typing
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ray_jobs.config.mistakes import key_of_mistake, sentence_of_mistake
+from ray_jobs.config.schema import Config
+from ray_jobs.outcome import ConfigError
+
+RECIPES = resources.files("ray_jobs.config") / "recipes"
+
+
+def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Config:
+    """Merge files and overrides and check the result; ConfigError says everything that is wrong.
+
+    files: paths of YAML files, or names of packaged recipes. overrides: `key.path=value`, also with leading dashes.
+    """
+    merged: dict[str, Any] = {}
+    for name in files:
+        merged = merge(merged, _read_yaml(name))
+    for text in overrides:
+        key, value = parse_override(text)
+        merged = merge(merged, _nested(key, value))
+    return check(merged)
+
+
+def check(values: dict[str, Any]) -> Config:
+    """Validate plain values; paths become absolute, for workers stand in other folders."""
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        sentences: dict[str, str] = {}
+        for mistake in error.errors():
+            sentences.setdefault(key_of_mistake(mistake), sentence_of_mistake(mistake))
+        raise ConfigError("\n".join(sentences.values())) from None
+    return config.model_copy(update={"store": _absolute(config.store), "sources": _absolute_sources(config)})
+
+
+def recipes() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(item.name.removesuffix(".yaml") for item in RECIPES.iterdir() if item.name.endswith(".yaml"))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key.path=value`; the value is YAML or, as a W&B agent writes it, a Python literal.
+
+    >>> parse_override("--optim.lr=3e-4"), parse_override("model.tie_embeddings=False")
+    (('optim.lr', 0.0003), ('model.tie_embeddings', False))
+    """
+    key, equals, raw = text.lstrip("-").partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{text!r} is no override; write key.path=value, for example optim.lr=3e-4")
+    try:
+        return key, ast.literal_eval(raw)
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        return key, yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise ConfigError(f"{key}={raw} is neither YAML nor a Python literal; quote the value") from None
+
+
+def _read_yaml(name: str) -> dict[str, Any]:
+    path = Path(name).expanduser()
+    if path.is_file():
+        raw = path.read_text(encoding="utf-8")
+    elif name in recipes():
+        raw = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise ConfigError(f"-c {name} is neither a file nor a recipe; recipes are {', '.join(recipes())}")
+    try:
+        values = yaml.safe_load(raw) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds {type(values).__name__}, not keys and values; see `-c demo` for an example")
+    return values
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Lay nested settings over others; what `new` does not name stays."""
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return typing.cast(dict[str, Any], value)
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def _absolute_sources(config: Config) -> dict[str, Any]:
+    sources: dict[str, Any] = {}
+    for label, source in config.sources.items():
+        paths = getattr(source, "path", None)
+        if paths is None:
+            sources[label] = source
+            continue
+        absolute = _absolute(paths) if isinstance(paths, str) else tuple(_absolute(p) for p in paths)
+        sources[label] = source.model_copy(update={"path": absolute})
+    return sources

@@ -1,0 +1,91 @@
+"""What can be configured, and how do files and overrides become one checked configuration?
+
+Every block is a frozen model beside the code that reads it; they are nested once, here, and checked against each
+other before a cluster is touched. Files are merged in order, later ones win, then `key.path=value` overrides.
+Everything wrong is said at once, a sentence per mistake, with the nearest key where one is unknown.
+"""
+
+import re
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from cluster.planner.plan import PlanConfig
+from cluster.runtime.config import ClusterConfig
+from cluster.telemetry.config import TelemetryConfig, WandbConfig
+from cluster.units import Settings, Share
+from data_ops.curation.rules import CurateConfig
+from data_ops.documents.config import TokenizerConfig
+from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.manifest import Shape
+from data_ops.sampling.config import ReservoirConfig
+from data_ops.sources.kinds import SourceConfig
+from models.config import EngineConfig, ModelConfig, OptimConfig
+from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig
+from tune.config import SweepConfig
+
+
+class Config(Settings):
+    """One run, completely."""
+
+    name: str = Field(
+        "headrace",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="a new name is a new run, an old one resumes",
+    )
+    store: str = Field("./lake", min_length=1, description="where everything is kept: a folder, s3://... or gs://...")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
+    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, chosen by hash")
+    sources: dict[str, SourceConfig] = Field(default_factory=dict, description="label -> where documents come from")
+    window: WindowConfig = WindowConfig()
+    curate: CurateConfig = CurateConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    reservoir: ReservoirConfig = ReservoirConfig()
+    round: RoundConfig = RoundConfig()
+    model: ModelConfig = ModelConfig()
+    engine: EngineConfig = EngineConfig()
+    optim: OptimConfig = OptimConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    wandb: WandbConfig = WandbConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    plan: PlanConfig | None = Field(None, description="what `headrace plan` is asked")
+    sweep: SweepConfig | None = Field(None, description="what `headrace sweep` is asked")
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _files_is_the_kind_that_goes_without_saying(cls, sources: Any) -> Any:
+        if not isinstance(sources, dict):
+            return sources
+        return {k: {"kind": "files", **v} if isinstance(v, dict) else v for k, v in sources.items()}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        rows = self.engine.batch_rows(self.model.row_tokens)
+        if isinstance(self.engine.workers, int):
+            self.engine.check_even(self.engine.workers, self.model.row_tokens)
+        elif not self.engine.world_sizes(self.model.row_tokens):
+            self.engine.check_even(self.engine.fewest, self.model.row_tokens)
+        if self.round.tokens < rows * self.model.row_tokens:
+            raise ValueError(
+                f"round.tokens={self.round.tokens} is less than one step of engine.batch_tokens="
+                f"{self.engine.batch_tokens}; use round.tokens={rows * self.model.row_tokens} or more"
+            )
+        for label in self.sources:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
+                raise ValueError(f"sources.{label}: a label is made of letters, digits, '.', '_' and '-'; rename it")
+        return self
+
+
+def ingest_settings(config: Config) -> IngestSettings:
+    """What decides how the documents of this store are taken in."""
+    sources = dict(config.sources)
+    return IngestSettings(sources, config.window, config.curate, config.seed, config.held_out, owner=config.name)
+
+
+def shape(config: Config) -> Shape:
+    """The shape of a step."""
+    return Shape(config.model.row_tokens, config.engine.batch_rows(config.model.row_tokens))

@@ -1,0 +1,1 @@
+"""Driver: one run from its checks to its report."""

@@ -1,0 +1,116 @@
+"""Which metrics does an event of a run change, and to what?
+
+`Meter.read(event)` gives the metrics under the names of cluster.telemetry.metrics.METRICS. Most stand in the event;
+totals, goodput, recovery and the like follow from those before it, which is why a meter has a memory. Documents are
+counted from the lake's windows, so that the totals are those of the store however often a driver was restarted; what
+counts failures counts those of this driver. Pure: it reads events, nothing else.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from data_ops.lake.window import Window
+
+Event = dict[str, Any]
+COUNTED = ("read", "kept", "held_out")
+BY_REASON = {"dropped": "dropped", "quarantined": "quarantined_by"}
+
+
+class Meter:
+    """The metrics of one driver of a run, in the order in which its events come."""
+
+    def __init__(
+        self, batch_tokens: int, batch_rows: int, windows: Iterable[Window] = (), began_s: float | None = None
+    ) -> None:
+        """batch_*: of a step, over all workers. windows: those committed before; began_s: unix time, absent: now."""
+        self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
+        self.began_s = time.time() if began_s is None else began_s
+        self.totals: Counter[str] = Counter()
+        self.last_window = -1
+        for window in windows:
+            self._count(window.window, window.counts or {})
+        self.round_window = -1  # where the round in training ends
+        self.starts = 0
+        self.last_step_s: float | None = None
+        self.recovering_since: float | None = None
+        self.uncommitted: dict[int, float] = {}  # step -> its seconds; a step done again replaces the one that was lost
+        self.useful_s = 0.0
+        self.snapshots: dict[int, float] = {}  # step -> when its state was copied
+
+    def read(self, event: Event) -> list[Event]:
+        """The metrics of one event, in a list that is empty where it has none."""
+        reader = getattr(self, f"_{event['event']}", None)
+        found = reader(event) if reader else {}
+        return [{"event": event["event"], **found}] if found else []
+
+    def _step(self, event: Event) -> Event:
+        names = ("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "tokens_per_second", "skipped_steps")
+        row: Event = {name: event[name] for name in names}
+        row["rows"] = event["step"] * self.batch_rows
+        row["step_s"] = event["seconds"]
+        row["data_wait_share"] = event["data_wait_s"] / max(event["seconds"], 1e-9)
+        row["padding_share"] = 1 - event["predictions"] / self.batch_tokens
+        if event.get("mfu") is not None:
+            row["mfu"] = event["mfu"]
+        if event["freshness_s"]:
+            row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event["freshness_s"], [0.5, 0.95]).tolist()
+        if self.recovering_since is not None:
+            row["recovery_s"] = max(0.0, event["time"] - self.recovering_since)
+        self.recovering_since, self.last_step_s = None, event["time"]
+        self.uncommitted[event["step"]] = event["seconds"]
+        return row
+
+    def _started(self, event: Event) -> Event:
+        self.starts += 1
+        if self.starts > 1:
+            self.recovering_since = self.last_step_s
+        return {"workers": event["workers"], "restarts": self.starts - 1}
+
+    def _checkpoint(self, event: Event) -> Event:
+        self.snapshots[event["step"]] = event["time"]
+        return {"checkpoint_stall_s": event["checkpoint_stall_s"]}
+
+    def _commit(self, event: Event) -> Event:
+        row: Event = {"checkpoint_step": event["step"], "checkpoint_bytes": event["size_bytes"]}
+        row["checkpoint_time_s"] = event["time"]
+        if event["step"] in self.snapshots:
+            row["checkpoint_s"] = max(0.0, event["time"] - self.snapshots[event["step"]])
+        self.snapshots = {step: s for step, s in self.snapshots.items() if step > event["step"]}
+        self.useful_s += sum(self.uncommitted.pop(step) for step in [*self.uncommitted] if step <= event["step"])
+        row["goodput"] = min(1.0, self.useful_s / max(event["time"] - self.began_s, 1e-9))
+        return row
+
+    def _window(self, event: Event) -> Event:
+        self._count(event["window"], event)
+        counts = {f"documents_{name}": total for name, total in self.totals.items()}
+        behind = {"backlog_windows": self.last_window - self.round_window}
+        return {"window": self.last_window + 1, "window_s": event["seconds"], **behind, **counts}
+
+    def _count(self, number: int, counts: Event) -> None:
+        """Add a window's counts, once: a restarted ingest tells of its last window again."""
+        if number <= self.last_window:
+            return
+        self.last_window = number
+        self.totals.update({name: counts.get(name, 0) for name in COUNTED})
+        for name, reasons in BY_REASON.items():
+            self.totals.update({f"{name}/{reason}": count for reason, count in counts.get(reasons, {}).items()})
+
+    def _round(self, event: Event) -> Event:
+        self.round_window = max(self.round_window, event["last_window"])
+        total = max(1, event["fresh_tokens"] + event["replay_tokens"])
+        row: Event = {name: event[name] for name in ("round", "fresh_tokens", "replay_tokens")}
+        row["backlog_windows"] = max(0, self.last_window - self.round_window)
+        return {**row, "replay_share": event["replay_tokens"] / total}
+
+    def _evaluation(self, event: Event) -> Event:
+        slices = {f"bits_per_byte/{name}": found["bits_per_byte"] for name, found in event["slices"].items()}
+        total = sum(found["bytes"] for found in event["slices"].values())
+        bits = sum(found["bits_per_byte"] * found["bytes"] for found in event["slices"].values())
+        return {"step": event["step"], "bits_per_byte": bits / max(1, total), **slices}
+
+    def _judged(self, event: Event) -> Event:
+        return {"promoted" if event["promoted"] else "refused": 1}

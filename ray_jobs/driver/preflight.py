@@ -1,0 +1,101 @@
+"""What can be refused before a cluster is touched?
+
+Every mistake that can be seen from the driver: no sources, a path that matches nothing, an empty corpus, a store that
+cannot be written or was made otherwise, a window planned with other sources, another tokenizer, a model that the
+run's checkpoints do not fit, a run that is live. Each is one sentence; all that are found are said together.
+"""
+
+from collections.abc import Callable
+
+from cluster.storage.store import Store
+from data_ops.ingest.takeover import misfit, refusal
+from data_ops.lake.lake import Lake
+from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.source import matches
+from data_ops.sources.kinds import open_source
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.ingest.opening import check_store
+from ray_jobs.outcome import ConfigError
+from ray_jobs.store.access import at_work
+from ray_jobs.store.lease import holder
+
+
+def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
+    """Raise ConfigError with every mistake found; drives=False for a command that does not train the run."""
+    checks: list[Callable[[], None]] = [
+        lambda: check_sources(config, follow=follow),
+        lambda: check_writable(config),
+        lambda: check_open_window(config),
+    ]
+    if drives:
+        checks.append(lambda: check_live(config))
+    mistakes = []
+    for check in checks:
+        try:
+            check()
+        except (ValueError, OSError, ImportError, commits.FormatError) as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+
+
+def check_sources(config: Config, *, follow: bool) -> None:
+    """Every source must have something to read, unless it may wait for it."""
+    if not config.sources:
+        raise ConfigError("sources is empty; name at least one, for example sources.mine.path='texts/*.jsonl'")
+    for label, source in config.sources.items():
+        if not isinstance(source, FilesConfig) or source.wait:
+            continue
+        if matches(source) == 0:
+            raise ConfigError(
+                f"sources.{label}.path={source.path} matches no file; check the path, or set "
+                f"sources.{label}.wait=true to start before data arrives"
+            )
+    if follow or any(getattr(source, "wait", False) for source in config.sources.values()):
+        return
+    looks = [open_source(label, source).discover({}, 1) for label, source in config.sources.items()]
+    if all(look.drained and not look.spans for look in looks):
+        raise ConfigError(
+            f"sources {', '.join(sorted(config.sources))} hold no record; add documents, or wait for them with --follow"
+        )
+
+
+def check_writable(config: Config) -> None:
+    """The store must take writes and have been made with the same frozen settings; checkpoints must fit the model."""
+    store = Store.open(config.store)
+    store.check_writable()
+    check_store(store, config)
+    last = commits.newest_readable(store, config.name)
+    if last is None:
+        return
+    made = {f"model.{key}": value for key, value in last.state["model"].items()}
+    made["engine.batch_tokens"] = last.state.get("batch_tokens")
+    mine = {f"model.{key}": value for key, value in config.model.model_dump(mode="json").items()}
+    mine["engine.batch_tokens"] = config.engine.batch_tokens
+    for key in mine:
+        if key != "model.recompute" and made.get(key) != mine[key]:
+            raise ConfigError(
+                f"{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
+                "set it back, or use another name for a new run"
+            )
+
+
+def check_open_window(config: Config) -> None:
+    """A window that was planned with other sources must have somebody at work who finishes it."""
+    store, settings = Store.open(config.store), ingest_settings(config)
+    lake = Lake(store)
+    _, planned = lake.windows(lake.last_window() + 1)
+    found = misfit(planned, settings) if planned else None
+    if planned and found and (planned.owner in ("", config.name) or not at_work(store, planned.owner)):
+        raise refusal(planned, found, settings)
+
+
+def check_live(config: Config) -> None:
+    """No process of this host may drive the run; whether one elsewhere still lives, only `acquire` waits to see."""
+    found = holder(Store.open(config.store), config.name)
+    if found is not None and found.is_local:
+        raise ConfigError(
+            f"run {config.name} is being driven by process {found.pid} on {found.host.partition(':')[0]}; "
+            "wait for it, stop it, or choose another name"
+        )

@@ -1,0 +1,1 @@
+"""Evaluation: held-out slices, their scores, and the decision of the gate."""

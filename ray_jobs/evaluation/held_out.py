@@ -1,0 +1,60 @@
+"""How good is a model on text that nobody trains on, slice by slice?
+
+Held-out documents are grouped into slices "source/period" by event time. `score` gives nats for every document; bits
+per byte follow, which compare across tokenizers. Per-document figures are kept, because the promotion gate compares
+two models document by document. A slice is capped (by the hash in its ids, so always the same documents), which
+bounds the cost; the same function serves workers in training and the evaluation of another checkpoint.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_ops.lake.lake import Lake
+from ray_jobs.config.blocks import EvaluateConfig
+
+if TYPE_CHECKING:
+    from data_ops.rounds.packing import Packing
+PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "year": "%Y"}
+COLUMNS = ["id", "source", "event_time", "num_bytes", "tokens"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out documents (id, slice, num_bytes; ordered by id) and their rows."""
+
+    table: pa.Table
+    packing: "Packing"
+    tokens: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    row_tokens: int
+    document_token: int
+
+
+def held_out(lake: Lake, last_window: int, config: EvaluateConfig, row_tokens: int, document_token: int) -> HeldOut:
+    """Collect the held-out documents of all windows up to one; the same for everybody who asks."""
+    from data_ops.rounds.packing import pack  # numba, 0.5 s: who only reads the settings does without
+
+    table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
+    periods = pc.strftime(table["event_time"], format=PERIODS[config.period])
+    slices = pc.binary_join_element_wise(table["source"], periods, "/")
+    table = table.append_column("slice", slices)
+    names = np.asarray(slices.to_pylist(), dtype=object)
+    keep = np.zeros(len(names), bool)
+    for name in set(names.tolist()):
+        keep[np.flatnonzero(names == name)[: config.documents_per_slice]] = True
+    table = table.filter(pa.array(keep)).combine_chunks()
+    tokens = table["tokens"].combine_chunks() if table.num_rows else pa.array([], pa.list_(pa.int32()))
+    lengths = pc.list_value_length(tokens).to_numpy().astype(np.int64) + 1
+    return HeldOut(
+        table.select(["id", "slice", "num_bytes"]),
+        pack(lengths, row_tokens),
+        tokens.flatten().to_numpy(),
+        np.concatenate([[0], np.cumsum(lengths - 1)]),
+        row_tokens,
+        document_token,
+    )

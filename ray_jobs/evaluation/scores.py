@@ -1,0 +1,90 @@
+"""What does a model score on held-out documents, and by slice?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.storage.store import Store
+from models.measures.metrics import bits_per_byte
+from models.rows import Rows
+from ray_jobs.evaluation.held_out import HeldOut
+from ray_jobs.store.paths import run_path
+
+Score = Callable[[Rows], tuple[npt.NDArray[np.float64], Any]]
+
+ROWS_AT_ONCE = 64
+
+
+def score(data: HeldOut, evaluate: Score, rank: int = 0, world: int = 1) -> npt.NDArray[np.float64]:
+    """Sum nats per document over this rank's part of the rows; the ranks' results add up to the whole.
+
+    Every rank makes the same number of calls with the same number of rows, as ZeRO-3 needs.
+    """
+    nats = np.zeros(data.table.num_rows)
+    stride = ROWS_AT_ONCE * world
+    for first in range(0, data.packing.num_rows, stride):
+        begin = first + rank * ROWS_AT_ONCE
+        rows = np.arange(begin, min(begin + ROWS_AT_ONCE, data.packing.num_rows))
+        part = rows_of(data, rows, ROWS_AT_ONCE)
+        found, _ = evaluate(part)
+        low = np.searchsorted(data.packing.row, rows, side="left")
+        high = np.searchsorted(data.packing.row, rows, side="right")
+        for i in range(len(rows)):
+            np.add.at(nats, data.packing.document[low[i] : high[i]], found[i, : high[i] - low[i]])
+    return nats
+
+
+def rows_of(data: HeldOut, rows: npt.NDArray[np.int64], count: int) -> Rows:
+    """Build `count` rows: the named consecutive ones, then empty ones."""
+    from data_ops.rounds.packing import fill  # numba, as above
+
+    low, high = 0, 0
+    if len(rows):
+        low = int(np.searchsorted(data.packing.row, rows[0], side="left"))
+        high = int(np.searchsorted(data.packing.row, rows[-1], side="right"))
+    first = int(rows[0]) if len(rows) else 0
+    piece = data.packing._replace(
+        row=data.packing.row[low:high] - first,
+        start=data.packing.start[low:high],
+        document=data.packing.document[low:high],
+        document_start=data.packing.document_start[low:high],
+        length=data.packing.length[low:high],
+        num_rows=count,
+    )
+    filled = fill(piece, data.tokens, data.offsets, data.document_token, data.row_tokens)
+    return Rows(filled.inputs, filled.labels, filled.segments)
+
+
+def with_nats(data: HeldOut, nats: npt.NDArray[np.float64]) -> pa.Table:
+    """The per-document result: id, slice, num_bytes, nats."""
+    return data.table.append_column("nats", pa.array(nats))
+
+
+def by_slice(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Bits per byte, documents and bytes of each slice, ordered by name."""
+    groups = table.group_by("slice").aggregate([("nats", "sum"), ("num_bytes", "sum"), ("nats", "count")])
+    rows = sorted(groups.to_pylist(), key=lambda row: str(row["slice"]))
+    return {
+        row["slice"]: {
+            "bits_per_byte": bits_per_byte(row["nats_sum"], row["num_bytes_sum"]),
+            "documents": row["nats_count"],
+            "bytes": row["num_bytes_sum"],
+        }
+        for row in rows
+    }
+
+
+def write_scores(store: Store, run: str, name: str, table: pa.Table) -> None:
+    """Keep per-document figures at runs/<run>/evaluations/<name>.arrow."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    store.write(run_path(run, "evaluations", f"{name}.arrow"), sink.getvalue().to_pybytes())
+
+
+def read_scores(store: Store, run: str, name: str) -> pa.Table:
+    """Read what `write_scores` kept."""
+    return pa.ipc.open_file(pa.py_buffer(store.read(run_path(run, "evaluations", f"{name}.arrow")))).read_all()

@@ -1,0 +1,1 @@
+"""Ingest: the store is opened, its tokenizer made, and windows are read beside training."""

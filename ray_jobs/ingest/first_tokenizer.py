@@ -1,0 +1,94 @@
+"""How does a new store come by its tokenizer? From the first documents that are kept."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from data_ops.curation.curate import curate
+from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
+from data_ops.ingest.config import IngestSettings
+from data_ops.sources.kinds import open_source
+from data_ops.sources.protocol import Source, Span
+from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.outcome import ConfigError
+
+POLL_SECONDS = 0.5  # between two looks for the first text
+
+
+def make_tokenizer(config: Config, stop: Callable[[], bool] = lambda: False, *, follow: bool = False) -> Tokenizer:
+    """Make the tokenizer that the config asks for; bpe is trained on the first kept text of the sources.
+
+    ConfigError if there is no such text and none can come, or if `stop` says so while waiting for it.
+    """
+    if config.tokenizer.kind == "bytes":
+        return byte_tokenizer()
+    if config.tokenizer.kind == "file":
+        return load_tokenizer(str(config.tokenizer.path))
+    return train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary)
+
+
+def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> Iterator[str]:
+    """Kept texts in the order of the log, up to tokenizer.train_bytes; at least one, which is waited for."""
+    settings = ingest_settings(config)
+    follow = follow or any(getattr(source, "wait", False) for source in settings.sources.values())
+    cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
+    left, found = config.tokenizer.train_bytes, False
+    while not found:
+        unsettled: set[str] = set()
+        warnings: list[str] = []
+        for text, size in _kept_texts(settings, cursors, unsettled, warnings):
+            if left <= 0:
+                return
+            left, found = left - size, True
+            yield text
+        if not found and (stop() or not (follow or unsettled)):
+            why = "stopped before a text to keep came" if stop() else "the sources hold no text that is kept"
+            why += f" ({warnings[0]})" if warnings else ""
+            raise ConfigError(
+                f"{why}, so tokenizer.kind={config.tokenizer.kind} cannot be trained; add documents, wait for them "
+                f"with --follow, or give tokenizer.kind=bytes"
+            )
+        if not found:
+            time.sleep(POLL_SECONDS)
+
+
+def _kept_texts(
+    settings: IngestSettings, cursors: dict[str, dict[str, Any]], unsettled: set[str], warnings: list[str]
+) -> Iterator[tuple[str, int]]:
+    """Texts and their bytes that are there now behind the cursors, which move on; held-out ones are never shown.
+
+    unsettled: takes in the labels of sources that hold something which cannot be read yet; warnings: what they say.
+    """
+    open_labels = sorted(settings.sources)
+    while open_labels:
+        for label in list(open_labels):
+            source = open_source(label, settings.sources[label])
+            found = source.discover(cursors[label], max(1, settings.window.max_documents // len(open_labels)))
+            cursors[label] = found.cursor
+            warnings += found.warnings
+            if found.drained or not found.spans:
+                open_labels.remove(label)
+            if not found.drained and not found.spans:
+                unsettled.add(label)
+            for span in found.spans:
+                for table in curated(source, label, span, settings):
+                    kept = table.filter(pa.compute.equal(table["fate"], "kept"))
+                    yield from zip(kept["text"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True)
+
+
+def curated(source: Source, label: str, span: Span, settings: IngestSettings) -> Iterator[pa.Table]:
+    """Read and curate one span here, as a task of the pipeline does."""
+    for records in source.read(span):
+        yield curate(
+            records,
+            settings.curate,
+            source=label,
+            partition=span.partition,
+            weight=1.0,
+            modified_s=span.modified_s,
+            arrived_s=span.modified_s,
+            seed=settings.seed,
+            held_out_share=settings.held_out,
+        )

@@ -1,0 +1,77 @@
+"""Who takes documents in: a task beside training, or `headrace ingest` alone?
+
+`ingest_task` is the ingest that runs beside training, as a Ray task that starts again by itself when it is killed.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ray
+
+from cluster.storage.retry import flat, may_pass
+from cluster.storage.store import Store
+from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.pipeline import ingest
+from data_ops.lake.lake import Lake
+from ray_jobs.store.access import at_work
+from ray_jobs.store.lease import LEASE_SECONDS
+
+NETWORK_SECONDS = 600.0  # how long ingest begins anew without a window before a network is taken for lost
+LONGEST_PAUSE_SECONDS = 30.0
+Report = Callable[[dict[str, Any]], None]
+
+
+@ray.remote(num_cpus=0, max_retries=-1)
+def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follow: bool, board: Any) -> int:
+    """Ingest beside training; reports windows to the board and stops when the driver wishes so."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+    def report(event: dict[str, Any]) -> None:
+        ray.get(board.post.remote([event]))
+
+    def stop() -> bool:
+        return bool(ray.get(board.stopping.remote()))
+
+    lake = Lake(Store.open(store))
+    works = partial(at_work, lake.store, wait_seconds=LEASE_SECONDS)
+
+    def take_in(report: Report) -> int:
+        return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop, works=works)
+
+    return patiently(take_in, report, stop)
+
+
+def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[], bool]) -> int:
+    """Take in, and begin anew from what the lake holds where a network failed, as after a kill; returns its answer.
+
+    Raises what is no network's error at once, and a network's after NETWORK_SECONDS in which no window came.
+    """
+    failing_since, pause = None, 1.0
+
+    def heard(event: dict[str, Any]) -> None:
+        nonlocal failing_since, pause
+        if event["event"] == "window":
+            failing_since, pause = None, 1.0
+        report(event)
+
+    while True:
+        began = time.monotonic()
+        try:
+            return take_in(heard)
+        except Exception as error:  # Ray, Delta and pyarrow tell a network's error by classes of their own
+            if not may_pass(error):
+                raise
+            now = time.monotonic()
+            if failing_since is None or now - began >= NETWORK_SECONDS:  # it went well for long, with nothing to read
+                failing_since, pause = now, 1.0
+                text = f"ingest waits for the network and begins anew ({flat(error)})"
+                report({"event": "warning", "text": text})
+            elif now - failing_since >= NETWORK_SECONDS:
+                raise
+        ends = time.monotonic() + pause
+        while time.monotonic() < ends and not stop():
+            time.sleep(1.0)
+        pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)

@@ -1,0 +1,1 @@
+"""Registry: candidates are judged, and champions put in service."""

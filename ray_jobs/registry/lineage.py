@@ -1,0 +1,62 @@
+"""Where does a champion come from: which weights, which documents, which champion before it?
+
+Read from what is written down (the checkpoint's manifest, the decision, the round it ends in), so that W&B and
+TensorBoard are told the same as the registry.
+"""
+
+import json
+import secrets
+from dataclasses import asdict
+from typing import Any
+
+from cluster.storage.store import Store
+from cluster.telemetry.wandb_run import Champion
+from data_ops.lake.lake import Lake
+from data_ops.rounds.manifest import Manifest
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.registry.champion import decision_path
+from ray_jobs.report.summary import Judged
+from ray_jobs.store.paths import run_path
+
+
+def lineage(store: Store, candidate: commits.Commit, judged: Judged) -> Champion:
+    """The champion that a promoted candidate is, with what it comes from; its verdict is written down already."""
+    verdict: dict[str, Any] = json.loads(store.read(decision_path(candidate)))
+    main = judged.last or candidate  # of a decay branch: the checkpoint it left
+    facts = {
+        "checkpoint": candidate.name,
+        "previous": verdict["previous"],
+        "store": store.uri,
+        "step": candidate.step,
+        "branch_of": main.name if main.run != candidate.run else None,
+        "tokens": candidate.state["position"]["tokens"],
+        **rounds_of(store, main),
+        "weights_sha256": verdict["weights_sha256"],
+        "sample_fingerprint": verdict["sample_fingerprint"],
+        "tokenizer": verdict["tokenizer"],
+        "size_bytes": candidate.size_bytes,
+    }
+    told = {**facts, "state": candidate.state, "files": [asdict(file) for file in candidate.files]}
+    places = tuple(f"{store.uri}/{file.path}" for file in candidate.files)
+    return Champion(
+        candidate.name, verdict["previous"], store.uri, places, facts, {**told, "decision": verdict["decision"]}
+    )
+
+
+def rounds_of(store: Store, commit: commits.Commit) -> dict[str, int]:
+    """Which recorded rounds are in the weights, and up to which window of the store they go."""
+    last = commit.round if commit.step_in_round else commit.round - 1
+    rows = Lake(store).rounds(commit.run, last)
+    end = Manifest.from_row(rows, 0).end if rows.num_rows else None
+    return {
+        "rounds": last + 1,
+        "steps_of_last_round": commit.step_in_round,  # 0: all of them
+        "last_window": (end.window if end.position else end.window - 1) if end else -1,
+    }
+
+
+def tracking_id(store: Store, run: str) -> str:
+    """The run's id in W&B: made once and kept in the store, so that a name used again elsewhere is another run."""
+    path = run_path(run, "wandb.json")
+    store.publish(path, json.dumps({"id": f"{run}-{secrets.token_hex(4)}"}).encode())
+    return str(json.loads(store.read(path))["id"])

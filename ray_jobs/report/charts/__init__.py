@@ -1,0 +1,1 @@
+"""Charts: pictures of a report, drawn as SVG."""

@@ -1,0 +1,126 @@
+"""What is gathered from store and lake for the report of a run?"""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.redaction import redact
+from data_ops.lake.lake import Lake
+from data_ops.rounds.manifest import Manifest
+from data_ops.sampling.shard import event_seconds
+from ray_jobs.config.schema import Config
+from ray_jobs.report.page import ReportData
+from ray_jobs.training.events import Event, final_steps
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy")
+AGE_BINS = 24
+QUARANTINE_SHOWN = 12
+
+
+def tell(
+    config: Config, lake: Lake, events: list[Event], summary: dict[str, Any], decision: dict[str, Any] | None
+) -> ReportData:
+    """Everything the report draws."""
+    windows = {e["window"]: e for e in events if e["event"] == "window"}
+    steps = final_steps(events)
+    evaluations = {e["step"]: e for e in events if e["event"] == "evaluation" and not e.get("branch")}
+    return ReportData(
+        summary=summary,
+        config=redact(config.model_dump(mode="json")),
+        metrics=[{**s, "data_wait_share": s["data_wait_s"] / max(s["seconds"], 1e-9)} for s in steps],
+        evaluations=[evaluations[n] for n in sorted(evaluations)],
+        decision=decision,
+        ages=ages(config, lake),
+        windows=[windows[n] for n in sorted(windows)],
+        quarantine=_quarantine(lake),
+        freshness_s=[f for s in steps for f in s["freshness_s"]],
+        events=[_line(e) for e in events if e["event"] in TIMELINE],
+        versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    )
+
+
+TIMELINE = {
+    "commit": ("checkpoint", "step {step}"),
+    "skip": ("skip", "step {step} skipped: {text}"),
+    "warning": ("fault", "{text}"),
+    "fault": ("fault", "{text}"),
+    "started": ("start", "{text}"),
+    "judged": ("promote", "checkpoint {step} judged"),
+}
+
+
+def ages(config: Config, lake: Lake) -> dict[str, Any]:
+    """How old, by event time against the newest document, the trained text is; fresh and replayed, and the ideal."""
+    table = lake.rounds(config.name)
+    manifests = [Manifest.from_row(table, i) for i in range(table.num_rows)]
+    if not manifests:
+        return {}
+    log = lake.documents(0, lake.last_window(), ["window", "position", "event_time", "source"], ["kept", "forgotten"])
+    keys = (log["window"].to_numpy() << 32) | log["position"].to_numpy()
+    times = event_seconds(log["event_time"])
+    days = (times.max() - times) / 86400
+    parts = {}
+    for name in ("fresh", "replay"):
+        documents = [getattr(m, name) for m in manifests]
+        wanted = np.concatenate([(d.windows << 32) | d.positions for d in documents])
+        parts[name] = np.searchsorted(keys, wanted)
+    edges = np.linspace(0, max(float(days.max()), 1e-3) * 1.0001, AGE_BINS + 1)
+    counted = {name: np.histogram(days[index], edges)[0].tolist() for name, index in parts.items()}
+    sources = {
+        label: {name: int(np.sum(_labels(log, index) == label)) for name, index in parts.items()}
+        for label in pc.unique(log["source"]).to_pylist()
+    }
+    ideal = _ideal(config, manifests, log["window"].to_numpy(), times, days, edges)
+    return {"edges_days": edges.tolist(), **counted, "ideal": ideal, "sources": sources}
+
+
+def _ideal(
+    config: Config, manifests: list[Manifest], windows: Ints, times_s: Floats, days: Floats, edges: Floats
+) -> list[float] | None:
+    """Replay as exact decay would have it: in each round every earlier document, weighted by 2^(-age/half-life).
+
+    Several half-lives count alike. The reservoir's capacity is not modelled.
+    """
+    total = np.zeros(len(edges) - 1)
+    for manifest in manifests:
+        earlier = windows < (int(manifest.fresh.windows[0]) if len(manifest.fresh) else manifest.end.window)
+        if not len(manifest.replay) or not earlier.any():
+            continue
+        ages_s = times_s[earlier].max() - times_s[earlier]
+        for half_life in config.reservoir.half_lives_s:
+            weight = np.ones(len(ages_s)) if half_life is None else np.exp2(-ages_s / half_life)
+            counts = np.histogram(days[earlier], edges, weights=weight)[0]
+            total += counts * len(manifest.replay) / counts.sum() / len(config.reservoir.half_lives_s)
+    return total.tolist() if total.any() else None
+
+
+def _labels(log: pa.Table, index: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    return np.asarray(log["source"].take(pa.array(index)).to_pylist(), dtype=object)
+
+
+def _quarantine(lake: Lake) -> list[dict[str, Any]]:
+    columns = ["source", "partition", "offset", "reason", "text"]
+    rows = lake.documents(0, lake.last_window(), columns, ["quarantined"]).slice(0, QUARANTINE_SHOWN).to_pylist()
+    return [
+        {"place": f"{r['source']}: {r['partition']}:{r['offset']}", "reason": r["reason"], "sample": r["text"]}
+        for r in rows
+    ]
+
+
+def _line(event: Event) -> dict[str, Any]:
+    kind, text = TIMELINE[event["event"]]
+    return {"time": event["time"], "kind": kind, "text": text.format(**event)}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "not installed"

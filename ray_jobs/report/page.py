@@ -1,0 +1,189 @@
+"""What happened in this run, told to a person?
+
+`render` makes one HTML file that needs nothing else: no network, no script, light and dark, fit for paper.
+It reads from top to bottom like a story: the verdict, what the model knows, how it learned, what it read,
+what was lost on the way and why, faults, configuration. A section without data is left out and said so in a
+word. Text of documents is escaped wherever it stands, and values under keys that look secret are masked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+from cluster.readable import is_number, many, seconds, share, short, signed, whole
+from cluster.redaction import mask
+from ray_jobs.report import model_sections as learning
+from ray_jobs.report import sections
+from ray_jobs.report.charts.svg import Html, join, tag
+from ray_jobs.report.charts.timeline import clock
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything the report tells, as plain JSON values; each part may be empty."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """step, round, tokens, loss, learning_rate, tokens_per_second, data_wait_share, grad_norm, time."""
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    """In order, the first before training: step, round, slices {name: {bits_per_byte, documents, bytes}}."""
+    decision: dict[str, Any] | None = None
+    """`gate.Decision.to_dict()`."""
+    ages: dict[str, Any] = field(default_factory=dict)
+    """edges_days [n+1] (best doubling), fresh [n], replay [n], ideal None | [n] | {name: [n]} (the replay
+    that exact decay would give), unit ("documents"), sources {name: {fresh, replay}}."""
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    """Per window: window, read, kept, dropped {reason: n}, held_out, quarantined, seconds."""
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+    """place, reason, sample (text of a stranger)."""
+    freshness_s: list[float] = field(default_factory=list)
+    """Seconds from a document's arrival to the first gradient that saw it."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """time (unix seconds), kind (start, resume, checkpoint, fault, skip, promote), text."""
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+def page(title: str, body: Html) -> str:
+    """Return a whole page that needs nothing from outside."""
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
+        Html(
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            '<meta name="color-scheme" content="light dark">'
+        ),
+        tag("title", title),
+        tag("style", Html(files("ray_jobs.report").joinpath("report.css").read_text(encoding="utf-8"))),
+    )
+    return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+
+
+def render(data: ReportData) -> str:
+    """Return the report as one self-contained HTML document."""
+    name = str(data.config.get("name") or data.summary.get("name") or "run")
+    parts = [
+        _verdict(data, name),
+        sections.judgement(data.decision),
+        learning.knowledge(data.evaluations),
+        learning.training(data.metrics),
+        sections.diet(data.ages),
+        sections.funnel(data.summary, data.windows, data.quarantine),
+        sections.freshness(data.freshness_s),
+        sections.faults(data.events),
+        sections.setting(mask(data.config), mask(data.versions), data.summary),
+    ]
+    said = "Every figure stands in metrics.jsonl, summary.json and the lake; headrace verify proves the counts."
+    body = tag("body", tag("main", *parts, tag("footer", said)))
+    return page(f"{name} – headrace", body)
+
+
+def _verdict(data: ReportData, name: str) -> Html:
+    moments = [m["time"] for m in [*data.events, *data.metrics[:1], *data.metrics[-1:]] if is_number(m.get("time"))]
+    when = f" · {clock(min(moments), '%d %B %Y, %H:%M')} UTC, {seconds(max(moments) - min(moments))}" if moments else ""
+    kicker = tag("p", tag("b", "headrace"), " · ", tag("b", name), when, class_="kicker")
+    judged = data.decision or (data.summary if data.summary.get("reasons") else {})
+    promoted = judged.get("promoted")
+    mark = tag("span", class_=f"mark {'yes' if promoted else 'no' if promoted is False else ''}".strip())
+    tiles = tag("div", *(_tile(*tile) for tile in _tiles(data)), class_="tiles")
+    return tag("header", kicker, tag("h1", mark, _sentence(data, promoted)), tiles, _facts(data.summary))
+
+
+def _sentence(data: ReportData, promoted: bool | None) -> str:
+    summary, decision = data.summary, data.decision or {}
+    who = f"Checkpoint {whole(summary['steps'])}" if is_number(summary.get("steps")) else "The candidate"
+    tip = str(summary.get("checkpoint")).rpartition("/")[2]  # run/step; of a decay branch it is further on
+    if tip.isdecimal() and is_number(summary.get("steps")) and int(tip) > summary["steps"]:
+        who += f", decayed over {many(int(tip) - summary['steps'], 'more step')},"
+    reasons = decision.get("reasons") or summary.get("reasons") or []
+    if promoted is None:
+        done = many(summary.get("steps"), "step"), many(summary.get("rounds"), "round")
+        return f"{done[0]} in {done[1]}; no candidate was judged."
+    if not promoted:
+        learned = (decision.get("fresh") or {}).get("verdict") == "better"
+        why = [*(reasons[1:] if learned else reasons), "no reason was recorded"][0]
+        return f"{who} was not promoted: {why}."
+    old = [s for s in decision.get("slices", []) if s["role"] == "old"]
+    fresh = decision.get("fresh")
+    if not fresh or not old:
+        return f"{who} is the new champion: {reasons[0] if reasons else 'it was moved by hand'}."
+    kept = f", and none of {len(old)} old slices got worse by more than {decision['old_margin']:g}" if old else ""
+    gain = f"fresh text costs {abs(fresh['difference']):.3f} bits per byte less{kept}"
+    return f"{who} is the new champion: {gain}."
+
+
+def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
+    decision, summary = data.decision or {}, data.summary
+    tiles = []
+    if fresh := decision.get("fresh"):
+        sure = f"{share(decision['confidence'])} bounds {signed(fresh['low'])} and {signed(fresh['high'])}"
+        tiles.append(
+            (
+                signed(fresh["difference"]),
+                "bits/byte",
+                f"on fresh text, {whole(fresh['documents'])} held-out documents; {sure}",
+            )
+        )
+    old = [s for s in decision.get("slices", []) if s["role"] == "old" and s["high"] is not None]
+    if old:
+        worst = max(old, key=lambda s: float(s["high"]))
+        tiles.append(
+            (
+                signed(worst["difference"], 4),
+                "bits/byte",
+                f"on the worst of {len(old)} old slices, {worst['name']}; "
+                f"at most {signed(worst['high'], 4)}, "
+                f"allowed {signed(decision['old_margin'])}",
+            )
+        )
+    documents = summary.get("documents") or {}
+    if is_number(documents.get("trained")):
+        lost = (
+            f"; lost {whole(summary['lost'])}, repeated {whole(summary.get('repeated'))}"
+            if is_number(summary.get("lost"))
+            else ""
+        )
+        tiles.append(
+            (
+                short(documents["trained"]),
+                "documents",
+                f"trained, of {whole(documents.get('read'))} read{lost}",
+            )
+        )
+    loss = summary.get("loss") or {}
+    if is_number(loss.get("last")):
+        tiles.append(
+            (
+                f"{loss['last']:.3f}",
+                "nats/token",
+                f"training loss at the end, {loss.get('first') or 0:.3f} at the start",
+            )
+        )
+    if is_number(summary.get("tokens_per_second")):
+        tiles.append((short(summary["tokens_per_second"]), "tokens/s", f"over {short(summary.get('tokens'))} tokens"))
+    return tiles[:3]
+
+
+def _tile(figure: str, unit: str, said: str) -> Html:
+    return tag("div", tag("b", figure, " ", tag("small", unit)), tag("span", said))
+
+
+def _facts(summary: Mapping[str, Any]) -> Html | None:
+    fresh = summary.get("freshness_s") or {}
+    known = [
+        ("steps", whole(summary.get("steps"))),
+        ("rounds", whole(summary.get("rounds"))),
+        ("tokens", short(summary.get("tokens"))),
+        (
+            f"workers, ZeRO-{stage}" if is_number(stage := summary.get("zero_stage")) else "workers",
+            whole(summary.get("workers")),
+        ),
+        ("tokens/s", short(summary.get("tokens_per_second"))),
+        ("data wait", share(summary.get("data_wait_share"))),
+        ("freshness p95", seconds(fresh.get("p95"))),
+    ]
+    shown = [join([tag("b", figure), f" {name}"]) for name, figure in known if figure != "–"]
+    return tag("p", Html(" · ".join(shown)), class_="facts") if shown else None

@@ -1,0 +1,217 @@
+"""What does each part of the report say, and when does it say nothing?
+
+One function a section: plain data in, markup out. A chart that would be empty or flat is replaced by one
+line that says so. The charts themselves know nothing of runs.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from cluster.readable import is_number, many, seconds, share, short, whole
+from ray_jobs.report.charts import comparisons
+from ray_jobs.report.charts import lines as charts
+from ray_jobs.report.charts.section import figure, none, section
+from ray_jobs.report.charts.svg import Html, tag
+from ray_jobs.report.charts.timeline import timeline
+
+MAX_SAMPLES = 12
+EVENTS = {"promote": "judgement", "skip": "skipped step"}
+DAY = 86400.0
+
+
+def judgement(decision: Mapping[str, Any] | None) -> Html:
+    """Tell how each slice changed against the champion, and the reasons of the verdict."""
+    if not decision:
+        return section("The judgement", None, none("No candidate was judged in this run."))
+    slices = [s for s in decision.get("slices", []) if is_number(s["difference"])]
+    fresh = [s for s in slices if s["role"] == "fresh"]
+    old = sorted(
+        (s for s in slices if s["role"] == "old"),
+        key=lambda s: -(s["high"] if s["high"] is not None else 1e9),
+    )
+    shown = (fresh[:12] + old)[:30]
+    lead = (
+        f"Difference to {decision.get('against', 'the champion')} in bits per byte on the same documents, with its "
+        f"{share(decision['confidence'])} bounds. Fresh text has to lie left of zero, "
+        "every old slice left of the margin."
+    )
+    reasons = tag("ul", *(tag("li", reason) for reason in decision.get("reasons", [])), class_="reasons")
+    chart = figure(comparisons.forest(shown, decision["old_margin"], label="difference per slice")) if shown else None
+    more = none(f"{len(slices) - len(shown)} more slices, none worse than these.") if len(slices) > len(shown) else None
+    return section("The judgement", lead, reasons, chart, more)
+
+
+def diet(ages: Mapping[str, Any]) -> Html:
+    """Tell how old the text was that was trained, against the ideal decay, fresh and replayed, by source."""
+    title = "What it was fed"
+    stacks = {kind: [v if is_number(v) else 0 for v in ages.get(kind) or []] for kind in ("replay", "fresh")}
+    edges = ages.get("edges_days") or []
+    if not edges or not any(sum(stack) for stack in stacks.values()):
+        return section(title, None, none("No ages of trained text were recorded."))
+    stacks = {kind: stack or [0] * (len(edges) - 1) for kind, stack in stacks.items()}
+    unit, ideal = str(ages.get("unit", "documents")), ages.get("ideal") or {}
+    ideal = ideal if isinstance(ideal, Mapping) else {"exact decay": ideal}
+    total = sum(map(sum, stacks.values()))
+    key = tag(
+        "span",
+        _swatch("blue"),
+        " fresh  ",
+        _swatch("orange"),
+        " replay",
+        "  — " if ideal else "",
+        ", ".join(f"ideal replay, {name}" for name in ideal),
+    )
+    chart = comparisons.ages(
+        edges,
+        stacks,
+        ideal,
+        lambda days: seconds(days * DAY) if days else "0",
+        unit,
+        label="age of trained text",
+    )
+    fresh, replay = sum(stacks["fresh"]), sum(stacks["replay"])
+    lead = f"{short(fresh)} fresh and {short(replay)} replayed {unit} ({share(replay / total)}), by event time."
+    sources = ages.get("sources") or {}
+    shown = sorted(sources, key=lambda name: -sum(sources[name].get(kind) or 0 for kind in stacks))[:8]
+    left = tag("figure", tag("h3", "Age ", key), chart)
+    if not shown:
+        return section(title, lead, left)
+    parts = {kind: [sources[name].get(kind) or 0 for name in shown] for kind in stacks}
+    right = figure(comparisons.stacked_bars(shown, parts, label="trained by source"), "Sources", unit)
+    return section(title, lead, tag("div", left, right, class_="row split"))
+
+
+def funnel(
+    summary: Mapping[str, Any], windows: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]
+) -> Html:
+    """Tell what became of every document that was read, and show samples of what could not be read."""
+    title, counts = "From read to trained", dict(summary.get("documents") or {})
+    if not counts and windows:
+        counts = {key: sum(w.get(key) or 0 for w in windows) for key in ("read", "held_out", "quarantined")}
+        counts["dropped"] = sum((Counter(w.get("dropped") or {}) for w in windows), Counter())
+    if not counts.get("read"):
+        return section(title, None, none("Nothing was read."))
+    dropped = counts.get("dropped") or {}
+    dropped = dropped if isinstance(dropped, Mapping) else {"dropped": dropped}
+    steps = [("read", counts["read"], "total")]
+    reasons = sorted(((n, reason) for reason, n in dropped.items() if n), reverse=True)
+    steps += [(reason.replace("_", " "), n, "loss") for n, reason in reasons[:10]]
+    if rest := sum(n for n, _ in reasons[10:]):
+        steps.append((f"{len(reasons) - 10} more reasons", rest, "loss"))
+    steps += [("quarantined", counts["quarantined"], "loss-bad")] if counts.get("quarantined") else []
+    steps += [("held out to judge", counts["held_out"], "loss-kept")] if counts.get("held_out") else []
+    shed = counts.get("shed") or 0
+    shed = sum(shed.values()) if isinstance(shed, Mapping) else shed
+    steps += [(name, n, "loss") for name, n in (("shed", shed), ("pending", counts.get("pending") or 0)) if n]
+    steps += [("trained", counts["trained"], "rest")] if is_number(counts.get("trained")) else []
+    took = [w["seconds"] for w in windows if is_number(w.get("seconds"))]
+    lead = f"{many(len(windows), 'window')}, {seconds(median(took))} each (median)." if took else None
+    return section(
+        title,
+        lead,
+        figure(
+            comparisons.waterfall(steps, label="documents from read to trained"),
+            "Documents",
+            "each loss with its reason",
+        ),
+        _samples(quarantine),
+    )
+
+
+def freshness(values: Sequence[float]) -> Html:
+    """Tell how long a document waits from its arrival to the first gradient."""
+    found = sorted(v for v in values if is_number(v) and v >= 0)
+    title = "How fresh"
+    if not found:
+        return section(title, None, none("No freshness was recorded."))
+    p50, p95 = (found[min(int(q * len(found)), len(found) - 1)] for q in (0.5, 0.95))
+    within = f"half within {seconds(p50)}, 95 % within {seconds(p95)}, all within {seconds(found[-1])}"
+    lead = f"From arrival to the first gradient: {within}."
+    if len(found) < 5 or found[-1] <= found[0] * 1.05:
+        return section(title, lead)
+    marks = [(p50, f"p50 {seconds(p50)}"), (p95, f"p95 {seconds(p95)}")]
+    return section(
+        title,
+        lead,
+        figure(
+            charts.log_histogram(found, seconds, marks, label="freshness"),
+            "Documents",
+            f"by waiting time; {whole(len(found))} measured",
+        ),
+    )
+
+
+def faults(events: Sequence[Mapping[str, Any]]) -> Html:
+    """Tell when it started, stopped, went on and was promoted."""
+    title, counts = "On the time line", Counter(str(e.get("kind")) for e in events)
+    found = [dict(e) for e in events if is_number(e.get("time"))]
+    said = ", ".join(f"{n} {EVENTS.get(kind, kind)}{'s' if n != 1 else ''}" for kind, n in counts.most_common())
+    lead = f"{said}." if counts["fault"] else f"No fault. {said}."
+    if not found or set(counts) <= {"start"}:
+        return section(
+            title,
+            None,
+            none("One start, no fault, nothing else to tell." if found else "No events were recorded."),
+        )
+    return section(title, lead, figure(timeline(_few_checkpoints(found), label="events of the run")))
+
+
+def setting(config: Mapping[str, Any], versions: Mapping[str, Any], summary: Mapping[str, Any]) -> Html:
+    """Tell with what it was made: configuration, versions, fingerprints."""
+    prints = {
+        k: summary[k]
+        for k in ("sample_fingerprint", "weights_sha256", "checkpoint", "resumed_from")
+        if summary.get(k) is not None
+    }
+    parts: list[Html] = []
+    for name, values in (("Configuration", config), ("Versions", versions), ("Fingerprints", prints)):
+        flat = _flatten(values)
+        keys = (tag("div", tag("dt", key), tag("dd", value)) for key, value in flat)
+        parts += (
+            [tag("h3", name), tag("dl", *keys, class_="keys" if name != "Fingerprints" else "keys long")]
+            if flat
+            else []
+        )
+    return section("Made with", None, *(parts or [none("No configuration was recorded.")]))
+
+
+def _samples(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
+    if not quarantine:
+        return None
+    rows = [
+        tag(
+            "tr",
+            tag("td", q.get("place", ""), class_="code"),
+            tag("td", q.get("reason", "")),
+            tag("td", str(q.get("sample", ""))[:200], class_="code", dir="auto"),
+        )
+        for q in quarantine[:MAX_SAMPLES]
+    ]
+    more = f"{MAX_SAMPLES} of {whole(len(quarantine))}" if len(quarantine) > MAX_SAMPLES else whole(len(quarantine))
+    head = tag("tr", tag("th", "where"), tag("th", "why"), tag("th", "what stood there"))
+    return tag(
+        "figure",
+        tag("h3", "Quarantine ", tag("span", f"{more} samples, kept in the lake with their place")),
+        tag("table", head, *rows),
+    )
+
+
+def _swatch(colour: str) -> Html:
+    return tag("i", class_=f"swatch b-{colour}")
+
+
+def _few_checkpoints(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    events = [{**e, "kind": str(e.get("kind")), "text": str(e.get("text") or "")} for e in events]
+    checkpoints = [e for e in events if e["kind"] == "checkpoint"]
+    stride = max(1, len(checkpoints) // 400)
+    return [e for e in events if e["kind"] != "checkpoint"] + checkpoints[::stride]
+
+
+def _flatten(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if isinstance(values, Mapping):
+        return [
+            item for key, value in values.items() for item in _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    return [(prefix, "none" if values is None else str(values))]

@@ -1,0 +1,123 @@
+"""What is there to say about a run, in figures and in pictures?
+
+Everything is computed from what was written down: the run's events, the lake's tables and the audit. `summarise` gives
+summary.json, `tell` what the report draws.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data_ops.audit.account import Account
+from data_ops.lake.window import Window
+from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.gate import Decision
+from ray_jobs.evaluation.scores import by_slice
+from ray_jobs.training.events import Event, final_steps
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one driver achieved: from which checkpoint to which, and what the gate said."""
+
+    resumed: Commit | None
+    last: Commit | None
+    workers: int
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+    decision: Decision | None = None
+    before: pa.Table | None = None
+    after: pa.Table | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Was anything trained?"""
+        return self.last is not None and (self.resumed is None or self.last.step > self.resumed.step)
+
+    def with_details(self, details: dict[str, Any]) -> "Judged":
+        """The same with what identifies the result."""
+        return replace(self, details=details)
+
+    def with_decision(self, decision: Decision, before: pa.Table, after: pa.Table) -> "Judged":
+        """The same with the gate's word and the per-document figures it saw."""
+        return replace(self, decision=decision, before=before, after=after)
+
+
+def verdict_events(last: Commit, decision: Decision, before: pa.Table, resumed: Commit | None) -> list[Event]:
+    """The verdict, and in a run's first one the untrained model's figures, as events."""
+    told = [{"event": "judged", "time": time.time(), "step": last.step, "promoted": decision.promoted}]
+    if resumed is None:
+        told.append({"event": "evaluation", "time": time.time(), "step": 0, "round": 0, "slices": by_slice(before)})
+    return told
+
+
+def summarise(
+    config: Config, events: list[Event], windows: list[Window], audit: Account, result: Judged
+) -> dict[str, Any]:
+    """summary.json: how the run stands after this driver. windows: the committed ones, for a kill may lose events."""
+    resumed, last, decision = result.resumed, result.last, result.decision
+    steps = final_steps(events)
+    mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
+    position: dict[str, Any] = last.state["position"] if last else {"tokens": 0, "skipped": []}
+    return {
+        "name": config.name,
+        "steps": last.step if last else 0,
+        "rounds": (last.round + bool(last.step_in_round)) if last else 0,
+        "tokens": position["tokens"],
+        "documents": _documents(windows, audit),
+        "ok": audit.ok,
+        "lost": audit.lost,
+        "repeated": audit.repeated,
+        "loss": {"first": steps[0]["loss"] if steps else None, "last": steps[-1]["loss"] if steps else None},
+        "bits_per_byte": _bits_per_byte(events, result),
+        "workers": result.workers,
+        "zero_stage": config.engine.zero_stage,
+        "seconds": round(result.seconds, 3),
+        **_speed(config, mine),
+        "skipped_steps": len(position["skipped"]),
+        "sample_fingerprint": result.details.get("sample_fingerprint"),
+        "weights_sha256": result.details.get("weights_sha256"),
+        "tokenizer": result.details.get("tokenizer"),
+        "resumed_from": resumed.step if resumed else None,
+        "checkpoint": result.details.get("checkpoint", last.name if last else None),
+        "promoted": decision.promoted if decision else False,
+        "reasons": decision.reasons if decision else ["nothing new was trained to the end, so nothing was judged"],
+    }
+
+
+def _documents(windows: list[Window], audit: Account) -> dict[str, Any]:
+    dropped: Counter[str] = Counter()
+    for window in windows:
+        dropped.update((window.counts or {})["dropped"])
+    names = ("read", "trained", "pending", "held_out", "shed", "quarantined", "forgotten", "skipped")
+    kept = audit.trained + audit.pending + audit.shed + audit.skipped
+    return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dict(dropped)}
+
+
+def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, float | None]]:
+    """Before (the champion, or the untrained model) and after, per slice; without a verdict the last evaluation."""
+    if result.before is not None and result.after is not None:
+        before = by_slice(result.before)
+        return {
+            name: {"before": before.get(name, {}).get("bits_per_byte"), "after": found["bits_per_byte"]}
+            for name, found in by_slice(result.after).items()
+        }
+    last: dict[str, Any] = next((e["slices"] for e in reversed(events) if e["event"] == "evaluation"), {})
+    return {name: {"before": None, "after": found["bits_per_byte"]} for name, found in last.items()}
+
+
+def _speed(config: Config, steps: list[Event]) -> dict[str, Any]:
+    """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness."""
+    busy = sum(s["seconds"] for s in steps)
+    freshness = [f for s in steps for f in s["freshness_s"]]
+    p50, p95 = np.quantile(freshness, [0.5, 0.95]).tolist() if freshness else (None, None)
+    return {
+        "tokens_per_second": len(steps) * config.engine.batch_tokens / busy if busy else 0.0,
+        "data_wait_share": sum(s["data_wait_s"] for s in steps) / busy if busy else 0.0,
+        "freshness_s": {"p50": p50, "p95": p95},
+    }

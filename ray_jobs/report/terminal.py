@@ -1,0 +1,248 @@
+"""What does a person see while a run goes on?
+
+One line a stage with counts and seconds, and one train line that updates in place where the output is a
+terminal; elsewhere plain lines, for training at most one every few seconds. Nothing here decides anything.
+With `--json` the lines go to stderr, so that stdout holds the one JSON object.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from types import TracebackType
+from typing import IO, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cluster.readable import is_number, many, rate, seconds, share, short, signed, size, visible, whole
+
+BAR = 22
+REDRAW_S = 0.1
+EIGHTHS = " ▏▎▍▌▋▊▉"
+GOOD, BAD, SOFT, STRONG = "green", "bold red", "dim", "bold"
+
+
+class Display:
+    """The lines of a run; a context manager, so that the terminal is left clean whatever happens."""
+
+    def __init__(
+        self,
+        *,
+        stream: IO[str] | None = None,
+        json: bool = False,
+        every_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Write to `stream`, else to stdout, or to stderr with `json`; `every_s` paces plain train lines."""
+        self.console = Console(file=stream or (sys.stderr if json else sys.stdout), highlight=False)
+        self.every_s, self.clock = every_s, clock
+        self._live: Live | None = None
+        self._train: tuple[Text, bool] | None = None
+        self._last_s = -every_s
+        self._step = self._start = 0
+        self._end: int | None = None
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the last train line standing and give the terminal back."""
+        if self._live and self._train:
+            self._live.update(_row("train", self._train[0]), refresh=True)
+            self._live.stop()
+        elif self._train and not self._train[1]:
+            self._line("train", self._train[0])
+        self._live = self._train = None
+
+    def header(self, facts: Mapping[str, Any]) -> None:
+        """Tell what runs, on what, and from where it goes on.
+
+        Keys: name, store, workers, nodes, zero_stage, precision, parameters, resumed_step, resumed_round.
+        """
+        self._step = facts.get("resumed_step") or 0
+        parts = [f"headrace {version('headrace')}", visible(facts.get("name", "")), visible(facts.get("store", ""))]
+        if facts.get("workers"):
+            parts.append(f"{many(facts['workers'], 'worker')} on {many(facts.get('nodes') or 1, 'node')}")
+        if "zero_stage" in facts:
+            parts.append(f"ZeRO-{facts['zero_stage']} {facts.get('precision', '')}".strip())
+        if is_number(facts.get("parameters")):
+            parts.append(f"{short(facts['parameters'])} parameters")
+        if self._step:
+            parts.append(f"resumed at step {whole(self._step)} (round {whole(facts.get('resumed_round'))})")
+        self.console.print(Text(" · ".join(part for part in parts if part), style=STRONG), soft_wrap=True)
+
+    def event(self, happened: Mapping[str, Any]) -> None:
+        """Show one event of a run in its line; what has no line is left out."""
+        kind = happened["event"]
+        lines = {"window": self.window, "round": self.round, "step": self.train, "commit": self.commit}
+        if kind in lines:
+            lines[kind](happened)
+        elif kind in ("warning", "fault"):
+            self.note(str(happened["text"]))
+        elif kind == "skip":
+            self.note(f"step {happened['step']} was skipped: {happened['text']}")
+
+    def window(self, counts: Mapping[str, Any]) -> None:
+        """Tell what a window took in: window, read, kept, dropped {reason: n}, quarantined, seconds."""
+        dropped = counts.get("dropped") or {}
+        reasons = sorted(dropped.items(), key=lambda item: -item[1])
+        named = ", ".join(f"{visible(reason).replace('_', ' ')} {whole(n)}" for reason, n in reasons[:2] if n)
+        more = ", ..." if len([n for _, n in reasons if n]) > 2 else ""
+        line = Text(f"window {whole(counts.get('window')):<6} read {whole(counts.get('read'))}  ")
+        line.append(f"kept {whole(counts.get('kept'))}", GOOD)
+        line.append(f"  dropped {whole(sum(dropped.values()))}" + (f" ({named}{more})" if named else ""))
+        bad = counts.get("quarantined") or 0
+        line.append(f"  quarantined {whole(bad)}", "yellow" if bad else "")
+        self._line("ingest", line.append(f"  {seconds(counts.get('seconds'))}", SOFT))
+
+    def round(self, plan: Mapping[str, Any]) -> None:
+        """Tell what a round trains on.
+
+        Keys: round, fresh_tokens, fresh_documents, newest_age_s, replay_tokens, steps.
+        """
+        self._finish_train()
+        self._start = self._step
+        self._end = self._step + plan["steps"] if is_number(plan.get("steps")) else None
+        fresh, replay = plan.get("fresh_tokens") or 0, plan.get("replay_tokens") or 0
+        newest = f", newest {seconds(plan['newest_age_s'])} old" if is_number(plan.get("newest_age_s")) else ""
+        line = Text(f"{whole(plan.get('round')):<13} fresh {short(fresh)} tokens ")
+        line.append(f"({whole(plan.get('fresh_documents'))} documents{newest})", SOFT)
+        line.append(f" + replay {short(replay)} ({share(replay / ((fresh + replay) or 1))})")
+        self._line("round", line.append(f"  {whole(plan.get('steps'))} steps", SOFT))
+
+    def train(self, step: Mapping[str, Any]) -> None:
+        """Tell how training goes; every key may be absent.
+
+        Keys: step, loss, tokens_per_second, mfu, data_wait_s, seconds, learning_rate, freshness_s [list].
+        """
+        self._step = step.get("step") or self._step
+        line, done = _train_line(step, self._start, self._end), self._step == self._end
+        pace_s = REDRAW_S if self.console.is_terminal else self.every_s
+        due = done or self.clock() - self._last_s >= pace_s
+        self._train = (line, due)
+        if not due:
+            return
+        self._last_s = self.clock()
+        if not self.console.is_terminal:
+            self._line("train", line)
+            return
+        if self._live is None:
+            self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self._live.start()
+        self._live.update(_row("train", line), refresh=True)
+
+    def commit(self, facts: Mapping[str, Any]) -> None:
+        """Tell what was committed: step, size_bytes, checkpoint_stall_s."""
+        line = Text(f"step {whole(facts.get('step'))}  {size(facts.get('size_bytes'))}")
+        if is_number(facts.get("checkpoint_stall_s")):
+            line.append(f"  stall {seconds(facts['checkpoint_stall_s'])}", SOFT)
+        self._line("commit", line)
+
+    def judge(self, decision: Mapping[str, Any]) -> None:
+        """Tell the gate's verdict, from `gate.Decision.to_dict()`."""
+        self._finish_train()
+        fresh, line = decision.get("fresh"), Text()
+        old = [s for s in decision.get("slices", []) if s["role"] == "old"]
+        if not fresh or not old or not decision.get("promoted"):
+            style = GOOD if decision.get("promoted") else BAD
+            self._line("judge", Text("; ".join(visible(reason) for reason in decision.get("reasons", [])), style))
+            return
+        worst = max(old, key=lambda s: float("inf") if s["high"] is None else float(s["high"]))
+        line.append(f"fresh {_bounds(fresh, 3)} ").append(str(fresh["verdict"]), GOOD)
+        line.append(f" · {many(len(old), 'old slice')}, worst {visible(worst['name'])} {_bounds(worst, 4)} ")
+        self._line("judge", line.append(f"within {decision.get('old_margin', 0):g}", GOOD))
+
+    def promoted(self, step: int, was: int | None = None) -> None:
+        """Tell which checkpoint is the champion now."""
+        before = f" (was {whole(was)})" if was is not None else " (the first)"
+        self._line("promoted", Text(f"checkpoint {whole(step)} is the champion", GOOD).append(before, SOFT))
+
+    def ledger(self, counts: Mapping[str, Any]) -> None:
+        """Tell the proof: read, what it is made up of, lost, repeated."""
+        self._finish_train()
+        sums = {
+            name: _total(counts.get(name))
+            for name in ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "forgotten", "skipped")
+        }
+        shown = [f"{whole(n)} {name.replace('_', ' ')}" for name, n in sums.items() if n or name == "trained"]
+        line = Text(f"{whole(counts.get('read'))} read = {' + '.join(shown)} · ")
+        for name in ("lost", "repeated"):
+            line.append(f"{name} {whole(counts.get(name, 0))}", BAD if counts.get(name) else GOOD)
+            line.append(" · " if name == "lost" else "")
+        self._line("ledger", line)
+
+    def slices(self, found: Mapping[str, Any]) -> None:
+        """Show held-out bits per byte before and after, slice by slice."""
+        for name, row in found.items():
+            before, after = row.get("before"), row.get("after")
+            if is_number(before) and is_number(after):
+                line = Text(f"{visible(name):<28} {before:.3f} -> ").append(
+                    f"{after:.3f}", GOOD if after < before else BAD
+                )
+                self._line("bits/byte", line)
+
+    def report(self, path: str) -> None:
+        """Tell where the report lies."""
+        self._line("report", Text(visible(path)))
+
+    def note(self, said: str) -> None:
+        """Tell something a person may have to act on."""
+        self._line("note", Text(visible(said), "yellow"))
+
+    def _finish_train(self) -> None:
+        if self._live or self._train:
+            self.close()
+
+    def _line(self, label: str, line: Text) -> None:
+        if self.console.is_terminal:
+            self.console.print(_row(label, line))
+        else:
+            self.console.print(Text(f" {label:<8} ").append_text(line), soft_wrap=True)
+
+
+def _row(label: str, line: Text) -> Table:
+    """Return a line with its label; what is too long hangs under the text, not under the label."""
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_column(width=9, no_wrap=True)
+    row.add_column()
+    row.add_row(Text(f" {label}", SOFT), line)
+    return row
+
+
+def _train_line(step: Mapping[str, Any], first: int, last: int | None) -> Text:
+    now = step.get("step") or 0
+    line = Text(_bar((now - first) / max(last - first, 1)) + " " if last else "").append(whole(now), STRONG)
+    line.append(f"/{whole(last)}" if last else "", SOFT)
+    wait, took, fresh = step.get("data_wait_s"), step.get("seconds"), sorted(step.get("freshness_s") or [])
+    for value, write in (
+        (step.get("loss"), "loss {:.3f}".format),
+        (step.get("tokens_per_second"), lambda v: f"{short(v)} tok/s"),
+        (step.get("mfu"), "MFU {:.2f}".format),
+        (wait / took if is_number(wait) and took else None, lambda v: f"wait {share(v)}"),
+        (step.get("learning_rate"), lambda v: f"lr {rate(v)}"),
+        (fresh[int(0.95 * (len(fresh) - 1))] if fresh else None, lambda v: f"freshness p95 {seconds(v)}"),
+    ):
+        if value is not None:
+            line.append(f"  {write(value)}", "" if is_number(value) else BAD)
+    return line
+
+
+def _bar(part: float) -> str:
+    eighths = round(min(max(part, 0.0), 1.0) * BAR * 8)
+    full, rest = divmod(eighths, 8)
+    return "▕" + ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR) + "▏"
+
+
+def _bounds(s: Mapping[str, Any], digits: int) -> str:
+    figures = [signed(s[name], digits) for name in ("difference", "low", "high")]
+    return f"{figures[0]} bits/byte [{figures[1]}, {figures[2]}]"
+
+
+def _total(value: Any) -> Any:
+    return sum(value.values()) if isinstance(value, Mapping) else value

@@ -1,0 +1,1 @@
+"""Store: where things lie in a store, and who may use it now."""

@@ -1,0 +1,71 @@
+"""Who may work in a store at the same time?
+
+Runs and ingests work side by side. Forgetting must be alone: it deletes files others may be reading, and texts that
+others hold in memory would be trained all the same. Both sides first take their own lease and then look for the
+other's, so of two that start in the same moment at most one goes on.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cluster.storage.store import Store
+from ray_jobs.outcome import ConfigError
+from ray_jobs.store.lease import LEASE_SECONDS, Heart, Lease, RunIsLiveError, acquire, holder
+
+FORGET = "@forget"  # no run can be called so
+INGEST = "@ingest-"
+SWEEP = "@sweep"  # behind the name of a run: its sweep
+
+
+@contextmanager
+def alone(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """Work while no run and no ingest does; ConfigError if one does, after `wait_seconds` if it is elsewhere."""
+    try:
+        heart = Heart(store, acquire(store, FORGET, wait_seconds))
+    except RunIsLiveError:
+        raise ConfigError(f"another `headrace forget` is at work in {store.uri}; wait for it") from None
+    try:
+        for name in sorted({path.split("/")[1] for path in store.list("runs") if path.split("/")[2:3] == ["lease"]}):
+            lease = holder(store, name, wait_seconds) if name != FORGET else None
+            if lease is not None:
+                who = "an ingest" if name.startswith(INGEST) else f"run {name}"
+                raise ConfigError(
+                    f"{who} is at work in {store.uri} (process {lease.pid} on {lease.host.partition(':')[0]}); "
+                    "stop it first, then forget, then start it again"
+                )
+            if name.startswith(INGEST):  # of an ingest that was killed
+                store.delete(f"runs/{name}")
+        yield
+    finally:
+        heart.release()
+
+
+@contextmanager
+def ingesting(store: Store) -> Iterator[str]:
+    """Ingest without a run: say so in the store as long as it lasts; ConfigError while something is forgotten.
+
+    Gives the name under which it is at work.
+    """
+    name = f"{INGEST}{uuid.uuid4().hex[:8]}"
+    heart = Heart(store, acquire(store, name))
+    try:
+        refuse_while_forgetting(store)
+        yield name
+    finally:
+        heart.release()
+        store.delete(f"runs/{name}")
+
+
+def at_work(store: Store, name: str, wait_seconds: float = 0.0) -> bool:
+    """Does a run, its sweep or an ingest of this name work? One elsewhere must beat within `wait_seconds`, if given."""
+    return any(holder(store, lease, wait_seconds) is not None for lease in (name, f"{name}{SWEEP}"))
+
+
+def refuse_while_forgetting(store: Store) -> None:
+    """Ask after taking a lease of one's own; ConfigError while documents are being forgotten."""
+    lease: Lease | None = holder(store, FORGET)
+    if lease is not None:
+        raise ConfigError(
+            f"documents are being forgotten in {store.uri} (process {lease.pid}); start again when that is done"
+        )

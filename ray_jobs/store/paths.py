@@ -1,0 +1,18 @@
+"""Where does a run keep its things in a store?"""
+
+CHAMPION = "registry/champion.json"
+
+
+def branch_name(run: str, step: int) -> str:
+    """Name of the decay branch that leaves a run at a step; no run can be called so."""
+    return f"{run}@{step:08d}"
+
+
+def run_path(run: str, *parts: str) -> str:
+    """Path of something that belongs to a run, relative to the store."""
+    return "/".join(("runs", run, *parts))
+
+
+def checkpoint_folder(run: str, step: int, attempt: str) -> str:
+    """Where one attempt puts the files of one step."""
+    return run_path(run, "checkpoints", f"{step:08d}-{attempt}")

@@ -1,0 +1,113 @@
+"""What must be there before the first trial: documents, recorded rounds, held-out text, a start?
+
+What was found is written down once (`job.json`), so that a sweep which goes on later sees the same documents, rounds
+and held-out text, whatever arrived in between.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from cluster.storage.store import Store
+from data_ops.documents.place import Place
+from data_ops.documents.tokenizer import Tokenizer
+from data_ops.ingest.pipeline import ingest
+from data_ops.lake.lake import Lake
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.fresh_slices import fresh_slices
+from ray_jobs.evaluation.held_out import held_out
+from ray_jobs.ingest.opening import TOKENIZER, open_store
+from ray_jobs.outcome import ConfigError
+from ray_jobs.store.access import at_work
+from ray_jobs.store.lease import LEASE_SECONDS
+from ray_jobs.store.paths import run_path
+from ray_jobs.sweep.question import JOB, asked, sweep_run, trial_config
+from ray_jobs.sweep.start import tokens_of
+from ray_jobs.sweep.trial.job import SweepJob
+from ray_jobs.sweep.trial.recorded_rounds import Diet, diet_key, place_behind, record_rounds
+
+
+def prepare(
+    config: Config,
+    store: Store,
+    start: commits.Commit | None,
+    stopped: threading.Event,
+    say: Callable[[str, str], None],
+) -> SweepJob | None:
+    """Take in what is new, plan and record the rounds, find the held-out text; None if stopped meanwhile.
+
+    ConfigError if there is too little text to train on, or none to judge by.
+    """
+    run, lake, sweep = sweep_run(config), Lake(store), asked(config)
+    path = run_path(run, JOB)
+    tokenizer = store.read(TOKENIZER).decode() if store.exists(TOKENIZER) else ""
+    if store.exists(path):
+        found: dict[str, Any] = json.loads(store.read(path))
+        lists = {name: tuple(found[name]) for name in ("marks", "fresh", "place")}
+        return SweepJob(**{**found, **lists, "store": config.store, "tokenizer": tokenizer})
+    if config.sources:
+        last = _take_in(config, stopped, say)
+        if stopped.is_set():
+            return None
+    else:
+        last = lake.last_window()
+    tokenizer = store.read(TOKENIZER).decode()
+    known = Tokenizer.from_json(tokenizer)
+    job = SweepJob(
+        run=run,
+        store=config.store,
+        tokenizer=tokenizer,
+        start=start.name if start else None,
+        start_tokens=tokens_of(start),
+        place=tuple(place_behind(lake, start)),
+        marks=sweep.mark_tokens(config.model.row_tokens),
+        last_window=last,
+        fresh=tuple(sorted(fresh_slices(lake, config, start))),
+        average=sweep.average,
+        old_share=sweep.old_share,
+        vocabulary=known.vocab_size,
+    )
+    diets = Diets(config, store, job)
+    diets.of(trial_config(config, sweep.dimensions.corners()[0], job.start_tokens))
+    data = held_out(lake, last, config.evaluate, config.model.row_tokens, known.document_token)
+    if not data.table.num_rows:
+        raise ConfigError("no document is held out, so nothing can be judged; use a store with held_out above 0")
+    kept = {name: value for name, value in asdict(job).items() if name not in ("store", "tokenizer")}
+    store.write(path, json.dumps(kept, indent=1).encode())
+    return job
+
+
+class Diets:
+    """The recorded rounds of a sweep, planned when a trial first needs them."""
+
+    def __init__(self, config: Config, store: Store, job: SweepJob) -> None:
+        self.config, self.lake, self.job = config, Lake(store), job
+        self.found: dict[str, Diet] = {}
+
+    def of(self, config: Config) -> Diet:
+        """The rounds that a trial with this configuration trains on; ConfigError if there is too little text."""
+        job, place = self.job, Place(*self.job.place)
+        made = self.config.model_copy(update={"round": config.round, "reservoir": config.reservoir})
+        key = diet_key(made, place, job.last_window)
+        if key not in self.found:
+            run = f"{job.run}/diet-{key}"
+            self.found[key] = record_rounds(self.lake, made, run, place, job.last_window, job.marks[-1])
+        return self.found[key]
+
+
+def _take_in(config: Config, stopped: threading.Event, say: Callable[[str, str], None]) -> int:
+    """Ingest what the sources hold now; the last window."""
+
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] == "window":
+            say("ingest", f"window {event['window']}   read {event['read']:,}  kept {event['kept']:,}")
+        else:
+            say("note", event["text"])
+
+    opened = open_store(config, stopped.is_set)
+    works = partial(at_work, opened.store, wait_seconds=LEASE_SECONDS)
+    return ingest(opened.lake, opened.settings, opened.tokenizer_json, report=report, stop=stopped.is_set, works=works)

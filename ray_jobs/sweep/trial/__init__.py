@@ -1,0 +1,1 @@
+"""Trial: one member of a sweep trains recorded rounds and is scored."""

@@ -1,0 +1,86 @@
+"""How is a trial's training state kept, so that it goes on after any kill, and another can take its weights over?
+
+As a commit like a run's: a manifest, published once and atomically, that names every rank's file with its checksum;
+beside them the averaged weights. There is no board: all ranks meet in a collective, which a trial can afford, for it
+commits at its marks and every `checkpoint.every_seconds`. Only the newest commit is kept.
+"""
+
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from cluster.storage.store import Store
+from models.engine import checkpoint
+from models.engine.average import WeightAverage
+from models.engine.engine import Engine
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.retention import retain
+from ray_jobs.store.paths import checkpoint_folder
+from ray_jobs.training.worker.restore import check_probe
+
+
+def save(
+    store: Store,
+    run: str,
+    attempt: str,
+    engine: Engine,
+    average: WeightAverage,
+    here: Position,
+    state: dict[str, Any],
+) -> None:
+    """Commit weights, moments, average and position under `run`; all ranks call it. Older commits are deleted.
+
+    attempt: a name for the folder, of this process alone: one that should be dead cannot write into it.
+    """
+    folder = checkpoint_folder(run, here.step, attempt)
+    files = _write(store, folder, "rank", checkpoint.snapshot(engine))
+    averages = _write(store, folder, "average", average.snapshot())
+    probe = engine.probe()
+    if dist.get_rank() == 0:
+        kept = {"position": asdict(here), "probe_loss": probe, "average": [asdict(file) for file in averages], **state}
+        commits.publish(store, commits.Commit(run, here.step, 0, here.step_in_round, tuple(files), kept))
+        retain(store, run, 1)
+
+
+def load(store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, *, is_own: bool) -> Position:
+    """Put a commit into the engine, and its average if it has one. All ranks call it; WrongWeightsError stops.
+
+    A damaged one raises DamagedCheckpointError; the trial's own is put aside, so that the next try begins before it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+            checkpoint.restore(engine, fetch_files(store, found, Path(scratch)))
+            check_probe(engine, found)
+            if "average" in found.state:
+                files = tuple(commits.StoredFile(**file) for file in found.state["average"])
+                average.restore(fetch_files(store, replace(found, files=files), Path(scratch)))
+            else:
+                average.restart()
+    except commits.DamagedCheckpointError as error:
+        if is_own and dist.get_rank() == 0:
+            commits.put_aside(store, found.run, found.step, str(error))
+        raise
+    return Position(**found.state["position"])
+
+
+def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) -> list[commits.StoredFile]:
+    """Write every rank's part; the places of all, in rank order."""
+    path = f"{folder}/{name}-{dist.get_rank():05d}.safetensors"
+    scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
+    try:
+        place = store.local_path(path) or scratch / "part.safetensors"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        written = snapshot.write(place)
+        if store.local_path(path) is None:
+            store.upload(place, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, commits.StoredFile(path, written.size_bytes, written.sha256))
+    return list(found)

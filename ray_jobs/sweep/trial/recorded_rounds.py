@@ -1,0 +1,154 @@
+"""Which rows do all trials of a sweep train on?
+
+Rounds that are planned once, behind the start, with the planner of every run, and written into the lake before the
+first trial. Their rows in training order are one long list; a trial with batches of b rows takes the next b at each
+step. So every trial sees the same text in the same order, whatever its batch. Settings that decide what is replayed
+(replay share, half-life) need rounds of their own: one *diet* each, over the same fresh documents.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.storage.store import Store
+from data_ops.documents.place import Place
+from data_ops.lake.lake import Lake
+from data_ops.lake.log import PendingLog, RoundText, text_of
+from data_ops.rounds.layout import Layout
+from data_ops.rounds.manifest import Manifest
+from data_ops.rounds.plan import plan_round
+from data_ops.sampling.reservoir import ReservoirConfig
+from data_ops.sampling.shard import Shard, merge
+from models.rows import Rows
+from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.config.schema import Config, shape
+from ray_jobs.outcome import ConfigError
+from ray_jobs.training.actors.round_files import RoundFiles
+
+KEPT_ROUNDS = 2  # laid out in memory: a batch may span two
+
+
+@dataclass(frozen=True)
+class Diet:
+    """Recorded rounds: the run they stand under in the lake, and the rows of each."""
+
+    run: str
+    rows: tuple[int, ...]
+
+
+def diet_key(config: Config, start: Place, last_window: int) -> str:
+    """Name of what decides the rounds behind a start, replay above all: equal settings, equal name.
+
+    So rounds that were recorded for a question that found no answer are never taken for those of another.
+    """
+    decided = {
+        "round": config.round.model_dump(mode="json"),
+        "reservoir": config.reservoir.model_dump(mode="json", exclude={"shards"}),  # which change nothing in the sample
+        "shape": [config.model.row_tokens, config.engine.batch_tokens],
+        "seed": config.seed,
+        "documents": [*start, last_window],
+    }
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def place_behind(lake: Lake, start: Commit | None) -> Place:
+    """Where the log goes on behind a checkpoint: after the round it stands in, or after the one before."""
+    if start is None:
+        return Place()
+    number = 0 if "@" in start.run else start.round - (start.step_in_round == 0)  # a decay branch is one round
+    return Manifest.from_row(lake.rounds(start.run, number), 0).end if number >= 0 else Place()
+
+
+def record_rounds(lake: Lake, config: Config, run: str, start: Place, last_window: int, tokens: int) -> Diet:
+    """Plan and write down rounds of `run` from `start` on until their rows hold `tokens`; those there are kept.
+
+    Raises ConfigError if the documents up to `last_window` do not suffice.
+    """
+    shard = Shard(lake, _whole(config), config.seed, 0)
+    pending, files, place = PendingLog(lake), RoundFiles(lake.store, run), start
+    rows: list[int] = []
+    there = lake.num_rounds(run)
+    wanted = -(-tokens // config.model.row_tokens)
+    while sum(rows) < wanted:
+        number = len(rows)
+        manifest = Manifest.from_row(lake.rounds(run, number), 0) if number < there else None
+        if manifest is None:
+            manifest = _plan(config, shard, pending, number, place, last_window)
+            if manifest is None:
+                raise ConfigError(
+                    f"sweep.tokens={tokens:,} is more than the {sum(rows) * config.model.row_tokens:,} tokens that "
+                    "wait behind the start of the sweep; lower it, or take in more documents"
+                )
+            lake.add_round(run, number, manifest.to_row())
+            files.keep(number, manifest, text_of(lake, manifest.fresh, manifest.replay, []))
+        rows.append(Layout(manifest).packing.num_rows)
+        place = manifest.end
+    return Diet(run, tuple(rows))
+
+
+def _plan(
+    config: Config, shard: Shard, pending: PendingLog, number: int, start: Place, last_window: int
+) -> Manifest | None:
+    log = pending.after(start, last_window)
+    if not log.num_rows:
+        return None
+    positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
+    closed = "tokens" if positions > config.round.fresh_tokens else "drained"
+    sample = merge(_whole(config), config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
+    return plan_round(
+        number,
+        start,
+        log,
+        config.round,
+        shape(config),
+        config.seed,
+        sample.documents,
+        sample.fingerprint,
+        closed,
+    )
+
+
+def _whole(config: Config) -> ReservoirConfig:
+    """The reservoir in one shard, which holds the same sample."""
+    return config.reservoir.model_copy(update={"shards": 1})
+
+
+class RecordedRows:
+    """The rows of a diet in training order, read from the store as they are asked for; one process alone uses it."""
+
+    def __init__(self, store: Store, diet: Diet, document_token: int) -> None:
+        self.lake, self.diet, self.document_token = Lake(store), diet, document_token
+        self.files = RoundFiles(store, diet.run)
+        self.ends = np.cumsum(diet.rows)
+        self.laid: dict[int, tuple[Layout, RoundText]] = {}
+
+    def batch(self, first: int, count: int) -> tuple[Rows, int]:
+        """Return rows first .. first + count of the list, int32 [count, row_tokens] each, and their labels."""
+        last = first + count
+        if last > self.ends[-1]:
+            raise ValueError(f"rows up to {last} are asked for; {self.diet.run} has {self.ends[-1]}")
+        parts = []
+        number = int(np.searchsorted(self.ends, first, side="right"))
+        while first < last:
+            begin = int(self.ends[number - 1]) if number else 0
+            upto = min(last, int(self.ends[number]))
+            layout, text = self._round(number)
+            rows = layout.order[first - begin : upto - begin]
+            parts.append(layout.fill(rows, len(rows), text.tokens, text.offsets, self.document_token))
+            first, number = upto, number + 1
+        found = Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows._fields))
+        return found, int((found.labels != -100).sum())
+
+    def _round(self, number: int) -> tuple[Layout, RoundText]:
+        if number not in self.laid:
+            found = self.files.read(number)
+            if found is None:
+                manifest = Manifest.from_row(self.lake.rounds(self.diet.run, number), 0)
+                found = manifest, text_of(self.lake, manifest.fresh, manifest.replay, [])
+            manifest, text = found
+            self.laid[number] = Layout(manifest, text.blank), text
+            for old in [n for n in self.laid if n <= number - KEPT_ROUNDS]:
+                del self.laid[old]
+        return self.laid[number]

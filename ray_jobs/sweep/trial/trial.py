@@ -1,0 +1,298 @@
+"""What does one trial of a sweep do, in its own process?
+
+Load the weights every trial starts from, train on the recorded rows with its own settings through the same engine and
+step as a run, and at every mark commit and be judged: bits per byte of the *averaged* weights on fresh and old
+held-out text. What was judged stands in the store; a trial that is started again reads it from there, and goes on
+from its last commit. A process trains one trial after the other (a new one costs seconds), so `TrialHost` keeps what
+they share.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from cluster.storage.store import Store
+from cluster.telemetry.wandb_run import WandbRun, open_wandb
+from data_ops.documents.tokenizer import Tokenizer
+from data_ops.lake.lake import Lake
+from models.device import device
+from models.engine import engine
+from models.engine.average import WeightAverage
+from models.engine.optim import lr_at
+from models.rows import Rows
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.position import Position
+from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.held_out import HeldOut, held_out
+from ray_jobs.evaluation.scores import by_slice, score, with_nats
+from ray_jobs.store.paths import run_path
+from ray_jobs.sweep.trial.checkpoint import load, save
+from ray_jobs.sweep.trial.job import Refused, Segment, SweepJob, end_path, result_path, segment_run, start_run
+from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows
+from ray_jobs.sweep.trial.score import bits_over, combined, thinned
+from ray_jobs.training.worker.collectives import agree, hear
+from ray_jobs.training.worker.step import take_step
+
+CURVE_POINTS = 24  # of the training loss between two marks
+BEAT_SECONDS = 5.0  # after which a trial says how far it is, and can be stopped
+GO, SAVE, BEAT = 0, 1, 2  # what all ranks do before the next step
+
+
+class TrialHost:
+    """A process that trains segments, one after the other."""
+
+    def __init__(self, job: SweepJob) -> None:
+        self.job, self.store = job, Store.open(job.store)
+        self.tokenizer = Tokenizer.from_json(job.tokenizer)
+        self.held: HeldOut | None = None
+        self.rows: dict[str, RecordedRows] = {}
+        os.environ.pop("WANDB_RUN_ID", None)  # of who started the sweep: every trial is a run of its own
+
+    def begin(self, segment: Segment) -> "Trial | Refused":
+        """Take up a segment, where it stands."""
+        return Trial(self, segment) if segment.last else Refused(self.job.marks[0])
+
+    def text(self, config: Config) -> HeldOut:
+        """The held-out text; the same for every trial."""
+        if self.held is None:
+            tokens = config.model.row_tokens, self.tokenizer.document_token
+            self.held = held_out(Lake(self.store), self.job.last_window, config.evaluate, *tokens)
+        return self.held
+
+    def rows_of(self, diet: Diet) -> RecordedRows:
+        """The recorded rows of a diet."""
+        if diet.run not in self.rows:
+            self.rows = {diet.run: RecordedRows(self.store, diet, self.tokenizer.document_token)}
+        return self.rows[diet.run]
+
+
+class Trial:
+    """One segment on its way. Nothing is loaded before something has to be trained."""
+
+    def __init__(self, host: TrialHost, segment: Segment) -> None:
+        self.host, self.job, self.segment = host, host.job, segment
+        self.config = Config.model_validate_json(segment.config)
+        self.run = segment_run(self.job.run, segment.key)
+        self.mark = segment.first  # last mark judged
+        self.engine: engine.Engine | None = None
+        self.average: WeightAverage | None = None
+        self.position = Position()
+        self.curve: list[tuple[int, float]] = []
+        self.seconds = 0.0
+        self.saved_at = time.monotonic()
+        self.saved_step = -1
+        self.attempt = secrets.token_hex(4)  # a process that should be dead writes into a folder of its own
+        self.begun = 0  # tokens behind the sweep's start that its donor had trained
+        self.shown = 0  # points of the curve that W&B has
+        self.tracked: WandbRun | None = None
+        self.is_whole = True  # False while it advances, and so for ever if that failed: W&B shows it as failed then
+        self.ended = self._read(end_path(self.job.run, segment.key))
+
+    def advance(self) -> dict[str, Any]:
+        """Train to the next mark and return its verdict, or say after a while how far it is: {trained}."""
+        number, self.is_whole = self.mark + 1, False
+        known = self._read(result_path(self.job.run, self.segment.key, number))
+        if known is None:
+            if self.engine is None:
+                self._load()
+            is_there = self._train(self.job.marks[number - 1])
+            self._log_curve()
+            if not is_there:
+                self.is_whole = True
+                return {"trained": self.trained}
+            known = self._judge(number)
+        self.mark, self.is_whole = number, True
+        done = number >= self.segment.last or known["score"] is None
+        if done or (self.ended is not None and number >= self.ended["mark"]):
+            self.close()  # at once, for its process may wait long for the next trial, and another may go on with it
+            return {**known, "done": True}
+        return {**known, "done": False}
+
+    def close(self) -> None:
+        """Commit what was trained since the last commit, and let go."""
+        if self.engine is not None:
+            self._commit()
+            self.engine.close()
+            self.engine = self.average = None
+        if self.tracked is not None:
+            if self.is_whole:
+                self.tracked.conclude({"mark": self.mark, "trained": self.trained}, None)
+            self.tracked.close()
+            self.tracked = None
+
+    @property
+    def trained(self) -> int:
+        """Tokens behind the sweep's start."""
+        return self.position.tokens - self.job.start_tokens
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a step."""
+        return self.config.engine.batch_tokens
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self.host.store.read(path))
+        except FileNotFoundError:
+            return None
+        return found
+
+    def _load(self) -> None:
+        """Start the engine with the trial's last commit, or the donor's, or the weights the sweep starts from."""
+        config, store = self.config, self.host.store
+        vocabulary = self.host.tokenizer.vocab_size
+        self.engine = engine.start(config.model, vocabulary, config.engine, config.optim, config.seed)
+        self.average, self.attempt = WeightAverage(self.engine, self.job.average), hear(self.attempt)
+        donor = segment_run(self.job.run, self.segment.donor) if self.segment.donor else None
+        own, found = hear(self._found(donor) if dist.get_rank() == 0 else None)
+        if found is None and (donor or self.job.start):
+            gone = donor or self.job.start
+            raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
+        if found is not None:
+            self.position = load(store, found, self.engine, self.average, is_own=own is not None)
+        if own is not None:
+            self.curve = self._since_mark(own.state["curve"])  # a commit comes before its verdict
+            self.seconds, self.saved_step = own.state["seconds"] if self.curve else 0.0, own.step
+            self.begun = own.state["begun"]
+        else:
+            self.begun = self.trained
+            self.position = replace(self.position, round=0, step_in_round=0, skipped=[])
+        self._track()
+
+    def _found(self, donor: str | None) -> tuple[commits.Commit | None, commits.Commit | None]:
+        """Its own last commit, and what to load: that, or the donor's, or what the sweep starts from."""
+        store = self.host.store
+        own = commits.latest(store, self.run)
+        if own is not None or donor is not None:
+            return own, own or commits.latest(store, donor or "")
+        return None, commits.newest_readable(store, start_run(self.job.run)) if self.job.start else None
+
+    def _train(self, mark: int) -> bool:
+        """Step until the next step would end beyond `mark`; False if it took longer than a beat and goes on."""
+        assert self.engine is not None and self.average is not None
+        config, here, rows = self.config, self.position, self.host.rows_of(self.segment.diet)
+        count = config.engine.batch_rows(config.model.row_tokens)
+        began, first = time.perf_counter(), self.trained
+        while self.trained + self.batch_tokens <= mark:
+            late = time.perf_counter() - began > BEAT_SECONDS and self.trained > first
+            due = time.monotonic() - self.saved_at > config.checkpoint.every_seconds
+            wish = agree(BEAT if late else SAVE if due else GO)
+            if wish == BEAT:
+                break
+            if wish == SAVE:
+                self._commit()
+            batch, predictions = rows.batch(self.trained // config.model.row_tokens, count)
+            lr = lr_at(here.tokens + self.batch_tokens, config.optim)
+            result, _ = take_step(
+                self.engine, here, _my_part(batch, count), predictions, self.batch_tokens, lr, config.optim
+            )
+            self.average.update(self.batch_tokens, self.trained)
+            self.curve.append((self.trained, result.loss))
+        self.seconds += time.perf_counter() - began
+        return self.trained + self.batch_tokens > mark
+
+    def _judge(self, number: int) -> dict[str, Any]:
+        """Commit, score the averaged weights, and write the verdict down; score None: it has diverged."""
+        assert self.engine is not None and self.average is not None
+        self._commit()
+        began = time.perf_counter()
+        data = self.host.text(self.config)
+        with self.average.in_place():
+            mine = score(data, self.engine.evaluate, dist.get_rank(), dist.get_world_size())
+            nats = torch.from_numpy(mine).to(device())
+            dist.all_reduce(nats)
+        slices = by_slice(with_nats(data, nats.cpu().numpy()))
+        fresh, old = (bits_over(slices, [s for s in slices if (s in self.job.fresh) == new]) for new in (True, False))
+        verdict = {
+            "key": self.segment.key,
+            "mark": number,
+            "tokens": self.job.marks[number - 1],
+            "trained": self.trained,
+            "begun": self.begun,
+            "steps": self.position.step_in_round,
+            "skipped": len(self.position.skipped),
+            "score": combined(fresh, old, self.job.old_share),
+            "fresh": fresh,
+            "old": old,
+            "slices": {name: row["bits_per_byte"] for name, row in slices.items()},
+            "curve": thinned(self._since_mark(self.curve), CURVE_POINTS),
+            "train_seconds": self.seconds,
+            "judge_seconds": time.perf_counter() - began,
+        }
+        if dist.get_rank() == 0:
+            self.host.store.write(result_path(self.job.run, self.segment.key, number), json.dumps(verdict).encode())
+        self._log(verdict)
+        self.curve, self.seconds = [], 0.0
+        return verdict
+
+    def _since_mark(self, curve: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """The points behind the last mark that was judged."""
+        behind = self.job.marks[self.mark - 1] if self.mark else 0
+        return [point for point in curve if point[0] > behind]
+
+    def _commit(self) -> None:
+        """Commit weights, moments, average and position, and let the commit before go."""
+        assert self.engine is not None and self.average is not None
+        self.saved_at = time.monotonic()
+        here = self.position
+        if here.step_in_round == 0 or here.step == self.saved_step:
+            return
+        self.saved_step = here.step
+        state = {
+            "precision": engine.resolve_precision(self.config.engine.precision),
+            "model": self.config.model.model_dump(mode="json"),
+            "batch_tokens": self.batch_tokens,
+            "curve": self.curve,
+            "seconds": self.seconds,
+            "begun": self.begun,
+        }
+        save(self.host.store, self.run, self.attempt, self.engine, self.average, here, state)
+
+    def _track(self) -> None:
+        """Show the trial in W&B, in the sweep's group."""
+        if dist.get_rank():
+            return
+        mark = hashlib.sha256(self.job.store.encode()).hexdigest()[:6]  # tells sweeps of one name in two stores apart
+        name = f"{self.job.run}-{self.segment.key}-{mark}".replace("@", "-")
+        group = self.config.wandb.model_copy(update={"group": self.config.wandb.group or self.job.run})
+        settings = {**self.config.model_dump(mode="json"), "trial": asdict(self.segment) | {"config": None}}
+        folder = self.host.store.local_path(run_path(self.job.run, "wandb"))
+        self.tracked = open_wandb(group, name, self.segment.key, settings, folder)
+
+    def _log_curve(self) -> None:
+        """Send W&B the training loss since the last look."""
+        if self.tracked is not None:
+            for tokens, loss in thinned(self.curve[self.shown :], CURVE_POINTS):
+                self.tracked.log({"step": tokens // self.batch_tokens, "tokens": tokens, "loss": loss})
+        self.shown = len(self.curve)
+
+    def _log(self, verdict: dict[str, Any]) -> None:
+        """Send W&B a verdict."""
+        self.shown = 0
+        if self.tracked is None:
+            return
+        shown = {name: verdict[name] for name in ("tokens", "score", "fresh", "old") if verdict[name] is not None}
+        slices = {f"bits_per_byte/{name}": value for name, value in verdict["slices"].items()}
+        self.tracked.log({"step": verdict["trained"] // self.batch_tokens, **shown, **slices})
+
+
+def _my_part(batch: Rows, count: int) -> Rows:
+    """This rank's consecutive rows of the global batch; empty ones where it does not divide."""
+    rank, world = dist.get_rank(), dist.get_world_size()
+    each = -(-count // world)
+    mine = [field[rank * each : (rank + 1) * each] for field in batch]
+    lacking = each - len(mine[0])
+    if lacking:
+        fills = (0, -100, -1)
+        mine = [
+            np.concatenate([m, np.full((lacking, m.shape[1]), f, m.dtype)]) for m, f in zip(mine, fills, strict=True)
+        ]
+    return Rows(*mine)

@@ -1,0 +1,1 @@
+"""Training: the events of a run, and what its coordinator tells the workers."""

@@ -1,0 +1,300 @@
+"""Who plans the rounds and hands every worker its rows?
+
+One actor per run. It walks the log of kept documents, writes each round's manifest into the lake before the round is
+trained, keeps one round ready ahead of the one in training, and answers `batch(round, step, rank, world)` with a pure
+function of the manifest. It holds no state that the lake does not: killed, it goes on with the file of the round
+(data_ops/rounds/round_file.py), or else with the manifest, and brings everything else up behind the first batches.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import ray
+
+from cluster.storage.store import Store
+from data_ops.documents.place import Place
+from data_ops.lake.lake import Lake
+from data_ops.lake.log import PendingLog, RoundText, text_of
+from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.layout import Layout
+from data_ops.rounds.manifest import Manifest, Shape
+from data_ops.rounds.plan import plan_branch, plan_round
+from data_ops.rounds.round_file import warm_up
+from data_ops.sampling.reservoir import ReservoirConfig
+from data_ops.sampling.shard import Sample, Shard, merge
+from ray_jobs.store.paths import branch_name
+from ray_jobs.training.actors.round_files import RoundFiles
+
+logger = logging.getLogger(__name__)
+
+KEEP_ROUNDS = 3  # prepared rounds in memory: one trained, one next, one for workers that restart
+HEAD_START_S = 0.1  # by which the first batches of a round come before the work on the next one
+LOOK_EVERY_S = 0.25  # between two looks into the lake (7 ms each) for windows that let the next round be planned
+BRANCH = -1  # the number under which the batches of a decay branch are asked for
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """Everything that decides a run's rounds."""
+
+    store: str
+    run: str
+    rounds: RoundConfig
+    reservoir: ReservoirConfig
+    shape: Shape
+    seed: int
+    document_token: int
+    follow: bool = False
+
+
+class RoundNotice(NamedTuple):
+    """What a worker needs to know of a round; steps is -1 when the run has no further round."""
+
+    steps: int
+    tokens: int = 0
+    fresh_documents: int = 0
+    fresh_tokens: int = 0
+    replay_tokens: int = 0
+    last_window: int = -1
+    closed: str = ""
+
+
+class Batch(NamedTuple):
+    """One rank's rows of a global batch (int32 [rows, row_tokens] each)."""
+
+    inputs: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32]
+    segments: npt.NDArray[np.int32]
+    predictions: int  # labels in the whole global batch
+    arrived_s: npt.NDArray[np.float64]  # arrival of the fresh documents that are done with this step (rank 0)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A round that batches can be cut from."""
+
+    layout: Layout
+    text: RoundText
+
+
+class Feed:
+    """The planner and the rows of one run. A Ray actor with a few threads; every method may be repeated."""
+
+    def __init__(self, settings: FeedSettings) -> None:
+        self.settings = settings
+        self.lake = Lake(Store.open(settings.store))
+        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
+        shard = ray.remote(**options)(Shard)
+        numbers = range(settings.reservoir.shards)
+        self.shards = [shard.remote(self.lake, settings.reservoir, settings.seed, n) for n in numbers]
+        self.lock = threading.RLock()
+        self.prepared: dict[int, Prepared] = {}
+        self.files = RoundFiles(self.lake.store, settings.run)
+        self.num_rounds: int | None = None  # in the lake; none but this feed adds to them, or `add_round` says so
+        self.next_look = 0.0  # monotonic time before which nothing new is looked for
+        self.pending = PendingLog(self.lake)
+        self.drained_at: int | None = None
+        self.failure: str | None = None
+        self.waiting_since: float | None = None
+        threading.Thread(target=warm_up, daemon=True).start()  # done before the first worker is
+
+    def drained(self, last_window: int) -> None:
+        """Take note that ingest has nothing further behind this window."""
+        if last_window != self.drained_at:
+            self.drained_at, self.next_look = last_window, 0.0
+
+    def fail(self, message: str) -> None:
+        """Let the workers stop at the end of their round; the driver knows why."""
+        self.failure = message
+
+    def round(self, number: int) -> RoundNotice | None:
+        """Tell about a round; None while it cannot be planned yet. Prepares the one behind it in the background."""
+        if self.failure:
+            return RoundNotice(-1, closed="failed")
+        ready = self.prepared.get(number) or self._prepare_alone(number)
+        if isinstance(ready, Prepared):
+            timer = threading.Timer(HEAD_START_S, self._get_ahead, (number,))
+            timer.daemon = True
+            timer.start()
+            return _notice(ready.layout.manifest)
+        return ready
+
+    def batch(self, number: int, step: int, rank: int, world: int) -> Batch:
+        """Give rank's part of the global batch of a step: consecutive rows, empty ones at the end of a round."""
+        ready = self.prepared.get(number) or self._prepare_alone(number)
+        if not isinstance(ready, Prepared):
+            raise ValueError(f"round {number} is not planned; ask for it with round({number}) first")
+        layout = ready.layout
+        if not 0 <= step < layout.manifest.steps:
+            raise ValueError(f"step={step} is not in round {number}, which has {layout.manifest.steps} steps")
+        count = -(-layout.manifest.batch_rows // world)
+        rows = layout.rows_of(step, rank * count, count)
+        tokens, offsets, arrived_s, blank = ready.text
+        filled = layout.fill(rows, count, tokens, offsets, self.settings.document_token)
+        done = (layout.last_steps == step)[: len(arrived_s)] & ~blank[: len(arrived_s)]
+        arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
+        return Batch(filled.inputs, filled.labels, filled.segments, layout.predictions(step), arrived)
+
+    def branch(self, step: int, tokens: int) -> RoundNotice:
+        """Tell about the decay branch that leaves the main line at `step`; its batches are those of round BRANCH."""
+        settings, run = self.settings, branch_name(self.settings.run, step)
+        with self.lock:
+            found = self.files.read_branch(step)
+            if found is None:
+                if self.lake.num_rounds(run) == 0:
+                    sample = self._sample(self.lake.last_window())
+                    place = self._place(self.lake.num_rounds(settings.run))
+                    planned = plan_branch(
+                        step, place, tokens, settings.shape, settings.seed, sample.documents, sample.fingerprint
+                    )
+                    self.lake.add_round(run, 0, planned.to_row())
+                manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
+                found = manifest, self._text_of(manifest)
+                self.files.keep_branch(step, *found)
+            manifest, text = found
+            if manifest.steps:
+                self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
+            return _notice(manifest)
+
+    def fingerprint(self, window: int) -> str:
+        """Fingerprint of the reservoir as of a window."""
+        with self.lock:
+            return self._sample(window).fingerprint
+
+    def _get_ahead(self, number: int) -> None:
+        """Do behind a round's first batches what need not come before them; what fails is said with the next round."""
+        try:
+            with self.lock:
+                place = self._place(number + 1)
+                for shard in self.shards:  # they read the log from its start, each in a process of its own
+                    shard.advance.remote(place.window - 1)
+            for near in (number, number + 1):
+                ready = self.prepared.get(near) or self._prepare_alone(near)
+                if isinstance(ready, Prepared):
+                    self.files.keep(near, ready.layout.manifest, ready.text)
+            self.files.sweep()
+        except (OSError, ValueError, RuntimeError) as error:
+            logger.debug("the round behind %d could not be prepared ahead: %s", number, error)
+
+    def _prepare_alone(self, number: int) -> Prepared | RoundNotice | None:
+        with self.lock:
+            return self._prepare(number)
+
+    def _prepare(self, number: int) -> Prepared | RoundNotice | None:
+        """The round with its text; RoundNotice(-1) when there is no such round; None while it is not there yet."""
+        if number in self.prepared:
+            return self.prepared[number]
+        in_file = self.files.read(number) if self.num_rounds is None or number < self.num_rounds else None
+        manifest = in_file[0] if in_file else self._recorded(number) or self._plan_and_record(number)
+        if not isinstance(manifest, Manifest):
+            return manifest
+        if Shape(manifest.row_tokens, manifest.batch_rows) != self.settings.shape:
+            raise ValueError(
+                f"round {number} was planned in batches of {manifest.batch_rows} rows of {manifest.row_tokens} tokens; "
+                f"set engine.batch_tokens={manifest.batch_rows * manifest.row_tokens} and model.row_tokens back"
+            )
+        text = in_file[1] if in_file else self._text_of(manifest)
+        self.prepared[number] = Prepared(Layout(manifest, text.blank), text)
+        for old in [n for n in self.prepared if BRANCH < n <= number - KEEP_ROUNDS]:
+            del self.prepared[old]
+        return self.prepared[number]
+
+    def _recorded(self, number: int) -> Manifest | None:
+        """The manifest in the lake, None if the round was not planned yet."""
+        if self.num_rounds is None:
+            self.num_rounds = self.lake.num_rounds(self.settings.run)
+        if number >= self.num_rounds:
+            return None
+        logger.info("round %d is read from the lake, as there is no file of it", number)
+        return Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
+
+    def _plan_and_record(self, number: int) -> Manifest | RoundNotice | None:
+        """Plan a round and write it down; whoever was faster is right."""
+        if time.monotonic() < self.next_look:
+            return None
+        planned = self._plan(number)
+        if not isinstance(planned, Manifest):
+            self.next_look = time.monotonic() + LOOK_EVERY_S if planned is None else 0.0
+            return planned
+        if self.lake.add_round(self.settings.run, number, planned.to_row()):
+            self.num_rounds = number + 1
+            return planned
+        self.num_rounds = None
+        return self._recorded(number)
+
+    def _plan(self, number: int) -> Manifest | RoundNotice | None:
+        """Cut the next round from the log, if it can be cut now."""
+        settings = self.settings
+        start = self._place(number)
+        last = self.lake.last_window()
+        log = self.pending.after(start, last)
+        positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
+        drained = self.drained_at is not None and last >= self.drained_at
+        if positions > settings.rounds.fresh_tokens:
+            closed = "tokens"
+        elif drained:
+            closed = "drained"
+            if not log.num_rows:
+                return RoundNotice(-1, last_window=last, closed="end")
+        elif settings.follow and self._waited(log.num_rows > 0):
+            closed = "seconds" if log.num_rows else "starved"
+        else:
+            return None
+        self.waiting_since = None
+        before = int(log["window"][0].as_py()) - 1 if log.num_rows else last
+        sample = self._sample(before)
+        return plan_round(
+            number,
+            start,
+            log,
+            settings.rounds,
+            settings.shape,
+            settings.seed,
+            sample.documents,
+            sample.fingerprint,
+            closed,
+        )
+
+    def _waited(self, has_fresh: bool) -> bool:
+        """Under --follow: has the round waited its `max_seconds` (and may it go without fresh text)?"""
+        if self.waiting_since is None:
+            self.waiting_since = time.monotonic()
+        late = time.monotonic() - self.waiting_since >= self.settings.rounds.max_seconds
+        return late and (has_fresh or self.settings.rounds.starved == "replay")
+
+    def _place(self, number: int) -> Place:
+        """Where the round before this one ended."""
+        if number == 0:
+            return Place()
+        ready = self.prepared.get(number - 1)
+        if ready is not None:
+            return ready.layout.manifest.end
+        return Manifest.from_row(self.lake.rounds(self.settings.run, number - 1), 0).end
+
+    def _sample(self, window: int) -> Sample:
+        states = ray.get([shard.state.remote(window) for shard in self.shards])
+        return merge(self.settings.reservoir, self.settings.seed, states)
+
+    def _text_of(self, manifest: Manifest) -> RoundText:
+        """Bring the text from the lake, where the shards do not hold it."""
+        replay = manifest.replay
+        held = ray.get([shard.tokens.remote(-1, replay.ids) for shard in self.shards]) if len(replay) else []
+        return text_of(self.lake, manifest.fresh, replay, held)
+
+
+def _notice(manifest: Manifest) -> RoundNotice:
+    fresh, replay = int(manifest.fresh.lengths.sum()), int(manifest.replay.lengths.sum())
+    return RoundNotice(
+        steps=manifest.steps,
+        tokens=fresh + replay,
+        fresh_documents=len(manifest.fresh),
+        fresh_tokens=fresh,
+        replay_tokens=replay,
+        last_window=max(manifest.start.window, manifest.end.window),
+        closed=manifest.closed,
+    )

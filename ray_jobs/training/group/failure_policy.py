@@ -1,0 +1,61 @@
+"""Does a restart still help, or is it time to stop?
+
+Pure: events in, a reason to stop out. Ray Train starts a worker group again for as long as we let it; that is right
+after an accident and wrong when the same fault comes back before a single step, group after group trains nothing, or
+all of them end at the same place.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.storage.retry import may_pass
+
+NETWORK_SECONDS = 600.0  # from the first fault of the network until it counts like any other, if no step is trained
+FRUITLESS_STARTS = 6  # worker groups in a row that trained no step
+STUCK_STARTS = 12  # worker groups in a row that got no further than those before, nor committed anything new
+
+
+@dataclass
+class Health:
+    """What the faults so far add up to."""
+
+    faults: dict[int, str] = field(default_factory=dict)  # rank -> its last fault since a step was trained
+    starts: int = 0  # since a step was trained
+    stuck: int = 0  # starts since a step was trained, or committed, that none had reached before
+    trained: int = -1  # the furthest step
+    committed: int = -1  # the furthest committed one
+    last_fault: str = ""
+    network_since: float | None = None  # when the first fault of the network since a step was told
+
+    def update(self, event: dict[str, Any]) -> str | None:
+        """Take in an event; a sentence when going on is of no use.
+
+        >>> health = Health()
+        >>> fault = {"event": "fault", "rank": 0, "text": "ValueError: no"}
+        >>> health.update(fault), health.update(fault)
+        (None, 'ValueError: no')
+        """
+        if event["event"] == "step":
+            self.faults, self.starts, self.network_since = {}, 0, None
+            if event["step"] > self.trained:
+                self.trained, self.stuck = event["step"], 0
+        elif event["event"] == "commit":
+            if event["step"] > self.committed:
+                self.committed, self.stuck = event["step"], 0
+        elif event["event"] == "fault":
+            again = self.faults.get(event["rank"]) == event["text"]
+            self.faults[event["rank"]] = self.last_fault = event["text"]
+            if may_pass(event["text"]):  # it gets better by itself: time counts, not how often
+                self.network_since = event["time"] if self.network_since is None else self.network_since
+                if event["time"] - self.network_since < NETWORK_SECONDS:
+                    self.starts = 0
+                    return None
+            return str(event["text"]) if again else None
+        elif event["event"] == "started":
+            self.starts, self.stuck = self.starts + 1, self.stuck + 1
+            if self.stuck > STUCK_STARTS:
+                why = self.last_fault or "see the run's time line for faults"
+                return f"{STUCK_STARTS} worker groups in a row came no further than step {self.trained}; {why}"
+            if self.starts > FRUITLESS_STARTS:
+                return f"{FRUITLESS_STARTS} worker groups in a row trained no step; see the run's time line for faults"
+        return None

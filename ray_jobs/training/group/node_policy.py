@@ -1,0 +1,75 @@
+"""Nodes leave and come: what should the workers do about it?
+
+Pure: the nodes that stay, those with workers that are about to leave, and the time in; a wish and why out. Leaving a
+node before it goes, after a checkpoint, loses no step; where there is no other place the workers go on and commit
+every few seconds until the end.
+"""
+
+import time
+from typing import Any
+
+from cluster.runtime.topology import Node, choose_workers
+from ray_jobs.config.schema import Config
+from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE
+
+AGAIN_SECONDS = 10.0  # between two checkpoints on a node that is about to leave
+SETTLE_SECONDS = 15.0  # how long a larger cluster must stay as it is before the workers move
+
+
+class NodeWatch:
+    """Remembers what was asked for, so that nothing is asked for twice."""
+
+    def __init__(self, config: Config, batch_rows: int) -> None:
+        self.requested, self.batch_rows = config.engine.workers, batch_rows
+        self.workers = 0  # in the group that trains
+        self.asked_at = -AGAIN_SECONDS
+        self.left: frozenset[str] = frozenset()  # nodes that the workers were asked to leave
+        self.seen: tuple[frozenset[str], float] = frozenset(), 0.0  # the nodes and since when they are these
+        self.grown_to: frozenset[str] = frozenset()  # nodes for which the workers were asked to become more
+        self.too_few: frozenset[str] = frozenset()  # nodes that were told to be too few
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Take in how many workers train."""
+        if event["event"] == "started":
+            self.workers = event["workers"]
+
+    def look(self, staying: dict[str, Node], leaving: set[str], now: float | None = None) -> tuple[int, str]:
+        """Say what to ask the workers for, and why.
+
+        staying: nodes that live and stay; leaving: nodes with workers that were told to go; now: seconds, monotonic.
+        """
+        now = time.monotonic() if now is None else now
+        names = frozenset(staying)
+        if names != self.seen[0]:
+            self.seen = names, now
+        if self.workers == 0:
+            return GO, ""
+        fitting = self._fitting(staying)
+        if leaving:
+            return self._leave(frozenset(leaving), fitting, now)
+        if fitting:
+            self.too_few = frozenset()
+        elif names != self.too_few:
+            self.too_few = names
+            left = f"the {len(names)} nodes that are left are too few for engine.workers={self.requested}"
+            return GO, f"{left}; training goes on when there are more"
+        settled = now - self.seen[1] >= SETTLE_SECONDS
+        if fitting > self.workers and not isinstance(self.requested, int) and settled and names != self.grown_to:
+            self.grown_to = names
+            return MOVE, f"{fitting} workers fit now; the {self.workers} of now commit and start again as more"
+        return GO, ""
+
+    def _leave(self, leaving: frozenset[str], fitting: int, now: float) -> tuple[int, str]:
+        if fitting and not leaving <= self.left:
+            self.left = leaving
+            return MOVE, f"{len(leaving)} nodes are about to leave; the workers commit and start again elsewhere"
+        if fitting or now - self.asked_at < AGAIN_SECONDS:
+            return GO, ""
+        self.asked_at = now
+        return CHECKPOINT, f"{len(leaving)} nodes are about to leave and there is no other place; committing often"
+
+    def _fitting(self, nodes: dict[str, Node]) -> int:
+        try:
+            return choose_workers(self.requested, list(nodes.values()), self.batch_rows)
+        except ValueError:
+            return 0

@@ -1,0 +1,81 @@
+"""Where does a worker group begin, and do its weights do what was committed?
+
+Rank 0 finds the newest checkpoint that is whole; all ranks load it. A damaged one is put aside and the one before is
+used. Then the probe's loss (see `Engine.probe`) is compared with the one that the checkpoint recorded: equal bytes can
+still be the wrong model, if the code that reads them changed.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from cluster.storage.store import Store
+from models.engine import checkpoint
+from models.engine.engine import Engine
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.checkpoints.position import Position
+from ray_jobs.training.worker.collectives import agree, worst
+
+PROBE_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # relative; another world size or ZeRO stage only rounds otherwise
+
+
+class WrongWeightsError(RuntimeError):
+    """The weights that were loaded do not compute what the saved ones did."""
+
+
+def restore(
+    store: Store, run: str, engine: Engine, board: Any, rank: int, tell: Callable[[dict[str, Any]], None]
+) -> Position:
+    """Load the newest whole checkpoint into the engine; the position it was committed at, or the beginning.
+
+    OSError if it could not be fetched, which is not the checkpoint's fault: Ray Train then starts the group again.
+    WrongWeightsError stops the run.
+    """
+    while True:
+        found = commits.latest(store, run) if rank == 0 else None
+        step = agree(-1 if found is None else found.step)
+        if rank == 0:
+            ray.get(board.stand.remote(found.step if found else None))
+        if step < 0:
+            return Position()
+        commit = commits.load(store, run, step)
+        with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+            paths, damage, trouble = _fetch(store, commit, Path(scratch))
+            found_worst = worst(2 if trouble else 1 if damage else 0)
+            if found_worst == 0:
+                checkpoint.restore(engine, paths)
+                check_probe(engine, commit)
+                return Position(**commit.state["position"])
+        if found_worst == 2:
+            raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
+        if rank == 0:
+            why = damage or "another worker could not read it"
+            commits.put_aside(store, run, step, why)
+            tell({"event": "warning", "text": f"checkpoint {step} is put aside: {why}"})
+
+
+def _fetch(store: Store, commit: commits.Commit, scratch: Path) -> tuple[list[Path], str, str]:
+    """The checkpoint's files, or what is wrong with them, or what went wrong on the way."""
+    try:
+        return fetch_files(store, commit, scratch), "", ""
+    except (commits.DamagedCheckpointError, FileNotFoundError) as error:
+        return [], str(error), ""
+    except OSError as error:
+        return [], "", str(error)
+
+
+def check_probe(engine: Engine, commit: commits.Commit) -> None:
+    """Raise WrongWeightsError unless the weights compute what the checkpoint recorded; all ranks call it."""
+    recorded = commit.state["probe_loss"]
+    found = engine.probe()
+    tolerance = max(PROBE_TOLERANCE[commit.state["precision"]], PROBE_TOLERANCE[engine.precision])
+    if not math.isclose(found, recorded, rel_tol=tolerance):
+        raise WrongWeightsError(
+            f"checkpoint {commit.name} recorded a probe loss of {recorded:.6f}, its weights give {found:.6f} here; "
+            "resume with the version of Headrace and torch that wrote it, or under another name"
+        )

@@ -1,0 +1,129 @@
+"""Is the sample of any number of shards, however often they died, the sample of one reservoir?"""
+
+import numpy as np
+import pytest
+
+from data_ops.kernels.arrays import ids_to_array
+from data_ops.sampling import shard as shard_module
+from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
+from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, is_in, merge
+from tests.data_ops.lake.test_lake import add_window, fill_lake, make_documents, make_lake
+
+SEED = 11
+DAY = 86400.0
+WINDOWS = [["kept", "held_out", "kept", "dropped", *["kept"] * 116] for _ in range(6)]  # a sketch holds 89
+
+
+def config_of(shards, capacity=40):
+    return ReservoirConfig(capacity=capacity, half_life=(100 * DAY, None), shards=shards)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    lake = make_lake(tmp_path_factory.mktemp("lake"))
+    fill_lake(lake, WINDOWS)
+    return lake
+
+
+@pytest.fixture(autouse=True)
+def few_windows_at_once(monkeypatch):
+    monkeypatch.setattr(shard_module, "ROWS_AT_ONCE", 20)
+
+
+def sample_of(lake, config, window):
+    shards = [Shard(lake, config, SEED, number) for number in range(config.shards)]
+    return merge(config, SEED, [shard.state(window) for shard in shards])
+
+
+def reservoirs_of(lake, config, window):
+    """The sample in one process, one reservoir per half-life over all kept documents."""
+    rows = lake.documents(0, window, COLUMNS, ["kept"])
+    sketches = []
+    for capacity, half_life in zip(config.capacities, config.half_lives_s, strict=True):
+        sketches.append(Reservoir(capacity, half_life, SEED))
+        sketches[-1].add(ids_to_array(rows["id"]), event_seconds(rows["event_time"]), rows["weight"].to_numpy())
+    return sketches
+
+
+def names(ids):
+    return [tuple(i) for i in ids.tolist()]
+
+
+def same(one, other):
+    assert one.fingerprint == other.fingerprint
+    for name, column in vars(one.documents).items():
+        np.testing.assert_array_equal(column, getattr(other.documents, name))
+
+
+@pytest.mark.parametrize("window", [0, 3, 5])
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_shards_together_hold_the_sample_of_one_reservoir(lake, shards, window):
+    sample = sample_of(lake, config_of(shards), window)
+    sketches = reservoirs_of(lake, config_of(shards), window)
+    expected = {name for sketch in sketches for name in names(sketch.sample(sketch.capacity))}
+    assert names(sample.documents.ids) == sorted(expected)
+    assert sample.fingerprint == "-".join(sketch.fingerprint()[:16] for sketch in sketches)
+
+
+def test_a_sampled_document_has_the_place_and_size_of_the_lake(lake):
+    documents = sample_of(lake, config_of(2), 5).documents
+    rows = lake.documents(0, 5, ["id", "window", "position", "num_tokens"], ["kept"])
+    known = dict(zip(names(ids_to_array(rows["id"])), rows.drop_columns(["id"]).to_pylist(), strict=True))
+    for i, name in enumerate(names(documents.ids)):
+        found = {"window": documents.windows[i], "position": documents.positions[i]}
+        assert {**found, "num_tokens": documents.num_tokens[i]} == known[name]
+
+
+def test_the_order_of_shards_changes_nothing(lake):
+    states = [Shard(lake, config_of(3), SEED, number).state(5) for number in range(3)]
+    same(merge(config_of(3), SEED, states), merge(config_of(3), SEED, states[::-1]))
+
+
+@pytest.mark.slow
+def test_a_shard_advanced_step_by_step_or_rebuilt_at_once_is_the_same(lake):
+    walked = [Shard(lake, config_of(2), SEED, number) for number in range(2)]
+    for window in range(6):
+        for shard in walked:
+            shard.advance(window)
+        rebuilt = sample_of(lake, config_of(2), window)
+        same(merge(config_of(2), SEED, [shard.state(window) for shard in walked]), rebuilt)
+
+
+def test_advancing_twice_is_advancing_once(lake):
+    shard = Shard(lake, config_of(1), SEED, 0)
+    once = merge(config_of(1), SEED, [shard.state(4)])
+    shard.advance(4)
+    shard.advance(2)
+    same(merge(config_of(1), SEED, [shard.state(4)]), once)
+    assert shard.window == 4
+
+
+def test_a_shard_gives_the_tokens_of_sampled_documents_and_of_no_others(lake):
+    rows = lake.documents(0, 5, ["id", "tokens"], ["kept"])
+    ids = ids_to_array(rows["id"])
+    known = dict(zip(names(ids), rows["tokens"].to_pylist(), strict=True))
+    held = {}
+    for number in range(2):
+        shard = Shard(lake, config_of(2), SEED, number)
+        found, tokens = shard.tokens(5, ids)
+        assert (found[:, 1] % 2 == number).all()
+        assert len(found) == shard.rows.num_rows < 200 < len(ids) / 3
+        held |= dict(zip(names(found), tokens.to_pylist(), strict=True))
+        assert len(shard.tokens(5, ids[:0])[0]) == 0
+    assert set(names(sample_of(lake, config_of(2), 5).documents.ids)) <= set(held)
+    assert all(known[name] == tokens for name, tokens in held.items())
+
+
+def test_an_empty_lake_has_an_empty_sample(tmp_path):
+    lake = make_lake(tmp_path)
+    sample = sample_of(lake, config_of(2), -1)
+    assert len(sample.documents) == 0
+    add_window(lake, make_documents(0, ["dropped", "quarantined"]))
+    same(sample_of(lake, config_of(2), 0), sample)
+
+
+def test_only_kept_documents_are_sampled(lake):
+    everything = sample_of(lake, config_of(2, capacity=10_000), 5).documents
+    kept = ids_to_array(lake.documents(0, 5, ["id"], ["kept"])["id"])
+    assert len(everything) == len(kept)
+    assert is_in(everything.ids, kept).all()

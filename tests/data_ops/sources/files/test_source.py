@@ -1,0 +1,720 @@
+"""Is every record of growing, torn, hostile files found exactly once, and named when it cannot be read?"""
+
+import codecs
+import errno
+import gzip
+import itertools
+import json
+import os
+import pickle
+import random
+import re
+import tempfile
+import tracemalloc
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cluster.storage.buckets import open_filesystem
+from data_ops.documents.document import RECORD_SCHEMA
+from data_ops.sources.fields import QUARANTINE, time_us
+from data_ops.sources.files import parquet as parquet_module
+from data_ops.sources.files import source as files_module
+from data_ops.sources.files.listing import FileState, glob_regex, read_at
+from data_ops.sources.files.parquet import count_rows
+from data_ops.sources.files.source import matches
+from data_ops.sources.kinds import FilesConfig, FilesSource, Span, open_source
+from data_ops.sources.protocol import MAX_BATCH_ROWS, ChangedError
+
+OLD = 1_600_000_000
+
+
+class Reader:
+    """Polls a source as ingest does: cursor through JSON, spans through pickle, nothing kept in between."""
+
+    def __init__(self, *paths: Path | str, **config) -> None:
+        self.config = FilesConfig(**{"path": tuple(map(str, paths)), "settle": 0} | config)
+        self.cursor, self.warnings, self.rows, self.drained = {}, [], [], True
+
+    def poll(self, max_records: int = 10**6) -> list[dict]:
+        source = pickle.loads(pickle.dumps(open_source("files", self.config)))  # noqa: S301
+        found = source.discover(orjson.loads(orjson.dumps(self.cursor)), max_records)
+        assert sum(span.num_records for span in found.spans) <= max_records
+        rows = [row for span in found.spans for row in rows_of(source, span)]
+        self.cursor, self.drained = found.cursor, found.drained
+        self.warnings += found.warnings
+        self.rows += rows
+        return rows
+
+    def all(self, max_records: int) -> list[dict]:
+        self.poll(max_records)
+        while not self.drained:
+            self.poll(max_records)
+        return self.rows
+
+
+def rows_of(source: FilesSource, span: Span) -> list[dict]:
+    batches = list(source.read(span))
+    assert all(batch.schema.equals(RECORD_SCHEMA) and len(batch) <= MAX_BATCH_ROWS for batch in batches)
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["offset"] for row in rows] == list(range(span.first_record, span.first_record + span.num_records))
+    return rows
+
+
+def texts(rows: list[dict]) -> list[str]:
+    return [row["text"] for row in rows]
+
+
+def line(text: str, **fields) -> bytes:
+    return json.dumps({"text": text, **fields}).encode() + b"\n"
+
+
+def put(path: Path, data: bytes, modified_s: float = OLD) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (modified_s, modified_s))
+    return path
+
+
+def grow(path: Path, data: bytes) -> None:
+    put(path, path.read_bytes() + data, path.stat().st_mtime + 10)
+
+
+# which files
+
+
+def test_globs_stay_in_a_folder_unless_doubled_and_skip_hidden_names(tmp_path: Path):
+    for name in ("b.jsonl", "a.jsonl", "a.txt", ".hidden.jsonl", "x/c.jsonl", "x/y/d.jsonl", "x/.git/e.jsonl"):
+        put(tmp_path / name, line(name))
+    assert texts(Reader(tmp_path / "*.jsonl").poll()) == ["a.jsonl", "b.jsonl"]
+    assert texts(Reader(tmp_path / "**/*.jsonl").poll()) == ["a.jsonl", "b.jsonl", "x/c.jsonl", "x/y/d.jsonl"]
+    assert texts(Reader(tmp_path / "x/*/?.jsonl").poll()) == ["x/y/d.jsonl"]
+    assert texts(Reader(f"file://{tmp_path}/[!b].jsonl").poll()) == ["a.jsonl"]
+    assert len(Reader(tmp_path / "x").poll()) == 2  # a folder means all below it
+
+
+def test_several_patterns_find_a_file_once(tmp_path: Path):
+    put(tmp_path / "a.jsonl", line("a"))
+    reader = Reader(tmp_path / "*", tmp_path / "a.jsonl")
+    assert texts(reader.poll()) == ["a"] and matches(reader.config) == 1
+
+
+def test_nothing_matching_is_zero_files_not_an_error(tmp_path: Path):
+    assert matches(FilesConfig(path=str(tmp_path / "absent/**/*.jsonl"))) == 0
+    assert Reader(tmp_path / "absent/*").poll() == []
+
+
+def test_a_relative_path_means_the_folder_where_the_source_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(tmp_path / "a.jsonl", line("a"))
+    monkeypatch.chdir(tmp_path)
+    source = open_source("files", FilesConfig(path="*.jsonl"))
+    (span,) = source.discover({}, 9).spans
+    monkeypatch.chdir("/")
+    assert span.partition == str(tmp_path / "a.jsonl") and texts(rows_of(source, span)) == ["a"]
+
+
+def test_names_from_outside_are_only_compared(tmp_path: Path):
+    for name in ("a%2e.jsonl", "b#?.jsonl", "c\n.jsonl", "é[1].jsonl"):
+        put(tmp_path / name, line(name))
+    assert sorted(texts(Reader(tmp_path / "*.jsonl").poll())) == sorted(p.name for p in tmp_path.iterdir())
+    assert not glob_regex("/data/*.jsonl").fullmatch("/data/../etc/x.jsonl")
+    assert not glob_regex("/data/*.jsonl").fullmatch("/data/a-jsonl")
+
+
+@pytest.mark.parametrize("path", ["", (), ("a", ""), "s3://", "s3://*/x", "ftp://host/x"])
+def test_a_path_that_names_nothing_is_refused(path):
+    with pytest.raises(ValidationError, match=r"path|store"):
+        FilesConfig(path=path)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, bytes], None]]:
+    """An S3 server over HTTP with the bucket "news"; yields a put(key, body) function."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    places = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    for name, value in (places | {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+
+    filesystem = open_filesystem("s3", "news")
+
+    def put_object(key: str, body: bytes) -> None:
+        with filesystem.open_output_stream(f"news/{key}", compression=None) as stream:
+            stream.write(body)
+
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/news", method="PUT"), timeout=10).close()
+    yield put_object
+    server.stop()
+
+
+def test_objects_in_a_bucket_are_found_and_whole_at_once(bucket):
+    bucket("2026/a.jsonl", line("1") + line("2").rstrip())
+    bucket("2026/01/b.jsonl.gz", gzip.compress(line("3")))
+    bucket("2026/01/c#..?.txt", b"4")
+    reader = Reader("s3://news/2026/**", settle="1h")
+    assert sorted(texts(reader.poll())) == ["1", "2", "3", "4"] and reader.drained and reader.poll() == []
+    assert "s3://news/2026/a.jsonl" in reader.cursor and "s3://news/2026/01/c#..?.txt" in reader.cursor
+    bucket("2026/a.jsonl", line("1") + line("2") + line("5"))
+    assert texts(reader.poll()) == ["5"] and reader.warnings == []
+    assert texts(Reader("s3://news/2026/*.jsonl").poll()) == ["1", "2", "5"]
+    assert Reader("s3://absent/*.jsonl").poll() == []
+
+
+# growth
+
+
+def test_appended_lines_and_new_files_are_found_and_nothing_twice(tmp_path: Path):
+    a = put(tmp_path / "a.jsonl", line("1") + line("2"))
+    reader = Reader(tmp_path / "*.jsonl")
+    assert texts(reader.poll()) == ["1", "2"] and reader.poll() == []
+    grow(a, line("3"))
+    put(tmp_path / "b.jsonl", line("4"))
+    assert texts(reader.poll()) == ["3", "4"]
+    assert [row["offset"] for row in reader.rows] == [0, 1, 2, 0]
+    os.utime(a)  # touched, not changed
+    assert reader.poll() == [] and reader.warnings == []
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_any_growth_and_any_windows_deliver_each_line_once_in_order(tmp_path_factory: pytest.TempPathFactory, data):
+    folder = tmp_path_factory.mktemp("grow")
+    reader = Reader(folder / "*.jsonl", settle=3600)
+    written: dict[str, bytes] = {}
+    now = datetime.now(UTC).timestamp()
+    for step in range(data.draw(st.integers(1, 6))):
+        name = data.draw(st.sampled_from("abc"))
+        old = written.get(name, b"")
+        more = b"".join(
+            line(f"{name}{step}.{i}" * data.draw(st.integers(1, 3))) for i in range(data.draw(st.integers(0, 4)))
+        )
+        written[name] = old + more
+        half = data.draw(st.sampled_from([b"", b'{"text": "ha']))
+        put(folder / f"{name}.jsonl", written[name] + half, now - 60 + step)
+        reader.poll(data.draw(st.integers(1, 5)))
+    for name, content in written.items():
+        put(folder / f"{name}.jsonl", content, now)
+    rows = reader.all(3)
+    assert reader.warnings == []
+    expected = sorted(json.loads(one)["text"] for content in written.values() for one in content.splitlines())
+    assert sorted(texts(rows)) == expected
+
+
+def test_a_poll_opens_only_files_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for i in range(5):
+        put(tmp_path / f"{i}.jsonl", line(str(i)))
+    reader = Reader(tmp_path / "*.jsonl")
+    reader.poll()
+    looked: list[str] = []
+    from data_ops.sources.files import source as files
+
+    look = files.look
+    monkeypatch.setattr(
+        files, "look", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
+    )
+    grow(tmp_path / "3.jsonl", line("new"))
+    assert texts(reader.poll()) == ["new"] and [Path(p).name for p in looked] == ["3.jsonl"]
+
+
+def test_a_half_written_last_line_waits_until_it_is_whole(tmp_path: Path):
+    now = datetime.now(UTC).timestamp()
+    path = put(tmp_path / "a.jsonl", line("1") + b'{"text": ', now)
+    reader = Reader(path, settle="1h")
+    assert texts(reader.poll()) == ["1"] and not reader.drained
+    assert reader.poll() == [] and not reader.drained
+    grow(path, b'"2"}\n')
+    assert texts(reader.poll()) == ["2"] and reader.drained and reader.warnings == []
+
+
+def test_a_last_line_without_newline_is_read_once_the_file_has_settled(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", line("1") + line("2").rstrip())
+    reader = Reader(path, settle="5s")
+    assert texts(reader.poll()) == ["1", "2"] and reader.drained and reader.poll() == []
+    os.utime(path)
+    assert reader.poll() == []
+    grow(path, b"\n" + line("3"))  # the newline came late: an append all the same
+    assert texts(reader.poll()) == ["3"] and reader.warnings == []
+
+
+def test_a_settled_line_that_grows_is_named_as_a_rewrite(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", b'{"text": "1"')
+    reader = Reader(path)
+    assert [row["error"] for row in reader.poll()] == ["bad_json"]
+    os.utime(path)
+    assert reader.poll() == []
+    grow(path, b"}\n" + line("2"))
+    assert reader.poll() == [] and len(reader.warnings) == 1
+
+
+@pytest.mark.parametrize("change", ["shorter", "first byte", "last byte", "longer and other"])
+def test_a_rewritten_file_is_named_once_and_not_read_further(tmp_path: Path, change: str):
+    content = b"".join(line(f"{i:06d}" * 20) for i in range(2000))
+    path = put(tmp_path / "a.jsonl", content)
+    reader = Reader(path)
+    assert len(reader.poll()) == 2000
+    changed = {
+        "shorter": content[: len(content) // 2],
+        "first byte": b"[" + content[1:],
+        "last byte": content[:-3] + b"x" + content[-2:],
+        "longer and other": content.replace(b"001999", b"991999") + line("new"),
+    }[change]
+    put(path, changed, OLD + 50)
+    assert reader.poll() == [] and len(reader.warnings) == 1
+    assert str(path) in reader.warnings[0] and "2000" in reader.warnings[0]
+    grow(path, line("later"))
+    assert reader.poll() == [] and len(reader.warnings) == 1 and reader.drained
+
+
+@pytest.mark.parametrize("byte", [b" ", b"\n"])
+def test_a_file_rewritten_between_listing_and_reading_is_an_error_not_a_guess(tmp_path: Path, byte: bytes):
+    path = put(tmp_path / "a.jsonl", line("1") * 9)
+    source = open_source("files", FilesConfig(path=str(path)))
+    (span,) = source.discover({}, 9).spans
+    put(path, byte * path.stat().st_size)
+    with pytest.raises(ChangedError, match="not the listed 9"):
+        list(source.read(span))
+
+
+def test_big_files_are_cut_into_spans_for_several_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("data_ops.sources.files.streams.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("data_ops.sources.files.growth.PIECE_BYTES", 3000)
+    path = put(tmp_path / "a.jsonl", b"".join(line(str(i) * 9) for i in range(500)))
+    source = open_source("files", FilesConfig(path=str(path), settle=0))
+    spans = source.discover({}, 10**6).spans
+    assert len(spans) > 3 and spans[0].start == 0 and spans[-1].end == path.stat().st_size
+    assert all(
+        a.end == b.start and a.first_record + a.num_records == b.first_record for a, b in itertools.pairwise(spans)
+    )
+    assert [row["text"] for span in spans for row in rows_of(source, span)] == [str(i) * 9 for i in range(500)]
+
+
+# compressed
+
+PACK = {".gz": gzip.compress, ".zst": zstandard.compress}
+suffixes = pytest.mark.parametrize("suffix", PACK)
+
+
+@suffixes
+@pytest.mark.parametrize("max_records", [1, 7, 1000])
+def test_compressed_lines_are_the_lines_in_any_windows(tmp_path: Path, suffix: str, max_records: int):
+    content = [line(str(i) * 50) for i in range(40)]
+    members = PACK[suffix](b"".join(content[:25])) + PACK[suffix](b"".join(content[25:]))  # as `cat` makes them
+    path = put(tmp_path / f"a.jsonl{suffix}", members)
+    assert texts(Reader(path).all(max_records)) == [str(i) * 50 for i in range(40)]
+    reader = Reader(path)
+    reader.poll()
+    grow(path, PACK[suffix](line("appended")))
+    assert texts(reader.poll()) == ["appended"] and reader.warnings == []
+
+
+@suffixes
+def test_the_good_lines_of_a_torn_file_are_read_and_its_tail_is_one_record(tmp_path: Path, suffix: str):
+    generator = random.Random(0)
+    lines = [generator.randbytes(100).hex() for _ in range(4000)]
+    packed = PACK[suffix](b"".join(map(line, lines)))
+    path = put(tmp_path / f"a.jsonl{suffix}", packed[: len(packed) * 2 // 3])
+    reader = Reader(path)
+    rows = reader.all(700)
+    assert rows[-1]["error"] == f"torn_{'gzip' if suffix == '.gz' else 'zstd'}" and len(rows) > 1000
+    assert texts(rows[:-1]) == lines[: len(rows) - 1]
+    put(path, packed, OLD + 50)  # it is complete now: too late, and said so
+    assert reader.poll() == [] and len(reader.warnings) == 1
+
+
+@suffixes
+def test_a_compressed_file_that_is_still_being_written_is_not_torn_yet(tmp_path: Path, suffix: str):
+    generator = random.Random(0)
+    lines = [generator.randbytes(100).hex() for _ in range(4000)]
+    packed, now = PACK[suffix](b"".join(map(line, lines))), datetime.now(UTC).timestamp()
+    path = put(tmp_path / f"a.jsonl{suffix}", packed[: len(packed) // 2], now)
+    reader = Reader(path, settle="1h")
+    reader.poll()
+    assert not reader.drained
+    put(path, packed, now + 1)
+    reader.poll()
+    assert texts(reader.rows) == lines and reader.drained and reader.warnings == []
+
+
+@suffixes
+@pytest.mark.parametrize("content", [b"not compressed\n", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd\x00"])
+def test_what_is_not_compressed_at_all_is_one_record(tmp_path: Path, suffix: str, content: bytes):
+    rows = Reader(put(tmp_path / f"a.jsonl{suffix}", content)).poll()
+    assert [row["error"] for row in rows] == [f"torn_{'gzip' if suffix == '.gz' else 'zstd'}"]
+
+
+# what stands in a line
+
+BAD_LINES = {
+    "bad_json": [b'{"text": "a"', b"plain text", b'{"text": NaN}'],
+    "not_an_object": [b"[1]", b'"text"', b"null", b"7"],
+    "bad_utf8": [b'{"text": "\xff\xfe"}', b'{"text": "\\ud800"}', b'{"text": "\\udc00x"}', b'{"text": "\xed\xa0\x80"}'],
+    "missing_text": [b'{"body": "a"}', b'{"text": null}'],
+    "wrong_type": [b'{"text": 7}', b'{"text": ["a"]}', b'{"text": {}}'],
+    "oversized": [b'{"text": "' + b"a" * 5000 + b'"}'],
+    "nul_bytes": [b"\0" * 50, b'{"text": "a"}\0'],
+    "too_deep": [b'{"text": ' + b"[" * 1500 + b"]" * 1500 + b"}"],
+}
+
+
+@pytest.mark.parametrize("reason", BAD_LINES)
+def test_a_bad_line_quarantines_only_itself_and_says_why(tmp_path: Path, reason: str):
+    for bad in BAD_LINES[reason]:
+        path = put(tmp_path / "a.jsonl", line("before") + bad + b"\n" + line("after"))
+        rows = Reader(path, max_record_bytes=4096).poll()
+        assert [row["error"] for row in rows] == [None, reason, None], bad
+        assert (
+            len(rows[1]["text"]) <= 200 and rows[1]["text"].isprintable() and rows[1]["num_bytes_read"] == len(bad) + 1
+        )
+
+
+def test_every_quarantine_reason_has_a_meaning_and_a_test():
+    assert set(BAD_LINES) | {"torn_gzip", "torn_zstd", "bad_parquet"} == set(QUARANTINE)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=8))
+@settings(max_examples=200)
+def test_no_bytes_are_fatal_and_every_line_is_one_record(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]):
+    content = b"\n".join(pieces)
+    path = put(tmp_path_factory.mktemp("fuzz") / "a.jsonl", content)
+    rows = Reader(path).poll()
+    assert len(rows) == content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
+    assert all(row["error"] in (None, *QUARANTINE) for row in rows)
+
+
+def test_blank_lines_carriage_returns_and_a_byte_order_mark_are_harmless(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + line("1").rstrip() + b"\r\n\n \r\n" + line("2"))
+    rows = Reader(path).poll()
+    assert texts(rows) == ["1", "", "", "2"] and not any(row["error"] for row in rows)
+
+
+def test_a_huge_line_costs_bounded_memory_and_one_record(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.write(line("before") + b'{"text": "')
+        for _ in range(100):
+            file.write(b"a" * 1_000_000)
+        file.write(b'"}\n' + line("after"))
+    tracemalloc.start()
+    rows = Reader(path, max_record_bytes="1MiB").poll()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [row["error"] for row in rows] == [None, "oversized", None] and rows[1]["num_bytes_read"] == 100_000_013
+    assert peak < 40e6
+
+
+def test_other_fields_can_be_named_and_ids_are_kept(tmp_path: Path):
+    path = put(
+        tmp_path / "a.jsonl", b'{"body": "a", "at": 1700000000, "key": 7}\n{"body": "b", "at": "soon", "key": [1]}\n'
+    )
+    rows = Reader(path, text="body", time="at", id="key").poll()
+    assert texts(rows) == ["a", "b"] and [row["external_id"] for row in rows] == ["7", None]
+    assert [row["event_time"] for row in rows] == [datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), None]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-03-01T12:00:00Z",
+        "2026-03-01T13:00:00+01:00",
+        "2026-03-01 12:00:00",
+        1772366400,
+        1772366400.0,
+        "1772366400",
+        1772366400000,
+        1772366400000000,
+        1772366400000000000,
+    ],
+)
+def test_times_are_understood_in_the_usual_spellings(value):
+    assert time_us(value) == 1772366400 * 10**6
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, "", "soon", "nan", "inf", float("inf"), 10**400, [], {}, "9" * 400, -(10**30)]
+)
+def test_times_that_make_no_sense_are_missing(value):
+    assert time_us(value) is None
+
+
+# one document per file
+
+
+def test_other_files_are_one_document_each(tmp_path: Path):
+    put(tmp_path / "a.md", "# Öl\n".encode())
+    put(tmp_path / "b.txt.gz", gzip.compress(b"packed"))
+    put(tmp_path / "c.txt", b"\xff\xfe")
+    put(tmp_path / "d.txt", b"x" * 100)
+    put(tmp_path / "e.txt.gz", gzip.compress(b"packed")[:-9])
+    put(tmp_path / "f.txt", b"")
+    reader = Reader(tmp_path / "*", max_record_bytes=64)
+    assert texts(reader.all(1))[:2] == ["# Öl\n", "packed"]
+    assert [row["error"] for row in reader.rows] == [None, None, "bad_utf8", "oversized", "torn_gzip", None]
+    put(tmp_path / "a.md", b"# Oel\n", OLD + 9)  # the same size
+    assert reader.poll() == [] and "a.md" in reader.warnings[0]
+
+
+def test_a_young_file_waits_to_be_whole(tmp_path: Path):
+    path = put(tmp_path / "a.txt", b"half", datetime.now(UTC).timestamp())
+    reader = Reader(path, settle="1h")
+    assert reader.poll() == [] and not reader.drained
+    put(path, b"half and whole")
+    assert texts(reader.poll()) == ["half and whole"] and reader.drained
+
+
+def test_a_file_of_a_clock_far_ahead_of_ours_settles_all_the_same(tmp_path: Path):
+    path = put(tmp_path / "a.txt", b"whole", datetime.now(UTC).timestamp() + 40000)
+    assert texts(Reader(path, settle="5s").poll()) == ["whole"]
+    assert Reader(path, settle="23h").poll() == []
+
+
+# Parquet
+
+
+def parquet(path: Path, columns: dict, **options) -> Path:
+    pq.write_table(pa.table(columns), path, **options)
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+@pytest.mark.parametrize("max_records", [1, 33, 1000])
+def test_parquet_rows_come_once_in_order_over_row_groups_and_windows(tmp_path: Path, max_records: int):
+    times = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=i) for i in range(100)]
+    columns = {
+        "text": [f"t{i}" for i in range(100)],
+        "at": pa.array(times, pa.timestamp("ns", "UTC")),
+        "id": range(100),
+    }
+    path = parquet(tmp_path / "a.parquet", columns, row_group_size=30)
+    rows = Reader(path, time="at", id="id").all(max_records)
+    assert texts(rows) == columns["text"] and [row["event_time"] for row in rows] == times
+    assert [row["external_id"] for row in rows] == [str(i) for i in range(100)]
+
+
+def test_bad_parquet_rows_are_quarantined_one_by_one(tmp_path: Path):
+    path = parquet(tmp_path / "a.parquet", {"text": pa.array([b"ok", b"\xff", None, b"x" * 100])})
+    assert [row["error"] for row in Reader(path, max_record_bytes=64).poll()] == [
+        None,
+        "bad_utf8",
+        "missing_text",
+        "oversized",
+    ]
+    path = parquet(tmp_path / "b.parquet", {"text": [1, 2], "body": ["a", "b"]})
+    assert [row["error"] for row in Reader(path).poll()] == ["wrong_type"] * 2
+    assert [row["error"] for row in Reader(path, text="absent").poll()] == ["missing_text"] * 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"x" * 100, b"PAR1" + b"\xff" * 50 + b"\x20\0\0\0PAR1", b"\xff" * 8 + b"PAR1"]
+)
+def test_what_is_no_parquet_is_one_record_and_never_fatal(tmp_path: Path, content: bytes):
+    reader = Reader(put(tmp_path / "a.parquet", content))
+    assert [row["error"] for row in reader.poll()] == ["bad_parquet"] and reader.drained and reader.poll() == []
+
+
+def test_a_damaged_row_group_quarantines_its_rows(tmp_path: Path):
+    path = parquet(
+        tmp_path / "a.parquet", {"text": [f"text {i}" * 50 for i in range(90)]}, row_group_size=30, use_dictionary=False
+    )
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 40] = b"\xff" * 40
+    put(path, bytes(content))
+    rows = Reader(path).poll()
+    assert len(rows) == 90 and {row["error"] for row in rows[:30]} == {None}
+    assert {row["error"] for row in rows[30:60]} == {"bad_parquet"}
+
+
+class Bomb(pa.ExtensionType):
+    went_off = False
+
+    def __init__(self) -> None:
+        super().__init__(pa.string(), "test.bomb")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage, serialized):
+        cls.went_off = True
+        return cls()
+
+
+def test_no_code_of_an_extension_type_runs(tmp_path: Path):
+    pa.register_extension_type(Bomb())
+    try:
+        storage = pa.array(["a", "b"])
+        path = parquet(tmp_path / "a.parquet", {"text": pa.ExtensionArray.from_storage(Bomb(), storage)})
+        pq.read_schema(path)
+        assert Bomb.went_off  # so the file is armed
+        Bomb.went_off = False
+        assert texts(Reader(path).poll()) == ["a", "b"] and not Bomb.went_off
+    finally:
+        pa.unregister_extension_type("test.bomb")
+
+
+@pytest.mark.parametrize("reads", range(6))  # two of the footer, four of the rest
+def test_a_network_that_fails_while_parquet_is_read_says_nothing_about_the_file(reads, tmp_path, monkeypatch):
+    monkeypatch.setattr("cluster.storage.retry.PATIENCE_S", 0.0)
+    path = parquet(tmp_path / "a.parquet", {"text": [f"text {i}" * 50 for i in range(90)]}, row_group_size=30)
+    source = FilesSource("mine", FilesConfig(path=str(path)))
+    (span,) = source.discover({}, 100).spans
+    left = [reads]
+
+    class Failing:
+        def __init__(self, file):
+            self.size, self.close, self._read_at = file.size, file.close, file.read_at
+
+        def read_at(self, size, start):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError("AWS Error NETWORK_CONNECTION during GetObject operation")
+            return self._read_at(size, start)
+
+    filesystem, name = parquet_module.open_partition(str(path))
+    opened = SimpleNamespace(open_input_file=lambda name: Failing(filesystem.open_input_file(name)))
+    monkeypatch.setattr(parquet_module, "open_partition", lambda partition: (opened, name))
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        list(source.read(span))
+    left[0] = reads if reads < 2 else 0  # a footer is two reads
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        count_rows(str(path))
+    left[0] = 1000
+    assert sum(len(batch) for batch in source.read(span)) == 90
+
+
+def test_what_a_network_breaks_off_is_asked_for_again(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    answers = [OSError("AWS Error INTERNAL_FAILURE: Failed to flush response stream")] * 9 + [b"text", OSError("gone")]
+
+    class File:
+        def read_at(self, size, start):
+            answer = answers.pop(0)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    assert read_at(File(), 0, 4) == b"text"
+    with pytest.raises(OSError, match=r"^gone$"):
+        read_at(File(), 0, 4)
+
+
+def test_a_changed_parquet_file_is_named_and_not_read(tmp_path: Path):
+    path = parquet(tmp_path / "a.parquet", {"text": ["a"]})
+    reader = Reader(path)
+    reader.poll()
+    os.utime(path)
+    assert reader.poll() == [] and reader.warnings == []
+    parquet(path, {"text": ["a", "b"]})
+    assert reader.poll() == [] and len(reader.warnings) == 1
+
+
+def write_lines(path: Path, texts: list[str]) -> None:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+@pytest.fixture
+def nobody():
+    """A folder in which permissions count, also where the tests run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        codecs.lookup("utf-8-sig")  # Python reads it when it is first asked for; nobody may not, from root's Python
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if was_root:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize("name", ["b.jsonl", "b.jsonl.gz", "b.txt", "b.parquet"])
+def test_a_file_that_may_not_be_read_is_named_and_does_not_stop_the_others(nobody, name):
+    write_lines(nobody / "a.jsonl", ["one"])
+    write_lines(nobody / "c.jsonl", ["three"])
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"text": ["two"]}), nobody / name)
+    else:
+        data = b"two" if name.endswith(".txt") else b'{"text": "two"}\n'
+        (nobody / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    (nobody / name).chmod(0)
+    reader = Reader(nobody / "*")
+    assert [row["text"] for row in reader.poll()] == ["one", "three"]
+    assert reader.drained, "a run does not wait for it"
+    (warning,) = reader.warnings
+    assert f"file {nobody / name} cannot be read and is left for later" in warning
+    assert reader.poll() == []
+    assert set(reader.warnings) == {warning}, "the same words, so that they are said once"
+    (nobody / name).chmod(0o644)
+    assert [row["text"] for row in reader.poll()] == ["two"]
+    assert reader.poll() == [] and len(reader.warnings) == 2
+
+
+def test_a_file_that_grew_and_may_not_be_read_for_a_while_goes_on_where_it_was(nobody):
+    write_lines(nobody / "a.jsonl", ["one"])
+    reader = Reader(nobody / "*.jsonl")
+    reader.poll()
+    write_lines(nobody / "a.jsonl", ["one", "two"])
+    (nobody / "a.jsonl").chmod(0)
+    assert reader.poll() == []
+    (nobody / "a.jsonl").chmod(0o644)
+    assert [row["text"] for row in reader.poll()] == ["two"]
+
+
+def test_a_folder_that_may_not_be_entered_is_named_and_does_not_stop_the_others(nobody):
+    for folder in ("a", "b/c", "d"):
+        (nobody / folder).mkdir(parents=True)
+        write_lines(nobody / folder / "x.jsonl", [folder])
+    (nobody / "b").chmod(0)
+    reader = Reader(nobody / "**/*.jsonl")
+    assert [row["text"] for row in reader.poll()] == ["a", "d"]
+    (warning,) = reader.warnings
+    assert f"folder {nobody / 'b'} cannot be read" in warning
+    (nobody / "b").chmod(0o755)
+    assert [row["text"] for row in reader.poll()] == ["b/c"]
+    nobody.chmod(0)
+    with pytest.raises(PermissionError):  # where the pattern begins: then nothing is known at all
+        reader.poll()
+    nobody.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("partition", "error", "is_left"),
+    [
+        ("/data/b.jsonl", OSError(errno.EIO, "Input/output error"), True),
+        ("/data/b.jsonl", OSError("cannot open directory as a file"), True),
+        ("/data/b.jsonl", OSError(errno.EMFILE, "Too many open files"), False),
+        ("s3://bucket/b.jsonl", OSError("AWS Error ACCESS_DENIED during GetObject operation"), True),
+        ("s3://bucket/b.jsonl", OSError("AWS Error NETWORK_CONNECTION during GetObject operation"), False),
+    ],
+)
+def test_only_what_is_wrong_with_one_file_leaves_it_for_later(monkeypatch, partition, error, is_left):
+    def look(kind, file, *rest):
+        raise error
+
+    monkeypatch.setattr(files_module, "list_files", lambda patterns, closed: [FileState(partition, 9, 1)])
+    monkeypatch.setattr(files_module, "look", look)
+    source = FilesSource("mine", FilesConfig(path="*.jsonl"))
+    if is_left:
+        found = source.discover({}, 9)
+        assert (found.spans, found.cursor, found.drained, len(found.warnings)) == ([], {}, True, 1)
+    else:
+        with pytest.raises(OSError, match=re.escape(str(error))):
+            source.discover({}, 9)

@@ -1,0 +1,43 @@
+"""Which checkpoints had seen a document, also those that nobody came to note?"""
+
+import pytest
+
+from cluster.storage.store import Store
+from data_ops.audit.sightings import Sighting
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.exposure import champion_seen, seen_by
+from ray_jobs.checkpoints.ledger import record
+from ray_jobs.store.lease import acquire
+from ray_jobs.store.paths import CHAMPION
+from tests.data_ops.lake.test_lake import make_lake
+
+AT_STEP_3 = Sighting("news", 0, "fresh", 0, (2,))  # in the third step of round 0
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A lake whose run `news` has a checkpoint at step 5, noted, and one of its decay branch, which is not."""
+    lake = make_lake(tmp_path)
+    lease = acquire(lake.store, "news")
+    for run, step, noted in (("news", 2, True), ("news", 5, True), ("news@00000005", 1, False)):
+        done = commits.Commit(run, step, 0, step, ())
+        assert commits.publish(lake.store, done)
+        if noted:
+            record(lake, done, lease)
+    return lake
+
+
+def names(store, lake, *found):
+    return [(seen.checkpoint, seen.kept, seen.committed is None) for seen in seen_by(store, lake, list(found))]
+
+
+def test_a_branch_that_was_committed_and_not_noted_had_seen_what_its_main_line_had(lake):
+    store: Store = lake.store
+    assert names(store, lake, AT_STEP_3) == [("news/00000005", True, False), ("news@00000005/00000001", True, True)]
+    store.write(CHAMPION, b'{"checkpoint": "news@00000005/00000001"}')
+    assert champion_seen(store, seen_by(store, lake, [AT_STEP_3]))["seen"] is True
+
+
+def test_a_manifest_that_cannot_be_read_is_passed_over(lake):
+    lake.store.write("runs/news@00000005/checkpoints/00000001.json", b"{")
+    assert names(lake.store, lake, AT_STEP_3) == [("news/00000005", True, False)]

@@ -1,0 +1,140 @@
+"""Does every metric follow from the events of a run, across restarts, repeated windows and lost steps?"""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.telemetry.metrics import METRICS
+from cluster.telemetry.sinks import Telemetry
+from data_ops.lake.window import Window
+from ray_jobs.driver.meter import Meter
+
+COUNTS = {"read": 10, "kept": 6, "held_out": 1, "quarantined": 1}
+REASONS = {"dropped": {"duplicate": 2}, "quarantined_by": {"bad_json": 1}}
+
+
+def step(number, at, seconds=1.0, **others):
+    event = {"event": "step", "step": number, "round": 0, "tokens": number * 1000, "loss": 2.0, "grad_norm": 1.0}
+    event |= {"learning_rate": 0.1, "tokens_per_second": 1e3, "skipped_steps": 0, "mfu": None, "freshness_s": []}
+    return event | {"seconds": seconds, "data_wait_s": 0.25, "predictions": 900, "time": at} | others
+
+
+def window(number, **others):
+    return {"event": "window", "window": number, "seconds": 0.5, "time": 1.0, **COUNTS, **REASONS, **others}
+
+
+def started(number, at, workers=2):
+    return {"event": "started", "step": number, "workers": workers, "time": at}
+
+
+def commit(number, at):
+    return {"event": "commit", "step": number, "round": 0, "size_bytes": 7, "time": at}
+
+
+def values(meter, *events):
+    """What a metric reads after these events."""
+    seen = {}
+    for event in events:
+        for row in meter.read(event):
+            Telemetry([]).log(row)  # refuses a name that is in no table
+            seen |= row
+    return seen
+
+
+def meter(**others):
+    return Meter(1000, 10, began_s=0.0, **others)
+
+
+def test_every_metric_of_the_table_is_reported_and_no_other():
+    seen = values(
+        meter(),
+        started(0, 0.0),
+        {"event": "round", "round": 0, "fresh_tokens": 3, "replay_tokens": 1, "last_window": 0},
+        window(0),
+        step(1, 1.0, mfu=0.5, freshness_s=[1.0, 3.0]),
+        {"event": "checkpoint", "step": 1, "checkpoint_stall_s": 0.1, "time": 1.5},
+        commit(1, 2.0),
+        started(1, 9.0),
+        step(2, 10.0),
+        {"event": "evaluation", "step": 2, "slices": {"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}},
+        {"event": "judged", "step": 2, "promoted": True},
+        {"event": "judged", "step": 2, "promoted": False},
+        {"event": "warning", "text": "a word"},
+    )
+    assert {name.split("/")[0] for name in seen} - {"event"} == set(METRICS)
+
+
+def test_bits_per_byte_of_all_held_out_text_weigh_slices_by_their_bytes():
+    slices = {"a/1": {"bits_per_byte": 1.0, "bytes": 300}, "a/2": {"bits_per_byte": 3.0, "bytes": 100}}
+    assert values(meter(), {"event": "evaluation", "step": 2, "slices": slices})["bits_per_byte"] == 1.5
+
+
+def test_documents_are_totals_of_the_store_and_add_up():
+    before = [Window(n, {}, {}, datetime.now(UTC), {**COUNTS, **REASONS}) for n in range(3)]
+    seen = values(meter(windows=before), window(3), window(4))
+    assert seen["documents_read"] == 50 and seen["documents_dropped/duplicate"] == 10 and seen["window"] == 5
+    parts = [v for k, v in seen.items() if k.startswith("documents_") and k != "documents_read"]
+    assert sum(parts) == seen["documents_read"]
+
+
+def test_a_window_that_is_told_twice_counts_once():
+    assert values(meter(), window(0), window(1), window(1))["documents_read"] == 20
+
+
+def test_lag_is_what_was_committed_behind_the_round_in_training():
+    read = meter()
+    assert values(read, window(0), window(1))["backlog_windows"] == 2
+    begun = {"event": "round", "round": 0, "fresh_tokens": 3, "replay_tokens": 1, "last_window": 1}
+    assert values(read, begun)["backlog_windows"] == 0
+    assert values(read, window(2))["backlog_windows"] == 1
+
+
+def test_goodput_counts_the_steps_of_a_checkpoint_once():
+    read = meter()
+    assert values(read, step(1, 2.0), step(2, 4.0), commit(2, 10.0))["goodput"] == pytest.approx(0.2)
+    values(read, step(3, 11.0), step(4, 12.0), started(2, 18.0), step(3, 19.0))
+    assert values(read, commit(3, 20.0))["goodput"] == pytest.approx(3 / 20), "steps 3 and 4 of before are lost"
+
+
+def test_recovery_runs_from_the_last_step_before_to_the_first_after():
+    read = meter()
+    assert "recovery_s" not in values(read, started(0, 0.0), step(1, 3.0), step(2, 4.0))
+    assert values(read, started(1, 20.0))["restarts"] == 1
+    assert values(read, step(2, 24.0))["recovery_s"] == 20.0
+    assert "recovery_s" not in values(read, step(3, 25.0))
+
+
+def test_a_group_that_dies_before_its_first_step_has_nothing_to_recover():
+    read = meter()
+    assert "recovery_s" not in values(read, started(0, 0.0), started(0, 9.0), step(1, 10.0))
+
+
+def test_a_checkpoint_takes_from_its_snapshot_to_its_commit():
+    read = meter()
+    taken = {"event": "checkpoint", "step": 4, "checkpoint_stall_s": 0.1, "time": 10.0}
+    seen = values(read, taken, commit(4, 12.5))
+    assert (seen["checkpoint_s"], seen["checkpoint_time_s"], seen["checkpoint_step"]) == (2.5, 12.5, 4)
+    assert "checkpoint_s" not in values(read, commit(8, 20.0)), "the snapshot was told by nobody"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 5)), max_size=60))
+def test_goodput_is_a_share_and_counters_never_fall(moves):
+    read, now, at, done = meter(), 0.0, 0, 0
+    last = {}
+    for what, seconds in moves:
+        now += seconds
+        if what == 0:
+            at = done
+            events = [started(done, now)]
+        elif what == 1:
+            done = max(done, at)
+            events = [commit(at, now)]
+        else:
+            at += 1
+            events = [step(at, now, seconds)]
+        seen = values(read, *events)
+        assert 0 <= seen.get("goodput", 0) <= 1
+        assert seen.get("restarts", last.get("restarts", 0)) >= last.get("restarts", 0)
+        last |= seen

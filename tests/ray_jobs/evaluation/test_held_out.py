@@ -1,0 +1,155 @@
+"""Are held-out documents scored one by one, the same by any number of workers, and sliced by time?"""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cluster.storage.store import Store
+from models.config import ModelConfig
+from models.measures.scoring import scorer
+from models.rows import Rows
+from ray_jobs.config.blocks import EvaluateConfig
+from ray_jobs.evaluation import scores
+from ray_jobs.evaluation.held_out import PERIODS, held_out
+from ray_jobs.evaluation.scores import by_slice, read_scores, score, with_nats, write_scores
+from tests.data_ops.lake.test_lake import START, add_window, make_documents, make_lake
+
+D = 256
+MODEL = ModelConfig(layers=1, width=16, heads=2, row_tokens=8)  # rows shorter than some documents
+EVERYTHING = EvaluateConfig(documents_per_slice=1000)
+FATES = ["held_out", "kept", "held_out", "dropped", "held_out"]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    lake = make_lake(tmp_path_factory.mktemp("lake"))
+    for number in range(4):
+        source = ("news", "docs")[number % 2]
+        add_window(lake, make_documents(number, FATES * 4, 40 * number, source=source))
+    return lake
+
+
+@pytest.fixture(scope="module")
+def model():
+    return scorer(MODEL, 257, 3, None)
+
+
+@pytest.fixture(autouse=True)
+def few_rows_at_once(monkeypatch):
+    monkeypatch.setattr(scores, "ROWS_AT_ONCE", 4)
+
+
+def collect(lake, config=EVERYTHING, last_window=3):
+    return held_out(lake, last_window, config, MODEL.row_tokens, D)
+
+
+def ids(data):
+    return data.table["id"].to_pylist()
+
+
+def nats_alone(model, tokens):
+    """Score one document by itself, a row at a time."""
+    inputs, labels = [D, *tokens], [*tokens, D]
+    total = 0.0
+    for first in range(0, len(inputs), MODEL.row_tokens):
+        piece = slice(first, first + MODEL.row_tokens)
+        pad = MODEL.row_tokens - len(inputs[piece])
+        columns = (inputs[piece] + [D] * pad, labels[piece] + [-100] * pad, [0] * (MODEL.row_tokens - pad) + [-1] * pad)
+        nats, _ = model(Rows(*(np.array([column], np.int32) for column in columns)))
+        total += float(nats.sum())
+    return total
+
+
+def test_only_held_out_documents_of_the_windows_asked_for_are_judged(lake):
+    everything = lake.documents(0, 3, ["id", "fate", "num_bytes"])
+    held = everything.filter(pa.compute.equal(everything["fate"], "held_out"))
+    assert ids(collect(lake)) == sorted(held["id"].to_pylist())
+    assert sum(collect(lake).table["num_bytes"].to_pylist()) == sum(held["num_bytes"].to_pylist())
+    assert ids(collect(lake, last_window=0)) == sorted(lake.documents(0, 0, ["id"], ["held_out"])["id"].to_pylist())
+
+
+def test_each_documents_nats_are_those_of_the_document_alone(lake, model):
+    data = collect(lake)
+    found = dict(zip(ids(data), score(data, model).tolist(), strict=True))
+    rows = lake.documents(0, 3, ["id", "tokens"], ["held_out"]).to_pylist()
+    assert max(len(row["tokens"]) for row in rows) > MODEL.row_tokens, "some documents are cut"
+    assert len(found) == len(rows)
+    for row in rows:  # float32 sums of other neighbours in the row: a few parts in a million
+        assert found[row["id"]] == pytest.approx(nats_alone(model, row["tokens"]), rel=2e-5)
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_the_scores_of_all_ranks_add_up_to_those_of_one(lake, model, world):
+    data = collect(lake)
+    parts = [score(data, model, rank, world) for rank in range(world)]
+    np.testing.assert_allclose(sum(parts), score(data, model), rtol=1e-6)
+    assert all((part == 0).any() for part in parts), "no rank does all the work"
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_every_rank_makes_the_same_calls_with_the_same_number_of_rows(lake, model, world):
+    data, calls = collect(lake), []
+    for rank in range(world):
+        shapes = []
+
+        def watched(rows, shapes=shapes):
+            shapes.append(rows.inputs.shape)
+            return model(rows)
+
+        score(data, watched, rank, world)
+        calls.append(shapes)
+    assert all(shapes == calls[0] for shapes in calls)
+    assert set(calls[0]) == {(4, MODEL.row_tokens)}
+    assert len(calls[0]) == -(-data.packing.num_rows // (4 * world))
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_a_slice_is_a_source_and_a_period_of_event_time(lake, period):
+    data = collect(lake, EvaluateConfig(period=period, documents_per_slice=1000))
+    rows = lake.documents(0, 3, ["id", "source", "event_time"], ["held_out"]).to_pylist()
+    expected = {row["id"]: f"{row['source']}/{row['event_time'].strftime(PERIODS[period])}" for row in rows}
+    assert dict(zip(ids(data), data.table["slice"].to_pylist(), strict=True)) == expected
+    known = {"day": "news/2024-01-01", "week": "news/2024-W01", "month": "news/2024-01", "year": "news/2024"}
+    assert known[period] in expected.values()
+    assert START.year == 2024
+
+
+def test_a_capped_slice_holds_the_same_documents_however_they_arrived(lake, tmp_path):
+    config = EvaluateConfig(period="year", documents_per_slice=7)
+    data = collect(lake, config)
+    assert by_slice(with_nats(data, np.ones(14))).keys() == {"news/2024", "docs/2024"}
+    assert [found["documents"] for found in by_slice(with_nats(data, np.ones(14))).values()] == [7, 7]
+    other = make_lake(tmp_path)
+    for number, window in enumerate((3, 1, 0, 2)):
+        source = ("news", "docs")[window % 2]
+        documents = make_documents(number, FATES * 4, 40 * window, source=source)
+        add_window(other, documents.take(list(range(20))[::-1]))
+    assert ids(collect(other, config)) == ids(data)
+    smaller = collect(lake, EvaluateConfig(period="year", documents_per_slice=3))
+    assert set(ids(smaller)) < set(ids(data)), "a smaller cap keeps a part of the same"
+
+
+def test_bits_per_byte_are_summed_over_a_slice_and_not_averaged():
+    table = pa.table({"slice": ["b", "a", "a"], "nats": [3.0, 10.0, 2.0], "num_bytes": [3, 4, 1]})
+    found = by_slice(table)
+    assert list(found) == ["a", "b"]
+    assert found["a"] == {"bits_per_byte": pytest.approx(12 / math.log(2) / 5), "documents": 2, "bytes": 5}
+
+
+def test_a_store_without_held_out_text_has_nothing_to_judge(tmp_path, model):
+    lake = make_lake(tmp_path)
+    add_window(lake, make_documents(0, ["kept"] * 3))
+    data = collect(lake, last_window=0)
+    assert data.table.num_rows == 0
+    assert len(score(data, model)) == 0
+    assert by_slice(with_nats(data, score(data, model))) == {}
+
+
+def test_scores_are_kept_document_by_document(lake, model, tmp_path):
+    data = collect(lake)
+    table = with_nats(data, score(data, model))
+    store = Store.open(str(tmp_path))
+    write_scores(store, "news", "00000012", table)
+    assert read_scores(store, "news", "00000012").equals(table)

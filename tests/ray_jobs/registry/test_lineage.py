@@ -1,0 +1,43 @@
+"""Does a champion's lineage name the rounds and windows that are in its weights, and is a run's id its own for good?"""
+
+import pytest
+
+from cluster.storage.store import Store
+from data_ops.documents.place import Documents, Place
+from data_ops.lake.lake import Lake
+from data_ops.rounds.manifest import Manifest
+from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.registry.lineage import rounds_of, tracking_id
+from ray_jobs.store.paths import run_path
+
+NONE = Documents.empty()
+ENDS = [Place(1, 0), Place(1, 7), Place(4, 3)]  # of rounds 0, 1, 2
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store.open(str(tmp_path_factory.mktemp("lake")))
+    lake = Lake(store)
+    lake.create()
+    for n, end in enumerate(ENDS):
+        manifest = Manifest(n, Place(), end, 0, 5, 4, 64, "tokens", NONE, NONE, NONE)
+        lake.add_round("news", n, manifest.to_row())
+        lake.add_round("other", n, manifest.to_row() | {"fresh": None})
+    return store
+
+
+@pytest.mark.parametrize(
+    ("number", "step_in_round", "rounds", "last_window"),
+    [(1, 0, 1, 0), (1, 2, 2, 1), (2, 0, 2, 1), (2, 4, 3, 4), (3, 0, 3, 4), (0, 0, 0, -1)],
+)
+def test_rounds_and_windows_are_those_in_the_weights(store, number, step_in_round, rounds, last_window):
+    told = rounds_of(store, Commit("news", 9, number, step_in_round, ()))
+    assert told == {"rounds": rounds, "steps_of_last_round": step_in_round, "last_window": last_window}
+
+
+def test_a_run_keeps_its_id_and_another_store_makes_another(tmp_path):
+    first, second = (Store.open(str(tmp_path / name)) for name in "ab")
+    ids = {tracking_id(first, "news"), tracking_id(first, "news"), tracking_id(Store.open(first.uri), "news")}
+    assert len(ids) == 1 and ids != {tracking_id(second, "news")} and ids.pop().startswith("news-")
+    first.delete(run_path("news", "wandb.json"))
+    assert tracking_id(first, "news") != tracking_id(second, "news")

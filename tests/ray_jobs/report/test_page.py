@@ -1,0 +1,244 @@
+"""Is the report whole, safe and honest, whatever the run looked like?"""
+
+import html.parser
+import math
+import re
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.redaction import mask
+from ray_jobs.report.page import ReportData, render
+from tests.support.report_sample import sample
+
+EVIL = (
+    "</title><script>alert(1)</script><img src=x onerror=\"alert('2')\"> ]]> &amp; \x1b[2J \u202e \ud800 ünïcödé 漢字"
+)
+VOID = {"meta"}
+ELEMENTS = set(re.findall(r"\w+", "html head meta title style body main header footer section figure h1 h2 h3 p b"))
+ELEMENTS |= set(re.findall(r"\w+", "span small div i ul li table tr th td dl dt dd svg text path rect circle"))
+SECTIONS = ["The judgement", "What it knows", "How it learned", "What it was fed", "From read to trained", "How fresh"]
+SECTIONS += ["On the time line", "Made with"]
+
+
+class Page(html.parser.HTMLParser):
+    """Collects elements and text, and fails where tags do not match."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.elements, self.attributes, self.said = [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.said.append(data)
+
+    @property
+    def text(self):
+        return "".join(self.said)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return sample()
+
+
+def titles(page):
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_the_report_reads_like_a_story_from_the_verdict_to_the_fingerprints(data):
+    page = render(data)
+    assert titles(page) == SECTIONS
+    said = Page(page).text
+    assert said.index("is the new champion") < said.index("The judgement")
+    assert page.count('<div class="tiles">') == 1 and re.search(r"−0\.0\d\d", said)
+    assert "1,292 steps" in said and "412k tokens/s" in said and "lost 0, repeated 0" in said
+
+
+def test_the_report_needs_nothing_but_itself(data):
+    page = render(data)
+    found = Page(page)
+    assert not {"script", "link", "iframe", "object", "img"} & set(found.elements)
+    assert not [a for a in found.attributes if a[1] in ("src", "href", "srcset") or a[1].startswith("on")]
+    assert "url(" not in page and "@import" not in page and "http://" not in page and "https://" not in page
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+
+
+def test_it_adapts_to_dark_to_paper_and_to_small_screens(data):
+    page = render(data)
+    for query in ("(prefers-color-scheme: dark)", "@media print", "(max-width: 860px)"):
+        assert query in page
+
+
+def test_every_picture_tells_a_screen_reader_what_it_is(data):
+    pictures = re.findall(r"<svg[^>]*role=\"img\"[^>]*><title>(.+?)</title>", render(data))
+    assert len(pictures) == render(data).count('role="img"') >= 10
+
+
+def test_every_coordinate_is_a_finite_number(data):
+    drawn = "".join(re.findall(r"<svg.*</svg>", render(data)))
+    assert not re.search(r"(?<![\w-])(nan|inf)(?![\w-])", drawn)
+
+
+def poisoned():
+    name = f"src{EVIL}/2026-01"
+    good = sample(rounds=3, steps_per_round=4)
+    judged = {**good.decision, "reasons": [EVIL], "slices": [{**s, "name": EVIL} for s in good.decision["slices"]]}
+    slices = {name: {"bits_per_byte": 1.0, "documents": 3, "bytes": 9}}
+    return replace(
+        good,
+        summary={**good.summary, "checkpoint": EVIL, "documents": {"read": 10, "trained": 5, "dropped": {EVIL: 5}}},
+        config={"name": EVIL, EVIL: EVIL},
+        evaluations=[{"step": i, "round": EVIL, "slices": slices} for i in range(4)],
+        decision=judged,
+        ages={
+            **good.ages,
+            "sources": {EVIL: {"fresh": 1, "replay": 2}},
+            "ideal": {EVIL: good.ages["fresh"]},
+            "unit": EVIL,
+        },
+        quarantine=[{"place": EVIL, "reason": EVIL, "sample": EVIL}],
+        events=[{"time": 1e9 + i, "kind": kind, "text": EVIL} for i, kind in enumerate(("start", "fault", EVIL))],
+        versions={EVIL: EVIL},
+    )
+
+
+def test_text_of_strangers_never_becomes_markup_wherever_it_stands():
+    page = render(poisoned())
+    found = Page(page)
+    assert set(found.elements) <= ELEMENTS
+    assert not [a for a in found.attributes if a[1].startswith("on")]
+    assert "alert(1)" in found.text
+    assert not re.search(r"[\x00-\x08\x1b\u202e]", page)
+    page.encode("utf-8")
+
+
+@settings(max_examples=60)
+@given(st.text(st.characters(), max_size=60))
+def test_any_sample_survives_as_text(evil):
+    page = render(
+        ReportData(summary={"documents": {"read": 1}}, quarantine=[{"place": evil, "reason": "x", "sample": evil}])
+    )
+    assert set(Page(page).elements) <= ELEMENTS
+    page.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "key", ["api_key", "password", "aws_secret_access_key", "token", "hf_token", "sasl_password", "AUTH"]
+)
+def test_secrets_never_appear(key):
+    page = render(ReportData(config={"name": "x", "sources": [{"deep": {key: "hunter2"}}]}))
+    assert "hunter2" not in page and "•••" in page
+
+
+def test_secrets_within_addresses_are_masked_and_ordinary_values_are_not():
+    config = {
+        "store": "s3://user:hunter2@host/lake?sig=hunter2&x=1",
+        "row_tokens": 2048,
+        "key": "wire",
+        "tokenizer": {"kind": "bpe"},
+    }
+    assert "hunter2" not in str(mask(config))
+    assert mask(config) | {"store": ""} == config | {"store": ""}
+
+
+def test_nothing_at_all_still_gives_a_page_that_says_so():
+    page = render(ReportData())
+    assert titles(page) == SECTIONS and "<svg" not in page
+    for said in (
+        "No candidate was judged",
+        "No held-out text",
+        "Too few steps",
+        "Nothing was read",
+        "No freshness",
+        "No events",
+    ):
+        assert said in page
+
+
+def test_a_tiny_run_is_told_without_empty_charts():
+    page = render(sample(rounds=1, steps_per_round=3, periods=1, sources=("wire",), windows=1))
+    Page(page)
+    assert "One round." in page and "1 round" not in titles(page)
+
+
+def test_a_flat_series_is_said_in_a_word_and_not_drawn(data):
+    flat = [{**m, "learning_rate": 3e-4} for m in data.metrics]
+    page = render(replace(data, metrics=flat))
+    assert "learning rate 3.0e-4 throughout" in page and "<h3>Learning rate" not in page
+
+
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf, "text"])
+def test_values_that_are_no_numbers_are_left_out(data, bad):
+    metrics = [{**m, "loss": bad if i % 3 == 0 else m["loss"], "grad_norm": bad} for i, m in enumerate(data.metrics)]
+    evaluations = [{**e, "slices": {**e["slices"], "wire/2026-01": {"bits_per_byte": bad}}} for e in data.evaluations]
+    odd = replace(
+        data,
+        metrics=metrics,
+        evaluations=evaluations,
+        freshness_s=[bad, *data.freshness_s],
+        events=[{"time": bad, "kind": "fault", "text": "x"}, *data.events],
+    )
+    drawn = "".join(re.findall(r"<svg.*</svg>", render(odd)))
+    assert not re.search(r"(?<![\w-])(nan|inf|None)(?![\w-])", drawn)
+
+
+@pytest.mark.slow
+def test_a_huge_run_stays_a_page_that_a_browser_opens():
+    data = sample(rounds=500, steps_per_round=200, periods=30, windows=500)
+    assert len(data.metrics) == 100_000
+    start = time.perf_counter()
+    page = render(data)
+    assert len(page) < 3_000_000 and time.perf_counter() - start < 20
+    Page(page)
+
+
+def test_a_refusal_names_the_first_reason_in_the_headline(data):
+    decision = {**data.decision, "promoted": False, "reasons": ["fresh text got worse: +0.1 bits/byte", "x"]}
+    decision["fresh"] = {**data.decision["fresh"], "verdict": "worse"}
+    page = render(replace(data, decision=decision))
+    assert "was not promoted: fresh text got worse: +0.1 bits/byte." in page and 'class="mark no"' in page
+
+
+def test_a_refusal_for_old_text_does_not_boast_of_the_fresh_one(data):
+    decision = {
+        **data.decision,
+        "promoted": False,
+        "reasons": ["fresh text got better", "2 of 9 old slices may be over"],
+    }
+    assert "was not promoted: 2 of 9 old slices may be over." in render(replace(data, decision=decision))
+
+
+def test_a_decay_branch_is_named_with_the_checkpoint_it_left(data):
+    at = data.summary["steps"]
+    branch = replace(data, summary=data.summary | {"checkpoint": f"news@{at:08d}/{at + 22:08d}"})
+    assert f"Checkpoint {at:,}, decayed over 22 more steps, is the new champion" in Page(render(branch)).text
+    same = replace(data, summary=data.summary | {"checkpoint": f"news/{at:08d}"})
+    assert f"Checkpoint {at:,} is the new champion" in Page(render(same)).text
+
+
+def test_no_judgement_is_not_called_a_refusal(data):
+    page = render(replace(data, decision=None, summary={"steps": 5, "rounds": 1, "promoted": False, "reasons": []}))
+    assert "5 steps in 1 round; no candidate was judged." in page
+
+
+def test_the_funnel_adds_up_to_what_was_trained():
+    documents = {"read": 100, "trained": 60, "held_out": 5, "quarantined": 3, "pending": 2, "shed": 0}
+    page = render(ReportData(summary={"documents": {**documents, "dropped": {"short": 20, "duplicate": 10}}}))
+    amounts = re.findall(r"<title>([a-z ]+): ([\d,]+) documents", page)
+    losses = [("short", "20"), ("duplicate", "10"), ("quarantined", "3"), ("held out to judge", "5"), ("pending", "2")]
+    assert amounts == [("read", "100"), *losses, ("trained", "60")]

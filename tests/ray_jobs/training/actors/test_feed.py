@@ -1,0 +1,190 @@
+"""Does a feed that starts anew hand out the same rows, from the round's file and from the lake alone?"""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from data_ops.lake.lake import Lake
+from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.manifest import Shape
+from data_ops.sampling.reservoir import ReservoirConfig
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.training.actors import feed as feed_module
+from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
+from ray_jobs.training.actors.round_files import RoundFiles
+from tests.data_ops.lake.test_lake import fill_lake, make_lake
+
+RUN, LAST = "news", 5
+
+
+class HereAndNow:
+    """Ray's place in a test of the feed alone: an actor is an object, its methods run at once."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=getattr(self.made, name))
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    def remote(**_options):
+        return lambda kind: SimpleNamespace(remote=lambda *given: HereAndNow(kind(*given)))
+
+    monkeypatch.setattr(feed_module, "ray", SimpleNamespace(remote=remote, get=lambda value: value))
+    monkeypatch.setattr(feed_module, "HEAD_START_S", 0.0)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    lake = make_lake(tmp_path)
+    fill_lake(lake, [["kept"] * 40] * (LAST + 1))
+    return lake
+
+
+def new_feed(lake):
+    settings = FeedSettings(
+        store=lake.store.uri,
+        run=RUN,
+        rounds=RoundConfig(tokens=400, replay_share=0.4),
+        reservoir=ReservoirConfig(capacity=60),
+        shape=Shape(32, 4),
+        seed=3,
+        document_token=999,
+    )
+    feed = Feed(settings)
+    feed.drained(LAST)
+    return feed
+
+
+def rows_of(feed, number, steps, world=2):
+    """Everything the ranks get in a round, as one list."""
+    return [
+        part
+        for step in range(steps)
+        for rank in range(world)
+        for part in feed.batch(BRANCH if number == "branch" else number, step, rank, world)
+    ]
+
+
+def assert_same_rows(a, b):
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def trained(feed, rounds):
+    """The notices and rows of rounds, in the order in which a run asks for them."""
+    notices = [feed.round(number) for number in range(rounds)]
+    return notices, [rows_of(feed, number, notice.steps) for number, notice in enumerate(notices)]
+
+
+def wait_for(there):
+    for _ in range(500):
+        if there():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not come about")
+
+
+def closed_lake(monkeypatch):
+    """Let any look into a table fail."""
+    monkeypatch.setattr(Lake, "table", lambda self, name: pytest.fail(f"the table {name} was opened"))
+
+
+def test_a_restarted_feed_needs_nothing_but_the_file_of_its_round(lake, monkeypatch):
+    notices, rows = trained(new_feed(lake), 3)
+    path = "runs/news/rounds/00000002.arrow"
+    wait_for(lambda: lake.store.exists(path))
+    monkeypatch.setattr(feed_module, "HEAD_START_S", 60.0)
+    closed_lake(monkeypatch)
+    again = new_feed(lake)
+    assert again.round(2) == notices[2]
+    assert_same_rows(rows_of(again, 2, notices[2].steps), rows[2])
+    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 3]  # rows[2]: 5 parts a rank, 2 ranks a step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["missing", "torn", "flipped", "of another round"])
+def test_rows_are_the_same_when_the_file_is_of_no_use(lake, caplog, harm):
+    notices, rows = trained(new_feed(lake), 3)
+    path, other = (f"runs/news/rounds/0000000{n}.arrow" for n in (2, 1))
+    wait_for(lambda: lake.store.exists(path) and lake.store.exists(other))
+    whole = lake.store.read(path)
+    lake.store.delete(path)
+    if harm != "missing":
+        flipped = whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]
+        lake.store.write(path, {"torn": whole[:-9], "flipped": flipped}.get(harm, lake.store.read(other)))
+    again = new_feed(lake)
+    assert again.round(2) == notices[2]
+    assert_same_rows(rows_of(again, 2, notices[2].steps), rows[2])
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (0 if harm == "missing" else 1)
+    wait_for(lambda: lake.store.exists(path) and lake.store.read(path) == whole)  # it is mended behind the batches
+
+
+@pytest.mark.slow
+def test_the_rounds_after_a_restart_are_those_of_a_feed_that_never_stopped(lake, tmp_path):
+    straight, _ = trained(new_feed(lake), 4)
+    other = make_lake(tmp_path / "other")
+    fill_lake(other, [["kept"] * 40] * (LAST + 1))
+    for number in range(4):
+        assert new_feed(other).round(number) == straight[number]
+    recorded = [table.drop_columns(["run"]).to_pylist() for table in (lake.rounds(RUN), other.rounds(RUN))]
+    assert recorded[0][:4] == recorded[1][:4]
+
+
+def test_a_decay_branch_is_found_again_in_its_file(lake, monkeypatch):
+    feed = new_feed(lake)
+    feed.round(0)
+    notice = feed.branch(8, 300)
+    rows = rows_of(feed, "branch", notice.steps)
+    monkeypatch.setattr(feed_module, "HEAD_START_S", 60.0)
+    closed_lake(monkeypatch)
+    again = new_feed(lake)
+    assert again.branch(8, 300) == notice
+    assert_same_rows(rows_of(again, "branch", notice.steps), rows)
+
+
+def test_a_file_that_cannot_be_written_is_said_once_and_training_goes_on(lake, caplog):
+    lake.store.write("runs/news/rounds", b"a file where the folder should be")
+    feed = new_feed(lake)
+    notices, rows = trained(feed, 3)
+    for number, notice in enumerate(notices):
+        assert notice.steps > 0 and rows[number]
+    wait_for(lambda: feed.files.told)
+    feed.files.keep(2, feed.prepared[2].layout.manifest, feed.prepared[2].text)
+    assert caplog.text.count("a restart will have to read its round from the lake") == 1
+
+
+def test_files_of_rounds_that_no_checkpoint_would_go_on_with_are_deleted(lake):
+    feed = new_feed(lake)
+    trained(feed, 3)
+    names = [f"runs/news/rounds/0000000{n}.arrow" for n in range(4)]
+    wait_for(lambda: all(map(lake.store.exists, names[:3])))
+    files = RoundFiles(lake.store, RUN)
+    files.sweep()
+    assert all(map(lake.store.exists, names[:3])), "without a checkpoint all are needed"
+    for step, number in ((3, 0), (9, 2)):
+        commits.publish(lake.store, commits.Commit(RUN, step, number, 1, ()))
+    lake.store.write("runs/news/checkpoints/00000012.json", b"torn")
+    files.sweep()
+    assert [lake.store.exists(name) for name in names[:3]] == [True, False, True]
+
+
+@pytest.mark.slow
+def test_while_nothing_can_be_planned_the_lake_is_looked_into_only_now_and_then(lake, monkeypatch):
+    feed = new_feed(lake)
+    feed.drained_at = None
+    number = 0
+    while feed.round(number) is not None:
+        number += 1
+    looks = []
+    monkeypatch.setattr(Lake, "last_window", lambda self: looks.append(1) or LAST)
+    for _ in range(50):
+        assert feed.round(number) is None
+    assert len(looks) <= 1
+    feed.drained(LAST)
+    assert feed.round(number) is not None, "news of the sources' end is heard at once"

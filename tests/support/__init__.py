@@ -1,0 +1,1 @@
+"""What tests share: small lakes and runs, samples and fakes of the world's edge."""

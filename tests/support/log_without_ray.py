@@ -1,0 +1,113 @@
+"""The loop without Ray: the same parts, called one after the other in one process, to be stopped between any two.
+
+`ingest` and `plan` do what data_ops/ingest/pipeline.py and ray_jobs/training/actors/feed.py do with tasks and actors,
+with the same functions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data_ops.curation.curate import curate
+from data_ops.documents.fates import count, drop, drop_repeats, living
+from data_ops.documents.place import Place
+from data_ops.documents.tokenizer import byte_tokenizer
+from data_ops.ingest import pipeline
+from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.pipeline import next_window
+from data_ops.ingest.seen import Seen
+from data_ops.kernels.arrays import ids_to_array
+from data_ops.lake.lake import Lake
+from data_ops.lake.log import PendingLog
+from data_ops.lake.window import Window
+from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.manifest import Manifest, Shape
+from data_ops.rounds.plan import plan_round
+from data_ops.sampling.reservoir import ReservoirConfig
+from data_ops.sampling.shard import Shard, merge
+from data_ops.sources.kinds import open_source
+
+TOKENIZER = byte_tokenizer()
+
+
+def plan_window(lake: Lake, settings: IngestSettings) -> Window | None:
+    """Take up the open window or plan the next one; None when the sources are drained."""
+
+    def never() -> bool:
+        return False
+
+    def ignore(event: dict[str, Any]) -> None:
+        pass
+
+    return next_window(lake, settings, follow=False, stop=never, warned=set(), report=ignore)
+
+
+def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Seen) -> tuple[Window, pa.Table]:
+    """Read and curate a planned window; the window with its counts and its rows."""
+    tables = []
+    for label in sorted(window.spans):
+        config = settings.sources[label]
+        for span in window.spans[label]:
+            for batch in open_source(label, config).read(span):
+                table = curate(
+                    batch,
+                    settings.curate,
+                    source=label,
+                    partition=span.partition,
+                    weight=config.weight,
+                    modified_s=span.modified_s,
+                    arrived_s=window.arrived.timestamp(),
+                    seed=settings.seed,
+                    held_out_share=settings.held_out,
+                )
+                alive = living(table)
+                known = np.zeros(table.num_rows, bool)
+                known[alive], _ = seen.contains(window.window, ids_to_array(table["id"].filter(pa.array(alive))))
+                table = drop(table, known, "duplicate")
+                tables.append(table.append_column("tokens", pipeline._tokens(table, alive & ~known, TOKENIZER)))
+    rows = pipeline._place(drop_repeats(pa.concat_tables(tables)), window.window)
+    return Window(window.window, window.spans, window.cursors, window.arrived, count(rows)), rows
+
+
+class Planner:
+    """What a feed knows: the log it walks and the shards it draws from; all of it comes back from the lake."""
+
+    def __init__(self, lake: Lake, run: str, rounds: RoundConfig, shape: Shape, seed: int) -> None:
+        self.lake, self.run, self.config, self.shape, self.seed = lake, run, rounds, shape, seed
+        self.reservoir = ReservoirConfig(capacity=20, half_life=("10d", "none"), shards=2)
+        self.shards = [Shard(lake, self.reservoir, seed, number) for number in range(2)]
+        self.pending = PendingLog(lake)
+        self.manifests: dict[int, Manifest] = {}
+
+    def plan(self, number: int, drained: bool, write: Callable[[str, int, dict[str, Any]], bool]) -> Manifest | None:
+        """Give a round: recorded, or cut now and written with `write`; None if there is not enough for one."""
+        if number not in self.manifests and (found := self._plan(number, drained, write)):
+            self.manifests[number] = found
+        return self.manifests.get(number)
+
+    def _plan(self, number: int, drained: bool, write: Callable[[str, int, dict[str, Any]], bool]) -> Manifest | None:
+        if number < self.lake.num_rounds(self.run):
+            return Manifest.from_row(self.lake.rounds(self.run, number), 0)
+        start = Manifest.from_row(self.lake.rounds(self.run, number - 1), 0).end if number else Place()
+        log = self.pending.after(start, self.lake.last_window())
+        positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
+        if not log.num_rows or (positions <= self.config.fresh_tokens and not drained):
+            return None
+        states = [shard.state(int(log["window"][0].as_py()) - 1) for shard in self.shards]
+        sample = merge(self.reservoir, self.seed, states)
+        closed = "tokens" if positions > self.config.fresh_tokens else "drained"
+        manifest = plan_round(
+            number,
+            start,
+            log,
+            self.config,
+            self.shape,
+            self.seed,
+            sample.documents,
+            sample.fingerprint,
+            closed,
+        )
+        write(self.run, number, manifest.to_row())
+        return manifest
