@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # A run starts two dozen processes; without bytecode on disk each would compile all of our modules.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test test-long test-fast chaos nodes check format bench bench-matrix clean
+.PHONY: setup demo test test-long test-fast chaos nodes board check format bench bench-matrix clean
 
 setup: $(STAMP)
 
@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -W ignore -c 'import ray_jobs.training.group.preload'  # what is compiled once is compiled here: modules and numba's loops
+	$(BIN)/python -W ignore -c 'import ray_jobs.driver.preload'  # what is compiled once is compiled here: modules and numba's loops
 	@touch $(STAMP)
 
 demo: $(STAMP)
@@ -37,6 +37,9 @@ chaos: $(STAMP)  # for example: make chaos SEED=1 KILLS=200
 
 nodes: $(STAMP)  # needs root, for network namespaces; make nodes SCENES=cut plays one scene
 	$(BIN)/python -m tests.nodes $(SCENES)
+
+board: $(STAMP)  # every rule of the house that a program can count
+	$(BIN)/python -m tests.board
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -86,7 +86,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
                 display.judge(decision.to_dict())
                 if decision.promoted:
                     display.promoted(candidate.step)
-                    champion = lineage(store, candidate, result)
+                    champion = lineage(store, candidate, result.last or candidate)
                 for told in verdict_events(candidate, decision, before, resumed):
                     lines.log(told)
                     for known in meter.read(told):

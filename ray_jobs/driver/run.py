@@ -23,7 +23,7 @@ from ray_jobs.store.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.store.paths import run_path
 
 HEAVY = ("torch", "pandas", "numba")  # what `ray_jobs.driver.loop` brings and Ray itself does not
-PRELOAD = ("ray_jobs.training.group.preload",)  # what workers of a local Ray find in memory when they are forked
+PRELOAD = ("ray_jobs.driver.preload",)  # what workers of a local Ray find in memory when they are forked
 
 
 def run(config: Config, display: Display, *, follow: bool = False, judged: bool = True) -> Outcome:

@@ -15,14 +15,15 @@ from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.registry.champion import decision_path
-from ray_jobs.report.summary import Judged
 from ray_jobs.store.paths import run_path
 
 
-def lineage(store: Store, candidate: commits.Commit, judged: Judged) -> Champion:
-    """The champion that a promoted candidate is, with what it comes from; its verdict is written down already."""
+def lineage(store: Store, candidate: commits.Commit, main: commits.Commit) -> Champion:
+    """Return the champion that a promoted candidate is, with what it comes from; its verdict is written down already.
+
+    main: the checkpoint that a decay branch left, else the candidate itself.
+    """
     verdict: dict[str, Any] = json.loads(store.read(decision_path(candidate)))
-    main = judged.last or candidate  # of a decay branch: the checkpoint it left
     facts = {
         "checkpoint": candidate.name,
         "previous": verdict["previous"],
