@@ -1,11 +1,13 @@
 """What does a checkpoint note in the lake's ledger, and how far had the run come?"""
 
 import json
-from dataclasses import asdict
+
+import msgspec
 
 from data_ops.audit.account import read_stand
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.position import state_to_json
 from ray_jobs.store.lease import Lease
 
 
@@ -20,11 +22,12 @@ def record(lake: Lake, done: commits.Commit, lease: Lease) -> None:
 
     Whose note it is decides between two that crossed: see account.read_stand.
     """
+    files = msgspec.to_builtins(done.files)
     entry = {
         "step": done.step,
         "round": done.round,
         "step_in_round": done.step_in_round,
         "checkpoint": done.name,
-        "state": json.dumps({**done.state, "files": [asdict(file) for file in done.files], "noted_by": lease.number}),
+        "state": json.dumps({**state_to_json(done.state), "files": files, "noted_by": lease.number}),
     }
     lake.add_ledger(done.run, entry)

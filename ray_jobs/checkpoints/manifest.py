@@ -9,10 +9,12 @@ should be dead cannot write into another attempt's files.
 import json
 import logging
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
+
+import msgspec
 
 from cluster.storage.store import Store
+from ray_jobs.checkpoints.position import StoredFile, TrainingState, state_from_json
 from ray_jobs.store.lease import Lease, overruled
 from ray_jobs.store.paths import run_path
 
@@ -24,15 +26,6 @@ DAMAGES = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)  
 
 
 @dataclass(frozen=True)
-class StoredFile:
-    """One rank's part of a checkpoint: path in the store, bytes, sha256 of its content."""
-
-    path: str
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Commit:
     """A committed checkpoint: position of the run and the files that hold its tensors, in rank order."""
 
@@ -41,7 +34,7 @@ class Commit:
     round: int
     step_in_round: int  # steps of that round that are in the weights
     files: tuple[StoredFile, ...]
-    state: dict[str, Any] = field(default_factory=dict)
+    state: TrainingState
     format: int = FORMAT
 
     @property
@@ -67,7 +60,7 @@ def publish(store: Store, commit: Commit) -> bool:
     """Make a checkpoint true; False if that step of that run was committed before."""
     return store.publish(
         run_path(commit.run, "checkpoints", f"{commit.step:08d}.json"),
-        json.dumps(asdict(commit), indent=1).encode(),
+        json.dumps(msgspec.to_builtins(commit), indent=1).encode(),
     )
 
 
@@ -83,7 +76,8 @@ def load(store: Store, run: str, step: int) -> Commit:
     raw = json.loads(store.read(run_path(run, "checkpoints", f"{step:08d}.json")))
     if raw.get("format") != FORMAT:
         raise FormatError(f"checkpoint {run}/{step} has format {raw.get('format')!r}; this version reads {FORMAT}")
-    return Commit(**{**raw, "files": tuple(StoredFile(**f) for f in raw["files"])})
+    files = tuple(StoredFile(**file) for file in raw["files"])
+    return Commit(**{**raw, "files": files, "state": state_from_json(raw["state"])})
 
 
 def by_name(store: Store, name: str) -> Commit:
@@ -102,7 +96,7 @@ def latest(store: Store, run: str) -> Commit | None:
         try:
             commit = load(store, run, step)
             _check_sizes(store, commit)
-            if overruled(store, run, commit.state.get("lease", 0), step):
+            if overruled(store, run, commit.state.lease or 0, step):
                 raise DamagedCheckpointError(LATE)
         except DAMAGES as error:
             put_aside(store, run, step, str(error))
@@ -116,7 +110,7 @@ def newest_readable(store: Store, run: str) -> Commit | None:
     for step in reversed(commits(store, run)):
         with suppress(*DAMAGES):
             commit = load(store, run, step)
-            if not overruled(store, run, commit.state.get("lease", 0), step):
+            if not overruled(store, run, commit.state.lease or 0, step):
                 return commit
     return None
 
@@ -139,7 +133,7 @@ def put_overruled_aside(store: Store, lease: Lease) -> list[int]:
     late = []
     for step in commits(store, lease.run):
         with suppress(*DAMAGES):  # what cannot be read is put aside by who would go on from it
-            if step > lease.newest_step and load(store, lease.run, step).state.get("lease", 0) < lease.number:
+            if step > lease.newest_step and (load(store, lease.run, step).state.lease or 0) < lease.number:
                 put_aside(store, lease.run, step, LATE)
                 late.append(step)
     return late

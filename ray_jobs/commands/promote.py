@@ -59,7 +59,7 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
     tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    model = type(config.model)(**commit.state["model"])
+    model = type(config.model).model_validate(commit.state.model)
     target = Path(directory).expanduser().absolute()
     hf.export(weights, model, tokenizer.to_json(), tokenizer.document_token, tokenizer.vocab_size, target)
     return {"checkpoint": commit.name, "directory": str(target)}

@@ -46,7 +46,7 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
         "driver": f"process {driver.pid} on {driver.host.partition(':')[0]}" if driver else None,
         "step": last.step if last else 0,
         "round": last.round if last else 0,
-        "tokens": last.state["position"]["tokens"] if last else 0,
+        "tokens": last.state.position.tokens if last else 0,
         "checkpoint": last.name if last else None,
         "committed_s_ago": time.time() - committed[-1].as_py().timestamp() if len(committed) else None,
         "loss": summary.get("loss", {}).get("last"),

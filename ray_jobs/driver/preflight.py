@@ -69,8 +69,8 @@ def check_writable(config: Config) -> None:
     last = commits.newest_readable(store, config.name)
     if last is None:
         return
-    made = {f"model.{key}": value for key, value in last.state["model"].items()}
-    made["engine.batch_tokens"] = last.state.get("batch_tokens")
+    made = {f"model.{key}": value for key, value in last.state.model.items()}
+    made["engine.batch_tokens"] = last.state.batch_tokens
     mine = {f"model.{key}": value for key, value in config.model.model_dump(mode="json").items()}
     mine["engine.batch_tokens"] = config.engine.batch_tokens
     for key in mine:

@@ -14,6 +14,7 @@ from cluster.telemetry.wandb_run import Champion
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.position import state_to_json
 from ray_jobs.registry.champion import decision_path
 from ray_jobs.store.paths import run_path
 
@@ -30,14 +31,14 @@ def lineage(store: Store, candidate: commits.Commit, main: commits.Commit) -> Ch
         "store": store.uri,
         "step": candidate.step,
         "branch_of": main.name if main.run != candidate.run else None,
-        "tokens": candidate.state["position"]["tokens"],
+        "tokens": candidate.state.position.tokens,
         **rounds_of(store, main),
         "weights_sha256": verdict["weights_sha256"],
         "sample_fingerprint": verdict["sample_fingerprint"],
         "tokenizer": verdict["tokenizer"],
         "size_bytes": candidate.size_bytes,
     }
-    told = {**facts, "state": candidate.state, "files": [asdict(file) for file in candidate.files]}
+    told = {**facts, "state": state_to_json(candidate.state), "files": [asdict(file) for file in candidate.files]}
     places = tuple(f"{store.uri}/{file.path}" for file in candidate.files)
     return Champion(
         candidate.name, verdict["previous"], store.uri, places, facts, {**told, "decision": verdict["decision"]}

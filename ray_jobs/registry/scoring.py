@@ -50,7 +50,7 @@ def _score_task(config_json: str, tokenizer_json: str, name: str | None, last_wi
     model_config, weights = config.model, None
     if name is not None:
         commit = commits.by_name(store, name)
-        model_config = type(config.model)(**commit.state["model"])
+        model_config = type(config.model).model_validate(commit.state.model)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
     scorer = scoring.scorer(model_config, tokenizer.vocab_size, config.seed, weights)

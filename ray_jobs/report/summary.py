@@ -15,6 +15,7 @@ import pyarrow as pa
 from data_ops.audit.account import Account
 from data_ops.lake.window import Window
 from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.checkpoints.position import Position
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.gate import Decision
 from ray_jobs.evaluation.scores import by_slice
@@ -63,12 +64,12 @@ def summarise(
     resumed, last, decision = result.resumed, result.last, result.decision
     steps = final_steps(events)
     mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
-    position: dict[str, Any] = last.state["position"] if last else {"tokens": 0, "skipped": []}
+    position = last.state.position if last else Position()
     return {
         "name": config.name,
         "steps": last.step if last else 0,
         "rounds": (last.round + bool(last.step_in_round)) if last else 0,
-        "tokens": position["tokens"],
+        "tokens": position.tokens,
         "documents": _documents(windows, audit),
         "ok": audit.ok,
         "lost": audit.lost,
@@ -79,7 +80,7 @@ def summarise(
         "zero_stage": config.engine.zero_stage,
         "seconds": round(result.seconds, 3),
         **_speed(config, mine),
-        "skipped_steps": len(position["skipped"]),
+        "skipped_steps": len(position.skipped),
         "sample_fingerprint": result.details.get("sample_fingerprint"),
         "weights_sha256": result.details.get("weights_sha256"),
         "tokenizer": result.details.get("tokenizer"),

@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
@@ -21,7 +23,6 @@ from ray_jobs.sweep.question import JOB, asked, sweep_run
 from ray_jobs.sweep.trial.job import start_run
 from tune.config import STARTS
 
-COPIED_FROM = "copied_from"  # in the state of the copy: the run whose checkpoint it was
 TRIES = 3  # a live run may delete a checkpoint while it is copied; it has a newer one then
 
 
@@ -74,20 +75,20 @@ def copy_start(store: Store, found: commits.Commit, run: str) -> commits.Commit:
             path = f"{folder}/{file.path.rpartition('/')[2]}"
             store.upload(place, path)
             files.append(replace(file, path=path))
-    state = {**found.state, COPIED_FROM: found.run}
+    state = msgspec.structs.replace(found.state, copied_from=found.run)
     commits.publish(store, replace(found, run=copied, files=tuple(files), state=state))
     return replace(found, files=tuple(files), state=state)
 
 
 def tokens_of(start: commits.Commit | None) -> int:
     """Tokens that are in the weights a sweep starts from."""
-    return int(start.state["position"]["tokens"]) if start else 0
+    return start.state.position.tokens if start else 0
 
 
 def _copy_of(store: Store, run: str) -> commits.Commit | None:
     """What was copied under the sweep, by the name it had."""
     found = commits.newest_readable(store, start_run(run))
-    return replace(found, run=found.state[COPIED_FROM]) if found else None
+    return replace(found, run=found.state.copied_from or found.run) if found else None
 
 
 def _named(store: Store, config: Config) -> commits.Commit:
@@ -104,7 +105,7 @@ def _named(store: Store, config: Config) -> commits.Commit:
         raise ConfigError(f"sweep.start={start} is no checkpoint of {config.store}; use {STARTS}") from None
     if found is None:
         raise ConfigError(f"sweep.start=latest, but run {config.name} has no checkpoint yet; use sweep.start=scratch")
-    made = found.state["model"]
+    made = found.state.model
     differs = [k for k, v in config.model.model_dump(mode="json").items() if made.get(k) != v]
     if differs or any(d.path.startswith("model.") for d in asked(config).dimensions.dimensions):
         which = f"model.{differs[0]} is {made.get(differs[0])} there" if differs else "its shape cannot be swept"

@@ -29,11 +29,13 @@ from data_ops.sources.kinds import FilesConfig
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import sha256_of
 from ray_jobs.checkpoints.ledger import record
+from ray_jobs.checkpoints.position import StoredFile
 from ray_jobs.checkpoints.retention import retain
 from ray_jobs.store.lease import Lease
 from ray_jobs.store.paths import checkpoint_folder, run_path
 from tests.chaos.corpus import grow
 from tests.chaos.history import check, read_history
+from tests.support.checkpoints import commit_at
 from tests.support.log_without_ray import Planner, plan_window, run_window
 
 RUN, SEED, HELD_OUT = "r", 7, 0.2
@@ -129,8 +131,8 @@ class Run(RuleBasedStateMachine):
         data = self.content()
         self.store.write(path, data)
         local = self.store.local_path(path)
-        file = commits.StoredFile(path, len(data), sha256_of(local))
-        done = commits.Commit(RUN, step, number, within, (file,), {"position": {}})
+        file = StoredFile(path, len(data), sha256_of(local))
+        done = commit_at(RUN, step, number, within, (file,))
         published = commits.publish(self.store, done)
         if crash == "published":
             self.crash()

@@ -7,10 +7,11 @@ commits at its marks and every `checkpoint.every_seconds`. Only the newest commi
 
 import shutil
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch.distributed as dist
 
 from cluster.storage.store import Store
@@ -19,7 +20,7 @@ from models.engine.average import WeightAverage
 from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
-from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.position import Position, StoredFile, TrialState
 from ray_jobs.checkpoints.retention import retain
 from ray_jobs.store.paths import checkpoint_folder
 from ray_jobs.training.worker.restore import check_probe
@@ -31,20 +32,19 @@ def save(
     attempt: str,
     engine: Engine,
     average: WeightAverage,
-    here: Position,
-    state: dict[str, Any],
+    state: TrialState,
 ) -> None:
-    """Commit weights, moments, average and position under `run`; all ranks call it. Older commits are deleted.
+    """Commit weights, moments, average and `state` under `run`; all ranks call it. Older commits are deleted.
 
     attempt: a name for the folder, of this process alone: one that should be dead cannot write into it.
     """
+    here = state.position
     folder = checkpoint_folder(run, here.step, attempt)
     files = _write(store, folder, "rank", checkpoint.snapshot(engine))
     averages = _write(store, folder, "average", average.snapshot())
-    probe = engine.probe()
     if dist.get_rank() == 0:
-        kept = {"position": asdict(here), "probe_loss": probe, "average": [asdict(file) for file in averages], **state}
-        commits.publish(store, commits.Commit(run, here.step, 0, here.step_in_round, tuple(files), kept))
+        whole = msgspec.structs.replace(state, average=averages)
+        commits.publish(store, commits.Commit(run, here.step, 0, here.step_in_round, files, whole))
         retain(store, run, 1)
 
 
@@ -57,19 +57,18 @@ def load(store: Store, found: commits.Commit, engine: Engine, average: WeightAve
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             checkpoint.restore(engine, fetch_files(store, found, Path(scratch)))
             check_probe(engine, found)
-            if "average" in found.state:
-                files = tuple(commits.StoredFile(**file) for file in found.state["average"])
-                average.restore(fetch_files(store, replace(found, files=files), Path(scratch)))
+            if isinstance(found.state, TrialState):
+                average.restore(fetch_files(store, replace(found, files=found.state.average), Path(scratch)))
             else:
                 average.restart()
     except commits.DamagedCheckpointError as error:
         if is_own and dist.get_rank() == 0:
             commits.put_aside(store, found.run, found.step, str(error))
         raise
-    return Position(**found.state["position"])
+    return found.state.position
 
 
-def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) -> list[commits.StoredFile]:
+def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) -> tuple[StoredFile, ...]:
     """Write every rank's part; the places of all, in rank order."""
     path = f"{folder}/{name}-{dist.get_rank():05d}.safetensors"
     scratch = Path(tempfile.mkdtemp(prefix="headrace-"))
@@ -82,5 +81,5 @@ def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) 
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, commits.StoredFile(path, written.size_bytes, written.sha256))
-    return list(found)
+    dist.all_gather_object(found, StoredFile(path, written.size_bytes, written.sha256))
+    return tuple(found)

@@ -152,3 +152,16 @@ class RecordedRows:
             for old in [n for n in self.laid if n <= number - KEPT_ROUNDS]:
                 del self.laid[old]
         return self.laid[number]
+
+
+def rank_part(batch: Rows, rank: int, world: int) -> Rows:
+    """Give a rank's consecutive rows of a global batch; empty rows where the batch does not divide."""
+    each = -(-len(batch.inputs) // world)
+    mine = [field[rank * each : (rank + 1) * each] for field in batch]
+    lacking = each - len(mine[0])
+    if lacking:
+        fills = (0, -100, -1)
+        mine = [
+            np.concatenate([m, np.full((lacking, m.shape[1]), f, m.dtype)]) for m, f in zip(mine, fills, strict=True)
+        ]
+    return Rows(*mine)

@@ -12,12 +12,13 @@ import json
 import os
 import secrets
 import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
+from msgspec.structs import replace
 
 from cluster.storage.store import Store
 from cluster.telemetry.wandb_run import WandbRun, open_wandb
@@ -27,16 +28,15 @@ from models.device import device
 from models.engine import engine
 from models.engine.average import WeightAverage
 from models.engine.optim import lr_at
-from models.rows import Rows
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.position import Position, TrialState
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import HeldOut, held_out
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
 from ray_jobs.store.paths import run_path
 from ray_jobs.sweep.trial.checkpoint import load, save
 from ray_jobs.sweep.trial.job import Refused, Segment, SweepJob, end_path, result_path, segment_run, start_run
-from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows
+from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, rank_part
 from ray_jobs.sweep.trial.score import bits_over, combined, thinned
 from ray_jobs.training.worker.collectives import agree, hear
 from ray_jobs.training.worker.step import take_step
@@ -158,13 +158,13 @@ class Trial:
             raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
         if found is not None:
             self.position = load(store, found, self.engine, self.average, is_own=own is not None)
-        if own is not None:
-            self.curve = self._since_mark(own.state["curve"])  # a commit comes before its verdict
-            self.seconds, self.saved_step = own.state["seconds"] if self.curve else 0.0, own.step
-            self.begun = own.state["begun"]
+        if own is not None and isinstance(own.state, TrialState):
+            self.curve = self._since_mark(own.state.curve)  # a commit comes before its verdict
+            self.seconds, self.saved_step = own.state.seconds if self.curve else 0.0, own.step
+            self.begun = own.state.begun
         else:
             self.begun = self.trained
-            self.position = replace(self.position, round=0, step_in_round=0, skipped=[])
+            self.position = replace(self.position, round=0, step_in_round=0, skipped=())
         self._track()
 
     def _found(self, donor: str | None) -> tuple[commits.Commit | None, commits.Commit | None]:
@@ -178,7 +178,7 @@ class Trial:
     def _train(self, mark: int) -> bool:
         """Step until the next step would end beyond `mark`; False if it took longer than a beat and goes on."""
         assert self.engine is not None and self.average is not None
-        config, here, rows = self.config, self.position, self.host.rows_of(self.segment.diet)
+        config, rows = self.config, self.host.rows_of(self.segment.diet)
         count = config.engine.batch_rows(config.model.row_tokens)
         began, first = time.perf_counter(), self.trained
         while self.trained + self.batch_tokens <= mark:
@@ -190,9 +190,10 @@ class Trial:
             if wish == SAVE:
                 self._commit()
             batch, predictions = rows.batch(self.trained // config.model.row_tokens, count)
+            here, mine = self.position, rank_part(batch, dist.get_rank(), dist.get_world_size())
             lr = lr_at(here.tokens + self.batch_tokens, config.optim)
-            result, _ = take_step(
-                self.engine, here, _my_part(batch, count), predictions, self.batch_tokens, lr, config.optim
+            result, self.position, _ = take_step(
+                self.engine, here, mine, predictions, self.batch_tokens, lr, config.optim
             )
             self.average.update(self.batch_tokens, self.trained)
             self.curve.append((self.trained, result.loss))
@@ -233,7 +234,7 @@ class Trial:
         self.curve, self.seconds = [], 0.0
         return verdict
 
-    def _since_mark(self, curve: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    def _since_mark(self, curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
         """The points behind the last mark that was judged."""
         behind = self.job.marks[self.mark - 1] if self.mark else 0
         return [point for point in curve if point[0] > behind]
@@ -246,15 +247,17 @@ class Trial:
         if here.step_in_round == 0 or here.step == self.saved_step:
             return
         self.saved_step = here.step
-        state = {
-            "precision": engine.resolve_precision(self.config.engine.precision),
-            "model": self.config.model.model_dump(mode="json"),
-            "batch_tokens": self.batch_tokens,
-            "curve": self.curve,
-            "seconds": self.seconds,
-            "begun": self.begun,
-        }
-        save(self.host.store, self.run, self.attempt, self.engine, self.average, here, state)
+        state = TrialState(
+            position=here,
+            probe_loss=self.engine.probe(),
+            batch_tokens=self.batch_tokens,
+            precision=engine.resolve_precision(self.config.engine.precision),
+            model=self.config.model.model_dump(mode="json"),
+            curve=tuple(self.curve),
+            seconds=self.seconds,
+            begun=self.begun,
+        )
+        save(self.host.store, self.run, self.attempt, self.engine, self.average, state)
 
     def _track(self) -> None:
         """Show the trial in W&B, in the sweep's group."""
@@ -282,17 +285,3 @@ class Trial:
         shown = {name: verdict[name] for name in ("tokens", "score", "fresh", "old") if verdict[name] is not None}
         slices = {f"bits_per_byte/{name}": value for name, value in verdict["slices"].items()}
         self.tracked.log({"step": verdict["trained"] // self.batch_tokens, **shown, **slices})
-
-
-def _my_part(batch: Rows, count: int) -> Rows:
-    """This rank's consecutive rows of the global batch; empty ones where it does not divide."""
-    rank, world = dist.get_rank(), dist.get_world_size()
-    each = -(-count // world)
-    mine = [field[rank * each : (rank + 1) * each] for field in batch]
-    lacking = each - len(mine[0])
-    if lacking:
-        fills = (0, -100, -1)
-        mine = [
-            np.concatenate([m, np.full((lacking, m.shape[1]), f, m.dtype)]) for m, f in zip(mine, fills, strict=True)
-        ]
-    return Rows(*mine)

@@ -12,6 +12,7 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import ray
 
 from cluster.storage.store import Store
@@ -19,6 +20,7 @@ from data_ops.audit.account import read_stand
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import note_stand, record
+from ray_jobs.checkpoints.position import StoredFile, TrainingState
 from ray_jobs.checkpoints.retention import retain
 from ray_jobs.store.lease import Lease
 
@@ -38,7 +40,7 @@ class Board:
         self.events: list[dict[str, Any]] = []
         self.first = 0  # number of events[0]; what the driver has read is let go
         self.ours: set[int] = set()  # steps that were committed here
-        self.receipts: dict[tuple[int, str], dict[int, commits.StoredFile]] = {}
+        self.receipts: dict[tuple[int, str], dict[int, StoredFile]] = {}
         self.wish = GO
         self.attempt = ""  # the worker group that trains
         self.workers: dict[int, Any] = {}  # its actors by rank
@@ -123,24 +125,22 @@ class Board:
         attempt: str,
         rank: int,
         world_size: int,
-        file: commits.StoredFile,
-        state: dict[str, Any],
+        file: StoredFile,
+        state: TrainingState,
     ) -> bool:
         """Take a rank's receipt for its file; True once the checkpoint is committed.
 
-        run: this run, or a decay branch of it. state: `position` (see saver.Position) and what else a resume needs
-        or a reader wants to know.
+        run: this run, or a decay branch of it.
         """
-        position = state["position"]
-        files = self.receipts.setdefault((position["step"], attempt), {})
+        here = state.position
+        files = self.receipts.setdefault((here.step, attempt), {})
         files[rank] = file
         if len(files) < world_size:
             return False
         ordered = tuple(files[r] for r in range(world_size))
-        names = ("step", "round", "step_in_round")
-        state = {**state, "lease": self.lease.number}
-        self.commit(commits.Commit(run, files=ordered, state=state, **{n: position[n] for n in names}))
-        del self.receipts[(position["step"], attempt)]
+        state = msgspec.structs.replace(state, lease=self.lease.number)
+        self.commit(commits.Commit(run, here.step, here.round, here.step_in_round, ordered, state))
+        del self.receipts[(here.step, attempt)]
         return True
 
     def commit(self, done: commits.Commit) -> None:

@@ -12,7 +12,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import ray
 import ray.train
 import torch
 import torch.distributed as dist
+from msgspec.structs import replace
 
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
@@ -30,6 +30,7 @@ from models.engine.optim import branch_lr, lr_at
 from models.measures import metrics
 from models.rows import Rows
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.position import Position, TrainingState
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.scores import by_slice, score, with_nats, write_scores
@@ -101,7 +102,7 @@ class Worker:
             if (wish := self._train_round(notice, self.position.round, self._main_lr)) != GO:
                 notice = RoundNotice(-1, closed=ENDINGS[wish])
                 break
-            self.position.round, self.position.step_in_round = self.position.round + 1, 0
+            self.position = replace(self.position, round=self.position.round + 1, step_in_round=0)
             if self.position.round % self.config.evaluate.every_rounds == 0:
                 self._evaluate(notice)
         self.saver.save(self.position)
@@ -133,7 +134,7 @@ class Worker:
         if notice.steps < 1:
             return GO
         self.branched_at, self.branch_tokens = main.tokens, notice.steps * self.config.engine.batch_tokens
-        self.position = replace(main, round=0, step_in_round=0, skipped=[])
+        self.position = replace(main, round=0, step_in_round=0, skipped=())
         self.saver = self._new_saver(name, math.inf)
         self._tell({"event": "branch", "step": main.step, **notice._asdict()})
         wish = self._train_round(notice, BRANCH, self._branch_lr)
@@ -150,10 +151,10 @@ class Worker:
 
     def _train_round(self, notice: RoundNotice, number: int, lr_of: Callable[[int], float]) -> int:
         """Train the rest of a round, asked for under `number`; says whether to go on."""
-        here, config = self.position, self.config
+        config, here = self.config, self.position
         check_in_step(round=number, step_in_round=here.step_in_round, step=here.step, steps=notice.steps)
         batches = self._prefetched(number, here.step_in_round, notice.steps)
-        while here.step_in_round < notice.steps:
+        while (here := self.position).step_in_round < notice.steps:
             wish = agree(self._wish())
             if wish != GO and not self.branch_tokens:  # a branch is committed whole or not at all
                 self.saver.save(here)
@@ -164,8 +165,9 @@ class Worker:
             fetched = time.perf_counter()
             tokens = config.engine.batch_tokens
             lr, rows = lr_of(here.tokens + tokens), Rows(batch.inputs, batch.labels, batch.segments)
-            result, limit = take_step(self.engine, here, rows, batch.predictions, tokens, lr, config.optim)
-            self._report(batch, result, lr, limit, began, fetched)
+            done = take_step(self.engine, here, rows, batch.predictions, tokens, lr, config.optim)
+            self.position = done.position
+            self._report(batch, done.result, lr, done.limit, began, fetched)
         return GO
 
     def _next_round(self) -> RoundNotice:
@@ -272,20 +274,21 @@ class Worker:
         return self.engine.evaluate(rows)
 
     def _new_saver(self, run: str, every_seconds: float) -> Saver:
-        author = Author(self.store, run, self.attempt, self.rank, self.world, self._state())
+        author = Author(self.store, run, self.attempt, self.rank, self.world, self._state)
         return Saver(author, self.engine, self.board, self._tell, self._alive, every_seconds, self.position.step)
 
-    def _state(self) -> dict[str, Any]:
-        """What every checkpoint says besides the position."""
+    def _state(self, position: Position, probe_loss: float) -> TrainingState:
         config = self.config
-        return {
-            "world_size": self.world,
-            "batch_tokens": config.engine.batch_tokens,
-            "zero_stage": config.engine.zero_stage,
-            "precision": engine.resolve_precision(config.engine.precision),
-            "model": config.model.model_dump(mode="json"),
-            "tokenizer": self.tokenizer.fingerprint,
-        }
+        return TrainingState(
+            position=position,
+            probe_loss=probe_loss,
+            world_size=self.world,
+            batch_tokens=config.engine.batch_tokens,
+            zero_stage=config.engine.zero_stage,
+            precision=engine.resolve_precision(config.engine.precision),
+            model=config.model.model_dump(mode="json"),
+            tokenizer=self.tokenizer.fingerprint,
+        )
 
     def _tell(self, event: dict[str, Any]) -> None:
         """Report an event, as rank 0."""

@@ -50,7 +50,7 @@ def restore(
             if found_worst == 0:
                 checkpoint.restore(engine, paths)
                 check_probe(engine, commit)
-                return Position(**commit.state["position"])
+                return commit.state.position
         if found_worst == 2:
             raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
         if rank == 0:
@@ -71,9 +71,9 @@ def _fetch(store: Store, commit: commits.Commit, scratch: Path) -> tuple[list[Pa
 
 def check_probe(engine: Engine, commit: commits.Commit) -> None:
     """Raise WrongWeightsError unless the weights compute what the checkpoint recorded; all ranks call it."""
-    recorded = commit.state["probe_loss"]
+    recorded = commit.state.probe_loss
     found = engine.probe()
-    tolerance = max(PROBE_TOLERANCE[commit.state["precision"]], PROBE_TOLERANCE[engine.precision])
+    tolerance = max(PROBE_TOLERANCE[commit.state.precision], PROBE_TOLERANCE[engine.precision])
     if not math.isclose(found, recorded, rel_tol=tolerance):
         raise WrongWeightsError(
             f"checkpoint {commit.name} recorded a probe loss of {recorded:.6f}, its weights give {found:.6f} here; "

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from cluster.storage.store import Store
 from models.engine import checkpoint
 from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
 from ray_jobs.store.paths import checkpoint_folder
 from ray_jobs.training.worker.collectives import worst
 
@@ -31,14 +31,14 @@ Report = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Author:
-    """Who writes: one rank of one attempt at a run, and what every checkpoint of it says besides the position."""
+    """Who writes: one rank of one attempt at a run, and how it describes a position with its probe loss."""
 
     store: Store
     run: str
     attempt: str
     rank: int
     world: int
-    state: dict[str, Any]
+    describe: Callable[[Position, float], TrainingState]
 
 
 class Saver:
@@ -75,7 +75,7 @@ class Saver:
         self._join()
         began = time.perf_counter()
         self.buffers = checkpoint.snapshot(self.engine, self.buffers)
-        state = {"position": asdict(position), "probe_loss": self.engine.probe(), **self.author.state}
+        state = self.author.describe(position, self.engine.probe())
         stall = time.perf_counter() - began
         self.thread = threading.Thread(target=self._write, args=(self.buffers, position.step, state), daemon=True)
         self.thread.start()
@@ -126,7 +126,7 @@ class Saver:
             ray.get(self.board.post.remote([{"event": "warning", "text": text}]))  # of any rank, not of rank 0 alone
             self.failure, self.last_step = None, -1
 
-    def _write(self, snapshot: checkpoint.Snapshot, step: int, state: dict[str, Any]) -> None:
+    def _write(self, snapshot: checkpoint.Snapshot, step: int, state: TrainingState) -> None:
         author = self.author
         attempt = author.attempt + "-again" * self.tries
         path = f"{checkpoint_folder(author.run, step, attempt)}/rank-{author.rank:05d}.safetensors"
@@ -138,7 +138,7 @@ class Saver:
             written = snapshot.write(place)
             if local is None:
                 author.store.upload(place, path)
-            file = commits.StoredFile(path, written.size_bytes, written.sha256)
+            file = StoredFile(path, written.size_bytes, written.sha256)
             self.receipt = (author.run, attempt, author.rank, author.world, file, state)
             ray.get(self.board.receipt.remote(*self.receipt))
         except Exception as error:  # noqa: BLE001 - whatever stopped this thread, the step is not saved

@@ -10,6 +10,7 @@ from ray_jobs.checkpoints.ledger import record
 from ray_jobs.store.lease import acquire
 from ray_jobs.store.paths import CHAMPION
 from tests.data_ops.lake.test_lake import make_lake
+from tests.support.checkpoints import commit_at
 
 AT_STEP_3 = Sighting("news", 0, "fresh", 0, (2,))  # in the third step of round 0
 
@@ -20,7 +21,7 @@ def lake(tmp_path):
     lake = make_lake(tmp_path)
     lease = acquire(lake.store, "news")
     for run, step, noted in (("news", 2, True), ("news", 5, True), ("news@00000005", 1, False)):
-        done = commits.Commit(run, step, 0, step, ())
+        done = commit_at(run, step, 0, step)
         assert commits.publish(lake.store, done)
         if noted:
             record(lake, done, lease)

@@ -10,10 +10,12 @@ import pytest
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files, sha256_of
-from ray_jobs.checkpoints.manifest import Commit, DamagedCheckpointError, FormatError, StoredFile
+from ray_jobs.checkpoints.manifest import DamagedCheckpointError, FormatError
+from ray_jobs.checkpoints.position import StoredFile
 from ray_jobs.checkpoints.retention import retain, sweep_orphans
 from ray_jobs.store import lease as leases
 from ray_jobs.store.paths import CHAMPION, checkpoint_folder, run_path
+from tests.support.checkpoints import commit_at, state_at
 
 RUN = "news"
 
@@ -26,7 +28,7 @@ def save(store, step, *, ranks=2, attempt="a1", run=RUN, published=True):
         store.write(path, f"weights of rank {rank} at step {step} of {attempt}".encode())
         local = store.local_path(path)
         files.append(StoredFile(path, local.stat().st_size, sha256_of(local)))
-    done = Commit(run, step, step // 10, step % 10, tuple(files), {"position": {"step": step}})
+    done = commit_at(run, step, step // 10, step % 10, tuple(files))
     return done, published and commits.publish(store, done)
 
 
@@ -248,8 +250,8 @@ def test_what_a_driver_commits_after_it_lost_the_run_does_not_count(store, caplo
     for _ in range(2):  # two drivers, one after the other
         leases.Heart(store, leases.acquire(store, RUN)).release()
     late = commits.load(store, RUN, 27)
-    ours = replace(late, step=40, state={"lease": 1})
-    zombie = replace(late, step=41, state={"lease": 0})
+    ours = replace(late, step=40, state=state_at(40, lease=1))
+    zombie = replace(late, step=41, state=state_at(41, lease=0))
     assert commits.publish(store, ours)
     assert commits.publish(store, zombie)
     assert commits.latest(store, RUN).step == 40

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
 
-from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config
 from ray_jobs.driver import loop as driving
 from ray_jobs.driver import run as running
 from ray_jobs.ingest import opening
 from ray_jobs.outcome import ClusterLostError, causes_told
 from ray_jobs.training.group import training
+from tests.support.checkpoints import commit_at
 
 
 def run_that_fails(error: Exception, folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,5 +66,5 @@ def test_a_note_that_a_network_refuses_does_not_hold_up_the_end(where, monkeypat
         opened=SimpleNamespace(store=None, lake=None),
         display=SimpleNamespace(note=notes.append),
     )
-    driving._note(run, commits.Commit("news", 3, 0, 3, ()))
+    driving._note(run, commit_at("news", 3, 0, 3))
     assert notes == ["checkpoint news/00000003 is not in the ledger; the next start notes it: the network failed"]

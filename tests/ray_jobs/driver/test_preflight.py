@@ -9,7 +9,6 @@ import pytest
 from cluster.storage.store import Store
 from data_ops.ingest.pipeline import next_window
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.commands.status import status, status_lines
 from ray_jobs.config.reading import read_config
 from ray_jobs.driver import run as driver
@@ -18,6 +17,7 @@ from ray_jobs.ingest.opening import open_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store import lease as leases
 from ray_jobs.store.lease import Heart, acquire
+from tests.support.checkpoints import commit_at
 
 LOOK = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
 
@@ -53,9 +53,8 @@ def mistake(*overrides):
 
 def commit(config, step=1):
     """Leave a checkpoint of this run behind."""
-    state = {"model": config.model.model_dump(mode="json"), "batch_tokens": config.engine.batch_tokens}
-    state["position"] = {"tokens": 512, "step": step}
-    commits.publish(Store.open(config.store), Commit(config.name, step, 0, step, (), state))
+    facts = {"model": config.model.model_dump(mode="json"), "batch_tokens": config.engine.batch_tokens}
+    commits.publish(Store.open(config.store), commit_at(config.name, step, 0, step, tokens=512, **facts))
 
 
 def test_a_right_configuration_is_let_through_and_leaves_nothing_behind(given, tmp_path):

@@ -17,13 +17,14 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.registry import judge as module
 from ray_jobs.registry.champion import Verdict, champion_name, decision_path
 from ray_jobs.registry.judge import judge_and_promote
+from tests.support.checkpoints import commit_at
 
 NONE = pa.table({})
 
 
 def commit(store: Store, run: str, step: int) -> commits.Commit:
     """A checkpoint of which only the manifest matters here."""
-    done = commits.Commit(run, step, 0, step, ())
+    done = commit_at(run, step, 0, step)
     assert commits.publish(store, done)
     return done
 

@@ -6,9 +6,9 @@ from cluster.storage.store import Store
 from data_ops.documents.place import Documents, Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
-from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.registry.lineage import rounds_of, tracking_id
 from ray_jobs.store.paths import run_path
+from tests.support.checkpoints import commit_at
 
 NONE = Documents.empty()
 ENDS = [Place(1, 0), Place(1, 7), Place(4, 3)]  # of rounds 0, 1, 2
@@ -31,7 +31,7 @@ def store(tmp_path_factory):
     [(1, 0, 1, 0), (1, 2, 2, 1), (2, 0, 2, 1), (2, 4, 3, 4), (3, 0, 3, 4), (0, 0, 0, -1)],
 )
 def test_rounds_and_windows_are_those_in_the_weights(store, number, step_in_round, rounds, last_window):
-    told = rounds_of(store, Commit("news", 9, number, step_in_round, ()))
+    told = rounds_of(store, commit_at("news", 9, number, step_in_round))
     assert told == {"rounds": rounds, "steps_of_last_round": step_in_round, "last_window": last_window}
 
 

@@ -1,6 +1,7 @@
 """Do all trials of a sweep start from the same weights, whatever becomes of the run they were taken from?"""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from ray_jobs.sweep.question import question, settle
 from ray_jobs.sweep.start import pin, starting_point
 from ray_jobs.sweep.trial.job import start_run
 from tests.ray_jobs.checkpoints.test_manifest import save
+from tests.support.checkpoints import state_at
 
 SWEEP = "news@sweep"
 
@@ -31,8 +33,8 @@ def asking(store, start="latest", **more):
 def train(store, step):
     """The run commits at a step, and retention deletes what is older."""
     done, _ = save(store, step, published=False)
-    state = {"position": {"tokens": 64 * step}, "model": asking(store).model.model_dump(mode="json")}
-    commits.publish(store, commits.Commit(done.run, step, done.round, done.step_in_round, done.files, state))
+    state = state_at(step, tokens=64 * step, model=asking(store).model.model_dump(mode="json"))
+    commits.publish(store, replace(done, state=state))
     retain(store, "news", 1)
 
 

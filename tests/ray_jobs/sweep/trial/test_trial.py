@@ -25,6 +25,7 @@ from ray_jobs.sweep.trial.trial import TrialHost
 from ray_jobs.training.worker.restore import WrongWeightsError, check_probe
 from tests.data_ops.lake.test_lake import fill_lake, make_lake
 from tests.models.engine.test_engine import spawn
+from tests.support.checkpoints import commit_at
 
 RUN, LAST = "news@sweep", 7
 MARKS = (256, 512, 1024)
@@ -228,7 +229,7 @@ def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
 
 @pytest.mark.parametrize(("made", "mine"), [("fp32", "bf16"), ("bf16", "fp32"), ("bf16", "bf16"), ("fp32", "fp32")])
 def test_weights_in_another_precision_are_compared_as_closely_as_the_coarser_of_the_two_allows(made, mine):
-    commit = commits.Commit("news", 12, 1, 2, (), {"precision": made, "probe_loss": 2.0})
+    commit = commit_at("news", 12, 1, 2, precision=made, probe_loss=2.0)
     engine = SimpleNamespace(probe=lambda: 2.01, precision=mine)
     if (made, mine) == ("fp32", "fp32"):
         with pytest.raises(WrongWeightsError, match=r"recorded a probe loss of 2.000000, its weights give 2.010000"):

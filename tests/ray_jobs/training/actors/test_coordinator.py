@@ -11,9 +11,11 @@ from data_ops.audit.account import read_stand
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import record
+from ray_jobs.checkpoints.position import StoredFile
 from ray_jobs.store.lease import Heart, acquire
 from ray_jobs.store.paths import checkpoint_folder
 from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE, STOP, Board
+from tests.support.checkpoints import state_at
 
 
 @pytest.fixture
@@ -30,17 +32,11 @@ def board(store: Store) -> Board:
     return Board(store.uri, "news", 2, acquire(store, "news"))
 
 
-def state(step: int, round_: int = 0, step_in_round: int | None = None) -> dict[str, Any]:
-    """What a rank hands in besides its file."""
-    inside = step if step_in_round is None else step_in_round
-    return {"position": {"step": step, "round": round_, "step_in_round": inside}}
-
-
 def hand_in(board: Board, rank: int, world: int, **where: Any) -> bool:
     """One rank's receipt."""
     path = f"{checkpoint_folder('news', where['step'], 'a1')}/rank-{rank:05d}.safetensors"
     board.store.write(path, b"weights")
-    return board.receipt("news", "a1", rank, world, commits.StoredFile(path, 7, "0" * 64), state(**where))
+    return board.receipt("news", "a1", rank, world, StoredFile(path, 7, "0" * 64), state_at(**where))
 
 
 def test_a_checkpoint_is_committed_when_every_rank_has_handed_in(board: Board) -> None:
@@ -65,7 +61,7 @@ def publish(store: Store, step: int, lease: int) -> None:
     place = {"step": step, "round": 0, "step_in_round": step}
     path = f"{checkpoint_folder('news', step, 'zombie')}/rank-00000.safetensors"
     store.write(path, b"weights")
-    done = commits.Commit("news", files=(commits.StoredFile(path, 7, "0" * 64),), state={"lease": lease}, **place)
+    done = commits.Commit("news", files=(StoredFile(path, 7, "0" * 64),), state=state_at(step, lease=lease), **place)
     assert commits.publish(store, done)
 
 
@@ -77,7 +73,7 @@ def test_what_a_driver_commits_after_it_lost_the_run_neither_blocks_nor_crowds_o
     publish(store, late, first.number)
     assert hand_in(board, 0, 1, step=5)
     assert commits.commits(store, "news") == [5]
-    assert commits.load(store, "news", 5).state["lease"] == board.lease.number
+    assert commits.load(store, "news", 5).state.lease == board.lease.number
     found = commits.latest(store, "news")
     assert found is not None and found.step == 5
     assert any(f"checkpoint {late} is put aside" in event.get("text", "") for event in board.events)
@@ -92,7 +88,7 @@ def test_a_late_checkpoint_that_shows_between_look_and_commit_gives_way(store: S
             publish(store, done.step, first.number)
 
     assert hand_in(Slow(store.uri, "news", 2, acquire(store, "news")), 0, 1, step=5)
-    assert commits.load(store, "news", 5).state["lease"] == first.number + 1
+    assert commits.load(store, "news", 5).state.lease == first.number + 1
 
 
 def test_what_was_committed_before_the_run_was_taken_over_stays(store: Store) -> None:

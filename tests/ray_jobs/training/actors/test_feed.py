@@ -15,6 +15,7 @@ from ray_jobs.training.actors import feed as feed_module
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from ray_jobs.training.actors.round_files import RoundFiles
 from tests.data_ops.lake.test_lake import fill_lake, make_lake
+from tests.support.checkpoints import commit_at
 
 RUN, LAST = "news", 5
 
@@ -168,7 +169,7 @@ def test_files_of_rounds_that_no_checkpoint_would_go_on_with_are_deleted(lake):
     files.sweep()
     assert all(map(lake.store.exists, names[:3])), "without a checkpoint all are needed"
     for step, number in ((3, 0), (9, 2)):
-        commits.publish(lake.store, commits.Commit(RUN, step, number, 1, ()))
+        commits.publish(lake.store, commit_at(RUN, step, number, 1))
     lake.store.write("runs/news/checkpoints/00000012.json", b"torn")
     files.sweep()
     assert [lake.store.exists(name) for name in names[:3]] == [True, False, True]

@@ -17,6 +17,7 @@ from ray_jobs.store.lease import acquire
 from ray_jobs.training.actors.coordinator import Board
 from ray_jobs.training.worker import saver as module
 from ray_jobs.training.worker.saver import Author, Saver
+from tests.support.checkpoints import state_at
 
 WORLD = 2
 
@@ -86,7 +87,7 @@ def finish(board: Board, engines: list[Engine]) -> list[str]:
     raised = [""] * WORLD
 
     def rank_ends(rank: int) -> None:
-        author = Author(board.store, "news", "a1", rank, WORLD, {})
+        author = Author(board.store, "news", "a1", rank, WORLD, lambda position, probe: state_at(position.step))
         saver = Saver(author, engines[rank], Actor(board), lambda event: None, lambda: None, 60.0, 0)  # type: ignore[arg-type]
         try:
             saver.finish(Position(step=5, step_in_round=5))
