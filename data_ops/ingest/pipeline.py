@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -28,6 +29,7 @@ from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.documents.fates import count, drop, drop_repeats, living
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.events import Report, Warned, WindowDone
 from data_ops.ingest.seen import Seen
 from data_ops.ingest.takeover import POLL_SECONDS, take_up
 from data_ops.kernels.arrays import ids_to_array
@@ -48,7 +50,7 @@ def ingest(
     tokenizer_json: str,
     *,
     follow: bool = False,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Report = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
     works: Callable[[str], bool] = lambda owner: False,
 ) -> int:
@@ -78,7 +80,8 @@ def ingest(
         done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
         progress.take(done)
         if lake.commit_window(done, documents):
-            report({"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})})
+            told = {"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})}
+            report(msgspec.convert(told, WindowDone))
     return lake.last_window()
 
 
@@ -89,7 +92,7 @@ def next_window(
     follow: bool,
     stop: Callable[[], bool],
     warned: set[str],
-    report: Callable[[dict[str, Any]], None],
+    report: Report,
     works: Callable[[str], bool] = lambda owner: False,
     progress: Progress | None = None,
 ) -> Window | None:
@@ -108,7 +111,7 @@ def next_window(
         for warning in warnings:
             if warning not in warned:
                 warned.add(warning)
-                report({"event": "warning", "text": warning})
+                report(Warned(text=warning))
         if plan.num_records and opened is None:
             opened = time.monotonic()
         waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.events import Report, Warned
 from data_ops.lake.lake import Lake
 from data_ops.lake.progress import Progress
 from data_ops.lake.window import Window
@@ -39,7 +40,7 @@ def take_up(
     *,
     stop: Callable[[], bool],
     warned: set[str],
-    report: Callable[[dict[str, Any]], None],
+    report: Report,
     works: Callable[[str], bool],
 ) -> Window | None:
     """Catch up, and return the open window once it may be finished here; None if there is none, or stopped.
@@ -55,7 +56,7 @@ def take_up(
             text = f"windows planned by {owner_of(planned)} from sources configured otherwise here are waited for"
             if text not in warned:
                 warned.add(text)
-                report({"event": "warning", "text": text})
+                report(Warned(text=text))
             time.sleep(POLL_SECONDS)
         elif left_open == planned.window:
             raise refusal(planned, found, settings)

@@ -6,26 +6,26 @@ from typing import Any
 
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
+from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.signals import stop_on_signal
 from ray_jobs.ingest.opening import open_store
+from ray_jobs.report.terminal import Display
 from ray_jobs.store.access import at_work, ingesting
 from ray_jobs.store.lease import LEASE_SECONDS
 
 
-def ingest_only(config: Config, display: Any, *, follow: bool) -> dict[str, Any]:
+def ingest_only(config: Config, display: Display, *, follow: bool) -> dict[str, Any]:
     """`headrace ingest`: take documents in here, until the sources are drained or a signal says stop."""
     counts: dict[str, int] = dict.fromkeys(("windows", "read", "kept", "held_out", "quarantined"), 0)
 
-    def report(event: dict[str, Any]) -> None:
-        if event["event"] == "window":
-            display.window(event)
+    def report(event: WindowDone | Warned) -> None:
+        display.event(event)
+        if isinstance(event, WindowDone):
             counts["windows"] += 1
             for name in ("read", "kept", "held_out", "quarantined"):
-                counts[name] += event[name]
-        else:
-            display.note(event["text"])
+                counts[name] += getattr(event, name)
 
     store = Store.open(config.store)
     here, works = ingesting(store), partial(at_work, store, wait_seconds=LEASE_SECONDS)

@@ -41,7 +41,7 @@ from ray_jobs.report.summary import Judged, summarise, verdict_events
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
 from ray_jobs.store.paths import branch_name, run_path
-from ray_jobs.training.events import read_events
+from ray_jobs.training.events import event_to_row, read_events
 from ray_jobs.training.group.training import Training
 
 OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
@@ -88,7 +88,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
                     display.promoted(candidate.step)
                     champion = lineage(store, candidate, result.last or candidate)
                 for told in verdict_events(candidate, decision, before, resumed):
-                    lines.log(told)
+                    lines.log(event_to_row(told))
                     for known in meter.read(told):
                         telemetry.log(known)
         lines.close()
@@ -119,7 +119,7 @@ def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) ->
     """Write down and show what happens until training ends; stop it if the run is no longer ours."""
     told = False
     for event in run.training.events(run.stopped):
-        lines.log(event)
+        lines.log(event_to_row(event))
         run.display.event(event)
         for known in meter.read(event):
             telemetry.log(known)

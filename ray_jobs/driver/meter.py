@@ -8,14 +8,26 @@ counts failures counts those of this driver. Pure: it reads events, nothing else
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from data_ops.ingest.events import WindowDone
 from data_ops.lake.window import Window
+from ray_jobs.training.events import (
+    CandidateJudged,
+    Committed,
+    Evaluated,
+    Event,
+    RoundBegun,
+    SnapshotTaken,
+    Started,
+    StepDone,
+    kind_of,
+)
 
-Event = dict[str, Any]
+MetricRow = dict[str, object]  # metrics by name, and `event`
 COUNTED = ("read", "kept", "held_out")
 BY_REASON = {"dropped": "dropped", "quarantined": "quarantined_by"}
 
@@ -41,56 +53,70 @@ class Meter:
         self.useful_s = 0.0
         self.snapshots: dict[int, float] = {}  # step -> when its state was copied
 
-    def read(self, event: Event) -> list[Event]:
+    def read(self, event: Event) -> list[MetricRow]:
         """The metrics of one event, in a list that is empty where it has none."""
-        reader = getattr(self, f"_{event['event']}", None)
-        found = reader(event) if reader else {}
-        return [{"event": event["event"], **found}] if found else []
+        match event:
+            case StepDone():
+                row = self._step(event)
+            case Started():
+                row = self._started(event)
+            case SnapshotTaken():
+                self.snapshots[event.step] = event.time
+                row = {"checkpoint_stall_s": event.checkpoint_stall_s}
+            case Committed():
+                row = self._commit(event)
+            case WindowDone():
+                row = self._window(event)
+            case RoundBegun():
+                row = self._round(event)
+            case Evaluated():
+                row = _evaluation(event)
+            case CandidateJudged():
+                row = {"promoted" if event.promoted else "refused": 1}
+            case _:
+                return []
+        return [{"event": kind_of(event), **row}]
 
-    def _step(self, event: Event) -> Event:
+    def _step(self, event: StepDone) -> MetricRow:
         names = ("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "tokens_per_second", "skipped_steps")
-        row: Event = {name: event[name] for name in names}
-        row["rows"] = event["step"] * self.batch_rows
-        row["step_s"] = event["seconds"]
-        row["data_wait_share"] = event["data_wait_s"] / max(event["seconds"], 1e-9)
-        row["padding_share"] = 1 - event["predictions"] / self.batch_tokens
-        if event.get("mfu") is not None:
-            row["mfu"] = event["mfu"]
-        if event["freshness_s"]:
-            row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event["freshness_s"], [0.5, 0.95]).tolist()
+        row: MetricRow = {name: getattr(event, name) for name in names}
+        row["rows"] = event.step * self.batch_rows
+        row["step_s"] = event.seconds
+        row["data_wait_share"] = event.data_wait_s / max(event.seconds, 1e-9)
+        row["padding_share"] = 1 - event.predictions / self.batch_tokens
+        if event.mfu is not None:
+            row["mfu"] = event.mfu
+        if event.freshness_s:
+            row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event.freshness_s, [0.5, 0.95]).tolist()
         if self.recovering_since is not None:
-            row["recovery_s"] = max(0.0, event["time"] - self.recovering_since)
-        self.recovering_since, self.last_step_s = None, event["time"]
-        self.uncommitted[event["step"]] = event["seconds"]
+            row["recovery_s"] = max(0.0, event.time - self.recovering_since)
+        self.recovering_since, self.last_step_s = None, event.time
+        self.uncommitted[event.step] = event.seconds
         return row
 
-    def _started(self, event: Event) -> Event:
+    def _started(self, event: Started) -> MetricRow:
         self.starts += 1
         if self.starts > 1:
             self.recovering_since = self.last_step_s
-        return {"workers": event["workers"], "restarts": self.starts - 1}
+        return {"workers": event.workers, "restarts": self.starts - 1}
 
-    def _checkpoint(self, event: Event) -> Event:
-        self.snapshots[event["step"]] = event["time"]
-        return {"checkpoint_stall_s": event["checkpoint_stall_s"]}
-
-    def _commit(self, event: Event) -> Event:
-        row: Event = {"checkpoint_step": event["step"], "checkpoint_bytes": event["size_bytes"]}
-        row["checkpoint_time_s"] = event["time"]
-        if event["step"] in self.snapshots:
-            row["checkpoint_s"] = max(0.0, event["time"] - self.snapshots[event["step"]])
-        self.snapshots = {step: s for step, s in self.snapshots.items() if step > event["step"]}
-        self.useful_s += sum(self.uncommitted.pop(step) for step in [*self.uncommitted] if step <= event["step"])
-        row["goodput"] = min(1.0, self.useful_s / max(event["time"] - self.began_s, 1e-9))
+    def _commit(self, event: Committed) -> MetricRow:
+        row: MetricRow = {"checkpoint_step": event.step, "checkpoint_bytes": event.size_bytes}
+        row["checkpoint_time_s"] = event.time
+        if event.step in self.snapshots:
+            row["checkpoint_s"] = max(0.0, event.time - self.snapshots[event.step])
+        self.snapshots = {step: s for step, s in self.snapshots.items() if step > event.step}
+        self.useful_s += sum(self.uncommitted.pop(step) for step in [*self.uncommitted] if step <= event.step)
+        row["goodput"] = min(1.0, self.useful_s / max(event.time - self.began_s, 1e-9))
         return row
 
-    def _window(self, event: Event) -> Event:
-        self._count(event["window"], event)
+    def _window(self, event: WindowDone) -> MetricRow:
+        self._count(event.window, {name: getattr(event, name) for name in (*COUNTED, *BY_REASON.values())})
         counts = {f"documents_{name}": total for name, total in self.totals.items()}
         behind = {"backlog_windows": self.last_window - self.round_window}
-        return {"window": self.last_window + 1, "window_s": event["seconds"], **behind, **counts}
+        return {"window": self.last_window + 1, "window_s": event.seconds, **behind, **counts}
 
-    def _count(self, number: int, counts: Event) -> None:
+    def _count(self, number: int, counts: Mapping[str, Any]) -> None:
         """Add a window's counts, once: a restarted ingest tells of its last window again."""
         if number <= self.last_window:
             return
@@ -99,18 +125,17 @@ class Meter:
         for name, reasons in BY_REASON.items():
             self.totals.update({f"{name}/{reason}": count for reason, count in counts.get(reasons, {}).items()})
 
-    def _round(self, event: Event) -> Event:
-        self.round_window = max(self.round_window, event["last_window"])
-        total = max(1, event["fresh_tokens"] + event["replay_tokens"])
-        row: Event = {name: event[name] for name in ("round", "fresh_tokens", "replay_tokens")}
+    def _round(self, event: RoundBegun) -> MetricRow:
+        self.round_window = max(self.round_window, event.last_window)
+        total = max(1, event.fresh_tokens + event.replay_tokens)
+        row: MetricRow = {name: getattr(event, name) for name in ("round", "fresh_tokens", "replay_tokens")}
         row["backlog_windows"] = max(0, self.last_window - self.round_window)
-        return {**row, "replay_share": event["replay_tokens"] / total}
+        return {**row, "replay_share": event.replay_tokens / total}
 
-    def _evaluation(self, event: Event) -> Event:
-        slices = {f"bits_per_byte/{name}": found["bits_per_byte"] for name, found in event["slices"].items()}
-        total = sum(found["bytes"] for found in event["slices"].values())
-        bits = sum(found["bits_per_byte"] * found["bytes"] for found in event["slices"].values())
-        return {"step": event["step"], "bits_per_byte": bits / max(1, total), **slices}
 
-    def _judged(self, event: Event) -> Event:
-        return {"promoted" if event["promoted"] else "refused": 1}
+def _evaluation(event: Evaluated) -> MetricRow:
+    """Bits per byte of each slice, and of all text, in which slices weigh by their bytes."""
+    slices = {f"bits_per_byte/{name}": found["bits_per_byte"] for name, found in event.slices.items()}
+    sizes = [(found["bits_per_byte"] or 0.0, found["bytes"] or 0) for found in event.slices.values()]
+    bits, total = sum(bits * size for bits, size in sizes), sum(size for _, size in sizes)
+    return {"step": event.step, "bits_per_byte": bits / max(1, total), **slices}

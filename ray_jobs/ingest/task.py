@@ -14,6 +14,7 @@ import ray
 from cluster.storage.retry import flat, may_pass
 from cluster.storage.store import Store
 from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.events import Report, Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
 from ray_jobs.store.access import at_work
@@ -21,7 +22,6 @@ from ray_jobs.store.lease import LEASE_SECONDS
 
 NETWORK_SECONDS = 600.0  # how long ingest begins anew without a window before a network is taken for lost
 LONGEST_PAUSE_SECONDS = 30.0
-Report = Callable[[dict[str, Any]], None]
 
 
 @ray.remote(num_cpus=0, max_retries=-1)
@@ -29,7 +29,7 @@ def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follo
     """Ingest beside training; reports windows to the board and stops when the driver wishes so."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-    def report(event: dict[str, Any]) -> None:
+    def report(event: WindowDone | Warned) -> None:
         ray.get(board.post.remote([event]))
 
     def stop() -> bool:
@@ -51,9 +51,9 @@ def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[
     """
     failing_since, pause = None, 1.0
 
-    def heard(event: dict[str, Any]) -> None:
+    def heard(event: WindowDone | Warned) -> None:
         nonlocal failing_since, pause
-        if event["event"] == "window":
+        if isinstance(event, WindowDone):
             failing_since, pause = None, 1.0
         report(event)
 
@@ -68,7 +68,7 @@ def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[
             if failing_since is None or now - began >= NETWORK_SECONDS:  # it went well for long, with nothing to read
                 failing_since, pause = now, 1.0
                 text = f"ingest waits for the network and begins anew ({flat(error)})"
-                report({"event": "warning", "text": text})
+                report(Warned(text=text))
             elif now - failing_since >= NETWORK_SECONDS:
                 raise
         ends = time.monotonic() + pause

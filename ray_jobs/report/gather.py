@@ -10,12 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.redaction import redact
+from data_ops.ingest.events import Warned, WindowDone
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.shard import event_seconds
 from ray_jobs.config.schema import Config
 from ray_jobs.report.page import ReportData
-from ray_jobs.training.events import Event, final_steps
+from ray_jobs.training.events import (
+    CandidateJudged,
+    Committed,
+    Evaluated,
+    Event,
+    Fault,
+    Started,
+    StepSkipped,
+    event_to_row,
+    final_steps,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,32 +39,22 @@ def tell(
     config: Config, lake: Lake, events: list[Event], summary: dict[str, Any], decision: dict[str, Any] | None
 ) -> ReportData:
     """Everything the report draws."""
-    windows = {e["window"]: e for e in events if e["event"] == "window"}
+    windows = {e.window: event_to_row(e) for e in events if isinstance(e, WindowDone)}
     steps = final_steps(events)
-    evaluations = {e["step"]: e for e in events if e["event"] == "evaluation" and not e.get("branch")}
+    evaluations = {e.step: event_to_row(e) for e in events if isinstance(e, Evaluated) and not e.branch}
     return ReportData(
         summary=summary,
         config=redact(config.model_dump(mode="json")),
-        metrics=[{**s, "data_wait_share": s["data_wait_s"] / max(s["seconds"], 1e-9)} for s in steps],
+        metrics=[{**event_to_row(s), "data_wait_share": s.data_wait_s / max(s.seconds, 1e-9)} for s in steps],
         evaluations=[evaluations[n] for n in sorted(evaluations)],
         decision=decision,
         ages=ages(config, lake),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),
-        freshness_s=[f for s in steps for f in s["freshness_s"]],
-        events=[_line(e) for e in events if e["event"] in TIMELINE],
+        freshness_s=[f for s in steps for f in s.freshness_s],
+        events=[moment for event in events if (moment := _moment(event)) is not None],
         versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
     )
-
-
-TIMELINE = {
-    "commit": ("checkpoint", "step {step}"),
-    "skip": ("skip", "step {step} skipped: {text}"),
-    "warning": ("fault", "{text}"),
-    "fault": ("fault", "{text}"),
-    "started": ("start", "{text}"),
-    "judged": ("promote", "checkpoint {step} judged"),
-}
 
 
 def ages(config: Config, lake: Lake) -> dict[str, Any]:
@@ -114,9 +115,22 @@ def _quarantine(lake: Lake) -> list[dict[str, Any]]:
     ]
 
 
-def _line(event: Event) -> dict[str, Any]:
-    kind, text = TIMELINE[event["event"]]
-    return {"time": event["time"], "kind": kind, "text": text.format(**event)}
+def _moment(event: Event) -> dict[str, Any] | None:
+    """What the time line shows of an event, None if it shows nothing."""
+    match event:
+        case Committed():
+            kind, text = "checkpoint", f"step {event.step}"
+        case StepSkipped():
+            kind, text = "skip", f"step {event.step} skipped: {event.text}"
+        case Warned() | Fault():
+            kind, text = "fault", event.text
+        case Started():
+            kind, text = "start", event.text
+        case CandidateJudged():
+            kind, text = "promote", f"checkpoint {event.step} judged"
+        case _:
+            return None
+    return {"time": event.time, "kind": kind, "text": text}
 
 
 def _version(package: str) -> str:

@@ -4,7 +4,6 @@ Everything is computed from what was written down: the run's events, the lake's 
 summary.json, `tell` what the report draws.
 """
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +18,7 @@ from ray_jobs.checkpoints.position import Position
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.gate import Decision
 from ray_jobs.evaluation.scores import by_slice
-from ray_jobs.training.events import Event, final_steps
+from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,8 @@ class Judged:
 
 def verdict_events(last: Commit, decision: Decision, before: pa.Table, resumed: Commit | None) -> list[Event]:
     """The verdict, and in a run's first one the untrained model's figures, as events."""
-    told = [{"event": "judged", "time": time.time(), "step": last.step, "promoted": decision.promoted}]
-    if resumed is None:
-        told.append({"event": "evaluation", "time": time.time(), "step": 0, "round": 0, "slices": by_slice(before)})
-    return told
+    told: list[Event] = [CandidateJudged(step=last.step, promoted=decision.promoted)]
+    return told if resumed is not None else [*told, Evaluated(step=0, slices=by_slice(before))]
 
 
 def summarise(
@@ -63,7 +60,7 @@ def summarise(
     """summary.json: how the run stands after this driver. windows: the committed ones, for a kill may lose events."""
     resumed, last, decision = result.resumed, result.last, result.decision
     steps = final_steps(events)
-    mine = [s for s in steps if resumed is None or s["step"] > resumed.step]
+    mine = [s for s in steps if resumed is None or s.step > resumed.step]
     position = last.state.position if last else Position()
     return {
         "name": config.name,
@@ -74,7 +71,7 @@ def summarise(
         "ok": audit.ok,
         "lost": audit.lost,
         "repeated": audit.repeated,
-        "loss": {"first": steps[0]["loss"] if steps else None, "last": steps[-1]["loss"] if steps else None},
+        "loss": {"first": steps[0].loss if steps else None, "last": steps[-1].loss if steps else None},
         "bits_per_byte": _bits_per_byte(events, result),
         "workers": result.workers,
         "zero_stage": config.engine.zero_stage,
@@ -108,17 +105,17 @@ def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, f
             name: {"before": before.get(name, {}).get("bits_per_byte"), "after": found["bits_per_byte"]}
             for name, found in by_slice(result.after).items()
         }
-    last: dict[str, Any] = next((e["slices"] for e in reversed(events) if e["event"] == "evaluation"), {})
+    last = next((event.slices for event in reversed(events) if isinstance(event, Evaluated)), {})
     return {name: {"before": None, "after": found["bits_per_byte"]} for name, found in last.items()}
 
 
-def _speed(config: Config, steps: list[Event]) -> dict[str, Any]:
+def _speed(config: Config, steps: list[StepDone]) -> dict[str, Any]:
     """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness."""
-    busy = sum(s["seconds"] for s in steps)
-    freshness = [f for s in steps for f in s["freshness_s"]]
+    busy = sum(s.seconds for s in steps)
+    freshness = [f for s in steps for f in s.freshness_s]
     p50, p95 = np.quantile(freshness, [0.5, 0.95]).tolist() if freshness else (None, None)
     return {
         "tokens_per_second": len(steps) * config.engine.batch_tokens / busy if busy else 0.0,
-        "data_wait_share": sum(s["data_wait_s"] for s in steps) / busy if busy else 0.0,
+        "data_wait_share": sum(s.data_wait_s for s in steps) / busy if busy else 0.0,
         "freshness_s": {"p50": p50, "p95": p95},
     }

@@ -18,6 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.readable import is_number, many, rate, seconds, share, short, signed, size, visible, whole
+from data_ops.ingest.events import Warned, WindowDone
+from ray_jobs.training.events import (
+    BranchBegun,
+    Committed,
+    Event,
+    Fault,
+    RoundBegun,
+    StepDone,
+    StepSkipped,
+)
 
 BAR = 22
 REDRAW_S = 0.1
@@ -77,51 +87,53 @@ class Display:
             parts.append(f"resumed at step {whole(self._step)} (round {whole(facts.get('resumed_round'))})")
         self.console.print(Text(" · ".join(part for part in parts if part), style=STRONG), soft_wrap=True)
 
-    def event(self, happened: Mapping[str, Any]) -> None:
+    def event(self, happened: Event) -> None:
         """Show one event of a run in its line; what has no line is left out."""
-        kind = happened["event"]
-        lines = {"window": self.window, "round": self.round, "step": self.train, "commit": self.commit}
-        if kind in lines:
-            lines[kind](happened)
-        elif kind in ("warning", "fault"):
-            self.note(str(happened["text"]))
-        elif kind == "skip":
-            self.note(f"step {happened['step']} was skipped: {happened['text']}")
+        match happened:
+            case WindowDone():
+                self.window(happened)
+            case RoundBegun():
+                self.round(happened)
+            case BranchBegun():
+                self.branch(happened)
+            case StepDone():
+                self.train(happened)
+            case Committed():
+                self._line("commit", Text(f"step {whole(happened.step)}  {size(happened.size_bytes)}"))
+            case Warned() | Fault():
+                self.note(happened.text)
+            case StepSkipped():
+                self.note(f"step {happened.step} was skipped: {happened.text}")
 
-    def window(self, counts: Mapping[str, Any]) -> None:
-        """Tell what a window took in: window, read, kept, dropped {reason: n}, quarantined, seconds."""
-        dropped = counts.get("dropped") or {}
-        reasons = sorted(dropped.items(), key=lambda item: -item[1])
+    def window(self, done: WindowDone) -> None:
+        """Tell what a window took in."""
+        reasons = sorted(done.dropped.items(), key=lambda item: -item[1])
         named = ", ".join(f"{visible(reason).replace('_', ' ')} {whole(n)}" for reason, n in reasons[:2] if n)
         more = ", ..." if len([n for _, n in reasons if n]) > 2 else ""
-        line = Text(f"window {whole(counts.get('window')):<6} read {whole(counts.get('read'))}  ")
-        line.append(f"kept {whole(counts.get('kept'))}", GOOD)
-        line.append(f"  dropped {whole(sum(dropped.values()))}" + (f" ({named}{more})" if named else ""))
-        bad = counts.get("quarantined") or 0
-        line.append(f"  quarantined {whole(bad)}", "yellow" if bad else "")
-        self._line("ingest", line.append(f"  {seconds(counts.get('seconds'))}", SOFT))
+        line = Text(f"window {whole(done.window):<6} read {whole(done.read)}  ")
+        line.append(f"kept {whole(done.kept)}", GOOD)
+        line.append(f"  dropped {whole(sum(done.dropped.values()))}" + (f" ({named}{more})" if named else ""))
+        line.append(f"  quarantined {whole(done.quarantined)}", "yellow" if done.quarantined else "")
+        self._line("ingest", line.append(f"  {seconds(done.seconds)}", SOFT))
 
-    def round(self, plan: Mapping[str, Any]) -> None:
-        """Tell what a round trains on.
-
-        Keys: round, fresh_tokens, fresh_documents, newest_age_s, replay_tokens, steps.
-        """
-        self._finish_train()
-        self._start = self._step
-        self._end = self._step + plan["steps"] if is_number(plan.get("steps")) else None
-        fresh, replay = plan.get("fresh_tokens") or 0, plan.get("replay_tokens") or 0
-        newest = f", newest {seconds(plan['newest_age_s'])} old" if is_number(plan.get("newest_age_s")) else ""
-        line = Text(f"{whole(plan.get('round')):<13} fresh {short(fresh)} tokens ")
-        line.append(f"({whole(plan.get('fresh_documents'))} documents{newest})", SOFT)
+    def round(self, begun: RoundBegun) -> None:
+        """Tell what a round trains on."""
+        self._expect(begun.steps)
+        fresh, replay = begun.fresh_tokens, begun.replay_tokens
+        line = Text(f"{whole(begun.round):<13} fresh {short(fresh)} tokens ")
+        line.append(f"({whole(begun.fresh_documents)} documents)", SOFT)
         line.append(f" + replay {short(replay)} ({share(replay / ((fresh + replay) or 1))})")
-        self._line("round", line.append(f"  {whole(plan.get('steps'))} steps", SOFT))
+        self._line("round", line.append(f"  {whole(begun.steps)} steps", SOFT))
 
-    def train(self, step: Mapping[str, Any]) -> None:
-        """Tell how training goes; every key may be absent.
+    def branch(self, begun: BranchBegun) -> None:
+        """Tell of the decay branch that is trained now."""
+        self._expect(begun.steps)
+        line = Text(f"step {whole(begun.step):<8} a copy decays on replay {short(begun.tokens)} tokens")
+        self._line("branch", line.append(f"  {whole(begun.steps)} steps", SOFT))
 
-        Keys: step, loss, tokens_per_second, mfu, data_wait_s, seconds, learning_rate, freshness_s [list].
-        """
-        self._step = step.get("step") or self._step
+    def train(self, step: StepDone) -> None:
+        """Tell how training goes."""
+        self._step = step.step
         line, done = _train_line(step, self._start, self._end), self._step == self._end
         pace_s = REDRAW_S if self.console.is_terminal else self.every_s
         due = done or self.clock() - self._last_s >= pace_s
@@ -136,13 +148,6 @@ class Display:
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
             self._live.start()
         self._live.update(_row("train", line), refresh=True)
-
-    def commit(self, facts: Mapping[str, Any]) -> None:
-        """Tell what was committed: step, size_bytes, checkpoint_stall_s."""
-        line = Text(f"step {whole(facts.get('step'))}  {size(facts.get('size_bytes'))}")
-        if is_number(facts.get("checkpoint_stall_s")):
-            line.append(f"  stall {seconds(facts['checkpoint_stall_s'])}", SOFT)
-        self._line("commit", line)
 
     def judge(self, decision: Mapping[str, Any]) -> None:
         """Tell the gate's verdict, from `gate.Decision.to_dict()`."""
@@ -195,6 +200,11 @@ class Display:
         """Tell something a person may have to act on."""
         self._line("note", Text(visible(said), "yellow"))
 
+    def _expect(self, steps: int) -> None:
+        """Begin the bar of the next stretch of steps."""
+        self._finish_train()
+        self._start, self._end = self._step, self._step + steps
+
     def _finish_train(self) -> None:
         if self._live or self._train:
             self.close()
@@ -215,17 +225,17 @@ def _row(label: str, line: Text) -> Table:
     return row
 
 
-def _train_line(step: Mapping[str, Any], first: int, last: int | None) -> Text:
-    now = step.get("step") or 0
+def _train_line(step: StepDone, first: int, last: int | None) -> Text:
+    now = step.step
     line = Text(_bar((now - first) / max(last - first, 1)) + " " if last else "").append(whole(now), STRONG)
     line.append(f"/{whole(last)}" if last else "", SOFT)
-    wait, took, fresh = step.get("data_wait_s"), step.get("seconds"), sorted(step.get("freshness_s") or [])
+    fresh = sorted(step.freshness_s)
     for value, write in (
-        (step.get("loss"), "loss {:.3f}".format),
-        (step.get("tokens_per_second"), lambda v: f"{short(v)} tok/s"),
-        (step.get("mfu"), "MFU {:.2f}".format),
-        (wait / took if is_number(wait) and took else None, lambda v: f"wait {share(v)}"),
-        (step.get("learning_rate"), lambda v: f"lr {rate(v)}"),
+        (step.loss, "loss {:.3f}".format),
+        (step.tokens_per_second, lambda v: f"{short(v)} tok/s"),
+        (step.mfu, "MFU {:.2f}".format),
+        (step.data_wait_s / step.seconds if step.seconds else None, lambda v: f"wait {share(v)}"),
+        (step.learning_rate, lambda v: f"lr {rate(v)}"),
         (fresh[int(0.95 * (len(fresh) - 1))] if fresh else None, lambda v: f"freshness p95 {seconds(v)}"),
     ):
         if value is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import Tokenizer
+from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
@@ -102,11 +103,11 @@ class Diets:
 def _take_in(config: Config, stopped: threading.Event, say: Callable[[str, str], None]) -> int:
     """Ingest what the sources hold now; the last window."""
 
-    def report(event: dict[str, Any]) -> None:
-        if event["event"] == "window":
-            say("ingest", f"window {event['window']}   read {event['read']:,}  kept {event['kept']:,}")
+    def report(event: WindowDone | Warned) -> None:
+        if isinstance(event, WindowDone):
+            say("ingest", f"window {event.window}   read {event.read:,}  kept {event.kept:,}")
         else:
-            say("note", event["text"])
+            say("note", event.text)
 
     opened = open_store(config, stopped.is_set)
     works = partial(at_work, opened.store, wait_seconds=LEASE_SECONDS)

@@ -17,12 +17,14 @@ import ray
 
 from cluster.storage.store import Store
 from data_ops.audit.account import read_stand
+from data_ops.ingest.events import Warned
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import note_stand, record
 from ray_jobs.checkpoints.position import StoredFile, TrainingState
 from ray_jobs.checkpoints.retention import retain
 from ray_jobs.store.lease import Lease
+from ray_jobs.training.events import Committed, Event
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Board:
         self.store = Store.open(store)
         self.lake, self.run, self.keep, self.lease = Lake(self.store), run, keep, lease
         self.life = uuid.uuid4().hex  # a board that was restarted numbers its events anew
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Event] = []
         self.first = 0  # number of events[0]; what the driver has read is let go
         self.ours: set[int] = set()  # steps that were committed here
         self.receipts: dict[tuple[int, str], dict[int, StoredFile]] = {}
@@ -47,10 +49,9 @@ class Board:
         self.nodes: set[str] = set()  # where they are
         self.heard_at: float | None = None  # when rank 0 last gave a sign of life; None: nothing to watch
 
-    def post(self, events: list[dict[str, Any]]) -> None:
+    def post(self, events: list[Event]) -> None:
         """Take events from any process."""
-        now = time.time()
-        self.events += [{"time": now, **event} for event in events]
+        self.events += events
 
     def join(self, attempt: str, rank: int, worker: Any, node: str) -> None:
         """Take note of a worker that starts: its actor and the id of its node. Watched from its first beat on."""
@@ -63,7 +64,7 @@ class Board:
         """Ids of the nodes with workers of the newest group."""
         return self.nodes
 
-    def beat(self, events: list[dict[str, Any]]) -> int:
+    def beat(self, events: list[Event]) -> int:
         """Take events from rank 0, whose sign of life this is; returns the driver's wish, those but STOP once."""
         self.post(events)
         self.heard_at = time.monotonic()
@@ -89,12 +90,12 @@ class Board:
         stuck = sorted(rank for rank, answer in asked.items() if answer not in answers)
         who = f"worker {', '.join(map(str, stuck))} does not answer" if stuck else "all answer, but none goes on"
         text = f"no sign of life for {seconds:g} s ({who}); the workers are killed and started again"
-        self.post([{"event": "warning", "text": text}])
+        self.post([Warned(text=text)])
         for worker in self.workers.values():
             ray.kill(worker)
         return True
 
-    def read(self, life: str, since: int) -> tuple[list[dict[str, Any]], str, int]:
+    def read(self, life: str, since: int) -> tuple[list[Event], str, int]:
         """Give the events from number `since` of that life on, and what to ask with next; older ones are let go."""
         if life == self.life:
             self.events = self.events[since - self.first :]
@@ -157,14 +158,14 @@ class Board:
                 logger.warning("checkpoint %s was committed before; this one is not", done.name)
                 return
         self.ours.add(done.step)
-        self.post([{"event": "commit", "step": done.step, "round": done.round, "size_bytes": done.size_bytes}])
+        self.post([Committed(step=done.step, round=done.round, size_bytes=done.size_bytes)])
         try:  # it is committed, whatever becomes of the rest: the next start notes it, the next commit tidies up
             record(self.lake, done, self.lease)
             if done.run == self.run:
                 retain(self.store, self.run, self.keep)
         except OSError as error:
             text = f"checkpoint {done.name} is committed, but not noted, or older ones could not be deleted: {error}"
-            self.post([{"event": "warning", "text": text}])
+            self.post([Warned(text=text)])
 
     def _is_there(self, done: commits.Commit) -> bool:
         """Is this very checkpoint committed, by this board before it was killed and asked again?"""
@@ -177,7 +178,7 @@ class Board:
         if set(commits.commits(self.store, self.run)) - self.ours:
             for step in commits.put_overruled_aside(self.store, self.lease):
                 text = f"checkpoint {step} is put aside: {commits.LATE}"
-                self.post([{"event": "warning", "text": text}])
+                self.post([Warned(text=text)])
 
     def _check_forward(self, done: commits.Commit) -> None:
         """Refuse a checkpoint that has more steps than the one before it but stands no further in the rounds."""

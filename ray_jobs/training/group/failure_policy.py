@@ -6,9 +6,9 @@ all of them end at the same place.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from cluster.storage.retry import may_pass
+from ray_jobs.training.events import Committed, Event, Fault, Started, StepDone
 
 NETWORK_SECONDS = 600.0  # from the first fault of the network until it counts like any other, if no step is trained
 FRUITLESS_STARTS = 6  # worker groups in a row that trained no step
@@ -27,35 +27,41 @@ class Health:
     last_fault: str = ""
     network_since: float | None = None  # when the first fault of the network since a step was told
 
-    def update(self, event: dict[str, Any]) -> str | None:
+    def update(self, event: Event) -> str | None:
         """Take in an event; a sentence when going on is of no use.
 
-        >>> health = Health()
-        >>> fault = {"event": "fault", "rank": 0, "text": "ValueError: no"}
-        >>> health.update(fault), health.update(fault)
+        >>> health, again = Health(), Fault(rank=0, text="ValueError: no")
+        >>> health.update(again), health.update(again)
         (None, 'ValueError: no')
         """
-        if event["event"] == "step":
-            self.faults, self.starts, self.network_since = {}, 0, None
-            if event["step"] > self.trained:
-                self.trained, self.stuck = event["step"], 0
-        elif event["event"] == "commit":
-            if event["step"] > self.committed:
-                self.committed, self.stuck = event["step"], 0
-        elif event["event"] == "fault":
-            again = self.faults.get(event["rank"]) == event["text"]
-            self.faults[event["rank"]] = self.last_fault = event["text"]
-            if may_pass(event["text"]):  # it gets better by itself: time counts, not how often
-                self.network_since = event["time"] if self.network_since is None else self.network_since
-                if event["time"] - self.network_since < NETWORK_SECONDS:
-                    self.starts = 0
-                    return None
-            return str(event["text"]) if again else None
-        elif event["event"] == "started":
-            self.starts, self.stuck = self.starts + 1, self.stuck + 1
-            if self.stuck > STUCK_STARTS:
-                why = self.last_fault or "see the run's time line for faults"
-                return f"{STUCK_STARTS} worker groups in a row came no further than step {self.trained}; {why}"
-            if self.starts > FRUITLESS_STARTS:
-                return f"{FRUITLESS_STARTS} worker groups in a row trained no step; see the run's time line for faults"
+        match event:
+            case StepDone():
+                self.faults, self.starts, self.network_since = {}, 0, None
+                if event.step > self.trained:
+                    self.trained, self.stuck = event.step, 0
+            case Committed() if event.step > self.committed:
+                self.committed, self.stuck = event.step, 0
+            case Fault():
+                return self._fault(event)
+            case Started():
+                return self._start()
+        return None
+
+    def _fault(self, event: Fault) -> str | None:
+        again = self.faults.get(event.rank) == event.text
+        self.faults[event.rank] = self.last_fault = event.text
+        if may_pass(event.text):  # it gets better by itself: time counts, not how often
+            self.network_since = event.time if self.network_since is None else self.network_since
+            if event.time - self.network_since < NETWORK_SECONDS:
+                self.starts = 0
+                return None
+        return event.text if again else None
+
+    def _start(self) -> str | None:
+        self.starts, self.stuck = self.starts + 1, self.stuck + 1
+        if self.stuck > STUCK_STARTS:
+            why = self.last_fault or "see the run's time line for faults"
+            return f"{STUCK_STARTS} worker groups in a row came no further than step {self.trained}; {why}"
+        if self.starts > FRUITLESS_STARTS:
+            return f"{FRUITLESS_STARTS} worker groups in a row trained no step; see the run's time line for faults"
         return None

@@ -6,11 +6,11 @@ every few seconds until the end.
 """
 
 import time
-from typing import Any
 
 from cluster.runtime.topology import Node, choose_workers
 from ray_jobs.config.schema import Config
 from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE
+from ray_jobs.training.events import Event, Started
 
 AGAIN_SECONDS = 10.0  # between two checkpoints on a node that is about to leave
 SETTLE_SECONDS = 15.0  # how long a larger cluster must stay as it is before the workers move
@@ -28,10 +28,10 @@ class NodeWatch:
         self.grown_to: frozenset[str] = frozenset()  # nodes for which the workers were asked to become more
         self.too_few: frozenset[str] = frozenset()  # nodes that were told to be too few
 
-    def update(self, event: dict[str, Any]) -> None:
+    def update(self, event: Event) -> None:
         """Take in how many workers train."""
-        if event["event"] == "started":
-            self.workers = event["workers"]
+        if isinstance(event, Started):
+            self.workers = event.workers
 
     def look(self, staying: dict[str, Node], leaving: set[str], now: float | None = None) -> tuple[int, str]:
         """Say what to ask the workers for, and why.

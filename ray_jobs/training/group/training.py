@@ -18,6 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from cluster.runtime.session import Session
 from cluster.runtime.topology import Placement, place
+from data_ops.ingest.events import Warned
 from ray_jobs.config.schema import Config, shape
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.ingest.task import ingest_task
@@ -26,6 +27,7 @@ from ray_jobs.store.lease import Lease
 from ray_jobs.store.paths import run_path
 from ray_jobs.training.actors.coordinator import GO, STOP, Board
 from ray_jobs.training.actors.feed import Feed, FeedSettings
+from ray_jobs.training.events import Event
 from ray_jobs.training.group.failure_policy import Health
 from ray_jobs.training.group.gloo_interface import OverNodes
 from ray_jobs.training.group.node_policy import NodeWatch
@@ -86,7 +88,7 @@ class Training:
         self.nodes = NodeWatch(config, shape(config).batch_rows)
         self.thread = threading.Thread(target=self._fit, daemon=True, name="train")
 
-    def events(self, stopped: threading.Event, every_seconds: float = 0.25) -> Iterator[dict[str, Any]]:
+    def events(self, stopped: threading.Event, every_seconds: float = 0.25) -> Iterator[Event]:
         """Train, and yield what happens, until the workers are done; then look at `failure`.
 
         Every wish is told again at each turn, because an actor that was restarted has forgotten it.
@@ -123,7 +125,7 @@ class Training:
         except Exception as error:  # noqa: BLE001 - whatever ended training, the driver has to know
             self.failure = self.failure or last_line(error)
 
-    def _new_events(self) -> list[dict[str, Any]]:
+    def _new_events(self) -> list[Event]:
         events, *read = self._heard(self.board.read.remote(*self.read))
         self.read = (read[0], read[1])
         for event in events:
@@ -156,7 +158,7 @@ class Training:
         if wish != GO:
             self.board.ask.remote(wish)
         if why:
-            self.board.post.remote([{"event": "warning", "text": why}])
+            self.board.post.remote([Warned(text=why)])
 
     def _watch_ingest(self) -> None:
         """Tell the feed when the sources are drained, or that ingest failed."""

@@ -37,6 +37,7 @@ from ray_jobs.evaluation.scores import by_slice, score, with_nats, write_scores
 from ray_jobs.store.paths import branch_name
 from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE, STOP
 from ray_jobs.training.actors.feed import BRANCH, Batch, RoundNotice
+from ray_jobs.training.events import BranchBegun, Evaluated, Event, Fault, RoundBegun, Started, StepDone, StepSkipped
 from ray_jobs.training.worker.collectives import agree, check_in_step, hear
 from ray_jobs.training.worker.reporter import Reporter
 from ray_jobs.training.worker.restore import restore
@@ -64,8 +65,7 @@ def train_loop(job: dict[str, Any]) -> None:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        event = {"event": "fault", "rank": rank, "text": f"{type(error).__name__}: {said}"}
-        ray.get(job["board"].post.remote([event]))
+        ray.get(job["board"].post.remote([Fault(rank=rank, text=f"{type(error).__name__}: {said}")]))
         raise
 
 
@@ -90,7 +90,7 @@ class Worker:
         self.branched_at = self.branch_tokens = 0  # tokens at which the decay branch began, and its length
         self.saver = self._new_saver(config.name, config.checkpoint.every_seconds)
         text = f"{world} workers at step {self.position.step}"
-        self._tell({"event": "started", "step": self.position.step, "workers": world, "pid": os.getpid(), "text": text})
+        self._tell(Started(step=self.position.step, workers=world, pid=os.getpid(), text=text))
         self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
         self.peak = metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
 
@@ -136,7 +136,7 @@ class Worker:
         self.branched_at, self.branch_tokens = main.tokens, notice.steps * self.config.engine.batch_tokens
         self.position = replace(main, round=0, step_in_round=0, skipped=())
         self.saver = self._new_saver(name, math.inf)
-        self._tell({"event": "branch", "step": main.step, **notice._asdict()})
+        self._tell(BranchBegun(step=main.step, **notice._asdict()))
         wish = self._train_round(notice, BRANCH, self._branch_lr)
         if wish == GO:
             self._evaluate(notice._replace(last_window=last_window))
@@ -186,7 +186,7 @@ class Worker:
                 break
             time.sleep(POLL_SECONDS)
         if notice.steps >= 0:
-            self._tell({"event": "round", "round": self.position.round, **notice._asdict()})
+            self._tell(RoundBegun(round=self.position.round, **notice._asdict()))
         return notice
 
     def _prefetched(self, number: int, first: int, steps: int) -> Any:
@@ -220,27 +220,26 @@ class Worker:
         rate = self.config.engine.batch_tokens / (now - began)
         fresh = np.sort(time.time() - batch.arrived_s)
         shown = fresh if len(fresh) <= 64 else np.quantile(fresh, np.linspace(0, 1, 64))
-        event = {
-            "event": "step",
-            "branch": bool(self.branch_tokens),
-            "step": here.step,
-            "round": here.round,
-            "tokens": here.tokens,
-            "predictions": batch.predictions,
-            "loss": result.loss,
-            "grad_norm": result.grad_norm,
-            "learning_rate": lr,
-            "seconds": now - began,
-            "data_wait_s": fetched - began,
-            "tokens_per_second": rate,
-            "mfu": metrics.mfu(rate, self.flops, self.world, self.peak),
-            "freshness_s": [round(float(s), 3) for s in shown],
-            "skipped_steps": len(here.skipped),
-        }
+        event = StepDone(
+            branch=bool(self.branch_tokens),
+            step=here.step,
+            round=here.round,
+            tokens=here.tokens,
+            predictions=batch.predictions,
+            loss=result.loss,
+            grad_norm=result.grad_norm,
+            learning_rate=lr,
+            seconds=now - began,
+            data_wait_s=fetched - began,
+            tokens_per_second=rate,
+            mfu=metrics.mfu(rate, self.flops, self.world, self.peak),
+            freshness_s=tuple(round(float(s), 3) for s in shown),
+            skipped_steps=len(here.skipped),
+        )
         if result.skipped:
             spike = f"its loss of {result.loss:.3f} is above {limit:.3f}"
             text = spike if result.loss > limit else "its loss or gradient is not finite"
-            self.reporter.post({"event": "skip", "step": here.step, "round": here.round, "text": text})
+            self.reporter.post(StepSkipped(step=here.step, round=here.round, text=text))
         self.reporter.post(event)
 
     def _evaluate(self, notice: RoundNotice) -> None:
@@ -257,16 +256,9 @@ class Worker:
             table = with_nats(data, nats.cpu().numpy())
             write_scores(self.store, self.saver.author.run, f"{self.position.step:08d}", table)
             here, seconds = self.position, time.perf_counter() - began
-            slices = by_slice(table)
+            branch, slices = bool(self.branch_tokens), by_slice(table)
             self.reporter.post(
-                {
-                    "event": "evaluation",
-                    "branch": bool(self.branch_tokens),
-                    "step": here.step,
-                    "round": here.round,
-                    "slices": slices,
-                    "seconds": seconds,
-                }
+                Evaluated(branch=branch, step=here.step, round=here.round, slices=slices, seconds=seconds)
             )
 
     def _score_rows(self, rows: Rows) -> Any:
@@ -290,7 +282,7 @@ class Worker:
             tokenizer=self.tokenizer.fingerprint,
         )
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _tell(self, event: Event) -> None:
         """Report an event, as rank 0."""
         if self.reporter:
             self.reporter.post(event)

@@ -6,6 +6,7 @@ from typing import Any
 import ray
 
 from ray_jobs.training.actors.coordinator import GO, STOP
+from ray_jobs.training.events import Event
 
 POST_SECONDS = 0.5  # between two posts to the board
 
@@ -14,12 +15,13 @@ class Reporter:
     """Posts events to the board now and then, and hears the driver's wish in the answers; never waits for either."""
 
     def __init__(self, board: Any) -> None:
-        self.board, self.events, self.answer = board, [], None  # type: Any, list[dict[str, Any]], Any
+        self.board, self.answer = board, None  # type: Any, Any
+        self.events: list[Event] = []
         self.last_post, self.heard = 0.0, GO
 
-    def post(self, event: dict[str, Any]) -> None:
+    def post(self, event: Event) -> None:
         """Add an event; it travels with the next exchange."""
-        self.events.append({"time": time.time(), **event})
+        self.events.append(event)
         self._exchange()
 
     def wish(self) -> int:

@@ -14,11 +14,13 @@ from typing import Any
 import ray
 
 from cluster.storage.store import Store
+from data_ops.ingest.events import Warned
 from models.engine import checkpoint
 from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position
+from ray_jobs.training.events import Event
 from ray_jobs.training.worker.collectives import agree, worst
 
 PROBE_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # relative; another world size or ZeRO stage only rounds otherwise
@@ -28,9 +30,7 @@ class WrongWeightsError(RuntimeError):
     """The weights that were loaded do not compute what the saved ones did."""
 
 
-def restore(
-    store: Store, run: str, engine: Engine, board: Any, rank: int, tell: Callable[[dict[str, Any]], None]
-) -> Position:
+def restore(store: Store, run: str, engine: Engine, board: Any, rank: int, tell: Callable[[Event], None]) -> Position:
     """Load the newest whole checkpoint into the engine; the position it was committed at, or the beginning.
 
     OSError if it could not be fetched, which is not the checkpoint's fault: Ray Train then starts the group again.
@@ -56,7 +56,7 @@ def restore(
         if rank == 0:
             why = damage or "another worker could not read it"
             commits.put_aside(store, run, step, why)
-            tell({"event": "warning", "text": f"checkpoint {step} is put aside: {why}"})
+            tell(Warned(text=f"checkpoint {step} is put aside: {why}"))
 
 
 def _fetch(store: Store, commit: commits.Commit, scratch: Path) -> tuple[list[Path], str, str]:

@@ -17,16 +17,17 @@ from typing import Any
 import ray
 
 from cluster.storage.store import Store
+from data_ops.ingest.events import Warned
 from models.engine import checkpoint
 from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
 from ray_jobs.store.paths import checkpoint_folder
+from ray_jobs.training.events import Event, SnapshotTaken
 from ray_jobs.training.worker.collectives import worst
 
 COMMIT_TRIES, COMMIT_SECONDS = 4, 30.0  # how often and how long the last commit is waited for
 ALIVE_SECONDS = 1.0  # between two signs of life while a checkpoint is waited for
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Saver:
         author: Author,
         engine: Engine,
         board: Any,
-        report: Report,
+        report: Callable[[Event], None],
         alive: Callable[[], Any],
         every_seconds: float,
         saved_step: int,
@@ -80,7 +81,7 @@ class Saver:
         self.thread = threading.Thread(target=self._write, args=(self.buffers, position.step, state), daemon=True)
         self.thread.start()
         self.last_saved, self.last_step = time.monotonic(), position.step
-        self.report({"event": "checkpoint", "step": position.step, "checkpoint_stall_s": stall})
+        self.report(SnapshotTaken(step=position.step, checkpoint_stall_s=stall))
 
     def finish(self, position: Position) -> None:
         """Save what is not saved yet and wait until it is handed in; OSError if that is impossible."""
@@ -123,7 +124,7 @@ class Saver:
         if self.failure is not None:
             who = f"worker {self.author.rank} says: {self.failure}"
             text = f"checkpoint {self.last_step} was not committed and will be tried again; {who}"
-            ray.get(self.board.post.remote([{"event": "warning", "text": text}]))  # of any rank, not of rank 0 alone
+            ray.get(self.board.post.remote([Warned(text=text)]))  # of any rank, not of rank 0 alone
             self.failure, self.last_step = None, -1
 
     def _write(self, snapshot: checkpoint.Snapshot, step: int, state: TrainingState) -> None:

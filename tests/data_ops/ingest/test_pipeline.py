@@ -18,6 +18,7 @@ from data_ops.curation.rules import CurateConfig
 from data_ops.documents.tokenizer import byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import next_window
 from data_ops.sources.files import source as files
 from data_ops.sources.kinds import FilesConfig, Span, open_source
@@ -316,7 +317,7 @@ def takes(*ends):
 
     def take_in(report):
         while (end := left.pop(0)) == "window":
-            report({"event": "window"})
+            report(WindowDone(window=0))
         if isinstance(end, Exception):
             raise end
         return end
@@ -328,8 +329,8 @@ def test_a_network_that_is_away_is_waited_for_and_told_once_a_streak(clock):
     told = []
     ends = [AWAY] * 8 + ["window"] + [AWAY] * 8 + [7]
     assert ingesting.patiently(takes(*ends), told.append, lambda: False) == 7
-    assert [event["event"] for event in told] == ["warning", "window", "warning"]
-    assert "begins anew (AWS Error NETWORK_CONNECTION" in told[0]["text"]
+    assert [type(event) for event in told] == [Warned, WindowDone, Warned]
+    assert "begins anew (AWS Error NETWORK_CONNECTION" in told[0].text
     assert clock.now == 2 * (1 + 2 + 4 + 8 + 16 + 30 + 30 + 30)
 
 

@@ -57,7 +57,7 @@ def never_asked(owner):
 
 
 def plan(lake, settings, works=never_asked, stop=lambda: False, said=None):
-    report = (lambda event: None) if said is None else (lambda event: said.append(event["text"]))
+    report = (lambda event: None) if said is None else (lambda event: said.append(event.text))
     return next_window(lake, settings, follow=False, stop=stop, warned=set(), report=report, works=works)
 
 

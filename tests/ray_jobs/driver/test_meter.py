@@ -8,29 +8,30 @@ from hypothesis import strategies as st
 
 from cluster.telemetry.metrics import METRICS
 from cluster.telemetry.sinks import Telemetry
+from data_ops.ingest.events import Warned, WindowDone
 from data_ops.lake.window import Window
 from ray_jobs.driver.meter import Meter
+from ray_jobs.training.events import CandidateJudged, Committed, Evaluated, RoundBegun, SnapshotTaken, Started, StepDone
 
 COUNTS = {"read": 10, "kept": 6, "held_out": 1, "quarantined": 1}
 REASONS = {"dropped": {"duplicate": 2}, "quarantined_by": {"bad_json": 1}}
 
 
 def step(number, at, seconds=1.0, **others):
-    event = {"event": "step", "step": number, "round": 0, "tokens": number * 1000, "loss": 2.0, "grad_norm": 1.0}
-    event |= {"learning_rate": 0.1, "tokens_per_second": 1e3, "skipped_steps": 0, "mfu": None, "freshness_s": []}
-    return event | {"seconds": seconds, "data_wait_s": 0.25, "predictions": 900, "time": at} | others
+    facts = {"loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.1, "tokens_per_second": 1e3, "predictions": 900}
+    return StepDone(step=number, time=at, seconds=seconds, data_wait_s=0.25, tokens=number * 1000, **facts, **others)
 
 
-def window(number, **others):
-    return {"event": "window", "window": number, "seconds": 0.5, "time": 1.0, **COUNTS, **REASONS, **others}
+def window(number):
+    return WindowDone(window=number, seconds=0.5, time=1.0, **COUNTS, **REASONS)
 
 
 def started(number, at, workers=2):
-    return {"event": "started", "step": number, "workers": workers, "time": at}
+    return Started(step=number, workers=workers, time=at)
 
 
 def commit(number, at):
-    return {"event": "commit", "step": number, "round": 0, "size_bytes": 7, "time": at}
+    return Committed(step=number, size_bytes=7, time=at)
 
 
 def values(meter, *events):
@@ -51,24 +52,24 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
     seen = values(
         meter(),
         started(0, 0.0),
-        {"event": "round", "round": 0, "fresh_tokens": 3, "replay_tokens": 1, "last_window": 0},
+        RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=0),
         window(0),
-        step(1, 1.0, mfu=0.5, freshness_s=[1.0, 3.0]),
-        {"event": "checkpoint", "step": 1, "checkpoint_stall_s": 0.1, "time": 1.5},
+        step(1, 1.0, mfu=0.5, freshness_s=(1.0, 3.0)),
+        SnapshotTaken(step=1, checkpoint_stall_s=0.1, time=1.5),
         commit(1, 2.0),
         started(1, 9.0),
         step(2, 10.0),
-        {"event": "evaluation", "step": 2, "slices": {"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}},
-        {"event": "judged", "step": 2, "promoted": True},
-        {"event": "judged", "step": 2, "promoted": False},
-        {"event": "warning", "text": "a word"},
+        Evaluated(step=2, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
+        CandidateJudged(step=2, promoted=True),
+        CandidateJudged(step=2, promoted=False),
+        Warned(text="a word"),
     )
     assert {name.split("/")[0] for name in seen} - {"event"} == set(METRICS)
 
 
 def test_bits_per_byte_of_all_held_out_text_weigh_slices_by_their_bytes():
     slices = {"a/1": {"bits_per_byte": 1.0, "bytes": 300}, "a/2": {"bits_per_byte": 3.0, "bytes": 100}}
-    assert values(meter(), {"event": "evaluation", "step": 2, "slices": slices})["bits_per_byte"] == 1.5
+    assert values(meter(), Evaluated(step=2, slices=slices))["bits_per_byte"] == 1.5
 
 
 def test_documents_are_totals_of_the_store_and_add_up():
@@ -86,7 +87,7 @@ def test_a_window_that_is_told_twice_counts_once():
 def test_lag_is_what_was_committed_behind_the_round_in_training():
     read = meter()
     assert values(read, window(0), window(1))["backlog_windows"] == 2
-    begun = {"event": "round", "round": 0, "fresh_tokens": 3, "replay_tokens": 1, "last_window": 1}
+    begun = RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=1)
     assert values(read, begun)["backlog_windows"] == 0
     assert values(read, window(2))["backlog_windows"] == 1
 
@@ -113,7 +114,7 @@ def test_a_group_that_dies_before_its_first_step_has_nothing_to_recover():
 
 def test_a_checkpoint_takes_from_its_snapshot_to_its_commit():
     read = meter()
-    taken = {"event": "checkpoint", "step": 4, "checkpoint_stall_s": 0.1, "time": 10.0}
+    taken = SnapshotTaken(step=4, checkpoint_stall_s=0.1, time=10.0)
     seen = values(read, taken, commit(4, 12.5))
     assert (seen["checkpoint_s"], seen["checkpoint_time_s"], seen["checkpoint_step"]) == (2.5, 12.5, 4)
     assert "checkpoint_s" not in values(read, commit(8, 20.0)), "the snapshot was told by nobody"

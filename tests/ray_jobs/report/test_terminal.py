@@ -7,10 +7,12 @@ import pytest
 from rich.console import Console
 
 from cluster.readable import rate, seconds, share, short, signed, size, visible, whole
+from data_ops.ingest.events import Warned, WindowDone
 from ray_jobs.report.terminal import Display
+from ray_jobs.training.events import BranchBegun, Committed, RoundBegun, StepDone, StepSkipped
 
 STEP = {"loss": 2.913, "tokens_per_second": 411_900.0, "mfu": 0.57, "data_wait_s": 0.002, "seconds": 1.0}
-STEP |= {"learning_rate": 3e-4, "freshness_s": [38.0, 20.0]}
+STEP |= {"learning_rate": 3e-4, "freshness_s": (38.0, 20.0)}
 SLICE = {
     "name": "wire/2026-01",
     "documents": 9,
@@ -45,12 +47,14 @@ def test_the_lines_read_like_the_story_of_the_run():
     display, stream = plain()
     facts = {"name": "news", "store": "./lake", "workers": 8, "zero_stage": 2, "precision": "bf16", "parameters": 162e6}
     display.header({**facts, "resumed_step": 1190, "resumed_round": 16})
-    display.window({"window": 41, "read": 10_000, "kept": 8911, "dropped": {"short": 611, "duplicate": 301, "x": 92},
-                    "quarantined": 85, "seconds": 1.84})  # fmt: skip
-    display.round(
-        {"round": 17, "fresh_tokens": 37_500_000, "fresh_documents": 12_214, "replay_tokens": 12_500_000, "steps": 96}
-    )
-    display.commit({"step": 1240, "size_bytes": 2_100_000_000, "checkpoint_stall_s": 0.2})
+    dropped = {"short": 611, "duplicate": 301, "x": 92}
+    display.event(WindowDone(window=41, read=10_000, kept=8911, dropped=dropped, quarantined=85, seconds=1.84))
+    tokens = {"fresh_tokens": 37_500_000, "replay_tokens": 12_500_000}
+    display.event(RoundBegun(round=17, fresh_documents=12_214, steps=96, **tokens))
+    display.event(Committed(step=1240, size_bytes=2_100_000_000))
+    display.event(BranchBegun(step=1240, tokens=1_000_000, steps=8))
+    display.event(Warned(text="the disk is nearly full"))
+    display.event(StepSkipped(step=1241, text="its loss is not finite"))
     display.promoted(1286, 940)
     display.report("lake/runs/news/report.html")
     said = stream.getvalue()
@@ -59,7 +63,10 @@ def test_the_lines_read_like_the_story_of_the_run():
         " ingest   window 41     read 10,000  kept 8,911  dropped 1,004 (short 611, duplicate 301, ...)  ",
         "quarantined 85  1.8 s",
         "fresh 37.5 M tokens (12,214 documents) + replay 12.5 M (25 %)  96 steps",
-        " commit   step 1,240  2.1 GB  stall 0.2 s",
+        " commit   step 1,240  2.1 GB",
+        " branch   step 1,240    a copy decays on replay 1 M tokens  8 steps",
+        " note     the disk is nearly full",
+        " note     step 1241 was skipped: its loss is not finite",
         " promoted checkpoint 1,286 is the champion (was 940)",
         " report   lake/runs/news/report.html",
     ):
@@ -70,10 +77,10 @@ def test_the_lines_read_like_the_story_of_the_run():
 def test_plain_train_lines_come_every_few_seconds_and_at_the_end_of_a_round():
     clock = Clock()
     display, stream = plain(every_s=5.0, clock=clock)
-    display.round({"round": 0, "steps": 100})
+    display.round(RoundBegun(round=0, steps=100))
     for step in range(1, 101):
         clock.now += 0.1
-        display.train({**STEP, "step": step})
+        display.train(StepDone(step=step, **STEP))
     lines = [line for line in stream.getvalue().splitlines() if " train" in line]
     assert len(lines) == 3 and "100/100  loss 2.913  412k tok/s  MFU 0.57  wait 0.2 %  lr 3.0e-4" in lines[-1]
 
@@ -81,18 +88,18 @@ def test_plain_train_lines_come_every_few_seconds_and_at_the_end_of_a_round():
 def test_a_run_that_stops_between_two_lines_still_shows_its_last_step():
     display, stream = plain()
     with display:
-        display.train({**STEP, "step": 1})
-        display.train({**STEP, "step": 7})
+        display.train(StepDone(step=1, **STEP))
+        display.train(StepDone(step=7, **STEP))
     assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["1", "7"]
 
 
 def test_a_terminal_updates_one_line_in_place_and_is_left_clean():
     display, stream = terminal()
     with display:
-        display.round({"round": 0, "steps": 3})
+        display.round(RoundBegun(round=0, steps=3))
         for step in (1, 2, 3):
             display.clock.now += 1
-            display.train({**STEP, "step": step})
+            display.train(StepDone(step=step, **STEP))
         display.judge({"promoted": True, "old_margin": 0.005, "fresh": FRESH, "slices": [{**SLICE, "role": "old"}]})
     said = stream.getvalue()
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1, "the cursor comes back"
@@ -103,7 +110,7 @@ def test_a_terminal_updates_one_line_in_place_and_is_left_clean():
 def test_a_terminal_is_left_clean_after_an_error():
     display, stream = terminal()
     with pytest.raises(KeyboardInterrupt), display:
-        display.train({**STEP, "step": 1})
+        display.train(StepDone(step=1, **STEP))
         raise KeyboardInterrupt
     assert stream.getvalue().count("\x1b[?25h") == 1
 
@@ -111,8 +118,8 @@ def test_a_terminal_is_left_clean_after_an_error():
 def test_the_bar_fills_over_the_round_and_not_over_the_run():
     display, stream = plain(every_s=0)
     display.header({"resumed_step": 1000})
-    display.round({"steps": 10})
-    display.train({"step": 1005})
+    display.round(RoundBegun(round=0, steps=10))
+    display.train(StepDone(step=1005))
     assert "▕███████████           ▏ 1,005/1,010" in stream.getvalue()
 
 
@@ -148,7 +155,7 @@ def test_with_json_nothing_reaches_stdout(capsys):
     assert "starved" in err and "starved" not in out and "plain" in out
 
 
-@pytest.mark.parametrize("method", ["header", "window", "round", "train", "commit", "judge", "ledger"])
+@pytest.mark.parametrize("method", ["header", "judge", "ledger"])
 def test_facts_that_are_missing_are_left_out_and_never_break_a_run(method):
     display, stream = plain(every_s=0)
     with display:
@@ -158,7 +165,7 @@ def test_facts_that_are_missing_are_left_out_and_never_break_a_run(method):
 
 def test_a_loss_that_is_not_finite_is_shown_as_it_is():
     display, stream = plain(every_s=0)
-    display.train({"step": 3, "loss": float("nan")})
+    display.train(StepDone(step=3, loss=float("nan")))
     assert "loss nan" in stream.getvalue()
 
 

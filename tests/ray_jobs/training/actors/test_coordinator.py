@@ -15,6 +15,7 @@ from ray_jobs.checkpoints.position import StoredFile
 from ray_jobs.store.lease import Heart, acquire
 from ray_jobs.store.paths import checkpoint_folder
 from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE, STOP, Board
+from ray_jobs.training.events import kind_of
 from tests.support.checkpoints import state_at
 
 
@@ -76,7 +77,7 @@ def test_what_a_driver_commits_after_it_lost_the_run_neither_blocks_nor_crowds_o
     assert commits.load(store, "news", 5).state.lease == board.lease.number
     found = commits.latest(store, "news")
     assert found is not None and found.step == 5
-    assert any(f"checkpoint {late} is put aside" in event.get("text", "") for event in board.events)
+    assert any(f"checkpoint {late} is put aside" in getattr(event, "text", "") for event in board.events)
 
 
 def test_a_late_checkpoint_that_shows_between_look_and_commit_gives_way(store: Store) -> None:
@@ -107,8 +108,8 @@ def test_a_checkpoint_counts_though_it_could_not_be_noted(board: Board, monkeypa
     monkeypatch.setattr(board.lake, "add_ledger", full)
     assert hand_in(board, 0, 1, step=5)
     assert commits.commits(board.store, "news") == [5]
-    assert [event["event"] for event in board.events] == ["commit", "warning"]
-    assert "checkpoint news/00000005 is committed, but not noted" in board.events[1]["text"]
+    assert [kind_of(event) for event in board.events] == ["commit", "warning"]
+    assert "checkpoint news/00000005 is committed, but not noted" in board.events[1].text
 
 
 def test_a_board_that_was_killed_before_it_noted_a_checkpoint_notes_it_when_asked_again(store: Store) -> None:
@@ -122,7 +123,7 @@ def test_a_board_that_was_killed_before_it_noted_a_checkpoint_notes_it_when_aske
     with pytest.raises(KeyboardInterrupt):
         hand_in(boards[0], 0, 1, step=5)
     assert hand_in(boards[1], 0, 1, step=5)
-    assert [event["event"] for event in boards[1].events] == ["commit"]
+    assert [kind_of(event) for event in boards[1].events] == ["commit"]
     assert read_stand(Lake(store), "news").checkpoint == "news/00000005"
 
 

@@ -1,23 +1,22 @@
 """When a restart is of no more use, and only then, the run is stopped."""
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ray_jobs.training.events import Committed, Event, Fault, Started, StepDone
 from ray_jobs.training.group.failure_policy import FRUITLESS_STARTS, STUCK_STARTS, Health
 
 
-def told(health: Health, *events: dict[str, Any]) -> list[str | None]:
+def told(health: Health, *events: Event) -> list[str | None]:
     return [health.update(event) for event in events]
 
 
-def fault(rank: int, text: str) -> dict[str, Any]:
-    return {"event": "fault", "rank": rank, "text": text}
+def fault(rank: int, text: str, time: float = 0.0) -> Fault:
+    return Fault(rank=rank, text=text, time=time)
 
 
-STARTED = {"event": "started"}
-STEP = {"event": "step", "step": 1}
+STARTED = Started(step=0, workers=2)
+STEP = StepDone(step=1)
 
 
 def test_the_same_fault_of_the_same_rank_twice_without_a_step_stops_the_run() -> None:
@@ -39,7 +38,7 @@ def test_worker_groups_that_train_nothing_are_given_up_after_some() -> None:
 
 
 def test_groups_that_all_end_at_the_same_place_are_given_up_after_some() -> None:
-    again = [STARTED, {"event": "step", "step": 499}, {"event": "step", "step": 500}, fault(0, "out of memory")]
+    again = [STARTED, StepDone(step=499), StepDone(step=500), fault(0, "out of memory")]
     health = Health()
     groups = STUCK_STARTS + 1  # of which the first comes further than any before
     assert told(health, *again * groups) == [None] * 4 * groups
@@ -50,17 +49,17 @@ def test_groups_that_all_end_at_the_same_place_are_given_up_after_some() -> None
 
 def test_a_new_commit_is_progress_though_no_step_is() -> None:
     health = Health()
-    health.update({"event": "step", "step": 500})
+    health.update(StepDone(step=500))
     for step in range(100, 140):  # each group repeats what was lost, commits a little more, and dies
-        redone = {"event": "step", "step": step}
-        assert told(health, STARTED, redone, {"event": "commit", "step": step}) == [None] * 3
+        redone = StepDone(step=step)
+        assert told(health, STARTED, redone, Committed(step=step)) == [None] * 3
 
 
 def test_faults_of_a_network_count_by_time_not_by_number() -> None:
     health = Health()
 
-    def away(time: float) -> dict[str, Any]:
-        return {**fault(0, "OSError: AWS Error NETWORK_CONNECTION during PutObject operation"), "time": time}
+    def away(time: float) -> Fault:
+        return fault(0, "OSError: AWS Error NETWORK_CONNECTION during PutObject operation", time)
 
     for second in range(0, 600, 60):
         assert told(health, STARTED, away(second)) == [None, None]
@@ -69,8 +68,8 @@ def test_faults_of_a_network_count_by_time_not_by_number() -> None:
 
 
 @given(st.lists(st.sampled_from([STARTED, fault(0, "a"), fault(1, "a"), fault(0, "b")]), max_size=30))
-def test_a_run_that_trains_a_step_after_every_event_is_never_stopped(events: list[dict[str, Any]]) -> None:
+def test_a_run_that_trains_a_step_after_every_event_is_never_stopped(events: list[Event]) -> None:
     health = Health()
     assert all(
-        health.update(happened) is None for n, event in enumerate(events) for happened in (event, {**STEP, "step": n})
+        health.update(happened) is None for n, event in enumerate(events) for happened in (event, StepDone(step=n))
     )

@@ -5,6 +5,7 @@ from typing import Any
 from cluster.runtime.topology import Node
 from ray_jobs.config.reading import read_config
 from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE
+from ray_jobs.training.events import Started
 from ray_jobs.training.group.node_policy import AGAIN_SECONDS, SETTLE_SECONDS, NodeWatch
 
 A, B = Node(cpus=4), Node(cpus=4)  # up to 6 workers each: half a CPU a worker, one CPU left free
@@ -14,7 +15,7 @@ def watch(workers: Any, training: int) -> NodeWatch:
     """A watch over a run of 12 rows a batch in which so many workers train."""
     config = read_config([], [f"engine.workers={workers}", "engine.batch_tokens=3072", "model.row_tokens=256"])
     made = NodeWatch(config, batch_rows=12)
-    made.update({"event": "started", "workers": training})
+    made.update(Started(step=0, workers=training))
     return made
 
 

@@ -110,7 +110,7 @@ def test_one_rank_that_fails_makes_all_write_again_elsewhere(board: Board, bad: 
     assert all(len(set(engine.written)) == 2 for engine in engines)
     done = commits.latest(board.store, "news")
     assert done is not None and all("a1-again" in file.path for file in done.files)
-    assert any(f"worker {bad} says: No space left" in event.get("text", "") for event in board.events)
+    assert any(f"worker {bad} says: No space left" in getattr(event, "text", "") for event in board.events)
 
 
 def test_a_disk_that_stays_full_ends_every_rank(board: Board) -> None:
@@ -129,4 +129,4 @@ def test_an_error_of_the_board_is_heard_whichever_rank_it_met(board: Board, monk
     )
     assert finish(board, [Engine(), Engine()]) == ["", ""]
     assert commits.commits(board.store, "news") == [5]
-    assert any("503 Slow Down" in event.get("text", "") for event in board.events)
+    assert any("503 Slow Down" in getattr(event, "text", "") for event in board.events)
