@@ -94,7 +94,7 @@ def create_once_gs(bucket: str, key: str, data: bytes) -> bool:
         from google.auth.transport.requests import AuthorizedSession
         from requests import RequestException
     except ImportError as error:
-        raise OSError("google-auth is missing; install it with: pip install google-auth requests") from error
+        raise OSError("google-auth is missing; install it with: pip install 'headrace[gs]'") from error
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     scope = "https://www.googleapis.com/auth/devstorage.read_write"
     query = {"uploadType": "media", "name": key, "ifGenerationMatch": "0"}

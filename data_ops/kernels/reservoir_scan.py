@@ -1,14 +1,14 @@
 """Which rows of a block may enter the sample, at close to the speed of reading them?
 
-The compiled counterpart of `keys.key_of`, bit for bit. Every row gets its hash, its checks and one comparison with a
-bound that needs no logarithm, eight rows at a time (eight_rows.py); the 1-3 % that pass get their exact key, 30 ns.
+The compiled counterpart of `hashing.key_of`, bit for bit. Every row gets its hash, its checks and one comparison with a
+bound that needs no logarithm, in loops that LLVM makes vectors of; the 1-3 % that pass get their exact key, 30 ns.
 """
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from data_ops.kernels.bits import trailing_zeros
-from data_ops.kernels.eight_rows import LARGEST_DECAY, ROWS, eight_rows, half_hashes
 from data_ops.kernels.hashing import (
     BELOW_ONE,
     L1,
@@ -30,6 +30,9 @@ from data_ops.kernels.hashing import (
 
 TINY, TWO_54 = 2.2250738585072014e-308, 18014398509481984.0
 BLOCK_ROWS = 1024
+LARGEST_DECAY = 2.0**50  # beyond it neighbouring float64 keys are a quarter apart and the sample would be ties
+LOG2_E = 1.4426950408889634
+Bytes = NDArray[np.uint8]
 
 
 def checked_rows(ids: Ids, times_s: Floats, weights: Floats) -> tuple[Words, Floats, Floats]:
@@ -91,6 +94,56 @@ def fill_keys(hashes: Words, weights: Floats, keys: Floats) -> None:
         keys[i] = exact_log_scalar(e) - exact_log_scalar(weights[i]) - keys[i]
 
 
+@njit(inline="always")
+def may_pass(v: float, decayed: float, weight: float, horizon: float, pad: float) -> bool:
+    """Return whether a row may have a key below the horizon; decayed is rate * time.
+
+    pad = (|horizon| + 1024) * 2^-46, or 0 for an infinite horizon.
+
+    Why no row is missed. key < H means E < weight * exp(H + rate*time), and E >= v, so v < weight * 2^x with x
+    = (H + rate*time) * log2(e) is necessary. Reading (x + 1023) * 2^52 as the bits of a float64 gives
+    2^floor(x) * (1 + frac(x)) >= 2^x, because 2^f <= 1 + f on [0, 1]: an upper bound, at most 6.2 % loose. All
+    roundings (of the key, x, the product and v) are below 16 * 2^-53 * (|H| + |rate*time| + 1024) in x, as |log
+    weight| < 745; x is raised by 128 * 2^-53 times that. Outside +-1000 x is clipped, upwards below and to
+    "always" above.
+    """
+    x = (decayed + horizon) * LOG2_E + (abs(decayed) * 2.0**-46 + pad)
+    x = x if x > -1000.0 else -1000.0
+    x = x if x < 1000.0 else 1000.0
+    bound = float(weight * np.int64((x + 1023.0) * 2.0**52).view(np.float64))
+    return (x >= 1000.0) | (v < bound)
+
+
+@njit(inline="always")
+def is_allowed(decayed: float, weight: float) -> bool:
+    """Return whether a row can be keyed: weight positive and finite, |rate * time| small enough; NaN compares false."""
+    return (weight > 0.0) & (weight < np.inf) & (abs(decayed) <= LARGEST_DECAY)
+
+
+@njit(nogil=True, error_model="numpy")
+def sift(
+    ids: Words,
+    times_s: Floats,
+    weights: Floats,
+    s1: np.uint64,
+    s2: np.uint64,
+    rate: float,
+    horizon: float,
+    hashes: Words,
+    flags: Bytes,
+) -> bool:
+    """Write each row's hash, and a flag where its key may lie below the horizon; return whether all are allowed."""
+    pad = (abs(horizon) + 1024.0) * 2.0**-46 if horizon < np.inf else 0.0
+    for i in range(len(times_s)):
+        hashes[i] = mix64_scalar(mix64_scalar(ids[2 * i + 1] ^ s1) + (ids[2 * i] ^ s2))
+    num_bad = 0
+    for i in range(len(times_s)):
+        decayed = rate * times_s[i]
+        flags[i] = may_pass(np.float64(hashes[i]) * 2.0**-64, decayed, weights[i], horizon, pad)
+        num_bad += not is_allowed(decayed, weights[i])
+    return num_bad == 0
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def scan(
     ids: Words,
@@ -110,47 +163,29 @@ def scan(
     Returns (next start, rows in the output, whether all is well). Stops early when the output has less than one
     block of room; and at a row whose weight or time is not allowed, where the output behind num_out means nothing.
     """
-    pad = (abs(horizon) + 1024.0) * 2.0**-46 if horizon < np.inf else 0.0
-    halves = np.empty(BLOCK_ROWS, np.uint64)
-    flags = np.empty(BLOCK_ROWS // ROWS, np.uint8)  # a bit a row, as eight_rows gives them
-    words = flags.view(np.uint64)
-    hashes = np.empty(2 * BLOCK_ROWS, np.uint64)
-    passed_weights = np.empty(2 * BLOCK_ROWS)
+    block_hashes, flags = np.empty(BLOCK_ROWS, np.uint64), np.empty(BLOCK_ROWS, np.uint8)
+    words = flags.view(np.uint64)  # eight flags a word, the first one lowest
+    hashes, passed_weights = np.empty(2 * BLOCK_ROWS, np.uint64), np.empty(2 * BLOCK_ROWS)
     n = len(times_s)
     first = num_out  # rows first .. last of the output hold ids and rate * time, and wait for their keys
     last = num_out
     while start < n and last + BLOCK_ROWS <= len(keys_out):
-        stop, base = start + min(BLOCK_ROWS, (n - start) // ROWS * ROWS), 0
-        ids_here, times_here, weights_here = ids, times_s, weights
-        if stop == start:  # the last rows, filled up to eight with one that is always allowed
-            stop, base = start + ROWS, start
-            ids_here = np.zeros(2 * ROWS, np.uint64)
-            times_here, weights_here = np.zeros(ROWS), np.ones(ROWS)
-            for k in range(n - start):  # slices given to slices take 3 s to compile, for the words of an error
-                ids_here[2 * k], ids_here[2 * k + 1] = ids[2 * (start + k)], ids[2 * (start + k) + 1]
-                times_here[k], weights_here[k] = times_s[start + k], weights[start + k]
-        for row in range(start, stop, ROWS):
-            half_hashes(ids_here, row - base, s1, s2, halves, row - start)
-        flags[:] = 0
-        bad = np.uint64(0)
-        for row in range(start, stop, ROWS):
-            found = eight_rows(halves, row - start, times_here, weights_here, row - base, rate, horizon, pad)
-            flags[(row - start) // ROWS] = found
-            bad |= found >> np.uint64(ROWS)
-        if bad:
+        stop = min(start + BLOCK_ROWS, n)
+        ids_here, times_here, weights_here = ids[2 * start : 2 * stop], times_s[start:stop], weights[start:stop]
+        if not sift(ids_here, times_here, weights_here, s1, s2, rate, horizon, block_hashes, flags):
             return start, num_out, False
+        flags[stop - start :] = 0
         for w in range(len(words)):
             word = words[w]
             while word:
-                i = start + 64 * w + np.int64(trailing_zeros(word))
+                j = 8 * w + (int(trailing_zeros(word)) >> 3)
                 word &= word - np.uint64(1)
-                if i < n:
-                    hashes[last - first] = mix64_scalar(halves[i - start])
-                    passed_weights[last - first] = weights[i]
-                    keys_out[last] = rate * times_s[i]
-                    ids_out[2 * last], ids_out[2 * last + 1] = ids[2 * i], ids[2 * i + 1]
-                    last += 1
-        start = min(stop, n)
+                hashes[last - first] = block_hashes[j]
+                passed_weights[last - first] = weights_here[j]
+                keys_out[last] = rate * times_here[j]
+                ids_out[2 * last], ids_out[2 * last + 1] = ids_here[2 * j], ids_here[2 * j + 1]
+                last += 1
+        start = stop
         if last - first >= BLOCK_ROWS or start == n or last + BLOCK_ROWS > len(keys_out):
             fill_keys(hashes, passed_weights, keys_out[first:last])
             for j in range(first, last):

@@ -39,7 +39,6 @@ PACKAGES = {
     "xxhash": "3.5",
     "orjson": "3.10",
     "wandb": "0.31",
-    "matplotlib": "3.9",
 }
 GB = 1e9
 MIN_MEMORY, MIN_SHM, MIN_DISK, MIN_FILES = 4 * GB, 1 * GB, 10 * GB, 4096

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from cluster.telemetry.sinks import JsonLines, Prometheus, Sink, Telemetry
-from cluster.telemetry.tensorboard import TensorBoard
 from cluster.telemetry.wandb_run import choose_mode, machine, open_wandb
 from data_ops.audit.account import account
 from models.engine.checkpoint import weights_sha256
@@ -185,6 +184,8 @@ def _telemetry(run: Drive, resumed: Commit | None) -> Iterator[Telemetry]:
         tracked = open_wandb(config.wandb, run_id, config.name, settings, local, run.stopped.set)
         sinks += [tracked] if tracked is not None else []
     if config.telemetry.tensorboard:
+        from cluster.telemetry.tensorboard import TensorBoard  # an extra, which preflight looked for
+
         sinks.append(TensorBoard(store, run_path(config.name, "tensorboard"), resumed.step if resumed else None))
     if config.telemetry.prometheus:
         sinks.append(Prometheus(config.name))

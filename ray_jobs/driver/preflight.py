@@ -2,10 +2,12 @@
 
 Every mistake that can be seen from the driver: no sources, a path that matches nothing, an empty corpus, a store that
 cannot be written or was made otherwise, a window planned with other sources, another tokenizer, a model that the
-run's checkpoints do not fit, a run that is live. Each is one sentence; all that are found are said together.
+run's checkpoints do not fit, a run that is live, a package that is missing. Each is one sentence; all that are
+found are said together.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from cluster.storage.store import Store
 from data_ops.ingest.takeover import misfit, refusal
@@ -29,7 +31,7 @@ def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
         lambda: check_open_window(config),
     ]
     if drives:
-        checks.append(lambda: check_live(config))
+        checks += [lambda: check_live(config), lambda: check_packages(config)]
     mistakes = []
     for check in checks:
         try:
@@ -89,6 +91,15 @@ def check_open_window(config: Config) -> None:
     found = misfit(planned, settings) if planned else None
     if planned and found and (planned.owner in ("", config.name) or not at_work(store, planned.owner)):
         raise refusal(planned, found, settings)
+
+
+def check_packages(config: Config) -> None:
+    """What a setting needs beyond the dependencies must be installed."""
+    if config.telemetry.tensorboard and find_spec("tensorboardX") is None:
+        raise ConfigError(
+            "telemetry.tensorboard=true needs tensorboardX, which is not installed; "
+            "pip install 'headrace[tensorboard]', or set it to false"
+        )
 
 
 def check_live(config: Config) -> None:

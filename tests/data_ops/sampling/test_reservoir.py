@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_ops.kernels.hashing import decay_rate, exact_log, hash_ids, key_of, seed_words
@@ -205,6 +205,7 @@ def test_a_state_of_another_algorithm_or_size_is_refused():
     half_life=st.sampled_from([None, 1.0, 3600.0, 1e7]),
     q=st.floats(0, 1),
 )
+@example(seed=0, log_weight=705.0, half_life=None, q=0.002)  # the largest weights and the smallest hashes
 def test_the_compiled_path_keeps_exactly_the_rows_and_bits_of_the_numpy_path(seed, log_weight, half_life, q):
     ids, times_s, weights = make_rows(seed, 1500)
     weights = np.clip(weights * np.exp(log_weight), 5e-324, 1e308)
@@ -301,12 +302,13 @@ def test_a_bad_row_behind_more_rows_than_the_buffer_holds_changes_nothing(bad_ro
     assert_same(made, filled(before, 50))
 
 
+@pytest.mark.parametrize("row", [7, 8000])
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, -np.inf])
-def test_a_bad_weight_is_named_with_its_row_and_nothing_is_added(bad):
-    ids, times_s, weights = make_rows(1, 9000)
+def test_a_bad_weight_is_named_with_its_row_and_nothing_is_added(bad, row):
+    ids, times_s, weights = make_rows(1, row + 3)
     made = Reservoir(50, 1e6, 3)
-    weights[8000] = bad
-    with pytest.raises(ValueError, match=rf"weight {bad} in row 8000"):
+    weights[row] = bad
+    with pytest.raises(ValueError, match=rf"weight {bad} in row {row}"):
         made.add(ids, times_s, weights)
     assert_same(made, Reservoir(50, 1e6, 3))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -249,3 +250,10 @@ def test_a_starting_driver_deletes_what_a_killed_one_left_half_written(given, tm
     with pytest.raises(ConfigError, match="far enough"):
         driver.run(read_config([], given), None)
     assert not left.exists()
+
+
+def test_tensorboard_without_its_package_is_refused_with_the_command_that_installs_it(given, monkeypatch):
+    assert mistakes(*given, "telemetry.tensorboard=true") == []
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    assert mistakes(*given) == []
+    assert "pip install 'headrace[tensorboard]'" in mistake(*given, "telemetry.tensorboard=true")
