@@ -6,14 +6,13 @@ from pydantic import Field
 
 from cluster.units import Duration, Settings, Share, Size
 from data_ops.curation.rules import CurateConfig
-from data_ops.sources.kinds import SourceConfig
+from data_ops.sources.protocol import SourceConfig
 
 
 class WindowConfig(Settings):
     """How much one pass of ingest takes in."""
 
     max_documents: int = Field(10_000, ge=1, le=1_000_000, description="records a window holds at most")
-    # From 1 MiB on: a source that counts rows instead of bytes (Parquet) then never reaches it.
     max_bytes: Size = Field(256 << 20, ge=1 << 20, description="bytes of files a window holds at most")
     max_seconds: Duration = Field(5.0, gt=0, description="longest a record waits for its window under --follow")
     as_configured: int | None = Field(

@@ -40,6 +40,7 @@ from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Discovery, Source, Span
 from data_ops.sources.quarantine import confirm, read_span
 
+logger = logging.getLogger(__name__)
 READ_FIELDS = [pa.field("span", pa.int64()), pa.field("node", pa.string())]  # which piece of the window, and where
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), *READ_FIELDS])
 
@@ -79,10 +80,21 @@ def ingest(
         documents = run_window(window, settings, tokenizer_json, seen)
         done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
         progress.take(done)
-        if lake.commit_window(done, documents):
+        committed = lake.commit_window(done, documents)
+        _acknowledge(done, settings, progress.cursors)
+        if committed:
             told = {"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})}
             report(msgspec.convert(told, WindowDone))
     return lake.last_window()
+
+
+def _acknowledge(window: Window, settings: IngestSettings, cursors: dict[str, dict[str, Any]]) -> None:
+    """Tell the sources of a committed window how far they are durable; what fails there is only a hint that is late."""
+    for label in sorted(label for label, spans in window.spans.items() if spans and label in settings.sources):
+        try:
+            open_source(label, settings.sources[label]).acknowledge(cursors[label])
+        except OSError as error:
+            logger.warning("source %s could not be told what is durable; it is told again later (%s)", label, error)
 
 
 def next_window(
@@ -138,13 +150,14 @@ def _discover(
     sources = sorted(settings.sources.items())
     for left, (label, config) in zip(range(len(sources), 0, -1), sources, strict=True):
         old = cursors.get(label, {})
-        found, cut = _fitting(open_source(label, config), old, max(1, room // left), room_bytes // left)
+        source = open_source(label, config)
+        found, cut = _fitting(source, old, max(1, room // left), room_bytes // left)
         spans[label] = found.spans
         changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
         warnings += found.warnings
         drained &= found.drained
         room -= sum(span.num_records for span in found.spans)
-        room_bytes -= sum(span.end - span.start for span in found.spans)
+        room_bytes -= sum(map(source.size_of, found.spans))
         full |= cut or room <= 0
     configured = {label: config.model_dump(mode="json") for label, config in sources if spans[label]}
     plan = Window(number, spans, changed, datetime.now(UTC), owner=settings.owner, sources=configured)
@@ -154,7 +167,7 @@ def _discover(
 def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes: int) -> tuple[Discovery, bool]:
     """Discover at most so many records and bytes, but one record if there is any; and say if bytes cut it short."""
     found, cut = source.discover(cursor, num_records), False
-    while sum(s.end - s.start for s in found.spans) > num_bytes:
+    while sum(map(source.size_of, found.spans)) > num_bytes:
         cut, num_records = True, sum(s.num_records for s in found.spans) // 2
         if num_records == 0:
             break

@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.events import Report, Warned
 from data_ops.lake.lake import Lake
 from data_ops.lake.progress import Progress
 from data_ops.lake.window import Window
-from data_ops.sources.kinds import SourceConfig, open_source
+from data_ops.sources.kinds import ConfiguredSource, open_source
+from data_ops.sources.protocol import SourceConfig
 
 POLL_SECONDS = 0.2
-#: What of a source decides which files are found, when, and how strongly they pull; all else decides what is read.
-NOT_READ_BY = {"path", "settle", "wait", "weight"}
+PLANNED: TypeAdapter[SourceConfig] = TypeAdapter(ConfiguredSource)
 
 
 class OpenPlanError(ValueError):
@@ -72,7 +74,7 @@ def misfit(window: Window, settings: IngestSettings) -> Misfit | None:
     for label in sorted(label for label, spans in window.spans.items() if spans):
         planned = window.sources.get(label, {})  # {} in a plan of an older version
         if label not in settings.sources:
-            was = f" (path={_said(planned['path'])})" if "path" in planned else ""
+            was = _described(planned)
             what = f"sources.{label}, which is not configured here"
             return Misfit(what, f"configure it as it was{was}", "quarantine its records")
         found = _difference(label, planned, settings.sources[label])
@@ -81,8 +83,8 @@ def misfit(window: Window, settings: IngestSettings) -> Misfit | None:
         source = open_source(label, settings.sources[label])
         strange = next((s.partition for s in window.spans[label] if not source.names(s.partition)), None)
         if strange is not None:
-            path = _said(getattr(settings.sources[label], "path", None))
-            return Misfit(f"{strange}, which sources.{label}.path={path} does not name", "add it to the path")
+            where = settings.sources[label].describe()
+            return Misfit(f"{strange}, which sources.{label}.{where} does not name", f"add it to sources.{label}")
     return None
 
 
@@ -107,11 +109,15 @@ def owner_of(window: Window) -> str:
 def _difference(label: str, planned: dict[str, Any], config: SourceConfig) -> Misfit | None:
     mine = config.model_dump(mode="json")
     for key, value in planned.items():
-        if key not in NOT_READ_BY and mine.get(key) != value:
+        if key not in config.FINDS and mine.get(key) != value:
             what = f"sources.{label}.{key}={value}, which is {mine.get(key)} here"
             return Misfit(what, "set it back")
     return None
 
 
-def _said(path: Any) -> str:
-    return str(path) if isinstance(path, str | None) else ", ".join(path)
+def _described(planned: dict[str, Any]) -> str:
+    """Tell in parentheses where a source that was configured so has its documents; "" where that is not known."""
+    try:
+        return f" ({PLANNED.validate_python(planned).describe()})" if planned else ""
+    except ValueError:
+        return ""  # of a kind, or a version, that is not installed here

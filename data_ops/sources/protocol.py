@@ -2,17 +2,48 @@
 
 List what is new (`discover`: cheap, no text) and read a piece again and again with the same result (`read`).
 Splitting the two makes a window a short list of spans that any worker can read, and a retry exact; the price
-is that every kind of source has to be replayable.
+is that every kind of source has to be replayable. All that ingest, the checks before a run and the command line want
+to know of a source is asked here, so that a new kind is one file (CONTRIBUTING.md).
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import pyarrow as pa
+from pydantic import Field
+
+from cluster.units import Settings
 
 MAX_BATCH_ROWS = 4096
 MAX_BATCH_BYTES = 16 << 20
+
+
+class SourceConfig(Settings):
+    """What every kind of source can be told; a kind adds its own keys and fixes `kind` to its name."""
+
+    #: Keys that decide which records are found, when, and how strongly they pull; every other key decides what a
+    #: planned record says, so that a window is finished only where it is as it was.
+    FINDS: ClassVar[frozenset[str]] = frozenset({"weight"})
+    #: Whether the texts are there to try the system with; the command line then says how to give one's own.
+    IS_SAMPLE: ClassVar[bool] = False
+
+    kind: str = Field(description="The kind of source.")
+    weight: float = Field(1.0, gt=0, le=1e6, description="How strongly these documents pull in the reservoir.")
+
+    @property
+    def waits(self) -> bool:
+        """Whether a run starts though nothing is there yet."""
+        return False
+
+    def describe(self) -> str:
+        """Tell where the documents come from, in the words of the configuration."""
+        return f"kind={self.kind}"
+
+    def absolute(self) -> Self:
+        """Return the same, independent of the working directory."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -22,7 +53,7 @@ class Span:
     partition: the file's path, the topic and partition number, the era.
     first_record, num_records: the ordinals it covers, first_record .. first_record + num_records.
     start, end: [start, end) in what the source seeks by: bytes of a line file (decompressed bytes of .gz and
-    .zst), row numbers of Parquet, 0 and the size of a one-document file.
+    .zst), row numbers of Parquet, 0 and the size of a one-document file. Only the source knows how many bytes that is.
     modified_s: when the partition was last written, seconds since 1970; stands in for a missing event time.
     """
 
@@ -48,19 +79,50 @@ class Discovery(NamedTuple):
 
 
 class Source(Protocol):
-    """A replayable, partitioned log of documents. Picklable, holds no open handles."""
+    """A replayable, partitioned log of documents. Picklable, holds no open handles; nothing is read when it is made.
 
+    CONFIG: what can be configured of this kind. Members inherit from this class, for the answers it gives by default.
+    """
+
+    CONFIG: ClassVar[type[SourceConfig]]
+
+    def __init__(self, label: str, config: Any) -> None:
+        """Open the source that is configured as `label`; config: what CONFIG made of it."""
+        ...
+
+    @abstractmethod
     def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
         """List at most `max_records` records behind `cursor` ({} at the start)."""
         ...
 
+    @abstractmethod
     def names(self, partition: str) -> bool:
         """Say whether `discover` would look into this partition if it were there; nothing is touched."""
         ...
 
+    @abstractmethod
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
-        """Read exactly `span.num_records` rows of RECORD_SCHEMA, in order, the same at every call."""
+        """Read exactly `span.num_records` rows of RECORD_SCHEMA, in order, the same at every call.
+
+        ChangedError or FileNotFoundError if the records are no longer there; PermissionError, NotADirectoryError or
+        IsADirectoryError if they cannot be had; any other OSError if another try may succeed.
+        """
         ...
+
+    def size_of(self, span: Span) -> int:
+        """Tell about how many bytes of text a span holds."""
+        return span.end - span.start
+
+    def missing(self) -> str | None:
+        """Return a sentence with what is wrong and its mend if there is nothing to look into, else None."""
+        return None
+
+    def acknowledge(self, cursor: dict[str, Any]) -> None:
+        """Be told that all before `cursor` is durable in the lake: a hint for logs that keep what nobody has read.
+
+        It may come twice or never, and an older one late; the truth is the cursor that `discover` is given.
+        """
+        return
 
 
 class ChangedError(ValueError):

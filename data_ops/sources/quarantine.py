@@ -7,15 +7,14 @@ on a node that lacks a mount. The price is a second look at what is quarantined 
 
 import socket
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.documents.document import records, sample_of
-from data_ops.sources.kinds import SourceConfig, open_source
-from data_ops.sources.protocol import ChangedError, Source, Span
+from data_ops.sources.kinds import open_source
+from data_ops.sources.protocol import ChangedError, Source, SourceConfig, Span
 
 NOT_AS_PLANNED = pa.array(["changed_before_read", "unreadable"])  # what a task says of a span, not of a record
 
@@ -48,10 +47,7 @@ def read_span(source: Source | None, span: Span) -> Iterator[pa.RecordBatch]:
             yield batch
     except (ChangedError, FileNotFoundError) as error:
         yield _quarantined(span, read, str(error), "changed_before_read")
-    except OSError as error:  # pyarrow names a folder by a bare OSError; what may pass, like a network, is raised
-        named = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
-        if not named and not Path(span.partition).is_dir():
-            raise
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:  # what may pass is raised
         yield _quarantined(span, read, str(error), "unreadable")
 
 

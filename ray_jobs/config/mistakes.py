@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from data_ops.sources.kinds import SOURCES
+from data_ops.sources.kinds import SOURCES, UNKNOWN_KIND
 from ray_jobs.config.schema import Config
 
 KNOWN_ELSEWHERE_AS = {  # what other trainers call our keys, for "did you mean"
@@ -31,20 +31,14 @@ KNOWN_ELSEWHERE_AS = {  # what other trainers call our keys, for "did you mean"
 def key_of_mistake(error: Any) -> str:
     """The key a mistake is about, without the kinds and types that were tried on its value."""
     loc = [str(part) for part in error["loc"]]
-    if loc[:1] == ["sources"]:
-        del loc[2:3]  # the kind of source
     return ".".join(part for part in loc if not re.fullmatch(r"(str|int|float|tuple|function-\w+)(\[.*\])?", part))
 
 
 def sentence_of_mistake(error: Any) -> str:
     """One mistake as one sentence: where, what was found, what to do."""
     place = key_of_mistake(error)
-    if error["type"] == "union_tag_invalid":
-        kind = error["ctx"]["tag"]
-        near = difflib.get_close_matches(kind, SOURCES, n=1)
-        return f"{place}.kind={kind!r} is unknown; " + (
-            f"did you mean {near[0]}?" if near else f"use {sorted(SOURCES)}"
-        )
+    if error["type"] == UNKNOWN_KIND:
+        return f"{place}.kind={error['ctx']['kind']} is unknown; {error['ctx']['mend']}"
     if error["type"] == "extra_forbidden":
         label = place.split(".")[1] if place.startswith("sources.") else "<label>"
         known = [f"{prefix}{name}".replace("<label>", label) for prefix, name in _keys(Config)]
@@ -66,7 +60,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     found = []
     for name, info in model.model_fields.items():
         found.append((prefix, name))
-        for inner in _models(info.annotation):
+        for inner in [s.CONFIG for s in SOURCES.values()] if name == "sources" else _models(info.annotation):
             label = f"{prefix}{name}.<label>." if name == "sources" else f"{prefix}{name}."
             found += _keys(inner, label)
     return found

@@ -44,7 +44,8 @@ def check(values: dict[str, Any]) -> Config:
         for mistake in error.errors():
             sentences.setdefault(key_of_mistake(mistake), sentence_of_mistake(mistake))
         raise ConfigError("\n".join(sentences.values())) from None
-    return config.model_copy(update={"store": _absolute(config.store), "sources": _absolute_sources(config)})
+    sources = {label: source.absolute() for label, source in config.sources.items()}
+    return config.model_copy(update={"store": _absolute(config.store), "sources": sources})
 
 
 def recipes() -> list[str]:
@@ -105,15 +106,3 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 def _absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).expanduser().absolute())
-
-
-def _absolute_sources(config: Config) -> dict[str, Any]:
-    sources: dict[str, Any] = {}
-    for label, source in config.sources.items():
-        paths = getattr(source, "path", None)
-        if paths is None:
-            sources[label] = source
-            continue
-        absolute = _absolute(paths) if isinstance(paths, str) else tuple(_absolute(p) for p in paths)
-        sources[label] = source.model_copy(update={"path": absolute})
-    return sources

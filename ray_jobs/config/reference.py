@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from cluster.telemetry.metrics import METRICS, prometheus_names
 from cluster.units import BYTES, SECONDS
-from data_ops.sources.kinds import SOURCES, SourceConfig
+from data_ops.sources.kinds import SOURCES
 from ray_jobs.config.schema import Config
 
 UNITS = {"parse_duration": "duration", "parse_size": "size", "parse_share": "share", "parse_count": "count"}
@@ -53,7 +53,7 @@ def reference() -> str:
     text += _table(_own(Config, ""))
     for name, model in _blocks(Config):
         text += ["", f"## {name}", "", _first_line(model), "", *_table(_all(model, f"{name}."))]
-    for kind, model in _source_models():
+    for kind, model in ((kind, source.CONFIG) for kind, source in SOURCES.own.items()):
         text += ["", f"## sources.\\<label\\>, kind: {kind}", "", _first_line(model), ""]
         text += _table(_all(model, "sources.<label>."))
     return "\n".join(text) + "\n"
@@ -94,12 +94,6 @@ def _blocks(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
         inner = _model_of(info.annotation)
         if inner is not None:
             yield name, inner
-
-
-def _source_models() -> list[tuple[str, type[BaseModel]]]:
-    union = get_args(SourceConfig)[0]
-    models = {model.model_fields["kind"].default: model for model in get_args(union)}
-    return [(kind, models[kind]) for kind in SOURCES]
 
 
 def _own(model: type[BaseModel], prefix: str) -> list[Key]:

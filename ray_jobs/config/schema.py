@@ -6,9 +6,8 @@ Everything wrong is said at once, a sentence per mistake, with the nearest key w
 """
 
 import re
-from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from cluster.planner.plan import PlanConfig
 from cluster.runtime.config import ClusterConfig
@@ -20,7 +19,7 @@ from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Shape
 from data_ops.sampling.config import ReservoirConfig
-from data_ops.sources.kinds import SourceConfig
+from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig
 from tune.config import SweepConfig
@@ -37,7 +36,7 @@ class Config(Settings):
     store: str = Field("./lake", min_length=1, description="where everything is kept: a folder, s3://... or gs://...")
     seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
     held_out: Share = Field(0.02, description="share of the documents kept for evaluation, chosen by hash")
-    sources: dict[str, SourceConfig] = Field(default_factory=dict, description="label -> where documents come from")
+    sources: dict[str, ConfiguredSource] = Field(default_factory=dict, description="label -> where documents come from")
     window: WindowConfig = WindowConfig()
     curate: CurateConfig = CurateConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -54,13 +53,6 @@ class Config(Settings):
     cluster: ClusterConfig = ClusterConfig()
     plan: PlanConfig | None = Field(None, description="what `headrace plan` is asked")
     sweep: SweepConfig | None = Field(None, description="what `headrace sweep` is asked")
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _files_is_the_kind_that_goes_without_saying(cls, sources: Any) -> Any:
-        if not isinstance(sources, dict):
-            return sources
-        return {k: {"kind": "files", **v} if isinstance(v, dict) else v for k, v in sources.items()}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":

@@ -109,7 +109,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     if run.stopped.is_set():
         display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
-    if all(source.kind == "python" for source in config.sources.values()):
+    if all(source.IS_SAMPLE for source in config.sources.values()):
         display.note(f"your own files: {OWN_FILES}")
     return Outcome(OK if summary["ok"] else FAILED, summary)
 

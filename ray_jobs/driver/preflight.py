@@ -12,8 +12,6 @@ from importlib.util import find_spec
 from cluster.storage.store import Store
 from data_ops.ingest.takeover import misfit, refusal
 from data_ops.lake.lake import Lake
-from data_ops.sources.files.config import FilesConfig
-from data_ops.sources.files.source import matches
 from data_ops.sources.kinds import open_source
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, ingest_settings
@@ -46,17 +44,12 @@ def check_sources(config: Config, *, follow: bool) -> None:
     """Every source must have something to read, unless it may wait for it."""
     if not config.sources:
         raise ConfigError("sources is empty; name at least one, for example sources.mine.path='texts/*.jsonl'")
-    for label, source in config.sources.items():
-        if not isinstance(source, FilesConfig) or source.wait:
-            continue
-        if matches(source) == 0:
-            raise ConfigError(
-                f"sources.{label}.path={source.path} matches no file; check the path, or set "
-                f"sources.{label}.wait=true to start before data arrives"
-            )
-    if follow or any(getattr(source, "wait", False) for source in config.sources.values()):
+    sources = [open_source(label, source) for label, source in config.sources.items()]
+    if missing := [sentence for source in sources if (sentence := source.missing())]:
+        raise ConfigError("\n".join(missing))
+    if follow or any(source.waits for source in config.sources.values()):
         return
-    looks = [open_source(label, source).discover({}, 1) for label, source in config.sources.items()]
+    looks = [source.discover({}, 1) for source in sources]
     if all(look.drained and not look.spans for look in looks):
         raise ConfigError(
             f"sources {', '.join(sorted(config.sources))} hold no record; add documents, or wait for them with --follow"

@@ -32,7 +32,7 @@ def make_tokenizer(config: Config, stop: Callable[[], bool] = lambda: False, *, 
 def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> Iterator[str]:
     """Kept texts in the order of the log, up to tokenizer.train_bytes; at least one, which is waited for."""
     settings = ingest_settings(config)
-    follow = follow or any(getattr(source, "wait", False) for source in settings.sources.values())
+    follow = follow or any(source.waits for source in settings.sources.values())
     cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
     left, found = config.tokenizer.train_bytes, False
     while not found:

@@ -1,22 +1,25 @@
 """What can be configured of a source of files?"""
 
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
-from cluster.units import Duration, Settings, Size
+from cluster.units import Duration, Size
 from data_ops.sources.files.listing import split_pattern
+from data_ops.sources.protocol import SourceConfig
 
 
-class FilesConfig(Settings):
+class FilesConfig(SourceConfig):
     """Files on a disk or in a bucket that grow in number or by appended lines."""
+
+    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "settle", "wait", "weight"})
 
     kind: Literal["files"] = Field("files", description="Files on a disk or in a bucket.")
     path: str | tuple[str, ...] = Field(description="Globs (*, ?, [..], ** for folders): local, file://, s3://, gs://.")
     text: str = Field("text", min_length=1, description="The field or column that holds the text.")
     time: str | None = Field(None, description="The field or column of the event time; none: the file's own time.")
     id: str | None = Field(None, description="The field or column of the record's own id, kept for reference.")
-    weight: float = Field(1.0, gt=0, le=1e6, description="How strongly these documents pull in the reservoir.")
     format: Literal["auto", "jsonl", "parquet", "text"] = Field("auto", description="auto: by the file's suffix.")
     max_record_bytes: Size = Field(16 << 20, ge=64, le=256 << 20, description="A longer record is quarantined.")
     settle: Duration = Field(5.0, ge=0, le=86400, description="An unfinished end this old is taken as finished.")
@@ -37,3 +40,17 @@ class FilesConfig(Settings):
     def patterns(self) -> tuple[str, ...]:
         """The globs, one or several."""
         return (self.path,) if isinstance(self.path, str) else self.path
+
+    @property
+    def waits(self) -> bool:
+        """Whether a run starts though no file is there yet."""
+        return self.wait
+
+    def describe(self) -> str:
+        """Tell which globs are read."""
+        return f"path={', '.join(self.patterns)}"
+
+    def absolute(self) -> Self:
+        """Return the same with globs that do not depend on the working directory."""
+        whole = tuple(p if "://" in p else str(Path(p).expanduser().absolute()) for p in self.patterns)
+        return self.model_copy(update={"path": whole[0] if isinstance(self.path, str) else whole})

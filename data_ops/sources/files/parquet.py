@@ -37,6 +37,22 @@ def count_rows(partition: str) -> int:
         return int(file.metadata.num_rows)
 
 
+def size_of_rows(span: Span, field: str) -> int:
+    """Tell about how many bytes a column takes, unpacked, in the span's rows; 0 where its footer cannot be read."""
+    size, first = 0.0, 0
+    try:
+        with _opened(span.partition) as (file, _):
+            for group in (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)):
+                inside = min(span.end, first + group.num_rows) - max(span.start, first)
+                columns = [group.column(n) for n in range(group.num_columns)]
+                bytes_ = sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == field)
+                size += bytes_ * max(inside, 0) / max(group.num_rows, 1)
+                first += group.num_rows
+    except (BadParquetError, FileNotFoundError):
+        return 0
+    return round(size)
+
+
 def read_parquet(span: Span, fields: Fields, limit: int) -> Iterator[pa.RecordBatch]:
     """Read rows [start, end); what cannot be read is quarantined. An unreadable file is the span [0, 0).
 

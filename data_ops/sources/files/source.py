@@ -9,7 +9,8 @@ rewritten is named, and so is one that cannot be opened: it is left for later, a
 import errno
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -18,18 +19,13 @@ from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.growth import Entry, Format, is_done, look
 from data_ops.sources.files.lines import read_lines
 from data_ops.sources.files.listing import is_local, is_named, list_files, split_pattern
-from data_ops.sources.files.parquet import read_parquet
+from data_ops.sources.files.parquet import read_parquet, size_of_rows
 from data_ops.sources.files.streams import TornError, blocks
-from data_ops.sources.protocol import Discovery, Span
+from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span
 
 #: What is wrong with this machine, not with one file.
 MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json")
-
-
-def matches(config: FilesConfig) -> int:
-    """Count the files that match now."""
-    return len(list_files(config.patterns))
 
 
 def format_of(config: FilesConfig, partition: str) -> Format:
@@ -42,8 +38,10 @@ def format_of(config: FilesConfig, partition: str) -> Format:
     return "parquet" if name.endswith(".parquet") else "text"
 
 
-class FilesSource:
+class FilesSource(Source):
     """One partition per file, named by its absolute path or URI."""
+
+    CONFIG: ClassVar[type[SourceConfig]] = FilesConfig
 
     def __init__(self, label: str, config: FilesConfig) -> None:
         self.label = label
@@ -92,14 +90,35 @@ class FilesSource:
         """Say whether a file is one that the patterns match."""
         return is_named(self.config.patterns, partition)
 
+    def missing(self) -> str | None:
+        """Say that no file matches, unless it may be waited for."""
+        if self.config.wait or list_files(self.config.patterns):
+            return None
+        return (
+            f"sources.{self.label}.{self.config.describe()} matches no file; check the path, or set "
+            f"sources.{self.label}.wait=true to start before data arrives"
+        )
+
+    def size_of(self, span: Span) -> int:
+        """Tell how many bytes a span takes; of Parquet, unpacked, as its footer says."""
+        if format_of(self.config, span.partition) != "parquet":
+            return span.end - span.start
+        return size_of_rows(span, self.config.text)
+
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly the span's records; what is wrong with one of them quarantines only that one."""
         fields = (self.config.text, self.config.time, self.config.id)
         limit = self.config.max_record_bytes
         kind = format_of(self.config, span.partition)
-        if kind == "jsonl":
-            return read_lines(span, fields, limit)
-        return read_parquet(span, fields, limit) if kind == "parquet" else _read_text(span, limit)
+        try:
+            if kind == "jsonl":
+                yield from read_lines(span, fields, limit)
+            else:
+                yield from read_parquet(span, fields, limit) if kind == "parquet" else _read_text(span, limit)
+        except OSError as error:  # pyarrow names a folder by a bare OSError
+            if is_local(span.partition) and Path(span.partition).is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder now", span.partition) from error
+            raise
 
 
 def _left(what: str, name: str, why: str) -> str:

@@ -10,12 +10,12 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from data_ops.documents.document import TIME, records
-from data_ops.sources.protocol import MAX_BATCH_ROWS, Discovery, Span
+from data_ops.sources.protocol import MAX_BATCH_ROWS, Discovery, Source, SourceConfig, Span
 from data_ops.sources.python_library.config import PythonLibraryConfig
 from data_ops.sources.python_library.pieces import cut_lines, cut_source
 
@@ -100,8 +100,10 @@ TOPIC_CHARS = 1500  # a chapter is cut between paragraphs once so much is togeth
 Document = tuple[str, str]  # name, text
 
 
-class PythonLibrarySource:
+class PythonLibrarySource(Source):
     """One partition per era; the cursor is {partition: records delivered}."""
+
+    CONFIG: ClassVar[type[SourceConfig]] = PythonLibraryConfig
 
     def __init__(self, label: str, config: PythonLibraryConfig) -> None:
         self.label = label
@@ -126,6 +128,11 @@ class PythonLibrarySource:
     def names(self, partition: str) -> bool:
         """Say whether there is such an era."""
         return partition in _eras(self.config.megabytes)
+
+    def size_of(self, span: Span) -> int:
+        """Tell how many bytes of text a span holds."""
+        documents = _eras(self.config.megabytes)[span.partition][span.start : span.end]
+        return sum(len(text.encode()) for _, text in documents)
 
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read the span; the documents of an era are spread evenly over its month."""

@@ -33,8 +33,8 @@ from data_ops.sources.files import parquet as parquet_module
 from data_ops.sources.files import source as files_module
 from data_ops.sources.files.listing import FileState, glob_regex, read_at
 from data_ops.sources.files.parquet import count_rows
-from data_ops.sources.files.source import matches
-from data_ops.sources.kinds import FilesConfig, FilesSource, Span, open_source
+from data_ops.sources.files.source import FilesSource
+from data_ops.sources.kinds import FilesConfig, Span, open_source
 from data_ops.sources.protocol import MAX_BATCH_ROWS, ChangedError
 
 OLD = 1_600_000_000
@@ -91,9 +91,6 @@ def grow(path: Path, data: bytes) -> None:
     put(path, path.read_bytes() + data, path.stat().st_mtime + 10)
 
 
-# which files
-
-
 def test_globs_stay_in_a_folder_unless_doubled_and_skip_hidden_names(tmp_path: Path):
     for name in ("b.jsonl", "a.jsonl", "a.txt", ".hidden.jsonl", "x/c.jsonl", "x/y/d.jsonl", "x/.git/e.jsonl"):
         put(tmp_path / name, line(name))
@@ -107,11 +104,12 @@ def test_globs_stay_in_a_folder_unless_doubled_and_skip_hidden_names(tmp_path: P
 def test_several_patterns_find_a_file_once(tmp_path: Path):
     put(tmp_path / "a.jsonl", line("a"))
     reader = Reader(tmp_path / "*", tmp_path / "a.jsonl")
-    assert texts(reader.poll()) == ["a"] and matches(reader.config) == 1
+    assert texts(reader.poll()) == ["a"] and reader.poll() == []
 
 
-def test_nothing_matching_is_zero_files_not_an_error(tmp_path: Path):
-    assert matches(FilesConfig(path=str(tmp_path / "absent/**/*.jsonl"))) == 0
+def test_nothing_matching_is_said_and_no_error(tmp_path: Path):
+    said = [open_source("a", FilesConfig(path=f"{tmp_path}/b/**/c", wait=wait)).missing() for wait in (False, True)]
+    assert ["matches no file" in str(sentence) for sentence in said] == [True, False]
     assert Reader(tmp_path / "absent/*").poll() == []
 
 

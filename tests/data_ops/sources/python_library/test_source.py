@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from data_ops.documents.document import RECORD_SCHEMA
-from data_ops.sources.kinds import PythonLibraryConfig, SourceConfig, Span, open_source
+from data_ops.sources.kinds import ConfiguredSource, PythonLibraryConfig, Span, open_source
 from data_ops.sources.python_library.pieces import cut_lines, cut_source
 
 SMALL = PythonLibraryConfig(megabytes=0.3)
@@ -101,7 +101,7 @@ def test_lines_are_cut_only_where_allowed():
 
 
 def test_the_kind_chooses_the_config_and_bounds_are_checked():
-    read = TypeAdapter(SourceConfig).validate_python
+    read = TypeAdapter(ConfiguredSource).validate_python
     assert read({"kind": "python", "megabytes": 1}) == PythonLibraryConfig(megabytes=1)
     for wrong in ({"kind": "python", "megabytes": 0.1}, {"kind": "python", "path": "x"}, {"kind": "pyton"}):
         with pytest.raises(ValidationError):
