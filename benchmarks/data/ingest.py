@@ -17,7 +17,7 @@ from benchmarks.rows import Goal, Row, paired
 from cluster.runtime.config import ClusterConfig
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import held_out
 from data_ops.documents.fates import drop, drop_repeats, living
 from data_ops.documents.tokenizer import Tokenizer, train_bpe

@@ -2,29 +2,42 @@
 
 Each record is normalised, named by its hash, marked as held out or not, and put before the rules, which keep,
 rewrite or drop it with a reason; every record leaves as one row with its fate, so nothing is lost uncounted.
-Rules see a batch as one Arrow array: it makes them fast, and a new one is a function of arrays, not strings.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_ops.curation.rules import RULES, CurateConfig, Flags
+from data_ops.curation.config import CurateConfig
+from data_ops.curation.rules.rule import Flags, Rule, Texts, Verdict
 from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, held_out
 from data_ops.kernels.arrays import ids_to_array, string_buffers
 
 DAY_US = 86_400_000_000
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where the records of a batch are from: one partition of one source, read into one window.
+
+    modified_s: when the partition was last written; arrived_s: when the window was planned; seconds since 1970.
+    """
+
+    source: str
+    partition: str
+    weight: float
+    modified_s: float
+    arrived_s: float
+
+
 def curate(
     records: pa.RecordBatch | pa.Table,
     config: CurateConfig,
+    provenance: Provenance,
     *,
-    source: str,
-    partition: str,
-    weight: float,
-    modified_s: float,
-    arrived_s: float,
     seed: int,
     held_out_share: float,
 ) -> pa.Table:
@@ -39,23 +52,24 @@ def curate(
     errors = _column(records, "error")
     bad = errors.is_valid().to_numpy(zero_copy_only=False)
     raw = _column(records, "text")
-    texts = normalise(pc.if_else(pa.array(bad), "", raw.fill_null("")) if bad.any() else raw.fill_null(""))
-    ids = document_ids(texts)
-    reasons, texts = _judge(texts, bad, config)
+    normal = normalise(pc.if_else(pa.array(bad), "", raw.fill_null("")) if bad.any() else raw.fill_null(""))
+    sources = pa.repeat(pa.scalar(provenance.source), num_rows)
+    times, notes = _times(_column(records, "event_time"), bad, provenance.modified_s)
+    documents = Texts(normal, document_ids(normal), sources, _column(records, "external_id"), times)
+    reasons, texts = _judge(documents, bad, config.chain)
     dropped = reasons.is_valid().to_numpy(zero_copy_only=False)
-    is_held_out = held_out(ids_to_array(ids), seed, held_out_share)
+    is_held_out = held_out(ids_to_array(documents.id), seed, held_out_share)
     fates = np.select([bad, dropped, is_held_out], ["quarantined", "dropped", "held_out"], "kept")
-    times, notes = _times(_column(records, "event_time"), bad, modified_s)
     offsets, _ = string_buffers(texts)
     columns = {
-        "id": pc.if_else(pa.array(bad), None, ids),
-        "source": pa.repeat(pa.scalar(source), num_rows),
-        "partition": pa.repeat(pa.scalar(partition), num_rows),
+        "id": pc.if_else(pa.array(bad), None, documents.id),
+        "source": sources,
+        "partition": pa.repeat(pa.scalar(provenance.partition), num_rows),
         "offset": _column(records, "offset"),
-        "external_id": _column(records, "external_id"),
+        "external_id": documents.external_id,
         "event_time": times,
-        "arrived": pa.repeat(pa.scalar(round(arrived_s * 1e6), TIME), num_rows),
-        "weight": pa.repeat(pa.scalar(float(weight)), num_rows),
+        "arrived": pa.repeat(pa.scalar(round(provenance.arrived_s * 1e6), TIME), num_rows),
+        "weight": pa.repeat(pa.scalar(float(provenance.weight)), num_rows),
         "fate": pa.array(fates, pa.string()),
         "reason": pc.coalesce(errors, reasons),
         "time_note": notes,
@@ -77,26 +91,37 @@ def _stored(texts: pa.Array, raw: pa.Array, bad: Flags, dropped: Flags) -> pa.Ar
     return pc.if_else(pa.array(bad), raw, texts) if bad.any() else texts
 
 
-def _judge(texts: pa.Array, bad: Flags, config: CurateConfig) -> tuple[pa.Array, pa.Array]:
+def _judge(documents: Texts, bad: Flags, chain: Mapping[str, Rule]) -> tuple[pa.Array, pa.Array]:
     """Apply the rules in order, each to what is left; return reasons (null: kept) and new texts."""
-    names = ["empty", *config.rules]
-    reason = np.full(len(texts), -1, dtype=np.int8)  # an index into names
+    texts = documents.text
     offsets, _ = string_buffers(texts)
-    reason[(np.diff(offsets) == 0) & ~bad] = 0
-    rows = np.flatnonzero((reason < 0) & ~bad)
-    left = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-    for number, name in enumerate(config.rules, start=1):
-        verdict = RULES[name](left, config)
-        if verdict.texts is not None:
-            left = verdict.texts
+    empty = np.diff(offsets) == 0
+    reason = np.where(empty & ~bad, 0, -1).astype(np.int16)  # an index into names
+    left = ~empty & ~bad
+    rows, batch = np.flatnonzero(left), documents if left.all() else documents.keep(left)
+    for number, (name, rule) in enumerate(chain.items(), start=1):
+        verdict = _checked(name, rule.judge(batch), len(batch))
+        if verdict.text is not None:
+            batch = batch.rewritten(verdict.text)
             rewritten = np.zeros(len(texts), dtype=np.bool_)
             rewritten[rows] = True
-            texts = pc.replace_with_mask(texts, pa.array(rewritten), left)
+            texts = pc.replace_with_mask(texts, pa.array(rewritten), batch.text)
         if verdict.drop.any():
             reason[rows[verdict.drop]] = number
-            rows, left = rows[~verdict.drop], left.filter(pa.array(~verdict.drop))
-    indices = pa.array(reason, pa.int8(), mask=reason < 0)
-    return pc.take(pa.array(names, pa.string()), indices), texts
+            rows, batch = rows[~verdict.drop], batch.keep(~verdict.drop)
+    indices = pa.array(reason, pa.int16(), mask=reason < 0)
+    return pc.take(pa.array(["empty", *chain], pa.string()), indices), texts
+
+
+def _checked(name: str, verdict: Verdict, count: int) -> Verdict:
+    """Return a rule's verdict; ValueError, naming the rule, where it does not fit the batch."""
+    if verdict.drop.dtype != np.bool_ or verdict.drop.shape != (count,):
+        got = f"{verdict.drop.dtype}{list(verdict.drop.shape)}"
+        raise ValueError(f"the rule {name} answers with {got} for {count} texts; mend it to give bool[{count}]")
+    if verdict.text is not None and (len(verdict.text) != count or verdict.text.null_count):
+        got = f"{len(verdict.text)} texts, {verdict.text.null_count} of them null,"
+        raise ValueError(f"the rule {name} rewrites {count} texts into {got}; mend it to give each anew")
+    return verdict
 
 
 def _times(times: pa.Array, bad: Flags, modified_s: float) -> tuple[pa.Array, pa.Array]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from cluster.units import Duration, Settings, Share, Size
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.sources.protocol import SourceConfig
 
 

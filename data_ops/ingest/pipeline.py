@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from data_ops.curation.curate import curate
+from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.documents.fates import count, drop, drop_repeats, living
 from data_ops.documents.tokenizer import Tokenizer
@@ -219,11 +219,7 @@ def _read_spans(
             table = curate(
                 batch_of_records,
                 settings.curate,
-                source=row["source"],
-                partition=span.partition,
-                weight=config.weight if config else 1.0,
-                modified_s=span.modified_s,
-                arrived_s=arrived_s,
+                Provenance(row["source"], span.partition, config.weight if config else 1.0, span.modified_s, arrived_s),
                 seed=settings.seed,
                 held_out_share=settings.held_out,
             )

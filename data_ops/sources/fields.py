@@ -12,20 +12,6 @@ import pyarrow as pa
 from data_ops.documents.document import TIME, records, sample_of
 from data_ops.sources.protocol import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 
-#: Why a record is quarantined instead of read.
-QUARANTINE = {
-    "bad_json": "the line is not JSON",
-    "not_an_object": "the JSON is not an object",
-    "bad_utf8": "the bytes are not UTF-8, or the text holds half a surrogate pair",
-    "missing_text": "the text field is missing or null",
-    "wrong_type": "the text field is not a string",
-    "oversized": "the record is longer than max_record_bytes",
-    "nul_bytes": "the line holds NUL bytes, as a crash of its writer leaves them",
-    "too_deep": "the JSON is nested too deeply",
-    "torn_gzip": "the gzip stream ends early or is damaged",
-    "torn_zstd": "the Zstandard stream ends early or is damaged",
-    "bad_parquet": "the Parquet file, or these rows of it, cannot be read",
-}
 MAX_YEAR_US = 253402300799_000000  # the end of year 9999
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -14,6 +14,7 @@ from cluster.storage.store import Store
 from data_ops.audit.account import read_stand
 from data_ops.audit.lookup import find, repeats
 from data_ops.audit.sightings import Sighting, sightings
+from data_ops.curation.reasons import meaning_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.exposure import champion_seen, seen_by
@@ -82,6 +83,7 @@ def _fate(row: dict[str, Any], same: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "fate": row["fate"],
         "reason": row["reason"],
+        "meaning": meaning_of(row["reason"]) if row["reason"] and row["fate"] != "forgotten" else None,
         "num_tokens": row["num_tokens"],
         "preview": text[:PREVIEW_CHARS] if text is not None else None,
         "repeats": _place(original) if is_repeat and original is not None else None,
@@ -106,7 +108,8 @@ def _state(lake: Lake, run: str, found: list[Sighting]) -> str:
 
 def trace_lines(story: dict[str, Any]) -> list[str]:
     """The same as lines for people."""
-    reason = f" ({story['reason']})" if story["reason"] else ""
+    why = f"{story['reason']}: {story['meaning']}" if story["meaning"] else story["reason"]
+    reason = f" ({why})" if why else ""
     again = f"; the same text as {story['repeats']}" if story["repeats"] else ""
     lines = [
         f"document   {story['id'] or 'no id: it could not be read'}",

@@ -31,7 +31,7 @@ KNOWN_ELSEWHERE_AS = {  # what other trainers call our keys, for "did you mean"
 def key_of_mistake(error: Any) -> str:
     """The key a mistake is about, without the kinds and types that were tried on its value."""
     loc = [str(part) for part in error["loc"]]
-    return ".".join(part for part in loc if not re.fullmatch(r"(str|int|float|tuple|function-\w+)(\[.*\])?", part))
+    return ".".join(part for part in loc if not re.fullmatch(r"(str|int|float|tuple|dict|function-\w+)(\[.*\])?", part))
 
 
 def sentence_of_mistake(error: Any) -> str:

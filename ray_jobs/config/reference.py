@@ -1,8 +1,8 @@
-"""What can be configured and what is measured, as two tables for people?
+"""What can be configured, what is measured and why is a record not trained on, as tables for people?
 
-Both are read from the models and from the one table of metrics, so they cannot say anything else than the code does:
-docs/configuration.md and docs/metrics.md hold exactly these texts, and a test compares them. Write them anew with
-`python -c "from ray_jobs.config.reference import write; write('docs')"`.
+They are read from the models, from the one table of metrics and from that of reasons, so they cannot say anything else
+than the code does: docs/configuration.md, docs/metrics.md and docs/reasons.md hold exactly these texts, and a test
+compares them. Write them anew with `python -c "from ray_jobs.config.reference import write; write('docs')"`.
 """
 
 import types
@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 
 from cluster.telemetry.metrics import METRICS, prometheus_names
 from cluster.units import BYTES, SECONDS
+from data_ops.curation.config import RULES
+from data_ops.documents.reasons import REASONS, Reason
 from data_ops.sources.kinds import SOURCES
 from ray_jobs.config.schema import Config
 
@@ -56,6 +58,27 @@ def reference() -> str:
     for kind, model in ((kind, source.CONFIG) for kind, source in SOURCES.own.items()):
         text += ["", f"## sources.\\<label\\>, kind: {kind}", "", _first_line(model), ""]
         text += _table(_all(model, "sources.<label>."))
+    for name, rule in RULES.own.items():
+        text += ["", f"## curate.rules[], kind: {name}", "", _first_line(rule), ""]
+        text += _table(_all(rule, "curate.rules[]."))
+    return "\n".join(text) + "\n"
+
+
+def reasons_reference() -> str:
+    """Return docs/reasons.md: why a record is not trained on, every reason with its meaning."""
+    text = [
+        "# Reasons",
+        "",
+        "Generated from `data_ops/documents/reasons.py` and the rules in `data_ops/curation/config.py`.",
+        "",
+        "A record that is not trained on carries its fate and a reason; every count of a window, `headrace trace`, the",
+        "report and the metrics name it by this word. A rule that an installed package adds is its own reason.",
+        "",
+        "| reason | fate | meaning |",
+        "|---|---|---|",
+    ]
+    rules = {name: Reason("dropped", rule.meaning()) for name, rule in RULES.own.items()}
+    text += [f"| `{name}` | {reason.fate} | {reason.meaning} |" for name, reason in {**REASONS, **rules}.items()]
     return "\n".join(text) + "\n"
 
 
@@ -83,9 +106,10 @@ def metrics_reference() -> str:
 
 
 def write(folder: str) -> None:
-    """Write both tables into a folder of documents."""
+    """Write the tables into a folder of documents."""
     Path(folder, "configuration.md").write_text(reference(), encoding="utf-8")
     Path(folder, "metrics.md").write_text(metrics_reference(), encoding="utf-8")
+    Path(folder, "reasons.md").write_text(reasons_reference(), encoding="utf-8")
 
 
 def _blocks(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:

@@ -13,7 +13,7 @@ from cluster.planner.plan import PlanConfig
 from cluster.runtime.config import ClusterConfig
 from cluster.telemetry.config import TelemetryConfig, WandbConfig
 from cluster.units import Settings, Share
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.documents.config import TokenizerConfig
 from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.rounds.config import RoundConfig

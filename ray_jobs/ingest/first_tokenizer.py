@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_ops.curation.curate import curate
+from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
 from data_ops.ingest.config import IngestSettings
 from data_ops.sources.kinds import open_source
@@ -84,11 +84,7 @@ def curated(source: Source, label: str, span: Span, settings: IngestSettings) ->
         yield curate(
             records,
             settings.curate,
-            source=label,
-            partition=span.partition,
-            weight=1.0,
-            modified_s=span.modified_s,
-            arrived_s=span.modified_s,
+            Provenance(label, span.partition, 1.0, span.modified_s, span.modified_s),
             seed=settings.seed,
             held_out_share=settings.held_out,
         )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.redaction import redact
+from data_ops.curation.reasons import meaning_of
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
@@ -110,7 +111,11 @@ def _quarantine(lake: Lake) -> list[dict[str, Any]]:
     columns = ["source", "partition", "offset", "reason", "text"]
     rows = lake.documents(0, lake.last_window(), columns, ["quarantined"]).slice(0, QUARANTINE_SHOWN).to_pylist()
     return [
-        {"place": f"{r['source']}: {r['partition']}:{r['offset']}", "reason": r["reason"], "sample": r["text"]}
+        {
+            "place": f"{r['source']}: {r['partition']}:{r['offset']}",
+            "reason": f"{r['reason']}: {meaning_of(r['reason'])}",
+            "sample": r["text"],
+        }
         for r in rows
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data_ops.curation.curate import curate
+from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.fates import count, drop, drop_repeats, living
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
@@ -54,11 +54,7 @@ def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Seen)
                 table = curate(
                     batch,
                     settings.curate,
-                    source=label,
-                    partition=span.partition,
-                    weight=config.weight,
-                    modified_s=span.modified_s,
-                    arrived_s=window.arrived.timestamp(),
+                    Provenance(label, span.partition, config.weight, span.modified_s, window.arrived.timestamp()),
                     seed=settings.seed,
                     held_out_share=settings.held_out,
                 )

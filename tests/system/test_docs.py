@@ -9,10 +9,10 @@ import pytest
 import typer.main
 import yaml
 
-from data_ops.curation.rules import RULES
+from data_ops.curation.config import RULES
 from ray_jobs.__main__ import app
 from ray_jobs.config.reading import check, read_config, recipes
-from ray_jobs.config.reference import metrics_reference, reference
+from ray_jobs.config.reference import metrics_reference, reasons_reference, reference
 from ray_jobs.config.schema import Config
 from tests.support.root import ROOT
 
@@ -47,6 +47,11 @@ def test_the_page_of_keys_is_what_the_models_say():
 def test_the_page_of_metrics_is_what_the_table_says():
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert page == metrics_reference(), ANEW
+
+
+def test_the_page_of_reasons_is_what_the_table_and_the_rules_say():
+    page = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+    assert page == reasons_reference(), ANEW
 
 
 def test_every_key_of_the_configuration_stands_in_its_page_with_a_meaning():

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cluster.storage.store import Store
 from data_ops.audit.account import account
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.ingest.seen import Seen
 from data_ops.lake.lake import Lake

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from data_ops.curation.curate import curate
-from data_ops.curation.rules import RULES, CurateConfig, Verdict
+from data_ops.curation.config import RULES, CurateConfig
+from data_ops.curation.curate import Provenance, curate
+from data_ops.curation.rules.rule import Rule, Texts, Verdict
 from data_ops.documents.document import CURATED_SCHEMA, RECORD_SCHEMA, document_id, held_out
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.kernels.character_counts import character_counts
@@ -21,15 +21,7 @@ from data_ops.kernels.normalise import normalise
 PROSE = "The wheel turns because water falls on it, and it has done so since spring."
 CODE = "def turn(wheel, water=3):\n    return [w for w in wheel.blades if w.wet(water) and not w.broken]"
 MODIFIED = datetime(2026, 3, 1, tzinfo=UTC)
-DEFAULTS = {
-    "source": "news",
-    "partition": "a.jsonl",
-    "weight": 2.0,
-    "modified_s": MODIFIED.timestamp(),
-    "arrived_s": MODIFIED.timestamp() + 60,
-    "seed": 0,
-    "held_out_share": 0.0,
-}
+FROM = Provenance("news", "a.jsonl", 2.0, MODIFIED.timestamp(), MODIFIED.timestamp() + 60)
 TEXTS = st.lists(
     st.one_of(
         st.none(),
@@ -47,8 +39,9 @@ def records(texts: list, times: list | None = None, errors: list | None = None) 
     return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
 
 
-def curated(texts: list, config: CurateConfig | None = None, times=None, errors=None, **changes) -> list[dict]:
-    table = curate(records(texts, times, errors), config or CurateConfig(), **DEFAULTS | changes)
+def curated(texts: list, config: CurateConfig | None = None, times=None, errors=None, held_out_share=0.0) -> list[dict]:
+    batch = records(texts, times, errors)
+    table = curate(batch, config or CurateConfig(), FROM, seed=0, held_out_share=held_out_share)
     assert table.schema.equals(CURATED_SCHEMA)
     table.validate(full=True)
     return table.to_pylist()
@@ -146,14 +139,17 @@ def test_a_quarantined_record_passes_with_its_reason_and_sample_untouched():
 def test_what_the_caller_says_stands_in_every_row():
     row = curated([PROSE])[0]
     assert (row["source"], row["partition"], row["weight"], row["external_id"]) == ("news", "a.jsonl", 2.0, "0")
-    assert row["arrived"].timestamp() == DEFAULTS["arrived_s"]
+    assert row["arrived"].timestamp() == FROM.arrived_s
 
 
 def test_a_rewriting_rule_changes_the_text_but_not_the_id(monkeypatch: pytest.MonkeyPatch):
-    def shout(texts: pa.Array, config: CurateConfig) -> Verdict:
-        return Verdict(np.zeros(len(texts), dtype=bool), pa.compute.utf8_upper(texts))
+    class Shout(Rule):
+        """Rewrite texts in capitals."""
 
-    monkeypatch.setitem(RULES, "shout", shout)
+        def judge(self, texts: Texts) -> Verdict:
+            return Verdict(np.zeros(len(texts), dtype=bool), pa.compute.utf8_upper(texts.text))
+
+    monkeypatch.setitem(RULES.own, "shout", Shout)
     rows = curated(["", PROSE, "w" * 99, "x"], CurateConfig(rules=("repeated_characters", "shout", "too_short")))
     assert [row["reason"] for row in rows] == ["empty", None, "repeated_characters", "too_short"]
     assert rows[1]["text"] == PROSE.upper() and rows[1]["id"] == document_id(PROSE)
@@ -161,39 +157,6 @@ def test_a_rewriting_rule_changes_the_text_but_not_the_id(monkeypatch: pytest.Mo
 
 def test_no_records_give_an_empty_table():
     assert curated([]) == []
-
-
-def test_an_unknown_rule_is_answered_with_the_nearest():
-    with pytest.raises(ValidationError, match="did you mean 'too_short'"):
-        CurateConfig(rules=("to_short",))
-    with pytest.raises(ValidationError, match="names a rule twice"):
-        CurateConfig(rules=("too_long", "too_long"))
-
-
-@pytest.mark.parametrize("name", RULES)
-class TestEveryRule:
-    texts = pa.array([PROSE, CODE, "w" * 99, "42 " * 40 + "x", "<>{}[]#$%" * 9, "水车" * 40, "x", "e\u0301" * 3])
-
-    def test_judges_each_text_alone(self, name: str):
-        whole = RULES[name](self.texts, CurateConfig())
-        assert whole.drop.dtype == np.bool_ and whole.drop.shape == (len(self.texts),)
-        for i in range(len(self.texts)):
-            alone = RULES[name](self.texts.slice(i, 1), CurateConfig())
-            assert alone.drop.tolist() == whole.drop[i : i + 1].tolist()
-            if whole.texts is not None:
-                assert alone.texts[0] == whole.texts[i]
-
-    def test_leaves_what_it_rewrote_as_it_is(self, name: str):
-        verdict = RULES[name](self.texts, CurateConfig())
-        if verdict.texts is not None:
-            assert normalise(verdict.texts).equals(verdict.texts)
-
-    def test_keeps_prose_and_code_and_takes_an_empty_batch(self, name: str):
-        assert not RULES[name](self.texts.slice(0, 2), CurateConfig()).drop.any()
-        assert len(RULES[name](self.texts.slice(0, 0), CurateConfig()).drop) == 0
-
-    def test_has_a_docstring_that_says_what_it_drops_or_rewrites(self, name: str):
-        assert (RULES[name].__doc__ or "").startswith(("Drop ", "Rewrite "))
 
 
 def plainly_normalised(text: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from ray.exceptions import RayTaskError, UserCodeException
 
 from cluster.storage.store import Store
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.documents.tokenizer import byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings, WindowConfig

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import DOCUMENT_SCHEMA
 from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.ingest.pipeline import next_window

@@ -18,7 +18,7 @@ import pytest
 from deltalake.exceptions import DeltaError
 
 from cluster.storage.store import Store
-from data_ops.curation.rules import CurateConfig
+from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import DOCUMENT_SCHEMA, document_id
 from data_ops.lake.lake import Lake
 from data_ops.lake.schemas import SCHEMAS, UPKEEP, properties

@@ -49,6 +49,8 @@ def test_a_dropped_duplicate_names_the_document_it_repeats(tmp_path):
     add_window(lake, pa.Table.from_pylist([row], schema=make_documents(0, []).schema))
     again = trace(config_of(tmp_path), ["mine:p:24"])
     assert (again["fate"], again["reason"], again["repeats"]) == ("dropped", "duplicate", "mine:p:4")
+    assert again["meaning"] == "the same text was kept or held out before"
+    assert any("(duplicate: the same text was kept or held out before)" in line for line in trace_lines(again))
     assert trace(config_of(tmp_path), [id_of(4)])["repeated_by"] == ["mine:p:24"]
     assert any("the same text as mine:p:4" in line for line in trace_lines(again))
 

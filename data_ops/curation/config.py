@@ -1,0 +1,100 @@
+"""Which rules are there, and which of them does a store apply, with which settings?
+
+`curate.rules` names rules, or gives one its own settings: `[too_long, {kind: too_short, min_chars: 50}]`. The flat keys
+beside it (`curate.min_chars`) are the settings of the first six for an entry that does not say otherwise.
+"""
+
+from functools import cached_property
+
+from pydantic import Field, JsonValue, ValidationError, field_validator
+
+from cluster.extensions import Members
+from cluster.units import Settings
+from data_ops.curation.rules.characters import (
+    DigitShare,
+    FewLetters,
+    LetterShare,
+    ManyDigits,
+    ManySymbols,
+    RepeatedCharacters,
+    RepeatedShare,
+    SymbolShare,
+)
+from data_ops.curation.rules.length import Fewest, Most, TooLong, TooShort
+from data_ops.curation.rules.rule import Rule
+
+Entry = str | dict[str, JsonValue]
+
+#: The one place where a rule is made known; the key is the reason a dropped document carries.
+RULES: Members[type[Rule]] = Members(
+    "headrace.rules",
+    {
+        "too_short": TooShort,
+        "too_long": TooLong,
+        "few_letters": FewLetters,
+        "many_digits": ManyDigits,
+        "many_symbols": ManySymbols,
+        "repeated_characters": RepeatedCharacters,
+    },
+    lambda member: isinstance(member, type) and issubclass(member, Rule),
+    "a subclass of data_ops.curation.rules.rule.Rule",
+)
+#: What applies where `curate.rules` is absent, and has its settings in the flat keys. No rule joins it by being made.
+DEFAULT = ("too_short", "too_long", "few_letters", "many_digits", "many_symbols", "repeated_characters")
+
+
+class CurateConfig(Settings):
+    """What a text has to be like. The defaults pass prose and source code alike, and stop debris."""
+
+    rules: tuple[Entry, ...] = Field(
+        DEFAULT, description="The rules to apply, in this order: names, or {kind: name, ...} with settings of its own."
+    )
+    min_chars: Fewest = 20
+    max_chars: Most = 2_000_000
+    min_letter_share: LetterShare = 0.3
+    max_digit_share: DigitShare = 0.5
+    max_symbol_share: SymbolShare = 0.5
+    max_repeated_char_share: RepeatedShare = 0.5
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_exist(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        names = [_split(entry)[0] for entry in entries]
+        for entry in entries:
+            _rule(*_split(entry))
+        if len(set(names)) < len(names):
+            raise ValueError(f"rules={names} names a rule twice; name each once")
+        return entries
+
+    @cached_property
+    def chain(self) -> dict[str, Rule]:
+        """The rules to apply, in order, by the reason they give."""
+        found = {}
+        for name, settings in map(_split, self.rules):
+            flat = {key: getattr(self, key) for key in RULES[name].model_fields} if name in DEFAULT else {}
+            found[name] = _rule(name, {**flat, **settings})
+        return found
+
+
+def _split(entry: Entry) -> tuple[str, dict[str, JsonValue]]:
+    """Return the name and the settings of an entry."""
+    if isinstance(entry, str):
+        return entry, {}
+    settings = dict(entry)
+    name = settings.pop("kind", None)
+    if not isinstance(name, str):
+        raise ValueError(f"{entry} has no kind; write {{kind: too_short, min_chars: 20}}")
+    return name, settings
+
+
+def _rule(name: str, settings: dict[str, JsonValue]) -> Rule:
+    """Make a rule; ValueError, in one sentence, for a name or settings that do not exist."""
+    rule = RULES.named(name, "rule")
+    try:
+        return rule(**settings)
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        key = ".".join(str(part) for part in mistake["loc"])
+        if mistake["type"] == "extra_forbidden":
+            raise ValueError(f"the rule {name} has no key {key!r}; use some of {list(rule.model_fields)}") from None
+        raise ValueError(f"the rule {name} has {key}={mistake['input']!r}: {mistake['msg']}; mend it") from None

@@ -1,0 +1,56 @@
+"""Do the characters of a text look like something that was written to be read?
+
+The defaults pass prose and source code alike, and stop debris: tables, dumps, rules of dashes, minified code.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cluster.units import Share
+from data_ops.curation.rules.rule import Rule, Texts, Verdict
+
+LetterShare = Annotated[Share, Field(description="Letters among the characters that are not white space.")]
+DigitShare = Annotated[Share, Field(description="Digits among the characters that are not white space.")]
+SymbolShare = Annotated[Share, Field(description="Neither letter nor digit, among those not white space.")]
+RepeatedShare = Annotated[Share, Field(description="Characters equal to the one before them, likewise.")]
+
+
+class FewLetters(Rule):
+    """Drop texts with too few letters: tables, dumps, rules of dashes."""
+
+    min_letter_share: LetterShare = 0.3
+
+    def judge(self, texts: Texts) -> Verdict:
+        letters, _, _, visible = texts.character_counts
+        return Verdict(letters < self.min_letter_share * visible)
+
+
+class ManyDigits(Rule):
+    """Drop texts that are mostly numbers."""
+
+    max_digit_share: DigitShare = 0.5
+
+    def judge(self, texts: Texts) -> Verdict:
+        _, digits, _, visible = texts.character_counts
+        return Verdict(digits > self.max_digit_share * visible)
+
+
+class ManySymbols(Rule):
+    """Drop texts that are mostly neither letters nor digits: markup, emoji, minified code."""
+
+    max_symbol_share: SymbolShare = 0.5
+
+    def judge(self, texts: Texts) -> Verdict:
+        letters, digits, _, visible = texts.character_counts
+        return Verdict(visible - letters - digits > self.max_symbol_share * visible)
+
+
+class RepeatedCharacters(Rule):
+    """Drop texts where too many characters repeat the one before: `aaaaaaa`, `=======`."""
+
+    max_repeated_char_share: RepeatedShare = 0.5
+
+    def judge(self, texts: Texts) -> Verdict:
+        _, _, repeated, visible = texts.character_counts
+        return Verdict(repeated > self.max_repeated_char_share * visible)

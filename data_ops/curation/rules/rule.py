@@ -1,0 +1,86 @@
+"""What is a rule of curation, and what does it see?
+
+A rule is a frozen configuration with one pure method: it is shown a batch of documents as Arrow arrays and says which
+of them go, and how the others read from now on. A batch and not a text at a time makes rules fast; the price is that a
+rule is a function of arrays. What a rule says of a document must not depend on its neighbours, because how documents
+fall into batches is decided elsewhere.
+"""
+
+import inspect
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.units import Settings
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents of one batch, arrays of one length: text and metadata.
+
+    text: string, normalised, never null or empty, as the rules before this one left it.
+    id: binary(16), the hash of the text before any rule rewrote it.
+    source: string, the label; external_id: string, the record's own id, or null.
+    time: timestamp of the event in UTC, as the lake will hold it: filled and clamped.
+    """
+
+    text: pa.Array
+    id: pa.Array
+    source: pa.Array
+    external_id: pa.Array
+    time: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def keep(self, rows: Flags) -> "Texts":
+        """Return the documents of these rows."""
+        mask = pa.array(rows)
+        kept = Texts(*(getattr(self, name).filter(mask) for name in self.__dataclass_fields__))
+        if "character_counts" in self.__dict__:
+            kept.__dict__["character_counts"] = self.character_counts[:, rows]
+        return kept
+
+    def rewritten(self, text: pa.Array) -> "Texts":
+        """Return the same documents with other texts."""
+        return replace(self, text=text)
+
+    @cached_property
+    def character_counts(self) -> npt.NDArray[np.int64]:
+        """Count the letters, digits, repeated and visible characters of each text: int64[4, n]."""
+        from data_ops.kernels.character_counts import character_counts  # numba, 0.5 s: not for reading a configuration
+
+        return character_counts(self.text)
+
+
+class Verdict(NamedTuple):
+    """What a rule says about a batch: bool[n] of documents to drop and, if it rewrites, all n texts anew."""
+
+    drop: Flags
+    text: pa.Array | None = None
+
+
+class Rule(Settings):
+    """One rule with its settings. Its docstring says what it drops or rewrites; `trace` and the report show it."""
+
+    @abstractmethod
+    def judge(self, texts: Texts) -> Verdict:
+        """Say which documents go and how the others read: pure, one answer a document, whatever the batch."""
+
+    @classmethod
+    def meaning(cls) -> str:
+        """Say in half a sentence what is dropped.
+
+        >>> Rule.meaning()
+        'one rule with its settings'
+        """
+        first = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0].partition(". ")[0].rstrip(".")
+        first = first.removeprefix("Drop ")
+        return first[:1].lower() + first[1:]

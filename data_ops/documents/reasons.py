@@ -1,0 +1,41 @@
+"""Why is a record not trained on? Every reason that the house itself gives, with its fate and meaning: one table.
+
+A rule of curation brings its own reason (its name) and meaning (`data_ops.curation.reasons` puts both together). A
+reason is written into the lake and never renamed.
+"""
+
+from typing import Literal, NamedTuple
+
+Fate = Literal["quarantined", "dropped", "shed", "skipped"]
+
+
+class Reason(NamedTuple):
+    """What became of a record for this reason, and what the reason means to a person."""
+
+    fate: Fate
+    meaning: str
+
+
+REASONS = {
+    "bad_json": Reason("quarantined", "the line is not JSON"),
+    "not_an_object": Reason("quarantined", "the JSON is not an object"),
+    "bad_utf8": Reason("quarantined", "the bytes are not UTF-8, or the text holds half a surrogate pair"),
+    "missing_text": Reason("quarantined", "the text field is missing or null"),
+    "wrong_type": Reason("quarantined", "the text field is not a string"),
+    "oversized": Reason("quarantined", "the record is longer than max_record_bytes"),
+    "nul_bytes": Reason("quarantined", "the line holds NUL bytes, as a crash of its writer leaves them"),
+    "too_deep": Reason("quarantined", "the JSON is nested too deeply"),
+    "torn_gzip": Reason("quarantined", "the gzip stream ends early or is damaged"),
+    "torn_zstd": Reason("quarantined", "the Zstandard stream ends early or is damaged"),
+    "bad_parquet": Reason("quarantined", "the Parquet file, or these rows of it, cannot be read"),
+    "changed_before_read": Reason("quarantined", "the file changed or went after its records were planned"),
+    "unreadable": Reason("quarantined", "the file may not be read, or is no file any more"),
+    "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
+    "empty": Reason("dropped", "nothing is left of the text once it is normalised"),
+    "duplicate": Reason("dropped", "the same text was kept or held out before"),
+    "forgotten": Reason("dropped", "the text was forgotten on request and must never come again"),
+    "shed": Reason("shed", "more fresh text waited than round.max_backlog_tokens allows"),
+    "skipped": Reason("skipped", "the update of its step was skipped: loss or gradient not finite, or a spike"),
+}
+#: Why a record is quarantined instead of read.
+QUARANTINE = {name: reason.meaning for name, reason in REASONS.items() if reason.fate == "quarantined"}
