@@ -18,13 +18,13 @@ from cluster.runtime.config import ClusterConfig
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
+from data_ops.curation.history.exact import IdHistory
 from data_ops.documents.document import held_out
-from data_ops.documents.fates import drop, drop_repeats, living
+from data_ops.documents.fates import drop_living, living
 from data_ops.documents.tokenizer import Tokenizer, train_bpe
 from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.ingest.pipeline import ingest
 from data_ops.kernels.arrays import ids_to_array
-from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
@@ -125,21 +125,18 @@ def mistakes(table: pa.Table, made: list[Line], places: list[tuple[str, int]], s
 
 def in_one_process(settings: IngestSettings, tokenizer_json: str) -> int:
     """Read, curate, deduplicate and tokenise everything here; the number of tokens."""
-    seen, tokenizer, total = SeenIds(), Tokenizer.from_json(tokenizer_json), 0
+    seen, tokenizer, total = IdHistory(), Tokenizer.from_json(tokenizer_json), 0
     for label, config in settings.sources.items():
         found = open_source(label, config).discover({}, 1 << 40)
         total += sum(process_span(label, span, settings, tokenizer, seen) for span in found.spans)
     return total
 
 
-def process_span(label: str, span: Span, settings: IngestSettings, tokenizer: Tokenizer, seen: SeenIds) -> int:
+def process_span(label: str, span: Span, settings: IngestSettings, tokenizer: Tokenizer, seen: IdHistory) -> int:
     """The work of one span without Ray and lake; the number of tokens."""
     total = 0
     for table in curated(open_source(label, settings.sources[label]), label, span, settings):
-        table = drop_repeats(table)
-        alive = living(table)
-        known = np.zeros(table.num_rows, bool)
-        known[alive] = ~seen.add_new(ids_to_array(table["id"].filter(pa.array(alive))))
-        table = drop(table, known, "duplicate")
-        total += len(tokenizer.encode(table["text"].filter(pa.array(alive & ~known))).flatten())
+        new = seen.add(table.filter(pa.array(living(table))))
+        table = drop_living(table, pa.array(np.where(new, None, "duplicate"), pa.string()))
+        total += len(tokenizer.encode(table["text"].filter(pa.array(living(table)))).flatten())
     return total

@@ -1,15 +1,18 @@
-"""Which rules are there, and which of them does a store apply, with which settings?
+"""Which rules and histories are there, and which of them does a store apply, with which settings?
 
 `curate.rules` names rules, or gives one its own settings: `[too_long, {kind: too_short, min_chars: 50}]`. The flat keys
 beside it (`curate.min_chars`) are the settings of the first six for an entry that does not say otherwise.
 """
 
 from functools import cached_property
+from typing import TypeVar
 
-from pydantic import Field, JsonValue, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator
 
 from cluster.extensions import Members
 from cluster.units import Settings
+from data_ops.curation.history.exact import ExactDuplicates
+from data_ops.curation.history.history import HistoryRule
 from data_ops.curation.rules.characters import (
     DigitShare,
     FewLetters,
@@ -21,9 +24,12 @@ from data_ops.curation.rules.characters import (
     SymbolShare,
 )
 from data_ops.curation.rules.length import Fewest, Most, TooLong, TooShort
-from data_ops.curation.rules.rule import Rule
+from data_ops.curation.rules.rule import Meaning, Rule
 
 Entry = str | dict[str, JsonValue]
+T = TypeVar("T", bound=Meaning)
+
+EXACT = "duplicate"  # always applies: a sample by id rests on it
 
 #: The one place where a rule is made known; the key is the reason a dropped document carries.
 RULES: Members[type[Rule]] = Members(
@@ -39,6 +45,13 @@ RULES: Members[type[Rule]] = Members(
     lambda member: isinstance(member, type) and issubclass(member, Rule),
     "a subclass of data_ops.curation.rules.rule.Rule",
 )
+#: The same for what compares with all of history.
+HISTORIES: Members[type[HistoryRule]] = Members(
+    "headrace.histories",
+    {"duplicate": ExactDuplicates},
+    lambda member: isinstance(member, type) and issubclass(member, HistoryRule),
+    "a subclass of data_ops.curation.history.history.HistoryRule",
+)
 #: What applies where `curate.rules` is absent, and has its settings in the flat keys. No rule joins it by being made.
 DEFAULT = ("too_short", "too_long", "few_letters", "many_digits", "many_symbols", "repeated_characters")
 
@@ -49,6 +62,9 @@ class CurateConfig(Settings):
     rules: tuple[Entry, ...] = Field(
         DEFAULT, description="The rules to apply, in this order: names, or {kind: name, ...} with settings of its own."
     )
+    histories: tuple[Entry, ...] = Field(
+        (), description="What is compared with all of history besides exact duplicates, which always go; as rules."
+    )
     min_chars: Fewest = 20
     max_chars: Most = 2_000_000
     min_letter_share: LetterShare = 0.3
@@ -56,14 +72,16 @@ class CurateConfig(Settings):
     max_symbol_share: SymbolShare = 0.5
     max_repeated_char_share: RepeatedShare = 0.5
 
-    @field_validator("rules")
+    @field_validator("rules", "histories")
     @classmethod
-    def _rules_exist(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        names = [_split(entry)[0] for entry in entries]
-        for entry in entries:
-            _rule(*_split(entry))
+    def _exist(cls, entries: tuple[Entry, ...], info: ValidationInfo) -> tuple[Entry, ...]:
+        is_rule = info.field_name == "rules"
+        names = [] if is_rule else [EXACT]
+        for name, settings in map(_split, entries):
+            _made(RULES.named(name, "rule") if is_rule else HISTORIES.named(name, "history"), name, settings)
+            names.append(name)
         if len(set(names)) < len(names):
-            raise ValueError(f"rules={names} names a rule twice; name each once")
+            raise ValueError(f"{info.field_name}={names} names a rule twice; name each once")
         return entries
 
     @cached_property
@@ -72,8 +90,14 @@ class CurateConfig(Settings):
         found = {}
         for name, settings in map(_split, self.rules):
             flat = {key: getattr(self, key) for key in RULES[name].model_fields} if name in DEFAULT else {}
-            found[name] = _rule(name, {**flat, **settings})
+            found[name] = _made(RULES[name], name, {**flat, **settings})
         return found
+
+    @cached_property
+    def remembered(self) -> dict[str, HistoryRule]:
+        """What is compared with all of history, in order, by the reason it gives."""
+        entries = [(EXACT, {}), *map(_split, self.histories)]
+        return {name: _made(HISTORIES[name], name, settings) for name, settings in entries}
 
 
 def _split(entry: Entry) -> tuple[str, dict[str, JsonValue]]:
@@ -87,9 +111,8 @@ def _split(entry: Entry) -> tuple[str, dict[str, JsonValue]]:
     return name, settings
 
 
-def _rule(name: str, settings: dict[str, JsonValue]) -> Rule:
-    """Make a rule; ValueError, in one sentence, for a name or settings that do not exist."""
-    rule = RULES.named(name, "rule")
+def _made(rule: type[T], name: str, settings: dict[str, JsonValue]) -> T:
+    """Make a rule; ValueError, in one sentence, for settings that do not fit."""
     try:
         return rule(**settings)
     except ValidationError as error:

@@ -30,6 +30,16 @@ def drop(table: pa.Table, which: npt.NDArray[np.bool_], reason: str) -> pa.Table
     return _put(table, which, {**values, **({"external_id": None} if reason == "forgotten" else {})})
 
 
+def drop_living(table: pa.Table, reasons: pa.Array) -> pa.Table:
+    """Mark those of the living rows as dropped that have a reason; reasons: string[number of living rows], or null."""
+    rows = np.flatnonzero(living(table))
+    for reason in pc.unique(reasons.drop_null()).to_pylist():
+        which = np.zeros(table.num_rows, bool)
+        which[rows] = pc.fill_null(pc.equal(reasons, reason), False).to_numpy(zero_copy_only=False)
+        table = drop(table, which, reason)
+    return table
+
+
 def hide(table: pa.Table, forgotten: Ids) -> pa.Table:
     """Show rows of forgotten documents (uint64[n, 2]) as they will be once the lake is rewritten.
 
@@ -73,14 +83,3 @@ def count(documents: pa.Table) -> dict[str, Any]:
     notes = pc.value_counts(documents["time_note"]).to_pylist()
     times = {n["values"]: n["counts"] for n in notes if n["values"] is not None}
     return {"read": documents.num_rows, **fates, **reasons, "times": times}
-
-
-def drop_repeats(table: pa.Table) -> pa.Table:
-    """Of documents that stand several times in this table, the first one stays."""
-    from data_ops.kernels.seen_ids import SeenIds  # numba, 0.5 s: only those who ingest need it
-
-    alive = np.flatnonzero(living(table))
-    new = SeenIds().add_new(ids_to_array(table["id"].take(pa.array(alive))))
-    repeated = np.zeros(table.num_rows, bool)
-    repeated[alive[~new]] = True
-    return drop(table, repeated, "duplicate")

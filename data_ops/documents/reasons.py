@@ -32,7 +32,6 @@ REASONS = {
     "unreadable": Reason("quarantined", "the file may not be read, or is no file any more"),
     "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
     "empty": Reason("dropped", "nothing is left of the text once it is normalised"),
-    "duplicate": Reason("dropped", "the same text was kept or held out before"),
     "forgotten": Reason("dropped", "the text was forgotten on request and must never come again"),
     "shed": Reason("shed", "more fresh text waited than round.max_backlog_tokens allows"),
     "skipped": Reason("skipped", "the update of its step was skipped: loss or gradient not finite, or a spike"),

@@ -26,13 +26,12 @@ import ray
 
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
-from data_ops.documents.fates import count, drop, drop_repeats, living
+from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.events import Report, Warned, WindowDone
-from data_ops.ingest.seen import Seen
+from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.ingest.takeover import POLL_SECONDS, take_up
-from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from data_ops.lake.progress import Progress
 from data_ops.lake.window import Window
@@ -67,7 +66,9 @@ def ingest(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    seen = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Seen).remote(lake)
+    seen = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Histories).remote(
+        lake, settings.curate.remembered
+    )
     warned: set[str] = set()
     progress = Progress()
     while not stop():
@@ -204,7 +205,7 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
             f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "
             "a source changed under us; run again"
         )
-    return _place(drop_repeats(table), window.window)
+    return _place(drop_repeats(table, settings.curate.remembered), window.window)
 
 
 def _read_spans(
@@ -223,12 +224,11 @@ def _read_spans(
                 seed=settings.seed,
                 held_out_share=settings.held_out,
             )
-            alive = living(table)
-            ids = ids_to_array(table["id"].filter(pa.array(alive)))
-            known, forgotten = np.zeros((2, table.num_rows), bool)
-            known[alive], forgotten[alive] = ray.get(seen.contains.remote(window, ids))
-            table = drop(drop(table, known & ~forgotten, "duplicate"), forgotten, "forgotten")
-            table = table.append_column("tokens", _tokens(table, alive & ~known & ~forgotten, tokenizer))
+            documents = table.filter(pa.array(living(table)))
+            sketches = sketches_of(documents, settings.curate.remembered)
+            reasons = ray.get(seen.look.remote(window, documents["id"].combine_chunks(), sketches))
+            table = drop_living(table, reasons)
+            table = table.append_column("tokens", _tokens(table, living(table), tokenizer))
             table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
             yield table.append_column("node", pa.array([socket.gethostname()] * table.num_rows, pa.string()))
 

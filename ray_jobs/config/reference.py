@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from cluster.telemetry.metrics import METRICS, prometheus_names
 from cluster.units import BYTES, SECONDS
-from data_ops.curation.config import RULES
+from data_ops.curation.config import HISTORIES, RULES
 from data_ops.documents.reasons import REASONS, Reason
 from data_ops.sources.kinds import SOURCES
 from ray_jobs.config.schema import Config
@@ -58,9 +58,10 @@ def reference() -> str:
     for kind, model in ((kind, source.CONFIG) for kind, source in SOURCES.own.items()):
         text += ["", f"## sources.\\<label\\>, kind: {kind}", "", _first_line(model), ""]
         text += _table(_all(model, "sources.<label>."))
-    for name, rule in RULES.own.items():
-        text += ["", f"## curate.rules[], kind: {name}", "", _first_line(rule), ""]
-        text += _table(_all(rule, "curate.rules[]."))
+    for place, members in (("curate.rules[]", RULES.own), ("curate.histories[]", HISTORIES.own)):
+        for name, rule in members.items():
+            if rule.model_fields:
+                text += ["", f"## {place}, kind: {name}", "", _first_line(rule), "", *_table(_all(rule, f"{place}."))]
     return "\n".join(text) + "\n"
 
 
@@ -77,7 +78,7 @@ def reasons_reference() -> str:
         "| reason | fate | meaning |",
         "|---|---|---|",
     ]
-    rules = {name: Reason("dropped", rule.meaning()) for name, rule in RULES.own.items()}
+    rules = {name: Reason("dropped", rule.meaning()) for name, rule in {**RULES.own, **HISTORIES.own}.items()}
     text += [f"| `{name}` | {reason.fate} | {reason.meaning} |" for name, reason in {**REASONS, **rules}.items()]
     return "\n".join(text) + "\n"
 

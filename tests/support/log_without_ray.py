@@ -11,14 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from data_ops.curation.curate import Provenance, curate
-from data_ops.documents.fates import count, drop, drop_repeats, living
+from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.pipeline import next_window
-from data_ops.ingest.seen import Seen
-from data_ops.kernels.arrays import ids_to_array
+from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog
 from data_ops.lake.window import Window
@@ -44,7 +43,7 @@ def plan_window(lake: Lake, settings: IngestSettings) -> Window | None:
     return next_window(lake, settings, follow=False, stop=never, warned=set(), report=ignore)
 
 
-def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Seen) -> tuple[Window, pa.Table]:
+def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Histories) -> tuple[Window, pa.Table]:
     """Read and curate a planned window; the window with its counts and its rows."""
     tables = []
     for label in sorted(window.spans):
@@ -58,12 +57,11 @@ def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Seen)
                     seed=settings.seed,
                     held_out_share=settings.held_out,
                 )
-                alive = living(table)
-                known = np.zeros(table.num_rows, bool)
-                known[alive], _ = seen.contains(window.window, ids_to_array(table["id"].filter(pa.array(alive))))
-                table = drop(table, known, "duplicate")
-                tables.append(table.append_column("tokens", pipeline._tokens(table, alive & ~known, TOKENIZER)))
-    rows = pipeline._place(drop_repeats(pa.concat_tables(tables)), window.window)
+                documents = table.filter(pa.array(living(table)))
+                sketches = sketches_of(documents, settings.curate.remembered)
+                table = drop_living(table, seen.look(window.window, documents["id"], sketches))
+                tables.append(table.append_column("tokens", pipeline._tokens(table, living(table), TOKENIZER)))
+    rows = pipeline._place(drop_repeats(pa.concat_tables(tables), settings.curate.remembered), window.window)
     return Window(window.window, window.spans, window.cursors, window.arrived, count(rows)), rows
 
 

@@ -17,6 +17,7 @@ from data_ops.audit.account import account
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.pipeline import _place, _tokens
+from data_ops.ingest.seen import drop_repeats
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from data_ops.sources.kinds import open_source
@@ -78,7 +79,7 @@ def ingested(tmp_path_factory):
     source = open_source("made", settings.sources["made"])
     parts = [ingest.curated(source, "made", s, settings) for s in source.discover({}, 10_000).spans]
     merged = pa.concat_tables([t for part in parts for t in part]).select(CURATED_SCHEMA.names)
-    whole = ingest.drop_repeats(merged)
+    whole = drop_repeats(merged, settings.curate.remembered)
     whole = whole.append_column("tokens", _tokens(whole, ingest.living(whole), tokenizer))
     return _place(whole, 0), made, places, settings
 

@@ -20,7 +20,7 @@ from cluster.storage.store import Store
 from data_ops.audit.account import account
 from data_ops.curation.config import CurateConfig
 from data_ops.ingest.config import IngestSettings, WindowConfig
-from data_ops.ingest.seen import Seen
+from data_ops.ingest.seen import Histories
 from data_ops.lake.lake import Lake
 from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 from data_ops.rounds.config import RoundConfig
@@ -65,7 +65,7 @@ class Run(RuleBasedStateMachine):
         corpus = self.folder / "corpus"
         self.store = Store.open(str(self.folder / "lake"))
         self.lake = Lake(self.store)
-        self.seen = Seen(self.lake)
+        self.seen = Histories(self.lake, CurateConfig().remembered)
         self.planner = Planner(self.lake, RUN, ROUNDS, SHAPE, SEED)
         sources = {
             "notes": FilesConfig(path=f"{corpus}/notes/*.jsonl", text="body", time="at"),

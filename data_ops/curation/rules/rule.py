@@ -67,20 +67,24 @@ class Verdict(NamedTuple):
     text: pa.Array | None = None
 
 
-class Rule(Settings):
-    """One rule with its settings. Its docstring says what it drops or rewrites; `trace` and the report show it."""
-
-    @abstractmethod
-    def judge(self, texts: Texts) -> Verdict:
-        """Say which documents go and how the others read: pure, one answer a document, whatever the batch."""
+class Meaning(Settings):
+    """Settings whose docstring says what they drop, for `trace`, the report and the docs."""
 
     @classmethod
     def meaning(cls) -> str:
         """Say in half a sentence what is dropped.
 
-        >>> Rule.meaning()
-        'one rule with its settings'
+        >>> Meaning.meaning()
+        'settings whose docstring says what they drop, for `trace`, the report and the docs'
         """
         first = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0].partition(". ")[0].rstrip(".")
         first = first.removeprefix("Drop ")
         return first[:1].lower() + first[1:]
+
+
+class Rule(Meaning):
+    """One rule with its settings. Its docstring says what it drops or rewrites."""
+
+    @abstractmethod
+    def judge(self, texts: Texts) -> Verdict:
+        """Say which documents go and how the others read: pure, one answer a document, whatever the batch."""

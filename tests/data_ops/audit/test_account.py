@@ -21,8 +21,8 @@ from data_ops.rounds.plan import plan_round
 from ray_jobs.commands.verify import verify
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from tests.data_ops.lake.test_lake import add_window, made_once, make_documents, make_lake, window_of
 from tests.data_ops.rounds.test_plan import after, places
+from tests.support.lakes import add_window, made_once, make_documents, make_lake, window_of
 
 FATES = ["kept", "dropped", "kept", "held_out", "kept", "quarantined", "kept", "kept"]
 WINDOWS = 4

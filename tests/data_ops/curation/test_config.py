@@ -31,9 +31,10 @@ def test_without_a_word_the_first_six_apply_with_the_settings_of_their_own():
     assert CurateConfig().chain == {name: RULES[name]() for name in DEFAULT}
 
 
-def test_a_configuration_of_before_is_written_as_before():
+def test_the_keys_of_before_are_written_as_before():
     assert CurateConfig(rules=("too_short",), min_chars=20).model_dump(mode="json") == {
         "rules": ["too_short"],
+        "histories": [],
         "min_chars": 20,
         "max_chars": 2_000_000,
         "min_letter_share": 0.3,

@@ -2,22 +2,23 @@
 
 import ast
 
-from data_ops.curation.config import RULES
+from data_ops.curation.config import HISTORIES, RULES
 from data_ops.curation.reasons import meaning_of, reasons
 from data_ops.documents.reasons import QUARANTINE, REASONS
 from tests.support.root import ROOT
 
 
 def test_every_reason_has_a_meaning_and_the_rules_bring_their_own():
-    assert set(reasons()) == {*REASONS, *RULES}
+    assert set(reasons()) == {*REASONS, *RULES, *HISTORIES}
     assert all(10 < len(reason.meaning) < 140 for reason in reasons().values())
     assert meaning_of("too_short") == "texts of fewer than `min_chars` characters"
-    assert meaning_of("duplicate") == REASONS["duplicate"].meaning
+    assert meaning_of("duplicate") == "texts that were kept or held out before, to the last character"
+    assert meaning_of("empty") == REASONS["empty"].meaning
     assert meaning_of("gone_rule") == "a rule that is not installed here"
 
 
 def test_no_rule_takes_a_reason_that_the_house_gives():
-    assert not set(RULES) & set(REASONS)
+    assert not {*RULES, *HISTORIES} & set(REASONS) and not set(RULES) & set(HISTORIES)
 
 
 def test_what_the_code_gives_as_a_reason_is_in_the_table():

@@ -7,7 +7,6 @@ import threading
 from functools import partial
 from types import SimpleNamespace
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
@@ -29,7 +28,7 @@ from ray_jobs.ingest import opening
 from ray_jobs.ingest import task as ingesting
 from ray_jobs.ingest.first_tokenizer import make_tokenizer
 from ray_jobs.outcome import ConfigError
-from tests.data_ops.lake.test_lake import make_lake
+from tests.support.lakes import make_lake
 
 TEXT = "A sentence that every rule lets pass, as it is long and made of letters. "
 
@@ -46,7 +45,7 @@ def settings_of(path, **window):
 def curated(settings, label, span, monkeypatch):
     """What the body of a Ray task makes of one span, without Ray."""
     monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
-    seen = SimpleNamespace(contains=SimpleNamespace(remote=lambda window, ids: np.zeros((2, len(ids)), bool)))
+    seen = SimpleNamespace(look=SimpleNamespace(remote=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
     batch = pa.Table.from_pylist([{"piece": 0, "source": label, "span": orjson.dumps(span).decode()}])
     return pa.concat_tables(pipeline._read_spans(batch, settings, byte_tokenizer().to_json(), seen, 0, 0.0))
 
@@ -133,7 +132,7 @@ def window_read_elsewhere(tmp_path, monkeypatch, hide):
     monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
     monkeypatch.setattr(pipeline.ray, "data", Elsewhere(lambda: hide(path)), raising=False)
     monkeypatch.setitem(sys.modules, "ray.data", pipeline.ray.data)
-    seen = SimpleNamespace(contains=SimpleNamespace(remote=lambda window, ids: np.zeros((2, len(ids)), bool)))
+    seen = SimpleNamespace(look=SimpleNamespace(remote=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
     return pipeline.run_window(window, settings, byte_tokenizer().to_json(), seen)
 
 

@@ -15,7 +15,7 @@ from data_ops.ingest.pipeline import next_window
 from data_ops.ingest.takeover import OpenPlanError
 from data_ops.lake.window import window_row
 from data_ops.sources.kinds import FilesConfig
-from tests.data_ops.lake.test_lake import make_lake
+from tests.support.lakes import make_lake
 
 NOTHING = pa.Table.from_pylist([], schema=DOCUMENT_SCHEMA)
 

@@ -25,16 +25,7 @@ from data_ops.lake.progress import Progress
 from data_ops.lake.schemas import SCHEMAS, STORED_DOCUMENT_SCHEMA, UPKEEP, properties
 from ray_jobs.commands.forget import forget
 from tests.cluster.storage.test_store import s3, s3_endpoint, store  # noqa: F401
-from tests.data_ops.lake.test_lake import (
-    add_window,
-    fill_lake,
-    made_once,
-    make_documents,
-    make_lake,
-    note_of,
-    places,
-    window_of,
-)
+from tests.data_ops.lake.test_lake import note_of, places
 from tests.ray_jobs.commands.test_forget import (
     FATES,
     GONE,
@@ -46,6 +37,7 @@ from tests.ray_jobs.commands.test_forget import (
     ids_of,
     shown,
 )
+from tests.support.lakes import add_window, fill_lake, made_once, make_documents, make_lake, window_of
 from tests.support.root import ROOT
 
 ROWS = 5  # a window

@@ -12,7 +12,7 @@ from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.plan import fit, plan_round
-from tests.data_ops.lake.test_lake import make_lake
+from tests.support.lakes import make_lake
 
 D = 10**6  # the document token
 SHAPE = Shape(row_tokens=16, batch_rows=4)

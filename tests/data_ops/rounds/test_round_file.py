@@ -10,7 +10,7 @@ from data_ops.lake.log import RoundText, text_of
 from data_ops.rounds import round_file
 from data_ops.rounds.manifest import Manifest
 from tests.cluster.storage.test_store import s3, s3_endpoint, store  # noqa: F401
-from tests.data_ops.lake.test_lake import fill_lake, make_lake
+from tests.support.lakes import fill_lake, make_lake
 
 RUN = "news"
 

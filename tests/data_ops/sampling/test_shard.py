@@ -7,7 +7,7 @@ from data_ops.kernels.arrays import ids_to_array
 from data_ops.sampling import shard as shard_module
 from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
 from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, is_in, merge
-from tests.data_ops.lake.test_lake import add_window, fill_lake, make_documents, make_lake
+from tests.support.lakes import add_window, fill_lake, make_documents, make_lake
 
 SEED = 11
 DAY = 86400.0

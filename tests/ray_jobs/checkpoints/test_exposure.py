@@ -9,8 +9,8 @@ from ray_jobs.checkpoints.exposure import champion_seen, seen_by
 from ray_jobs.checkpoints.ledger import record
 from ray_jobs.store.lease import acquire
 from ray_jobs.store.paths import CHAMPION
-from tests.data_ops.lake.test_lake import make_lake
 from tests.support.checkpoints import commit_at
+from tests.support.lakes import make_lake
 
 AT_STEP_3 = Sighting("news", 0, "fresh", 0, (2,))  # in the third step of round 0
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from cluster.storage.store import Store
 from data_ops.audit.account import account
+from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import document_id
 from data_ops.documents.place import Documents, Place
-from data_ops.ingest.seen import Seen
-from data_ops.kernels.arrays import ids_to_array
+from data_ops.ingest.seen import Histories
+from data_ops.kernels.arrays import array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.lake import erase
 from data_ops.lake.lake import Lake
@@ -38,7 +39,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import alone, ingesting, refuse_while_forgetting
 from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
-from tests.data_ops.lake.test_lake import add_window, made_once, make_documents, make_lake
+from tests.support.lakes import add_window, made_once, make_documents, make_lake
 
 FATES = ["kept", "dropped", "kept", "held_out", "kept", "quarantined", "kept", "kept"]
 WINDOWS = 3
@@ -164,7 +165,7 @@ def test_a_copy_that_a_killed_run_had_not_finished_goes_too(tmp_path):
 
 
 def window_again(lake):
-    from tests.data_ops.lake.test_lake import window_of
+    from tests.support.lakes import window_of
 
     documents = make_documents(2, FATES, 16)
     return window_of(documents), documents
@@ -297,8 +298,9 @@ def test_nothing_is_forgotten_while_a_run_or_an_ingest_is_at_work(tmp_path):
 def test_the_same_text_is_never_taken_in_again(tmp_path):
     lake = fill(tmp_path)
     forget(config_of(tmp_path), [id_of(2)])
-    known, forgotten = Seen(lake).contains(3, ids_of([2, 4, 99]))
-    assert (known.tolist(), forgotten.tolist()) == ([True, True, False], [True, False, False])
+    ids = array_to_ids(ids_of([2, 4, 99]))
+    seen = Histories(lake, CurateConfig().remembered)
+    assert seen.look(3, ids, {"duplicate": pa.table({"id": ids})}).to_pylist() == ["forgotten", "duplicate", None]
 
 
 def planned(lake, batch_rows=2):

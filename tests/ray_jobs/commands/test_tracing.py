@@ -15,8 +15,8 @@ from ray_jobs.commands.tracing import trace, trace_lines
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 from tests.data_ops.audit.test_account import SHAPE, Story, log_of
-from tests.data_ops.lake.test_lake import add_window, make_documents
 from tests.ray_jobs.commands.test_forget import fill, id_of
+from tests.support.lakes import add_window, make_documents
 
 
 def config_of(folder):
@@ -49,8 +49,11 @@ def test_a_dropped_duplicate_names_the_document_it_repeats(tmp_path):
     add_window(lake, pa.Table.from_pylist([row], schema=make_documents(0, []).schema))
     again = trace(config_of(tmp_path), ["mine:p:24"])
     assert (again["fate"], again["reason"], again["repeats"]) == ("dropped", "duplicate", "mine:p:4")
-    assert again["meaning"] == "the same text was kept or held out before"
-    assert any("(duplicate: the same text was kept or held out before)" in line for line in trace_lines(again))
+    assert again["meaning"] == "texts that were kept or held out before, to the last character"
+    assert any(
+        "(duplicate: texts that were kept or held out before, to the last character)" in line
+        for line in trace_lines(again)
+    )
     assert trace(config_of(tmp_path), [id_of(4)])["repeated_by"] == ["mine:p:24"]
     assert any("the same text as mine:p:4" in line for line in trace_lines(again))
 

@@ -14,7 +14,7 @@ from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.evaluation import scores
 from ray_jobs.evaluation.held_out import PERIODS, held_out
 from ray_jobs.evaluation.scores import by_slice, read_scores, score, with_nats, write_scores
-from tests.data_ops.lake.test_lake import START, add_window, make_documents, make_lake
+from tests.support.lakes import START, add_window, make_documents, make_lake
 
 D = 256
 MODEL = ModelConfig(layers=1, width=16, heads=2, row_tokens=8)  # rows shorter than some documents

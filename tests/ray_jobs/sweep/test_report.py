@@ -23,7 +23,7 @@ from ray_jobs.sweep.result import (
     tokens_trained,
 )
 from ray_jobs.sweep.trial.job import SweepJob
-from tests.data_ops.lake.test_lake import make_lake
+from tests.support.lakes import make_lake
 
 SPACE = {
     "engine.batch_tokens": [1024, 4096],

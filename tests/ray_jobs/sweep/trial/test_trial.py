@@ -23,9 +23,9 @@ from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, diet_key, p
 from ray_jobs.sweep.trial.score import combined, thinned
 from ray_jobs.sweep.trial.trial import TrialHost
 from ray_jobs.training.worker.restore import WrongWeightsError, check_probe
-from tests.data_ops.lake.test_lake import fill_lake, make_lake
 from tests.models.engine.test_engine import spawn
 from tests.support.checkpoints import commit_at
+from tests.support.lakes import fill_lake, make_lake
 
 RUN, LAST = "news@sweep", 7
 MARKS = (256, 512, 1024)

@@ -14,8 +14,8 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.training.actors import feed as feed_module
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from ray_jobs.training.actors.round_files import RoundFiles
-from tests.data_ops.lake.test_lake import fill_lake, make_lake
 from tests.support.checkpoints import commit_at
+from tests.support.lakes import fill_lake, make_lake
 
 RUN, LAST = "news", 5
 

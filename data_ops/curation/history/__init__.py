@@ -1,0 +1,1 @@
+"""History: rules that compare a document with all documents the store has ever kept."""

@@ -1,0 +1,42 @@
+"""How is a document compared with everything the store has kept, and where does that memory come from?
+
+A `HistoryRule` is a frozen configuration like any rule; what it remembers is a `History`, a plain object that one actor
+holds (`data_ops/ingest/seen.py`). The memory is a function of (lake, window): it is given the documents of every
+committed window once, and one that died is filled again from the lake. So it never needs to be saved, and a document of
+a window is compared with the windows before it and never with what happens to be there. The price is one pass over the
+columns it reads at every start of ingest.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from data_ops.curation.rules.rule import Flags, Meaning
+
+
+class History(Protocol):
+    """What a rule remembers. The answers depend on which documents were added, never on order, calls or batches."""
+
+    def add(self, sketches: pa.Table) -> Flags:
+        """Remember documents; True where one is unlike all before it, the earlier ones of this call included."""
+        ...
+
+    def look(self, sketches: pa.Table) -> Flags:
+        """Say which documents are like one that was added; remembers nothing."""
+        ...
+
+
+class HistoryRule(Meaning):
+    """One way to compare with history, with its settings. Its docstring says what it drops."""
+
+    #: What it reads of a document: names of DOCUMENT_SCHEMA, among them id, source, event_time, external_id, text.
+    columns: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def sketch(self, documents: pa.Table) -> pa.Table:
+        """Return what is compared, a row a document: pure, computed in the task that read it, small to send."""
+
+    @abstractmethod
+    def open(self) -> History:
+        """Return an empty memory."""
