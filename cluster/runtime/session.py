@@ -1,7 +1,8 @@
 """How does the driver reach Ray: one `ray.init`, one environment for every worker?
 
 `connect` joins the cluster named by `address`, by RAY_ADDRESS or by the Ray job it runs in; else it starts
-a local Ray of its own, closed to others by a random token that lives in this process and its children only
+a local Ray of its own, closed to others: it listens on the loopback interface alone, keeps its files in a folder of
+this user alone, and asks for a random token that lives in this process and its children only
 (no file in $HOME, so any number start side by side). A local Ray has at least 4 logical CPUs, so that two
 workers and data tasks fit on 2 cores. On 2 busy cores it starts in 5-9 s; idle, its daemons take 1.5-1.7
 CPU seconds a minute (1.9-2.0 with metrics on) and each worker process 0.4-0.5 more. Its workers are forked from
@@ -23,7 +24,9 @@ import psutil
 
 from cluster.runtime.config import ClusterConfig
 from cluster.runtime.forkserver import ForkServer
+from cluster.runtime.private_files import is_private
 from cluster.runtime.root import ROOT
+from cluster.runtime.session_folder import make_session_folder, remove_session_folder
 from cluster.runtime.topology import Node
 
 NAMESPACE = "headrace"
@@ -42,7 +45,9 @@ WORKER_ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "TOKENIZERS_PARALLELISM": "false",
 }
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's switch for its own addresses: "0" is 127.0.0.1, everywhere
 DAEMON_ENVIRONMENT = {
+    LOOPBACK: "0",
     "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_register_timeout_seconds": "180",  # Ray's own is 60; a first run compiles loops before it forks
@@ -60,6 +65,7 @@ class Session:
     is_local: bool
     owned: bool
     forkserver: ForkServer | None = None
+    folder: str | None = None  # of a local Ray, if `connect` started it
 
     def nodes(self) -> dict[str, Node]:
         """Return what each node has that lives and stays, by its id, for `cluster.runtime.topology`."""
@@ -87,9 +93,11 @@ class Session:
             ray.shutdown()
         if self.forkserver:
             self.forkserver.close()
+        if self.folder:
+            remove_session_folder(self.folder)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "forkserver": None}  # it belongs to the process that made it
+        return {**self.__dict__, "forkserver": None, "folder": None}  # they belong to the process that made them
 
     def __enter__(self) -> "Session":
         return self
@@ -121,30 +129,43 @@ def connect(
         return Session(ray.get_runtime_context().gcs_address, is_local=address is None, owned=False)
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": not quiet, "namespace": NAMESPACE}
     if address in (None, "local"):
-        # CUDA does not survive a fork, and an import may start it: with a GPU workers start as Ray starts them
-        forkserver = ForkServer(preload) if preload and not has_gpu() else None
-        try:
-            context = _start(
-                num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
-                object_store_memory=config.object_store,
-                include_dashboard=False,
-                **options,
-            )
-        except Exception as error:
-            if forkserver:
-                forkserver.close()
-            said = " ".join(str(error).split())[:200]
-            raise ConnectionError(f"no Ray could be started here ({said}); free memory or CPUs, try again") from error
-        return Session(context.address_info["gcs_address"], is_local=True, owned=True, forkserver=forkserver)
+        return _start_local(config, metrics, preload, options)
     try:
-        variables = worker_environment(os.environ)
-        context = ray.init(address=address, runtime_env={"env_vars": variables}, **options)
+        needs: dict[str, Any] = {"env_vars": worker_environment(os.environ)}
+        if is_private():
+            needs["worker_process_setup_hook"] = "cluster.runtime.private_files.keep_private"
+        context = ray.init(address=address, runtime_env=needs, **options)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ConnectionError(
             f"no Ray cluster accepts us at {address} ({' '.join(str(error).split())[:200]}): start one with "
             "'ray start --head', set RAY_AUTH_MODE=token with its RAY_AUTH_TOKEN, or unset RAY_ADDRESS"
         ) from error
     return Session(context.address_info["gcs_address"], is_local=False, owned=True)
+
+
+def _start_local(config: ClusterConfig, metrics: bool, preload: Sequence[str], options: dict[str, Any]) -> Session:
+    """Start a Ray of our own on this machine; ConnectionError if it does not come up."""
+    # CUDA does not survive a fork, and an import may start it: with a GPU workers start as Ray starts them
+    forkserver = ForkServer(preload) if preload and not has_gpu() else None
+    folder = None
+    try:
+        folder = make_session_folder()
+        context = _start(
+            num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
+            object_store_memory=config.object_store,
+            include_dashboard=False,
+            _temp_dir=folder,
+            **options,
+        )
+    except Exception as error:
+        if forkserver:
+            forkserver.close()
+        if folder:
+            remove_session_folder(folder)
+        said = " ".join(str(error).split())[:200]
+        raise ConnectionError(f"no Ray could be started here ({said}); free memory or CPUs, try again") from error
+    address = context.address_info["gcs_address"]
+    return Session(address, is_local=True, owned=True, forkserver=forkserver, folder=folder)
 
 
 def _start(**options: Any) -> Any:
@@ -174,8 +195,11 @@ def _is_of_ray(child: psutil.Process) -> bool:
 
 
 def _reread_environment() -> None:
-    """Make an imported Ray see RAY_AUTH_MODE and the token: it read both at import, and would be refused."""
+    """Make an imported Ray see RAY_AUTH_MODE, the token and where to listen: it read them at import."""
+    from ray._private import ray_constants
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    ray_constants.ENABLE_RAY_CLUSTER = os.environ[LOOPBACK] != "0"
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
@@ -184,11 +208,18 @@ def _reread_environment() -> None:
 def local_environment(environ: Mapping[str, str], metrics: bool) -> dict[str, str]:
     """Return what to add to the environment before a local Ray starts; what the user set stays."""
     wanted = worker_environment(environ) | DAEMON_ENVIRONMENT | ({} if metrics else WITHOUT_METRICS)
+    wanted |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), loopback_interface())
     if not has_gpu():
         wanted["DS_ACCELERATOR"] = "cpu"
     if not any(name in environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return {name: value for name, value in wanted.items() if name == "PYTHONPATH" or name not in environ}
+
+
+def loopback_interface() -> str:
+    """Name the interface of 127.0.0.1: lo, and lo0 on macOS."""
+    known = psutil.net_if_addrs().items()
+    return next((name for name, addresses in known if any(a.address == "127.0.0.1" for a in addresses)), "lo")
 
 
 def has_gpu() -> bool:

@@ -23,6 +23,7 @@ from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.device import compute_the_same_again, device, micro_batches
 from models.engine import zero
 from models.engine.optim import parameter_groups
+from models.engine.rendezvous import join_by_environment
 from models.kinds.decoder import Transformer, initialise, load_weights
 from models.kinds.loss import document_nats
 from models.rows import Rows
@@ -168,7 +169,7 @@ def join(threads: int) -> None:
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if "WORLD_SIZE" in os.environ and "MASTER_ADDR" in os.environ:
-        dist.init_process_group(backend)
+        join_by_environment(backend)
     else:
         alone = dist.HashStore()  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=alone, rank=0, world_size=1)

@@ -3,6 +3,7 @@
 Through the one with the address by which Ray knows the node. Left alone, gloo announces what the host's name resolves
 to; where that is a loopback address (Debian's 127.0.1.1, many containers), no other node reaches it and the group never
 starts. GLOO_SOCKET_IFNAME, where it is set, stays. NCCL chooses for itself and never takes loopback.
+The store where the ranks find each other listens on that address alone.
 """
 
 import os
@@ -13,7 +14,9 @@ from typing import Any
 import psutil
 import ray
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
+
+from models.engine.rendezvous import Meeting, join_at, open_meeting
 
 VARIABLE = "GLOO_SOCKET_IFNAME"
 
@@ -30,8 +33,21 @@ class OverNodes(TorchConfig):
 
 class _OverNodes(_TorchBackend):
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """Make the process group, as Ray Train's own does, but at a store of ours."""
         worker_group.execute(use_own_interface)
-        super().on_start(worker_group, backend_config)
+        worker_group.execute(_set_torch_distributed_env_vars)
+        meeting: Meeting = worker_group.execute_single(0, open_own_meeting)
+        size, backend, timeout_s = len(worker_group), backend_config.backend, backend_config.timeout_s
+        joining = [
+            worker_group.execute_single_async(rank, join_at, meeting, backend, rank, size, timeout_s)
+            for rank in range(size)
+        ]
+        ray.get(joining)
+
+
+def open_own_meeting() -> Meeting:
+    """Open the group's meeting, in the worker of rank 0, at the address by which Ray knows its node."""
+    return open_meeting(ray.util.get_node_ip_address())
 
 
 def use_own_interface() -> None:

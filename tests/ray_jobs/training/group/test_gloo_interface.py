@@ -1,8 +1,11 @@
 """Do workers on several nodes announce an address that the others reach?"""
 
+from typing import Any
+
 import pytest
 import ray
 
+from models.engine.rendezvous import Meeting
 from ray_jobs.training.group import gloo_interface as interface
 from ray_jobs.training.group.gloo_interface import VARIABLE, OverNodes, interface_of, use_own_interface
 
@@ -21,14 +24,31 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert interface.os.environ[VARIABLE] == "ib0"
 
 
-def test_workers_are_told_before_their_group_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray Train calls `on_start` of the backend; gloo reads the variable when the group is made."""
-    done = []
+def test_workers_are_told_before_their_group_is_made_and_meet_at_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gloo reads the variable when the group is made."""
+    done: list[Any] = []
 
     class Group:
-        def execute(self, function: object, **options: object) -> None:
-            done.append(function)
+        def __len__(self) -> int:
+            return 2
 
-    monkeypatch.setattr(OverNodes().backend_cls.__bases__[0], "on_start", lambda *_: done.append("made"))
-    OverNodes(backend="gloo").backend_cls().on_start(Group(), None)
-    assert done == [use_own_interface, "made"]
+        def execute(self, function: Any) -> None:
+            done.append(function.__name__)
+
+        def execute_single(self, rank: int, function: Any) -> Meeting:
+            done.append((rank, function.__name__))
+            return Meeting("127.0.0.1", 4711, 9)
+
+        def execute_single_async(self, rank: int, function: Any, *arguments: Any) -> None:
+            done.append((rank, function.__name__, *arguments))
+
+    monkeypatch.setattr(ray, "get", lambda joining: joining)
+    OverNodes(backend="gloo").backend_cls().on_start(Group(), OverNodes(backend="gloo"))
+    meeting = Meeting("127.0.0.1", 4711, 9)
+    assert done == [
+        "use_own_interface",
+        "_set_torch_distributed_env_vars",
+        (0, "open_own_meeting"),
+        (0, "join_at", meeting, "gloo", 0, 2, 1800),
+        (1, "join_at", meeting, "gloo", 1, 2, 1800),
+    ]
