@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cluster.launch import kuberay, rayup
 from cluster.launch.finding import Finding
+from cluster.yaml_text import load_yaml_documents
 
 PLACEHOLDER = "CHANGE-ME"
 SECRET_NAME = re.compile(r"(token|password|passwd|secret|api_?key|access_?key)$", re.IGNORECASE)
@@ -22,9 +21,10 @@ SECRET_NAME = re.compile(r"(token|password|passwd|secret|api_?key|access_?key)$"
 def check_launch_file(path: str | Path) -> list[Finding]:
     """Everything that is wrong with a launch file; OSError if it cannot be read."""
     try:
-        documents = [found for found in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")) if found is not None]
-    except yaml.YAMLError as error:
-        return [Finding("file", f"is not valid YAML: {' '.join(str(error).split())}", "correct the line it names")]
+        text = Path(path).read_text(encoding="utf-8")
+        documents = [found for found in load_yaml_documents(text) if found is not None]
+    except ValueError as error:  # also of bytes that are no UTF-8
+        return [Finding("file", f"is not valid YAML: {error}", "correct the line it names, or save it as UTF-8")]
     found = [finding for document in documents for finding in (*placeholders(document), *secrets(document))]
     if not documents or not all(isinstance(document, dict) for document in documents):
         return [Finding("file", "holds no keys and values", "start from one of the files in cluster/launch")]

@@ -13,6 +13,19 @@ class Finding(NamedTuple):
     mend: str
 
 
+def mapping(value: object) -> dict[Any, Any]:
+    """Return a mapping of the file as it is, and whatever else stands in its place as one without keys.
+
+    That it is none is for Ray's schema, or the table of fields, to say.
+    """
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """Return a list of the file as it is, and whatever else stands in its place as one without items."""
+    return value if isinstance(value, list) else []
+
+
 def unknown_keys(given: Mapping[str, Any], known: Collection[str], place: str) -> Iterator[Finding]:
     """A finding for each key that does not exist, with the one that was probably meant."""
     for key in given:

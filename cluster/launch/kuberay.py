@@ -8,7 +8,7 @@ field that is newer than this table is refused too: add it. `kubectl apply --dry
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cluster.launch.finding import Finding, unknown_keys
+from cluster.launch.finding import Finding, items, unknown_keys
 
 ANY = object()
 Shape = Any  # a dict of shapes by key, [the shape of an item], a type, or ANY
@@ -187,9 +187,8 @@ def _safety(spec: Mapping[str, Any], place: str, *, has_policy: bool) -> Iterato
     ):
         mend = "use ClusterIP and `kubectl port-forward`"
         yield Finding(f"{place}.headGroupSpec", "offers the dashboard outside Kubernetes", mend)
-    workers = spec.get("workerGroupSpecs")
     groups = [("headGroupSpec", spec.get("headGroupSpec"))]
-    groups += [(f"workerGroupSpecs[{n}]", g) for n, g in enumerate(workers if isinstance(workers, list) else [])]
+    groups += [(f"workerGroupSpecs[{n}]", g) for n, g in enumerate(items(spec.get("workerGroupSpecs")))]
     for name, group in groups:
         pod = _get(group, "template", "spec")
         needs_api = name == "headGroupSpec" and spec.get("enableInTreeAutoscaling") is True
@@ -204,8 +203,7 @@ def _pod(pod: Mapping[str, Any], place: str, *, needs_api: bool) -> Iterator[Fin
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.get(key):
             yield Finding(f"{place}.{key}", "gives the pod the node's own view", "remove it")
-    containers = pod.get("containers")
-    for number, container in enumerate(containers if isinstance(containers, list) else []):
+    for number, container in enumerate(items(pod.get("containers"))):
         if isinstance(container, dict):
             yield from _container(container, _get(pod, "securityContext"), f"{place}.containers[{number}]")
 
@@ -218,7 +216,7 @@ def _container(container: Mapping[str, Any], of_pod: Any, place: str) -> Iterato
         yield Finding(f"{place}.securityContext", "is privileged", "remove it")
     if _get(own, "allowPrivilegeEscalation") is not False:
         yield Finding(f"{place}.securityContext", "may gain privileges", "allowPrivilegeEscalation: false")
-    if "ALL" not in (_get(own, "capabilities", "drop") or []):
+    if "ALL" not in items(_get(own, "capabilities", "drop")):
         yield Finding(f"{place}.securityContext", "keeps capabilities", "capabilities: {drop: [ALL]}")
     image = str(container.get("image", ""))
     if "@sha256:" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest")):
@@ -226,7 +224,7 @@ def _container(container: Mapping[str, Any], of_pod: Any, place: str) -> Iterato
     for part in ("requests", "limits"):
         if not _get(container, "resources", part):
             yield Finding(f"{place}.resources", f"has no {part}", "say cpu and memory; Ray sizes itself by them")
-    for entry in container.get("env") or []:
+    for entry in items(container.get("env")):
         name = str(_get(entry, "name"))
         if any(word in name for word in ("TOKEN", "PASSWORD", "SECRET", "API_KEY")) and _get(entry, "value"):
             yield Finding(f"{place}.env", f"{name} stands in the file", "use valueFrom.secretKeyRef")

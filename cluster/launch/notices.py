@@ -143,13 +143,16 @@ class Azure:
         events = parsed(self._get(self.EVENTS), "scheduledevents").get("Events")
         if not isinstance(events, list):
             raise Unanswered("scheduledevents holds no list of Events")
+        odd = [event for event in events if not isinstance(_resources(event), list)]
         for event in events:
-            if not isinstance(event, dict) or self.name not in (event.get("Resources") or []):
+            if event in odd or self.name not in _resources(event):
                 continue
             kind, at, number = text_of(event, "EventType"), str(event.get("NotBefore") or ""), text_of(event, "EventId")
             label = f"{kind} not before {at}" if at else f"{kind} has started"
             end_s = self._end(number, at) if kind in self.ENDS else None
             yield Notice(f"{number} {at}", label, end_s)
+        if odd:  # last, for it must not hide an event that can be read
+            raise Unanswered(f"an event names no list of Resources: {str(odd[0])[:80]}")
 
     def _end(self, number: str, at: str) -> float:
         """When it ends; an event that has started has no NotBefore any more, and ends now."""
@@ -158,11 +161,16 @@ class Azure:
             return seen
         try:
             return within(email.utils.parsedate_to_datetime(at).timestamp(), self.LONGEST_S)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             raise Unanswered(f"NotBefore={at[:40]!r} is no date") from None
 
     def _get(self, path: str) -> str:
         return expect(ask(self.base, "GET", path, {"Metadata": "true"}), path.partition("?")[0])
+
+
+def _resources(event: object) -> Any:
+    """What an event is about; no list where the answer is not as documented."""
+    return event.get("Resources") if isinstance(event, dict) else None
 
 
 CLOUDS: dict[str, type[Aws] | type[Gcp] | type[Azure]] = {"aws": Aws, "gcp": Gcp, "azure": Azure}
@@ -184,7 +192,7 @@ def ask(base: str, method: str, path: str, headers: Mapping[str, str], timeout_s
             if time.monotonic() > deadline:
                 raise Unanswered(f"{path} is not answered to its end within {timeout_s:g} s")
         return Answer(response.status, body.decode("utf-8", "replace"), dict(response.headers.items()))
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a token that is no header
         if isinstance(error, Unanswered):
             raise
         raise Unanswered(f"{base}{path.partition('?')[0]}: {error or type(error).__name__}") from error
@@ -203,7 +211,7 @@ def parsed(body: str, what: str) -> dict[str, Any]:
     """A JSON object."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Unanswered(f"{what} is no JSON object: {body[:60]!r}")
@@ -222,9 +230,9 @@ def iso_seconds(text: str) -> float:
     """Unix time of `2026-11-21T08:22:00Z`."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
         raise Unanswered(f"time={text[:40]!r} is no date") from None
-    return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
 
 
 def within(end_s: float, longest_s: float) -> float:

@@ -10,11 +10,11 @@ import copy
 import functools
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.launch.finding import Finding, unknown_keys
+from cluster.launch.finding import Finding, items, mapping, unknown_keys
 
 Values = Mapping[str, Any]
 
@@ -43,13 +43,17 @@ AGENT = "cluster.launch.spot"
 
 
 def findings(config: dict[str, Any]) -> list[Finding]:
-    """Everything that is wrong with a `ray up` configuration."""
-    found = list(_schema(config))
+    """Everything that is wrong with a `ray up` configuration, to Ray itself and to us."""
+    return [*_schema(config), *own_findings(config)]
+
+
+def own_findings(config: dict[str, Any]) -> list[Finding]:
+    """What Ray's schema leaves free or allows."""
     provider = config.get("provider")
     kind = provider.get("type") if isinstance(provider, dict) else None
-    if not isinstance(provider, dict) or kind not in PROVIDER_KEYS:
-        return [*found, Finding("provider.type", f"{kind!r} is not known here", f"use one of {sorted(PROVIDER_KEYS)}")]
-    found += unknown_keys(provider, PROVIDER_KEYS[kind], "provider")
+    if not isinstance(provider, dict) or not isinstance(kind, str) or kind not in PROVIDER_KEYS:
+        return [Finding("provider.type", f"{kind!r} is not known here", f"use one of {sorted(PROVIDER_KEYS)}")]
+    found = list(unknown_keys(provider, PROVIDER_KEYS[kind], "provider"))
     found += _commands(config)
     if kind != "local":
         found += _network(provider)
@@ -82,8 +86,8 @@ def _commands(config: Values) -> Iterator[Finding]:
     """Token auth wherever Ray is started, and a dashboard that listens to this machine alone."""
     starts = 0
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
-        for number, command in enumerate(config.get(key) or []):
-            if "ray start" not in str(command):
+        for number, command in enumerate(map(str, items(config.get(key)))):
+            if "ray start" not in command:
                 continue
             starts, place = starts + 1, f"{key}[{number}]"
             if "RAY_AUTH_MODE=token" not in command:
@@ -103,9 +107,8 @@ def _network(provider: Values) -> Iterator[Finding]:
         yield Finding("provider.use_internal_ips", "nodes get public addresses", "set it to true")
     if provider.get("use_external_head_ip"):
         yield Finding("provider.use_external_head_ip", "the head gets a public address", "remove it")
-    group = provider.get("security_group")
-    for rule in (group.get("IpPermissions") or []) if isinstance(group, dict) else []:
-        ranges = [*(rule.get("IpRanges") or []), *(rule.get("Ipv6Ranges") or [])]
+    for rule in map(mapping, items(mapping(provider.get("security_group")).get("IpPermissions"))):
+        ranges = map(mapping, [*items(rule.get("IpRanges")), *items(rule.get("Ipv6Ranges"))])
         open_to = {str(r.get("CidrIp") or r.get("CidrIpv6")) for r in ranges} & {"0.0.0.0/0", "::/0"}
         if open_to:
             ports = f"{rule.get('FromPort', 'all')} to {rule.get('ToPort', 'all')}"
@@ -115,14 +118,13 @@ def _network(provider: Values) -> Iterator[Finding]:
 
 
 def _node_types(config: Values) -> list[tuple[str, dict[str, Any]]]:
-    types = config.get("available_node_types")
-    nodes = types.items() if isinstance(types, dict) else []
-    return [(name, node["node_config"]) for name, node in nodes if isinstance(node, dict) and node.get("node_config")]
+    nodes = mapping(config.get("available_node_types")).items()
+    return [(str(name), found) for name, node in nodes if (found := mapping(mapping(node).get("node_config")))]
 
 
 def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
     yield from _run_instances(node, place)
-    cards = [card for card in node.get("NetworkInterfaces") or [] if isinstance(card, dict)]
+    cards = [mapping(card) for card in items(node.get("NetworkInterfaces"))]
     for number, card in enumerate(cards):
         if card.get("AssociatePublicIpAddress"):
             yield Finding(
@@ -135,12 +137,11 @@ def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> It
     if not node.get("IamInstanceProfile"):
         mend = "name your own: Ray gives its head all of EC2 and S3"
         yield Finding(f"{place}.IamInstanceProfile", "is missing", mend)
-    options = node.get("MetadataOptions")
-    if not isinstance(options, dict) or options.get("HttpTokens") != "required":
+    if mapping(node.get("MetadataOptions")).get("HttpTokens") != "required":
         mend = "MetadataOptions: {HttpTokens: required}; else any request forged on the node reads its keys (IMDSv1)"
         yield Finding(f"{place}.MetadataOptions", "does not require IMDSv2", mend)
-    for disk in node.get("BlockDeviceMappings") or []:
-        if isinstance(disk, dict) and isinstance(disk.get("Ebs"), dict) and disk["Ebs"].get("Encrypted") is not True:
+    for disk in map(mapping, items(node.get("BlockDeviceMappings"))):
+        if isinstance(disk.get("Ebs"), dict) and disk["Ebs"].get("Encrypted") is not True:
             yield Finding(f"{place}.BlockDeviceMappings", "a disk is not encrypted", "Encrypted: true")
 
 
@@ -171,9 +172,8 @@ def _run_instances_shape() -> Any:
 
 def _gcp_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
     yield from unknown_keys(node, GCP_NODE, place)
-    if isinstance(node.get("scheduling"), dict):
-        yield from unknown_keys(node["scheduling"], GCP_SCHEDULING, f"{place}.scheduling")
-    cards = [card for card in node.get("networkInterfaces") or [] if isinstance(card, dict)]
+    yield from _keys_of(node, "scheduling", GCP_SCHEDULING, place)
+    cards = [mapping(card) for card in items(node.get("networkInterfaces"))]
     if not cards:
         yield Finding(f"{place}.networkInterfaces", "is missing, so Ray gives a public address", "name your subnetwork")
     if any(card.get("accessConfigs") for card in cards):
@@ -188,15 +188,22 @@ def _azure_node(node: dict[str, Any], place: str, name: str, config: Values) -> 
     yield from unknown_keys(node, {"azure_arm_parameters", "tags"}, place)
     template = Path(ray.autoscaler._private.__file__).parent / "_azure" / "azure-vm-template.json"
     known = set(json.loads(template.read_text(encoding="utf-8"))["parameters"]) | {"availability_zone"}
-    ours = node.get("azure_arm_parameters")
-    if isinstance(ours, dict):
-        yield from unknown_keys(ours, known, f"{place}.azure_arm_parameters")
+    yield from _keys_of(node, "azure_arm_parameters", known, place)
+
+
+def _keys_of(node: Values, name: str, known: Collection[str], place: str) -> Iterator[Finding]:
+    """Compare the keys of a block that need not be there."""
+    block = node.get(name)
+    if isinstance(block, dict):
+        yield from unknown_keys(block, known, f"{place}.{name}")
+    elif block is not None:
+        yield Finding(f"{place}.{name}", f"is {block!r}"[:120], "it has to be keys and values")
 
 
 def _is_spot(node: Values) -> bool:
     """Can the cloud take the machine away?"""
-    scheduling, arm = node.get("scheduling") or {}, node.get("azure_arm_parameters") or {}
-    market = node.get("InstanceMarketOptions") or {}
+    blocks = ("scheduling", "azure_arm_parameters", "InstanceMarketOptions")
+    scheduling, arm, market = (mapping(node.get(name)) for name in blocks)
     return bool(
         market.get("MarketType") == "spot"
         or scheduling.get("provisioningModel") == "SPOT"
@@ -208,6 +215,6 @@ def _is_spot(node: Values) -> bool:
 def _spot(config: Values, place: str, *, is_head: bool) -> Iterator[Finding]:
     if is_head:
         yield Finding(place, "the head is a spot machine; every run ends with it", "take it on demand")
-    elif not any(AGENT in str(command) for command in config.get("worker_start_ray_commands") or []):
+    elif not any(AGENT in str(command) for command in items(config.get("worker_start_ray_commands"))):
         mend = f"start `python -m {AGENT} --cloud ...` in worker_start_ray_commands"
         yield Finding(place, "a spot machine without the interruption agent", mend)

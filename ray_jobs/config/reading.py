@@ -6,14 +6,15 @@ per mistake.
 
 import ast
 import typing
+import warnings
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from cluster.yaml_text import load_yaml
 from ray_jobs.config.mistakes import key_of_mistake, sentence_of_mistake
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
@@ -63,30 +64,41 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"{text!r} is no override; write key.path=value, for example optim.lr=3e-4")
     try:
-        return key, ast.literal_eval(raw)
-    except (ValueError, SyntaxError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's compiler, about what is no Python
+            return key, ast.literal_eval(raw)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     try:
-        return key, yaml.safe_load(raw)
-    except yaml.YAMLError:
-        raise ConfigError(f"{key}={raw} is neither YAML nor a Python literal; quote the value") from None
+        return key, load_yaml(raw)
+    except ValueError as error:
+        raise ConfigError(f"{key}={raw} is neither YAML nor a Python literal ({error}); quote the value") from None
 
 
 def _read_yaml(name: str) -> dict[str, Any]:
     path = Path(name).expanduser()
     if path.is_file():
-        raw = path.read_text(encoding="utf-8")
+        raw = _read_text(path)
     elif name in recipes():
         raw = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
     else:
         raise ConfigError(f"-c {name} is neither a file nor a recipe; recipes are {', '.join(recipes())}")
     try:
-        values = yaml.safe_load(raw) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+        values = load_yaml(raw) or {}
+    except ValueError as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{name} holds {type(values).__name__}, not keys and values; see `-c demo` for an example")
     return values
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; correct its rights or the path") from None
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cluster.telemetry.wandb_run import SWEEP
+from cluster.yaml_text import load_yaml
 from ray_jobs.config.reading import parse_override, read_config
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
@@ -42,9 +41,9 @@ def parameters(environ: Mapping[str, str]) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        found = load_yaml(Path(path).read_text(encoding="utf-8")) or {}
         return {key: held["value"] for key, held in found.items() if key != "wandb_version"}
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, KeyError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(f"{PARAMETERS}={path} cannot be read as a sweep's parameters ({said})") from None
 

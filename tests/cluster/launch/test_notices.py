@@ -199,6 +199,40 @@ def test_garbage_is_unanswered_and_no_notice(service, name, path, garbage):
         list(CLOUDS[name](base).look())
 
 
+@pytest.mark.parametrize("resources", ["true", '"vm-gpu_0"', "null", "7", "{}"])
+def test_an_odd_event_is_unanswered_and_hides_no_other(service, resources):
+    metadata, base = service
+    odd = '{"EventId": "E0", "EventType": "Preempt", "Resources": ' + resources + "}"
+    metadata.say(AZURE_EVENTS, event("Preempt", 30).replace('"Events": [', f'"Events": [{odd}, '))
+    look = Azure(base).look()
+    assert next(look).id.startswith("E1 ")
+    with pytest.raises(Unanswered, match="names no list of Resources"):
+        next(look)
+
+
+@pytest.mark.parametrize("year", ["0001", "9999", "99999999999999999999"])
+def test_a_year_that_is_none_is_unanswered_or_far_away(service, year):
+    metadata, base = service
+    metadata.say(AZURE_EVENTS, event("Preempt", 30).replace(time.strftime("%Y", time.gmtime()), year))
+    metadata.say(AWS_ACTION, json.dumps({"action": "terminate", "time": f"{year}-01-01T00:00:00+14:00"}))
+    for cloud in (Azure(base), Aws(base)):
+        try:
+            assert all(abs(notice.end_s - time.time()) < 1000 for notice in cloud.look())
+        except Unanswered as error:
+            assert "is no date" in str(error)
+
+
+def test_a_token_that_is_no_header_and_an_answer_too_deep_are_unanswered(service, monkeypatch):
+    metadata, base = service
+    metadata.say(AWS_ACTION, "[" * 100_000)
+    with pytest.raises(Unanswered, match="no JSON object"):
+        list(Aws(base).look())
+    cloud = Aws(base)
+    cloud.token = "two\nlines"
+    with pytest.raises(Unanswered):
+        list(cloud.look())
+
+
 def test_a_server_that_is_not_googles_is_not_believed(service, monkeypatch):
     _metadata, base = service
     monkeypatch.setattr("tests.support.metadata_fake.Handler.send_header", drop_flavor)

@@ -1,0 +1,89 @@
+"""Whatever stands in a file or an override: a configuration, or a sentence with the file or the key?"""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ray_jobs.config.reading import parse_override, read_config
+from ray_jobs.outcome import ConfigError
+
+
+def refused(*overrides: str, file: str = "") -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_config([file] if file else [], overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("seed=2026-13-45", "month must be in 1..12"),
+        ("seed=\udce9", "seed="),
+        ("optim.lr=!!timestamp x", "optim.lr=!!timestamp x is neither"),
+        ("seed=!!int x", "seed=!!int x is neither"),
+        ("name=" + "[" * 5000, "neither YAML nor a Python literal"),
+        ("round=" + "{a: " * 3000, "neither YAML nor a Python literal"),
+    ],
+)
+def test_an_override_that_is_no_value_is_named(override: str, sentence: str) -> None:
+    said = refused(override)
+    assert said.startswith(override.partition("=")[0]) and sentence in said, said[:300]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"name: caf\xe9\n", "is not UTF-8 (byte 9: "),
+        (b"\xff\xfen\x00a\x00", "is not UTF-8 (byte 0: "),
+        (b"seed: 2026-13-45\n", "is not valid YAML: a date, number or tag in it is wrong: month must be in 1..12"),
+        (b"name: \x00\n", "is not valid YAML: "),
+        (b"a: &x {b: *x}\n", "a"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    said = refused(file=str(path))
+    assert sentence in said, said
+
+
+def test_a_byte_order_mark_is_none_of_the_first_keys(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes("\ufeffseed: 7\n".encode())
+    assert read_config([str(path)]).seed == 7
+
+
+def test_python_is_not_heard_about_what_is_no_python() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert parse_override("name=1if") == ("name", "1if")
+        assert parse_override(r"name='\d'") == ("name", r"\d")
+
+
+odd = st.one_of(
+    st.text(max_size=30),
+    st.text(st.characters(codec="utf-8") | st.sampled_from("[]{}&*!|>'\"%@`:,-?0123456789eE.xob_~ \n\t\udc80\x00")),
+)
+
+
+@given(st.sampled_from(["seed", "optim.lr", "sources.a", "sources.a.path", "name", "engine.workers", "x"]), odd)
+@settings(max_examples=300, deadline=None)
+def test_any_override_is_a_configuration_or_a_sentence(key: str, value: str) -> None:
+    try:
+        read_config([], [f"{key}={value}"])
+    except ConfigError as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=60) | odd.map(lambda text: text.encode("utf-8", "surrogatepass")))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_a_configuration_or_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes(content)
+    try:
+        read_config([str(path)])
+    except ConfigError as error:
+        assert str(error)
