@@ -9,7 +9,8 @@ import re
 from typing import Any, TypeGuard
 
 NOTHING = "–"
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+#: C0, DEL, C1; marks, embeddings and isolates of the writing direction; separators of lines and paragraphs.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -133,4 +134,6 @@ def visible(value: object) -> str:
     a\\x1b[2J
     """
     plain = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", plain)
+    return CONTROL.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if found[0] < "\u0100" else f"\\u{ord(found[0]):04x}", plain
+    )

@@ -29,6 +29,7 @@ from ray_jobs.commands.options import (
     finish,
     show,
     split,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -45,12 +46,16 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def command(context: typer.Context, files: list[str] | None) -> "Config":
     """Read the configuration of a command; extra arguments are key.path=value overrides."""
+    from cluster.runtime.private_files import keep_private
     from cluster.telemetry.logs import setup_logging
     from ray_jobs.config.wandb_agent import read_trial
 
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
-    return read_trial(files or [], context.args, os.environ)
+    config = read_trial(files or [], context.args, os.environ)
+    if config.store_mode == "private":
+        keep_private()
+    return config
 
 
 @app.command(context_settings=PASS_ON)
@@ -82,7 +87,7 @@ def _train(
     if dry_run:
         plan = redact(config.model_dump(mode="json"))
         if not as_json:
-            sys.stdout.write(json.dumps(plan, indent=1) + "\n")
+            show(json.dumps(plan, indent=1).splitlines())
         finish(0, plan, as_json)
     from ray_jobs.driver.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
 
@@ -133,8 +138,10 @@ def evaluate(
 
     found = evaluate_checkpoint(command(context, config), checkpoint)
     if not as_json:
-        for name, row in found["slices"].items():
-            sys.stdout.write(f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}\n")
+        show(
+            f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}"
+            for name, row in found["slices"].items()
+        )
     finish(0, found, as_json)
 
 
@@ -149,7 +156,7 @@ def promote(
     settings = command(context, config)
     if to is not None:
         entry = promote_by_hand(settings, to)
-        sys.stderr.write(f"champion is {entry['checkpoint']} (was {entry['previous']})\n")
+        tell(f"champion is {entry['checkpoint']} (was {entry['previous']})")
         finish(0, entry, as_json)
     decision = promote_checkpoint(settings, checkpoint)
     with Display(json=as_json) as display:
@@ -187,7 +194,8 @@ def trace(context: typer.Context, config: Files = None, as_json: Json = False) -
 
     names = split(context)
     story = find(command(context, config), names)
-    show("\n".join(trace_lines(story)), as_json)
+    if not as_json:
+        show(trace_lines(story))
     finish(0, story, as_json)
 
 
@@ -199,7 +207,8 @@ def forget(context: typer.Context, config: Files = None, as_json: Json = False, 
 
     names = split(context)
     done = delete(command(context, config), [*names, *(read_ids(file) if file is not None else [])])
-    show("\n".join(forget_lines(done)), as_json)
+    if not as_json:
+        show(forget_lines(done))
     finish(0, done, as_json)
 
 
@@ -209,7 +218,7 @@ def report(context: typer.Context, config: Files = None, as_json: Json = False) 
     from ray_jobs.commands.report import rewrite_report
 
     place = rewrite_report(command(context, config))
-    sys.stderr.write(f"report    {place}\n")
+    tell(f"report    {place}")
     finish(0, {"report": place}, as_json)
 
 
@@ -221,7 +230,8 @@ def status(context: typer.Context, config: Files = None, as_json: Json = False) 
     from ray_jobs.commands.status import status_lines
 
     found = look(Store.open(command(context, config).store))
-    show("\n".join(status_lines(found)), as_json)
+    if not as_json:
+        show(status_lines(found))
     finish(0, found, as_json)
 
 
@@ -253,7 +263,7 @@ def export(
     from ray_jobs.commands.promote import export_checkpoint
 
     found = export_checkpoint(command(context, config), checkpoint, to)
-    sys.stderr.write(f"exported  {found['checkpoint']} to {found['directory']}\n")
+    tell(f"exported  {found['checkpoint']} to {found['directory']}")
     finish(0, found, as_json)
 
 
@@ -269,7 +279,8 @@ def doctor(
         checks = check_cluster_file(cluster_file)
     else:
         checks = examine(settings.store if config or context.args else None, settings.cluster.address)
-    show(doctor_table(checks), as_json)
+    if not as_json:
+        show(doctor_table(checks).splitlines())
     failed = any(check.state == "fail" for check in checks)
     finish(int(failed), {"ok": not failed, "checks": [check._asdict() for check in checks]}, as_json)
 

@@ -8,6 +8,7 @@ would change the logits.
 """
 
 import json
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,16 @@ def export(
         theirs = their_name(name)
         table = theirs in ("model.embed_tokens.weight", "lm_head.weight")
         renamed[theirs] = weight[:vocab_size].contiguous() if table else weight.contiguous()
-    _write_shards(renamed, directory, shard_bytes)
+    shards = _write_shards(renamed, directory, shard_bytes)
     token = _token_text(tokenizer_json, document_token)
     special = {"bos_token_id": document_token, "eos_token_id": document_token, "pad_token_id": document_token}
     _write_json(directory / "config.json", llama_config(config, vocab_size) | special)
+    for shard in shards:  # safetensors writes for the owner alone, whatever the umask says
+        shard.chmod(stat.S_IMODE((directory / "config.json").stat().st_mode))
     _write_json(directory / "generation_config.json", special | {"do_sample": True})
     (directory / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
     tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": config.row_tokens}
-    tokenizer |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), token)
+    tokenizer |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), token) | {"padding_side": "left"}
     _write_json(directory / "tokenizer_config.json", tokenizer | {"clean_up_tokenization_spaces": False})
 
 
@@ -166,7 +169,7 @@ def _token_text(tokenizer_json: str, document_token: int) -> str:
     return str(added[document_token])
 
 
-def _write_shards(weights: dict[str, Tensor], directory: Path, shard_bytes: int) -> None:
+def _write_shards(weights: dict[str, Tensor], directory: Path, shard_bytes: int) -> list[Path]:
     shards: list[dict[str, Tensor]] = [{}]
     room = shard_bytes
     for name in sorted(weights):
@@ -177,7 +180,7 @@ def _write_shards(weights: dict[str, Tensor], directory: Path, shard_bytes: int)
         room -= weights[name].nbytes
     if len(shards) == 1:
         save_file(shards[0], directory / "model.safetensors", metadata={"format": "pt"})
-        return
+        return [directory / "model.safetensors"]
     places: dict[str, str] = {}
     for index, shard in enumerate(shards, 1):
         file = f"model-{index:05d}-of-{len(shards):05d}.safetensors"
@@ -185,6 +188,7 @@ def _write_shards(weights: dict[str, Tensor], directory: Path, shard_bytes: int)
         places |= dict.fromkeys(shard, file)
     total = sum(weight.nbytes for weight in weights.values())
     _write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+    return [directory / file for file in sorted(set(places.values()))]
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -5,10 +5,12 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from cluster.readable import visible
 from cluster.telemetry.wandb_run import SWEEP
 
 STOPPED = 128 + signal.SIGTERM
@@ -26,10 +28,15 @@ ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check t
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 
 
-def show(text: str, as_json: bool) -> None:
-    """Print what a command found, for people."""
-    if not as_json:
-        sys.stdout.write(text + "\n")
+def show(lines: Iterable[str]) -> None:
+    """Print what a command found, for people; whatever a stranger wrote into a line cannot steer their terminal."""
+    for line in lines:
+        sys.stdout.write(visible(line) + "\n")
+
+
+def tell(line: str) -> None:
+    """Print a line about what a command did, beside its output; as harmless as what `show` prints."""
+    sys.stderr.write(visible(line) + "\n")
 
 
 def split(context: typer.Context) -> list[str]:
@@ -63,7 +70,8 @@ def expected() -> tuple[type[Exception], ...]:
 
 def fail(code: int, message: str) -> NoReturn:
     """Say what is wrong on stderr, and as JSON where that was asked for."""
-    sys.stderr.write(message + "\n")
+    for sentence in message.split("\n"):
+        tell(sentence)
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps({"error": message, "code": code}) + "\n")
     raise SystemExit(code)

@@ -6,6 +6,7 @@ Everything wrong is said at once, a sentence per mistake, with the nearest key w
 """
 
 import re
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -34,6 +35,9 @@ class Config(Settings):
         description="a new name is a new run, an old one resumes",
     )
     store: str = Field("./lake", min_length=1, description="where everything is kept: a folder, s3://... or gs://...")
+    store_mode: Literal["umask", "private"] = Field(
+        "umask", description="who reads a store's files: whom the umask lets, or, private, its owner alone (0600, 0700)"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
     held_out: Share = Field(0.02, description="share of the documents kept for evaluation, chosen by hash")
     sources: dict[str, ConfiguredSource] = Field(default_factory=dict, description="label -> where documents come from")

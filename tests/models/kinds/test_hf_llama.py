@@ -1,6 +1,8 @@
 """Does an exported model say the same elsewhere, and come back the same?"""
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,18 @@ def test_a_large_model_is_written_in_shards_with_an_index(tmp_path: Path) -> Non
     assert load_file(tmp_path / index["weight_map"]["model.embed_tokens.weight"])[
         "model.embed_tokens.weight"
     ].shape == (VOCAB, 48)
+
+
+@pytest.mark.parametrize("shard_bytes", [hf.SHARD_BYTES, 40_000])
+def test_weights_are_readable_by_whom_the_other_files_are(tmp_path: Path, shard_bytes: int) -> None:
+    """A server often runs as another user."""
+    for umask, mode in ((0o022, 0o644), (0o077, 0o600)):
+        before = os.umask(umask)
+        try:
+            exported(tmp_path / f"{mode}", shard_bytes=shard_bytes)
+        finally:
+            os.umask(before)
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / f"{mode}").iterdir()} == {mode}
 
 
 @pytest.mark.parametrize(
