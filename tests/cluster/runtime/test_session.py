@@ -147,7 +147,7 @@ def test_a_metric_reaches_prometheus_when_asked(tmp_path):
     assert any("headrace_loss" in line and 'run="news"' in line and line.endswith(" 2.5") for line in lines), lines
     assert any("headrace_bits_per_byte" in line and 'label="news"' in line for line in lines), lines
     assert any("headrace_tokens" in line and float(line.split()[-1]) % 8192 == 0 for line in lines), lines
-    from cluster.telemetry.sinks import prometheus_names
+    from cluster.telemetry.metrics import prometheus_names
     seen = {line.partition("{")[0] for line in lines}
     assert {n for m in ("loss", "tokens", "step_s", "bits_per_byte") for n in prometheus_names(m)} == seen, seen
 """

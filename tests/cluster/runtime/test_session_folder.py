@@ -13,13 +13,15 @@ def test_nobody_else_enters_it_and_it_goes_with_all_in_it(tmp_path: Path, monkey
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     old = os.umask(0)
     try:
-        folder = Path(make_session_folder())
+        inside = Path(make_session_folder())
     finally:
         os.umask(old)
+    folder = inside.parent
     assert folder.parent == Path("/tmp") and stat.S_IMODE(folder.stat().st_mode) == 0o700
-    (folder / "session" / "sockets").mkdir(parents=True)
-    (folder / "session" / "sockets" / "raylet").touch()
-    remove_session_folder(str(folder))
+    (inside / "session" / "sockets").mkdir(parents=True)
+    (inside / "session" / "sockets" / "raylet").touch()
+    inside.chmod(0o777)  # as Ray does
+    remove_session_folder(str(inside))
     assert not folder.exists()
 
 
