@@ -3,7 +3,7 @@
 Reading, writing and listing go through pyarrow.fs with ten attempts and finite timeouts. What pyarrow lacks
 is a conditional PUT, so creating once uses boto3 on s3:// (If-None-Match) and Google's JSON API on gs://
 (ifGenerationMatch=0). Endpoints come from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL and
-STORAGE_EMULATOR_HOST, credentials from the usual chains. `insist` repeats what none of these libraries repeats.
+STORAGE_EMULATOR_HOST, credentials from the usual chains. `retry` repeats what none of these libraries repeats.
 """
 
 import logging

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from cluster.storage.buckets import logger
 
-PATIENCE_S, LONGEST_PAUSE_S = 120.0, 10.0  # of `insist`
+PATIENCE_S, LONGEST_PAUSE_S = 120.0, 10.0  # of `retry`
+#: How long a whole job begins anew, though nothing of it gets done, before a network counts as lost.
+NETWORK_SECONDS = 600.0
 Answer = TypeVar("Answer")
 _BUCKET = "the bucket does not exist; create it or correct its name"
 _ACCESS = "access is denied; check the credentials and their rights on this prefix"
@@ -52,19 +54,19 @@ FINAL = (
 )
 
 
-def may_pass(error: object) -> bool:
+def is_transient(error: object) -> bool:
     """Is an error, or what was told of it, one of the way to a bucket, which another try may not meet?
 
     By its text alone: it may come out of another process, and two of these libraries know no other difference.
 
-    >>> may_pass("AWS Error NETWORK_CONNECTION during PutObject operation"), may_pass("[Errno 28] No space left")
+    >>> is_transient("AWS Error NETWORK_CONNECTION during PutObject"), is_transient("[Errno 28] No space left")
     (True, False)
     """
     text = str(error)
     return any(sign in text for sign in NETWORK) and not any(sign in text for sign in FINAL)
 
 
-def insist(act: Callable[[], Answer]) -> Answer:
+def retry(act: Callable[[], Answer]) -> Answer:
     """Do again, with growing pauses, what fails on the way to a bucket: for what may be repeated as a whole.
 
     Raises OSError when no try that began within PATIENCE_S succeeded; other errors at once.
@@ -74,17 +76,17 @@ def insist(act: Callable[[], Answer]) -> Answer:
         try:
             return act()
         except Exception as error:  # of three libraries, with no class in common; what is not the network's goes on
-            if not may_pass(error):
+            if not is_transient(error):
                 raise
             tries, waited = tries + 1, time.monotonic() - began
             if waited >= PATIENCE_S:
-                said = f"the network failed {tries} times in {waited:.0f} s; check it: {flat(error)}"
+                said = f"the network failed {tries} times in {waited:.0f} s; check it: {one_line(error)}"
                 raise OSError(said) from error
             if tries == 5:  # after some seconds: whoever waits should know for what
-                logger.warning("a bucket is tried again for up to %.0f s: %s", PATIENCE_S, flat(error))
+                logger.warning("a bucket is tried again for up to %.0f s: %s", PATIENCE_S, one_line(error))
         time.sleep(min(LONGEST_PAUSE_S, 0.1 * 2**tries))
 
 
-def flat(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Tell in one line what Delta tells as a tree in colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", str(error)).split())[:300]

@@ -22,7 +22,7 @@ import pyarrow.fs as pafs
 
 from cluster.storage.atomic import aside, is_aside, keep
 from cluster.storage.buckets import create_once_gs, create_once_s3, open_filesystem, s3_endpoint, s3_region
-from cluster.storage.retry import TEXT_HINTS, insist
+from cluster.storage.retry import TEXT_HINTS, retry
 
 COPY_BYTES = 2**24
 ASIDE_SECONDS = 86400.0  # no single write takes longer: an older unfinished one has lost its writer
@@ -82,7 +82,7 @@ class Store:
         with self._explained("read", path):
             if self.is_local:
                 return Path(self._at(path)).read_bytes()
-            return insist(lambda: self._read_remote(path))
+            return retry(lambda: self._read_remote(path))
 
     def write(self, path: str, data: bytes) -> None:
         """Replace a file: readers see the old content or the new, also after a crash or a full disk."""
@@ -92,7 +92,7 @@ class Store:
                     file.write(data)
                     keep(file, Path(self._at(path)))
             else:
-                insist(lambda: self._write_remote(path, data))
+                retry(lambda: self._write_remote(path, data))
 
     def publish(self, path: str, data: bytes) -> bool:
         """Create a file with its content in one atomic act; False if it exists already, and nothing changes.
@@ -112,7 +112,7 @@ class Store:
     def exists(self, path: str) -> bool:
         """Tell whether a file, or anything below a folder of that name, is there."""
         with self._explained("look up", path):
-            return bool(insist(lambda: self.filesystem.get_file_info(self._at(path)).type) != pafs.FileType.NotFound)
+            return bool(retry(lambda: self.filesystem.get_file_info(self._at(path)).type) != pafs.FileType.NotFound)
 
     def list(self, prefix: str = "") -> list[str]:
         """Return the relative paths of all files below a folder, sorted; [] if it is not there."""
@@ -154,12 +154,12 @@ class Store:
                     shutil.copyfileobj(source, file, COPY_BYTES)
                     keep(file, Path(target))
                 return
-            insist(lambda: self._upload_remote(source, target))
+            retry(lambda: self._upload_remote(source, target))
 
     def download(self, path: str, local_path: str | Path) -> None:
         """Copy a file of the store to a local path, which appears only when complete."""
         with self._explained("download", path):
-            insist(lambda: self._download(path, Path(local_path)))
+            retry(lambda: self._download(path, Path(local_path)))
 
     def open_input(self, path: str) -> Any:
         """Open a file for random access (a `pyarrow.NativeFile`)."""
@@ -216,7 +216,7 @@ class Store:
         base = self._at(prefix) if prefix else self.root
         with self._explained("list", prefix):
             selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-            listed = insist(lambda: self.filesystem.get_file_info(selector))
+            listed = retry(lambda: self.filesystem.get_file_info(selector))
             found = [f for f in listed if f.type == pafs.FileType.File]
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
 

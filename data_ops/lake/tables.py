@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 from pyarrow.fs import SubTreeFileSystem
 
-from cluster.storage.retry import flat, insist
+from cluster.storage.retry import one_line, retry
 from cluster.storage.store import Store
 from data_ops.lake.compact import LOOK_EVERY, compact
 from data_ops.lake.schemas import SCHEMAS, properties
@@ -39,14 +39,14 @@ class Tables:
         for name, schema in SCHEMAS.items():
             if self.table(name) is None:
                 try:
-                    insist(partial(self._create, name, schema))
+                    retry(partial(self._create, name, schema))
                 except DeltaError as error:
                     if self.table(name) is None:
-                        raise OSError(f"{self.store.delta_uri(name)} cannot be created: {flat(error)}") from error
+                        raise OSError(f"{self.store.delta_uri(name)} cannot be created: {one_line(error)}") from error
 
     def table(self, name: str) -> DeltaTable | None:
         """Open a table as it is now; None if it is not there."""
-        return insist(lambda: self._open(name))
+        return retry(lambda: self._open(name))
 
     def _create(self, name: str, schema: pa.Schema) -> None:
         DeltaTable.create(
@@ -126,11 +126,11 @@ class Tables:
         Each try looks anew, so `ask` may append under a number that it looks up. What else fails is an OSError.
         """
         try:
-            return insist(lambda: self._look_closely(name, ask))
+            return retry(lambda: self._look_closely(name, ask))
         except (OSError, DeltaError) as error:
             if isinstance(error, OSError) and "\n" not in str(error):
                 raise
-            raise OSError(f"{self.store.delta_uri(name)} cannot be read or written: {flat(error)}") from error
+            raise OSError(f"{self.store.delta_uri(name)} cannot be read or written: {one_line(error)}") from error
 
     def _look_closely(self, name: str, ask: Callable[[DeltaTable], Answer]) -> Answer | None:
         looks = 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from cluster.storage.retry import flat, may_pass
+from cluster.storage.retry import NETWORK_SECONDS, is_transient, one_line
 from cluster.storage.store import Store
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.events import Report, Warned, WindowDone
@@ -20,7 +20,6 @@ from data_ops.lake.lake import Lake
 from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import LEASE_SECONDS
 
-NETWORK_SECONDS = 600.0  # how long ingest begins anew without a window before a network is taken for lost
 LONGEST_PAUSE_SECONDS = 30.0
 
 
@@ -62,12 +61,12 @@ def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[
         try:
             return take_in(heard)
         except Exception as error:  # Ray, Delta and pyarrow tell a network's error by classes of their own
-            if not may_pass(error):
+            if not is_transient(error):
                 raise
             now = time.monotonic()
             if failing_since is None or now - began >= NETWORK_SECONDS:  # it went well for long, with nothing to read
                 failing_since, pause = now, 1.0
-                text = f"ingest waits for the network and begins anew ({flat(error)})"
+                text = f"ingest waits for the network and begins anew ({one_line(error)})"
                 report(Warned(text=text))
             elif now - failing_since >= NETWORK_SECONDS:
                 raise

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from cluster.storage.buckets import open_filesystem
-from cluster.storage.retry import insist
+from cluster.storage.retry import retry
 from cluster.storage.store import split_uri
 
 WILD = re.compile(r"[*?\[]")
@@ -65,7 +65,7 @@ def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
 
 def read_at(file: pa.NativeFile, start: int, size: int) -> bytes:
     """Read these bytes of an open file, fewer at its end; what a network refuses is asked for again."""
-    return bytes(insist(lambda: file.read_at(size, start)))
+    return bytes(retry(lambda: file.read_at(size, start)))
 
 
 def is_local(partition: str) -> bool:

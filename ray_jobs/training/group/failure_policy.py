@@ -7,10 +7,9 @@ all of them end at the same place.
 
 from dataclasses import dataclass, field
 
-from cluster.storage.retry import may_pass
+from cluster.storage.retry import NETWORK_SECONDS, is_transient
 from ray_jobs.training.events import Committed, Event, Fault, Started, StepDone
 
-NETWORK_SECONDS = 600.0  # from the first fault of the network until it counts like any other, if no step is trained
 FRUITLESS_STARTS = 6  # worker groups in a row that trained no step
 STUCK_STARTS = 12  # worker groups in a row that got no further than those before, nor committed anything new
 
@@ -50,7 +49,7 @@ class Health:
     def _fault(self, event: Fault) -> str | None:
         again = self.faults.get(event.rank) == event.text
         self.faults[event.rank] = self.last_fault = event.text
-        if may_pass(event.text):  # it gets better by itself: time counts, not how often
+        if is_transient(event.text):  # it gets better by itself: time counts, not how often
             self.network_since = event.time if self.network_since is None else self.network_since
             if event.time - self.network_since < NETWORK_SECONDS:
                 self.starts = 0

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.storage import atomic, buckets, retry
-from cluster.storage.retry import _ACCESS, _SILENT, may_pass
+from cluster.storage.retry import _ACCESS, _SILENT, is_transient
 from cluster.storage.store import Store, checked, split_uri
 
 
@@ -210,7 +210,7 @@ def test_what_is_lost_on_the_way_is_done_again_as_a_whole(s3, tmp_path, monkeypa
     ],
 )
 def test_only_what_a_network_does_may_pass(passes, text):
-    assert may_pass(OSError(text)) is passes
+    assert is_transient(OSError(text)) is passes
 
 
 def test_publish_on_s3_without_boto3_says_what_to_install(s3, monkeypatch):

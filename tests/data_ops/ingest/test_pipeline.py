@@ -327,7 +327,7 @@ def takes(*ends):
 def test_a_network_that_is_away_is_waited_for_and_told_once_a_streak(clock):
     told = []
     ends = [AWAY] * 8 + ["window"] + [AWAY] * 8 + [7]
-    assert ingesting.patiently(takes(*ends), told.append, lambda: False) == 7
+    assert ingesting.retry_on_network_loss(takes(*ends), told.append, lambda: False) == 7
     assert [type(event) for event in told] == [Warned, WindowDone, Warned]
     assert "begins anew (AWS Error NETWORK_CONNECTION" in told[0].text
     assert clock.now == 2 * (1 + 2 + 4 + 8 + 16 + 30 + 30 + 30)
@@ -335,22 +335,23 @@ def test_a_network_that_is_away_is_waited_for_and_told_once_a_streak(clock):
 
 def test_a_network_that_stays_away_ends_ingest_after_ten_minutes(clock):
     with pytest.raises(OSError, match="NETWORK_CONNECTION"):
-        ingesting.patiently(takes(*[AWAY] * 99), lambda event: None, lambda: False)
+        ingesting.retry_on_network_loss(takes(*[AWAY] * 99), lambda event: None, lambda: False)
     assert 600 <= clock.now < 640
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a defect")])
 def test_what_no_network_did_ends_ingest_at_once(error, clock):
     with pytest.raises(type(error)):
-        ingesting.patiently(takes(error), lambda event: None, lambda: False)
+        ingesting.retry_on_network_loss(takes(error), lambda event: None, lambda: False)
     assert clock.now == 0
 
 
 def test_an_error_out_of_a_remote_task_is_known_by_its_text(clock):
     remote = RayTaskError("read", f"Traceback\n  OSError: {AWAY}", UserCodeException("UDF failed"))
-    assert ingesting.patiently(takes(remote.as_instanceof_cause(), remote, 3), lambda event: None, lambda: False) == 3
+    ends = takes(remote.as_instanceof_cause(), remote, 3)
+    assert ingesting.retry_on_network_loss(ends, lambda event: None, lambda: False) == 3
 
 
 def test_a_wish_to_stop_is_heard_while_the_network_is_away(clock):
-    assert ingesting.patiently(takes(*[AWAY] * 5, 2), lambda event: None, lambda: True) == 2
+    assert ingesting.retry_on_network_loss(takes(*[AWAY] * 5, 2), lambda event: None, lambda: True) == 2
     assert clock.now == 0
