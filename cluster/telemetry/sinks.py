@@ -121,13 +121,20 @@ class JsonLines:
 
 
 class Prometheus:
-    """Ray's metrics endpoint: `ray_headrace_<name>{run, label}`; needs a connected Ray."""
+    """Ray's metrics endpoint: `ray_headrace_<name>{run, label}`; needs a connected Ray.
 
-    def __init__(self, run: str) -> None:
+    A thread sets the gauges again and again until `close`, because Ray forgets one that stays as it is.
+    """
+
+    def __init__(self, run: str, refresh_s: float = REFRESH_S) -> None:
         from ray.util import metrics
 
         self._run, self._metrics, self._totals = run, metrics, dict[str, float]()
         self._made: dict[str, Any] = {}
+        self._gauges: dict[str, tuple[Any, float, dict[str, str]]] = {}
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._keep_gauges, args=(refresh_s,), daemon=True, name="prometheus")
+        self._thread.start()
 
     def log(self, event: dict[str, Any]) -> None:
         """Set gauges, observe histograms, and raise counters to the totals given."""
@@ -137,7 +144,9 @@ class Prometheus:
                 continue
             metric, tags = self._metric(base), {"run": self._run, "label": label}
             if METRICS[base].kind == "gauge":
-                metric.set(float(value), tags)
+                with self._lock:
+                    self._gauges[name] = metric, float(value), tags
+                    metric.set(float(value), tags)
             elif METRICS[base].kind == "histogram":
                 metric.observe(float(value), tags)
             elif (more := value - self._totals.get(name, 0.0)) > 0:
@@ -148,7 +157,15 @@ class Prometheus:
         """Do nothing: Prometheus holds metrics over time, no facts."""
 
     def close(self) -> None:
-        """Do nothing: Ray's agent holds the values."""
+        """Let go of the gauges; Ray's agent holds counters and histograms."""
+        self._closed.set()
+        self._thread.join()
+
+    def _keep_gauges(self, every_s: float) -> None:
+        while not self._closed.wait(every_s):
+            with self._lock:  # so that no old value is set behind a new one
+                for gauge, value, tags in self._gauges.values():
+                    gauge.set(value, tags)
 
     def _metric(self, name: str) -> Any:
         if name not in self._made:

@@ -21,7 +21,7 @@ from cluster.telemetry import wandb_run as tracking
 from cluster.telemetry.config import WandbConfig
 from cluster.telemetry.logs import setup_logging
 from cluster.telemetry.metrics import METRICS, check_names
-from cluster.telemetry.sinks import JsonLines, Telemetry
+from cluster.telemetry.sinks import JsonLines, Prometheus, Telemetry
 from cluster.telemetry.wandb_run import Champion, WandbRun, choose_mode, log_champion, machine, open_wandb
 from tests.support.root import ROOT
 from tests.support.runs import wait_until
@@ -160,6 +160,26 @@ def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path):
     wait_until(lambda: len(lines(tmp_path)) == 2, 5, lambda: "the next line waits for twenty times as long as it hung")
     assert lines(tmp_path) == [{"step": 1}, {"step": 2}]
     sink.close()
+
+
+def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monkeypatch):
+    class Recorded:
+        def __init__(self, name, **_):
+            self.set = self.inc = lambda value, tags: told.append((name, value, tags["label"]))
+
+    told = []
+    for kind in ("Gauge", "Counter"):
+        monkeypatch.setattr(f"ray.util.metrics.{kind}", Recorded)
+    sink = Prometheus("news", refresh_s=0.01)
+    sink.log({"step": 1, "loss": 2.5, "bits_per_byte/old": 1.25})
+    sink.log({"loss": 2.0})
+    wait_until(lambda: told.count(("headrace_loss", 2.0, "")) > 2, 60, lambda: str(told))
+    sink.close()
+    after = told.index(("headrace_loss", 2.0, ""))
+    assert ("headrace_loss", 2.5, "") not in told[after:], "no old value is set behind a new one"
+    assert ("headrace_bits_per_byte", 1.25, "old") in told[after:]
+    assert told.count(("headrace_step", 1.0, "")) == 1
+    assert not sink._thread.is_alive()
 
 
 def test_auto_is_online_only_with_a_key(monkeypatch, tmp_path):
