@@ -19,6 +19,7 @@ from cluster.telemetry.wandb_run import Champion
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 10  # times flush_every, between two writes of metrics.jsonl to a bucket
+REFRESH_S = 5.0  # between two sets of a gauge: Ray exports every 10 s what was set since, and soon drops the rest
 
 
 class Sink(Protocol):

@@ -28,6 +28,7 @@ from ray_jobs.outcome import ConfigError
 PACKAGES = ("cluster", "data_ops", "models", "tune", "ray_jobs")
 CONFIG = "headrace.yaml"
 STOPPED_NOTE = "stopped after a checkpoint"  # what the run says last when it was stopped in time
+DONE_NOTE = "the sources are drained and all is committed"  # and when the stop came too late to stop anything
 DETACHED, STOPPED = 75, 143
 TRIES, PAUSE_S = 15, 2.0  # a head answers some seconds before it takes jobs; a connection may break now and then
 TAIL = 4096
@@ -93,6 +94,8 @@ def exit_code(status: str, code: int | None, tail: str) -> int:
     >>> exit_code("FAILED", 3, ""), exit_code("STOPPED", None, "... stopped after a checkpoint; the same command")
     (3, 143)
     """
+    if status == "STOPPED" and DONE_NOTE in tail:
+        return 0
     if status == "STOPPED":
         return STOPPED if STOPPED_NOTE in tail else 1
     if code is not None:

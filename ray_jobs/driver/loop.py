@@ -70,6 +70,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     champion = None
     with _telemetry(run, resumed) as telemetry:
         _listen(run, lines, meter, telemetry)
+        cut_short = run.stopped.is_set()  # a wish that comes later finds nothing left to stop: what is left is done
         if training.failure is None and not run.heart.lease.held(store):
             training.failure = _taken_over(config)
         last = commits.latest(store, config.name)
@@ -77,7 +78,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
         if last is not None and training.failure is None:
             candidate = commits.latest(store, branch_name(config.name, last.step)) or last
             result = result.with_details(_identify(opened, training, candidate))
-            if judged and not run.stopped.is_set() and not is_judged(store, candidate):
+            if judged and not cut_short and not is_judged(store, candidate):
                 held = partial(run.heart.lease.held, store)
                 verdict = judge_and_promote(config, opened.tokenizer_json, candidate, result.details, held)
                 decision, before, after = verdict.decision, verdict.before, verdict.after
@@ -106,12 +107,15 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     if training.failure is not None:
         display.note(f"failed: {training.failure}")
         return Outcome(FAILED, summary)
-    if run.stopped.is_set():
+    if cut_short:
         display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
     if all(source.IS_SAMPLE for source in config.sources.values()):
         display.note(f"your own files: {OWN_FILES}")
-    return Outcome(OK if summary["ok"] else FAILED, summary)
+    if not summary["ok"]:
+        return Outcome(FAILED, summary)
+    display.done("the sources are drained and all is committed")
+    return Outcome(OK, summary)
 
 
 def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) -> None:

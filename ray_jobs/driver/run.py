@@ -45,7 +45,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts
         connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=PRELOAD)
-        with connected as session, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
+        with stop_on_signal() as stopped, connected as session:  # behind `connect`: Ray sets handlers of its own
             from ray_jobs.driver.loop import Drive, drive
             from ray_jobs.ingest.opening import open_store
             from ray_jobs.training.group.training import Training

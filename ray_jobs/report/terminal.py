@@ -196,6 +196,10 @@ class Display:
         """Tell where the report lies."""
         self._line("report", Text(visible(path)))
 
+    def done(self, said: str) -> None:
+        """Tell, last of all, that the run ended well."""
+        self._line("done", Text(visible(said), GOOD))
+
     def note(self, said: str) -> None:
         """Tell something a person may have to act on."""
         self._line("note", Text(visible(said), "yellow"))

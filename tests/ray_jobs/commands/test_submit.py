@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ray_jobs.commands import submit as module
-from ray_jobs.commands.submit import CONFIG, STOPPED_NOTE, exit_code, pack, submit
+from ray_jobs.commands.submit import CONFIG, DONE_NOTE, STOPPED_NOTE, exit_code, pack, submit
 from ray_jobs.config.reading import check, read_config, recipes
 from ray_jobs.outcome import ConfigError
 from tests.support.runs import RECIPE, ROOT
@@ -43,6 +43,7 @@ def test_the_upload_holds_our_packages_and_nothing_else(tmp_path):
         ("FAILED", -9, "", 137),
         ("FAILED", None, "", 1),
         ("STOPPED", None, f"... {STOPPED_NOTE}; the same command goes on from there\n", 143),
+        ("STOPPED", None, f"done     {DONE_NOTE}\n", 0),
         ("STOPPED", None, "killed before that", 1),
     ],
 )
@@ -50,8 +51,9 @@ def test_the_exit_code_is_that_of_the_run(status, code, tail, expected):
     assert exit_code(status, code, tail) == expected
 
 
-def test_the_note_it_looks_for_is_the_one_that_the_run_says():
-    assert STOPPED_NOTE in (ROOT / "ray_jobs/driver/loop.py").read_text()
+@pytest.mark.parametrize("said", [STOPPED_NOTE, DONE_NOTE])
+def test_the_note_it_looks_for_is_the_one_that_the_run_says(said):
+    assert said in (ROOT / "ray_jobs/driver/loop.py").read_text()
 
 
 @pytest.mark.parametrize(

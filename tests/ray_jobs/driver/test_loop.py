@@ -4,6 +4,7 @@ import contextlib
 import threading
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
@@ -68,3 +69,27 @@ def test_a_note_that_a_network_refuses_does_not_hold_up_the_end(where, monkeypat
     )
     driving._note(run, commit_at("news", 3, 0, 3))
     assert notes == ["checkpoint news/00000003 is not in the ledger; the next start notes it: the network failed"]
+
+
+@pytest.mark.parametrize(("asked", "code"), [("while it trains", 143), ("while it is written down", 0)])
+def test_a_stop_that_comes_when_all_is_trained_finds_nothing_to_stop(asked, code, monkeypatch):
+    run, stopped = MagicMock(), threading.Event()
+    run.config.name, run.training.placement.workers = "news", 2
+    run.stopped, run.training.failure, run.config.sources = stopped, None, {"live": SimpleNamespace(kind="files")}
+
+    def train(*given: Any) -> None:
+        if asked == "while it trains":
+            stopped.set()
+
+    def write_down(*given: Any) -> dict[str, Any]:
+        stopped.set()
+        return {"ok": True}
+
+    for name, fake in (("_listen", train), ("_write_down", write_down), ("JsonLines", MagicMock())):
+        monkeypatch.setattr(driving, name, fake)
+    for name in ("_telemetry", "_header", "Meter"):
+        monkeypatch.setattr(driving, name, MagicMock())
+    monkeypatch.setattr(commits, "latest", lambda *given: None)
+    assert driving.drive(run, judged=True).code == code
+    assert run.display.done.called == (code == 0)
+    assert run.display.note.called == (code == 143)
