@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,6 +46,16 @@ def write_documents(path: Path, count: int, first: int = 0, append: bool = False
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=n)
             body = f"Document {n}: {' '.join(random.choice(WORDS) for _ in range(random.randint(5, 40)))}."
             file.write(json.dumps({"body": body, "at": at.isoformat()}) + "\n")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens, and which the kernel gives to nobody: it draws from 32768 on."""
+    free: list[int] = []
+    for port in Random().sample(range(30000, 32768), 2768):
+        with socket.socket() as probe:
+            if len(free) < count and probe.connect_ex(("127.0.0.1", port)) != 0:
+                free.append(port)
+    return free
 
 
 def environment() -> dict[str, str]:

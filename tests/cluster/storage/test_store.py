@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,18 +25,13 @@ from hypothesis import strategies as st
 from cluster.storage import atomic, buckets, retry
 from cluster.storage.retry import _ACCESS, _SILENT, is_transient
 from cluster.storage.store import Store, checked, split_uri
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.runs import free_ports
 
 
 @pytest.fixture(scope="module")
 def s3_endpoint():
     """A moto server that speaks S3 over HTTP, with the bucket "acme"."""
-    port = free_port()
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     endpoint = f"http://127.0.0.1:{port}"
@@ -154,7 +148,7 @@ def test_a_missing_bucket_is_told_in_one_sentence(s3):
 
 
 def test_an_endpoint_that_does_not_answer_is_told(s3, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     monkeypatch.setattr(retry, "PATIENCE_S", 0.0)
     with pytest.raises(OSError, match="the endpoint does not answer; check the network"):

@@ -89,7 +89,7 @@ def test_a_stop_that_comes_when_all_is_trained_finds_nothing_to_stop(asked, code
         monkeypatch.setattr(driving, name, fake)
     for name in ("_telemetry", "_header", "Meter"):
         monkeypatch.setattr(driving, name, MagicMock())
-    monkeypatch.setattr(commits, "latest", lambda *given: None)
+    monkeypatch.setattr("ray_jobs.checkpoints.manifest.latest", lambda *given: None)
     assert driving.drive(run, judged=True).code == code
     assert run.display.done.called == (code == 0)
     assert run.display.note.called == (code == 143)
