@@ -94,10 +94,10 @@ def test_errors_come_in_an_order_that_the_seed_decides(proxy):
 
 
 def test_what_hangs_is_not_answered_and_closes_when_the_weather_is_over(proxy):
-    proxy.turn("hang", 1.0)
     began = time.monotonic()
-    assert ask(proxy) == "RemoteDisconnected"
-    assert 0.8 < time.monotonic() - began < 5
+    proxy.turn("hang", 1.0)
+    assert ask(proxy) == "RemoteDisconnected", "and not a time-out, which comes after 20 s"
+    assert time.monotonic() - began >= 1.0
     assert ask(proxy) == 200
 
 

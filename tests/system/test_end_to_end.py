@@ -1,6 +1,7 @@
 """The whole loop, with real processes; what happens when it is broken is in test_chaos.py."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,11 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     write_documents(folder / "corpus/a.jsonl", EACH)
     driver = start(folder, "engine.workers=1", "engine.zero_stage=1")
     wait_for(folder, driver, lambda told: windows(told) >= 1)
-    code, said = finish(start(folder))
+    driver.send_signal(signal.SIGSTOP)  # so that it lives, however long the second one takes to look
+    try:
+        code, said = finish(start(folder))
+    finally:
+        driver.send_signal(signal.SIGCONT)
     assert (code, f"process {driver.pid}" in said["error"]) == (2, True), "a second driver of a live run is refused"
     summaries = [ended(folder, driver)]
     write_documents(folder / "corpus/a.jsonl", EACH, first=EACH, append=True)

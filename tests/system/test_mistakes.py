@@ -35,7 +35,7 @@ def run(folder: Path, *overrides: str) -> str:
     sessions.mkdir()
     argv = [sys.executable, "-m", "ray_jobs", "run", "--json", *GIVEN, *overrides]
     variables = environment() | {"RAY_TMPDIR": str(sessions)}
-    done = subprocess.run(argv, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=folder, env=variables, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     (sentence,) = done.stderr.splitlines()
     assert json.loads(done.stdout) == {"error": sentence, "code": 2}
@@ -95,6 +95,6 @@ def test_a_run_that_is_live(folder: Path) -> None:
 
 def test_a_dry_run_leaves_nothing_behind(folder: Path) -> None:
     argv = [sys.executable, "-m", "ray_jobs", "run", "--dry-run", "--json", *GIVEN]
-    done = subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=True)
     assert json.loads(done.stdout)["name"] == "news"
     assert [path.name for path in folder.iterdir()] == ["texts"]

@@ -81,9 +81,9 @@ def test_numbers_that_yaml_reads_as_texts_are_numbers():
 
 def test_a_part_of_a_huge_grid_is_drawn_without_building_it():
     space = read_space({f"model.{name}": list(range(64)) for name in ("a", "b", "c", "d")})
-    began = time.perf_counter()
+    began = time.process_time()
     drawn = space.grid(100, seed=3)
-    assert time.perf_counter() - began < 1, "16.7 million points"
+    assert time.process_time() - began < 1, "16.7 million points"
     assert len({point_key(point) for point in drawn}) == 100
     assert {len({point[d.path] for point in drawn}) > 40 for d in space.dimensions} == {True}
 

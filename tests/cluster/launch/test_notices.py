@@ -12,6 +12,7 @@ import pytest
 
 from cluster.launch import notices
 from cluster.launch.notices import CLOUDS, Aws, Azure, Gcp, Unanswered
+from tests.runs import wait_until
 from tests.support.metadata_fake import (
     AWS_ACTION,
     AWS_REBALANCE,
@@ -103,29 +104,41 @@ def test_a_clock_that_is_behind_promises_no_more_than_the_cloud_does(service):
     metadata.say(AZURE_EVENTS, event("Preempt", 86_400))
     assert next(Azure(base).look()).end_s - time.time() <= Azure.LONGEST_S
     metadata.say(AZURE_EVENTS, event("Preempt", -50))
-    assert -1 < next(Azure(base).look()).end_s - time.time() <= 0, "the past is now"
+    before = time.time()
+    assert before <= next(Azure(base).look()).end_s <= time.time(), "the past is now"
 
 
 @pytest.mark.slow
-def test_google_is_heard_the_moment_it_changes_its_mind(service):
+def test_google_is_heard_the_moment_it_changes_its_mind(service, monkeypatch):
+    monkeypatch.setattr(Gcp, "HANG_S", 100)
     metadata, base = service
     cloud = Gcp(base)
     list(cloud.look())
-    threading.Timer(0.3, metadata.say, (GCP_PREEMPTED, "TRUE")).start()
-    began = time.monotonic()
+    asked = len(metadata.requests)
+
+    def change():
+        wait_until(lambda: len(metadata.requests) > asked, 60, lambda: "nobody asks")
+        metadata.say(GCP_PREEMPTED, "TRUE")
+
+    threading.Thread(target=change).start()
+    before = time.time()
     (found,) = cloud.look()
-    assert 0.2 < time.monotonic() - began < 2, "it hung on the answer instead of polling"
-    assert 25 < found.end_s - time.time() <= 30
+    assert before + 30 <= found.end_s <= time.time() + 30
+    assert time.time() - before < 50, "it waited for the end of the hanging"
+    preempted = [path for path in metadata.requests[asked:] if "preempted" in path]
+    assert ["wait_for_change" in path for path in preempted] == [True], "it hung on the answer instead of polling"
+    monkeypatch.setattr(Gcp, "HANG_S", 1)
     assert next(iter(cloud.look())) == found, "the 30 seconds count from the first sight"
 
 
-def test_a_change_between_two_looks_is_not_missed(service):
+def test_a_change_between_two_looks_is_not_missed(service, monkeypatch):
+    monkeypatch.setattr(Gcp, "HANG_S", 100)
     metadata, base = service
     cloud = Gcp(base)
     list(cloud.look())
     metadata.say(GCP_PREEMPTED, "TRUE")
     began = time.monotonic()
-    assert len(list(cloud.look())) == 1 and time.monotonic() - began < 2
+    assert len(list(cloud.look())) == 1 and time.monotonic() - began < 50
 
 
 @pytest.mark.parametrize(
@@ -158,8 +171,9 @@ def test_an_azure_event_that_has_started_ends_now_and_once(service):
     metadata, base = service
     metadata.say(AZURE_EVENTS, event("Terminate", None))
     cloud = Azure(base)
+    before = time.time()
     (found,), (again,) = cloud.look(), cloud.look()
-    assert found == again and abs(found.end_s - time.time()) < 2
+    assert found == again and before <= found.end_s <= time.time()
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
@@ -252,7 +266,7 @@ def test_a_slow_service_and_none_at_all_are_unanswered_in_bounded_time(service, 
     metadata, base = service
     monkeypatch.setattr(notices, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(notices.ask, "__defaults__", (0.2,))
-    metadata.delay_s = 1.0
+    metadata.delay_s = 60.0
     began = time.monotonic()
     with pytest.raises(Unanswered):
         list(CLOUDS[name](base).look())
@@ -260,7 +274,7 @@ def test_a_slow_service_and_none_at_all_are_unanswered_in_bounded_time(service, 
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(Unanswered):
             list(CLOUDS[name](f"http://127.0.0.1:{bound.getsockname()[1]}").look())
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 30
 
 
 def test_an_answer_that_drips_is_cut_off():
@@ -268,7 +282,7 @@ def test_an_answer_that_drips_is_cut_off():
         peer = listener.accept()[0]
         peer.recv(4096)
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(40):
+        for _ in range(1200):  # a minute long
             try:
                 peer.sendall(b"x")
             except OSError:
@@ -280,7 +294,7 @@ def test_an_answer_that_drips_is_cut_off():
         began = time.monotonic()
         with pytest.raises(Unanswered, match="not answered to its end"):
             notices.ask(f"http://127.0.0.1:{listener.getsockname()[1]}", "GET", "/", {}, 0.4)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 30
 
 
 def test_neither_proxies_nor_redirects_are_followed(service, monkeypatch):

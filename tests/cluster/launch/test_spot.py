@@ -167,18 +167,18 @@ def test_a_real_node_is_drained_with_the_seconds_that_are_left(tmp_path):
             command += ["--address", address, "--node-id", node]
             metadata.say(AWS_REBALANCE, '{"noticeTime": "2026-11-21T08:22:00Z"}')
             agents.append(subprocess.Popen(command, env=known, cwd=ROOT, stderr=errors))
-            wait_until(lambda: "this may pass" in log.read_text(), 30, log.read_text)
+            wait_until(lambda: "this may pass" in log.read_text(), 120, log.read_text)
             assert draining() == {}, "a recommendation drains nothing"
             at = datetime.now(UTC) + timedelta(seconds=100)
             metadata.say(AWS_ACTION, json.dumps({"action": "terminate", "time": f"{at:%Y-%m-%dT%H:%M:%SZ}"}))
-            wait_until(lambda: node in draining(), 20, log.read_text)
+            wait_until(lambda: node in draining(), 60, log.read_text)
             assert abs(draining()[node] / 1000 - (at.timestamp() - MARGIN_S)) < 2
             once = [*command[:3], "--now", "15", *command[-4:]]
-            assert subprocess.run(once, env=known, cwd=ROOT, timeout=60).returncode == 0
+            assert subprocess.run(once, env=known, cwd=ROOT, timeout=240).returncode == 0
             assert list(draining()) == [node] and draining()[node] / 1000 - time.time() < 16, "the nearer end counts"
     finally:
         for agent in agents:
             agent.terminate()
-            agent.wait(timeout=10)
+            agent.wait(timeout=60)
         cluster.stdin.close()
-        cluster.wait(timeout=30)
+        cluster.wait(timeout=120)

@@ -36,7 +36,7 @@ def s3_endpoint():
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     endpoint = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=1).close()
                 break

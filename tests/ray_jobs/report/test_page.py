@@ -201,9 +201,9 @@ def test_values_that_are_no_numbers_are_left_out(data, bad):
 def test_a_huge_run_stays_a_page_that_a_browser_opens():
     data = sample(rounds=500, steps_per_round=200, periods=30, windows=500)
     assert len(data.metrics) == 100_000
-    start = time.perf_counter()
+    start = time.process_time()
     page = render(data)
-    assert len(page) < 3_000_000 and time.perf_counter() - start < 20
+    assert len(page) < 3_000_000 and time.process_time() - start < 20
     Page(page)
 
 

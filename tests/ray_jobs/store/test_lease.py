@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cluster.storage.store import Store
 from ray_jobs.store import lease as leases
 from ray_jobs.store.lease import Heart, RunIsLiveError, acquire, holder
 from tests.support.root import ROOT
+from tests.support.runs import wait_until
 
 HOLD = """
 import sys, time
@@ -55,6 +57,26 @@ def elsewhere(store, beat=b"1"):
     return lease
 
 
+@contextmanager
+def beating(store, lease):
+    """Let the heart of a driver elsewhere beat meanwhile, whenever that is looked at."""
+    ended = threading.Event()
+
+    def beat():
+        number = 2
+        while not ended.wait(0.01):
+            store.write(leases._beat_path(lease), str(number).encode())
+            number += 1
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+
+
 def test_a_run_is_held_by_one_driver_of_this_process(store):
     lease = acquire(store, "news")
     assert lease.held(store)
@@ -75,11 +97,8 @@ def test_a_process_of_another_container_is_looked_for_by_its_heart_and_not_by_it
     assert holder(store, "news") is None, "seen from its own container it is dead"
     in_namespace(4026532999, monkeypatch)  # host name and boot are the same, as with `--network host`
     assert holder(store, "news") == theirs
-    beat = threading.Timer(0.1, lambda: store.write(leases._beat_path(theirs), b"2"))
-    beat.start()
-    with pytest.raises(RunIsLiveError):
+    with beating(store, theirs), pytest.raises(RunIsLiveError):
         acquire(store, "news", wait_seconds=5.0)
-    beat.join()
 
 
 def test_a_claim_of_an_older_version_is_waited_out(store):
@@ -112,9 +131,7 @@ def test_a_live_process_is_not_robbed_and_a_killed_one_is_followed_at_once(store
         acquire(store, "news")
     assert holder(store, "news").pid == other_driver.pid
     other_driver.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while holder(store, "news") is not None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: holder(store, "news") is None, 60, lambda: "it is held still")
     assert Path(f"/proc/{other_driver.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "nobody reaped it"
     assert holder(store, "news") is None, "a zombie drives nothing"
     mine = acquire(store, "news")
@@ -136,11 +153,8 @@ def test_a_process_number_given_to_another_process_holds_nothing(store):
 
 def test_a_driver_elsewhere_holds_the_run_while_its_heart_beats(store):
     lease = elsewhere(store)
-    beat = threading.Timer(0.1, lambda: store.write(leases._beat_path(lease), b"2"))
-    beat.start()
-    with pytest.raises(RunIsLiveError, match="process 1 on elsewhere"):
+    with beating(store, lease), pytest.raises(RunIsLiveError, match="process 1 on elsewhere"):
         acquire(store, "news", wait_seconds=5.0)
-    beat.join()
     assert holder(store, "news").host == lease.host, "whether it lives is not waited for"
 
 
@@ -234,14 +248,14 @@ def test_the_heart_beats_and_survives_a_store_that_fails(store, monkeypatch):
     heart = Heart(store, lease)
 
     def wait_for_a_beat():
-        before, deadline = leases._beat(store, lease), time.monotonic() + 10
+        before, deadline = leases._beat(store, lease), time.monotonic() + 60
         while leases._beat(store, lease) == before and time.monotonic() < deadline:
             time.sleep(0.005)
         return leases._beat(store, lease) != before
 
     assert wait_for_a_beat()
     fails.set()
-    assert failed.wait(timeout=10)
+    assert failed.wait(timeout=60)
     fails.clear()
     assert wait_for_a_beat()
     heart.release()

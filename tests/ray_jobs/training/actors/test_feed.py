@@ -1,6 +1,5 @@
 """Does a feed that starts anew hand out the same rows, from the round's file and from the lake alone?"""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +15,7 @@ from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from ray_jobs.training.actors.round_files import RoundFiles
 from tests.support.checkpoints import commit_at
 from tests.support.lakes import fill_lake, make_lake
+from tests.support.runs import wait_until
 
 RUN, LAST = "news", 5
 
@@ -83,11 +83,7 @@ def trained(feed, rounds):
 
 
 def wait_for(there):
-    for _ in range(500):
-        if there():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not come about")
+    wait_until(there, 60, lambda: "it did not come about")
 
 
 def closed_lake(monkeypatch):
