@@ -12,7 +12,7 @@ import pytest
 
 from cluster.launch import notices
 from cluster.launch.notices import CLOUDS, Aws, Azure, Gcp, Unanswered
-from tests.runs import wait_until
+from tests.support.runs import wait_until
 from tests.support.metadata_fake import (
     AWS_ACTION,
     AWS_REBALANCE,
