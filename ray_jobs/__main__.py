@@ -8,10 +8,11 @@ import json
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import typer
 
+from cluster.runtime.private_files import keep_private
+from cluster.telemetry.logs import setup_logging
 from ray_jobs.commands.options import (
     Address,
     Checkpoint,
@@ -31,9 +32,8 @@ from ray_jobs.commands.options import (
     split,
     tell,
 )
-
-if TYPE_CHECKING:
-    from ray_jobs.config.schema import Config
+from ray_jobs.config.schema import Config
+from ray_jobs.config.wandb_agent import read_trial
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,11 +44,8 @@ app = typer.Typer(
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def command(context: typer.Context, files: list[str] | None) -> "Config":
+def command(context: typer.Context, files: list[str] | None) -> Config:
     """Read the configuration of a command; extra arguments are key.path=value overrides."""
-    from cluster.runtime.private_files import keep_private
-    from cluster.telemetry.logs import setup_logging
-    from ray_jobs.config.wandb_agent import read_trial
 
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)

@@ -67,7 +67,7 @@ def own_findings(config: dict[str, Any]) -> list[Finding]:
 
 def _schema(config: dict[str, Any]) -> Iterator[Finding]:
     """What `ray up` itself would refuse; it stops at the first."""
-    from jsonschema import ValidationError  # type: ignore[import-untyped]
+    from jsonschema import ValidationError
     from ray.autoscaler._private.util import fillout_defaults, validate_config
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # it logs the whole error besides raising it
@@ -148,7 +148,7 @@ def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> It
 def _run_instances(node: dict[str, Any], place: str) -> Iterator[Finding]:
     """Compare with EC2's RunInstances, as boto3 would just before the call."""
     try:
-        from botocore.validate import ParamValidator  # type: ignore[import-untyped]
+        from botocore.validate import ParamValidator
 
         shape = _run_instances_shape()
     except ImportError:
@@ -165,7 +165,7 @@ def _run_instances(node: dict[str, Any], place: str) -> Iterator[Finding]:
 @functools.cache
 def _run_instances_shape() -> Any:
     """EC2's description of the call, which comes with botocore; 1 s to read."""
-    import botocore.session  # type: ignore[import-untyped]
+    import botocore.session
 
     return botocore.session.Session().get_service_model("ec2").operation_model("RunInstances").input_shape
 

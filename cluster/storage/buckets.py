@@ -60,8 +60,8 @@ def create_once_s3(bucket: str, key: str, data: bytes) -> bool:
     """PUT with If-None-Match; False if the object exists. A retried PUT knows its own mark."""
     try:
         import boto3
-        from botocore.config import Config  # type: ignore[import-untyped]
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise OSError("boto3 is missing; install it with: pip install 'headrace[s3]'") from error
     retries = {"max_attempts": ATTEMPTS, "mode": "standard"}

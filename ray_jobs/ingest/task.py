@@ -40,10 +40,10 @@ def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follo
     def take_in(report: Report) -> int:
         return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop, works=works)
 
-    return patiently(take_in, report, stop)
+    return retry_on_network_loss(take_in, report, stop)
 
 
-def patiently(take_in: Callable[[Report], int], report: Report, stop: Callable[[], bool]) -> int:
+def retry_on_network_loss(take_in: Callable[[Report], int], report: Report, stop: Callable[[], bool]) -> int:
     """Take in, and begin anew from what the lake holds where a network failed, as after a kill; returns its answer.
 
     Raises what is no network's error at once, and a network's after NETWORK_SECONDS in which no window came.

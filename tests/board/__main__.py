@@ -48,7 +48,7 @@ GOALS = {
     "lines a file, p90": Goal(220, 235),
     "lines a file, max": Goal(300),
     "lines a test file, p90": Goal(300, 330),
-    "lines a test file, max": Goal(300, 720),
+    "lines a test file, max": Goal(300, 725),
     "lines a function, p90": Goal(20, 21),
     "lines a function, max": Goal(50, 69),
     "functions over 40 lines, %": Goal(0.3, 1.1),

@@ -7,7 +7,7 @@ from tests.board.source import PRODUCT, Source
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("cluster",), ("data_ops", "models"), ("tune",), ("ray_jobs",)),
     "cluster": (
-        ("units", "readable", "redaction", "extensions"),
+        ("units", "readable", "redaction", "extensions", "yaml_text"),
         ("storage", "runtime", "planner"),
         ("telemetry", "launch", "observability"),
     ),

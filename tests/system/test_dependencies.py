@@ -12,7 +12,11 @@ from tests.support.root import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OURS = {"cluster", "data_ops", "models", "tune", "ray_jobs", "tests", "benchmarks"}
-NAMES = {"yaml": "pyyaml", "google": "google-auth"}  # import name -> distribution, where they differ
+NAMES = {
+    "yaml": "pyyaml",
+    "google": "google-auth",
+    "pydantic_core": "pydantic",
+}  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}
 #: Loaders of other projects, which `python -m benchmarks.matrix` installs into environments of their own.

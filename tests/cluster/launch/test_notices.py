@@ -12,7 +12,6 @@ import pytest
 
 from cluster.launch import notices
 from cluster.launch.notices import CLOUDS, Aws, Azure, Gcp, Unanswered
-from tests.support.runs import wait_until
 from tests.support.metadata_fake import (
     AWS_ACTION,
     AWS_REBALANCE,
@@ -23,6 +22,7 @@ from tests.support.metadata_fake import (
     Metadata,
     serving,
 )
+from tests.support.runs import wait_until
 
 
 @pytest.fixture

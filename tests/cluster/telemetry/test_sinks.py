@@ -147,7 +147,7 @@ def test_a_bucket_is_written_while_the_run_goes_on(tmp_path):
 
 def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("cluster.telemetry.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("cluster.telemetry.sinks.time", SimpleNamespace(monotonic=lambda: clock.now))
     sink = JsonLines(Bucket(str(tmp_path), "file", str(tmp_path)), PATH, flush_every_s=0.01)
     write = sink._store.write
 

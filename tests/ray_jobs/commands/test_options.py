@@ -26,6 +26,7 @@ STORY = {
     "time_note": EVIL,
     "fate": "kept",
     "reason": EVIL,
+    "meaning": EVIL,
     "repeats": EVIL,
     "preview": EVIL,
     "repeated_by": [EVIL],

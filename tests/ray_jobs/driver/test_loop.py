@@ -75,7 +75,7 @@ def test_a_note_that_a_network_refuses_does_not_hold_up_the_end(where, monkeypat
 def test_a_stop_that_comes_when_all_is_trained_finds_nothing_to_stop(asked, code, monkeypatch):
     run, stopped = MagicMock(), threading.Event()
     run.config.name, run.training.placement.workers = "news", 2
-    run.stopped, run.training.failure, run.config.sources = stopped, None, {"live": SimpleNamespace(kind="files")}
+    run.stopped, run.training.failure, run.config.sources = stopped, None, {"live": SimpleNamespace(IS_SAMPLE=False)}
 
     def train(*given: Any) -> None:
         if asked == "while it trains":
