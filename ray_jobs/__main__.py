@@ -33,7 +33,7 @@ from ray_jobs.commands.options import (
     tell,
 )
 from ray_jobs.config.schema import Config
-from ray_jobs.config.wandb_agent import read_trial
+from ray_jobs.config.wandb_agent import agent_config
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +49,7 @@ def command(context: typer.Context, files: list[str] | None) -> Config:
 
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
-    config = read_trial(files or [], context.args, os.environ)
+    config = agent_config(files or [], context.args, os.environ)
     if config.store_mode == "private":
         keep_private()
     return config
@@ -244,9 +244,9 @@ def watch(context: typer.Context, config: Files = None) -> None:
 def plan(context: typer.Context, config: Files = None, as_json: Json = False) -> None:
     """Memory, hours and money of a training run, before anything is rented: plan.parameters=7B plan.tokens=1T."""
     from cluster.planner.plan import plan as compute
-    from ray_jobs.commands.plan import asked, show_plan
+    from ray_jobs.commands.plan import plan_asked, show_plan
 
-    found = compute(asked(command(context, config)))
+    found = compute(plan_asked(command(context, config)))
     if not as_json:
         show_plan(found)
     finish(0, found, as_json)

@@ -34,7 +34,7 @@ from data_ops.rounds.packing import pack
 from data_ops.rounds.plan import plan_round
 from data_ops.rounds.round_file import round_file
 from data_ops.sampling.reservoir import ReservoirConfig
-from data_ops.sampling.shard import Shard, merge
+from data_ops.sampling.shard import Shard, merge_shards
 from ray_jobs.driver.run import PRELOAD
 from ray_jobs.training.actors.feed import Feed, FeedSettings
 
@@ -243,7 +243,7 @@ def parts(store: str, number: int, repeats: int) -> dict[str, list[float]]:
         clock.lap("pending")
         state = Shard(lake, settings.reservoir, SEED, 0).state(recorded.end.window)
         clock.lap("reservoir")
-        sample = merge(settings.reservoir, SEED, [state])
+        sample = merge_shards(settings.reservoir, SEED, [state])
         documents, name = sample.documents, sample.fingerprint
         place, shape = recorded.end, settings.shape
         plan_round(number + 1, place, pending, ROUND, shape, SEED, documents, name, "drained")

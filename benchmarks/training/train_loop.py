@@ -33,7 +33,7 @@ from data_ops.lake.log import LOG_COLUMNS
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.plan import plan_round
-from data_ops.sampling.shard import Shard, merge
+from data_ops.sampling.shard import Shard, merge_shards
 from models.engine import engine
 from models.engine.optim import lr_at
 from ray_jobs.config.reading import check
@@ -184,7 +184,7 @@ def plan(config: Config, lake: Lake) -> list[Manifest]:
             return made
         total = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
         closed = "tokens" if total > config.round.fresh_tokens else "drained"
-        sample = merge(config.reservoir, config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
+        sample = merge_shards(config.reservoir, config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
         known = (sample.documents, sample.fingerprint)
         made.append(plan_round(len(made), start, log, config.round, shape, config.seed, *known, closed))
         start = made[-1].end

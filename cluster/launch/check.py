@@ -29,9 +29,9 @@ def check_launch_file(path: str | Path) -> list[Finding]:
     if not documents or not all(isinstance(document, dict) for document in documents):
         return [Finding("file", "holds no keys and values", "start from one of the files in cluster/launch")]
     if any("apiVersion" in document for document in documents):
-        return [*found, *kuberay.findings(documents)]
+        return [*found, *kuberay.kuberay_findings(documents)]
     if len(documents) == 1 and "provider" in documents[0]:
-        return [*found, *rayup.findings(documents[0])]
+        return [*found, *rayup.ray_up_findings(documents[0])]
     return [*found, Finding("file", "is neither a `ray up` file (provider:) nor a KubeRay manifest", "say what it is")]
 
 

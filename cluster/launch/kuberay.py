@@ -123,7 +123,7 @@ KINDS: dict[str, tuple[str, Shape]] = {
 NAMES = {str: "text", int: "a whole number", bool: "true or false", dict: "keys and values"}
 
 
-def findings(documents: list[dict[str, Any]]) -> list[Finding]:
+def kuberay_findings(documents: list[dict[str, Any]]) -> list[Finding]:
     """Everything that is wrong with the manifests of one file."""
     found: list[Finding] = []
     for document in documents:

@@ -63,11 +63,11 @@ class Aws:
         """Yield the interruption first: nothing wrong with the recommendation may hide it."""
         action = self._get("/latest/meta-data/spot/instance-action")
         if action is not None:
-            what, at = text_of(action, "action"), text_of(action, "time")
+            what, at = body_of(action, "action"), body_of(action, "time")
             yield Notice(f"{what} at {at}", f"spot {what} at {at}", within(iso_seconds(at), self.LONGEST_S))
         advice = self._get("/latest/meta-data/events/recommendations/rebalance")
         if advice is not None:
-            at = text_of(advice, "noticeTime")
+            at = body_of(advice, "noticeTime")
             yield Notice(f"rebalance {at}", f"rebalance recommended at {at}", None)
 
     def _get(self, path: str) -> Any:
@@ -147,7 +147,7 @@ class Azure:
         for event in events:
             if event in odd or self.name not in _resources(event):
                 continue
-            kind, at, number = text_of(event, "EventType"), str(event.get("NotBefore") or ""), text_of(event, "EventId")
+            kind, at, number = body_of(event, "EventType"), str(event.get("NotBefore") or ""), body_of(event, "EventId")
             label = f"{kind} not before {at}" if at else f"{kind} has started"
             end_s = self._end(number, at) if kind in self.ENDS else None
             yield Notice(f"{number} {at}", label, end_s)
@@ -218,7 +218,7 @@ def parsed(body: str, what: str) -> dict[str, Any]:
     return found
 
 
-def text_of(document: Mapping[str, Any], key: str) -> str:
+def body_of(document: Mapping[str, Any], key: str) -> str:
     """A text that must be there."""
     value = document.get(key)
     if not isinstance(value, str) or not value:

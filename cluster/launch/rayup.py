@@ -42,7 +42,7 @@ GCP_SCHEDULING = {
 AGENT = "cluster.launch.spot"
 
 
-def findings(config: dict[str, Any]) -> list[Finding]:
+def ray_up_findings(config: dict[str, Any]) -> list[Finding]:
     """Everything that is wrong with a `ray up` configuration, to Ray itself and to us."""
     return [*_schema(config), *own_findings(config)]
 

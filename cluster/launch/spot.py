@@ -132,13 +132,13 @@ class RayNode:
         return found[0]
 
 
-def watch(agent: Agent, pause: Callable[[float], None] = time.sleep) -> None:
+def watch_notices(agent: Agent, pause: Callable[[float], None] = time.sleep) -> None:
     """Turn after turn, until the process is ended."""
     while True:
         pause(agent.turn())
 
 
-def main(arguments: list[str] | None = None) -> int:
+def watch_for_ever(arguments: list[str] | None = None) -> int:
     """Run the agent; 1 if `--now` could not drain."""
     parser = argparse.ArgumentParser(prog="python -m cluster.launch.spot", description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
@@ -161,9 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     cloud = CLOUDS[chosen.cloud]
     logger.info("watching the notices of %s", chosen.cloud)
-    watch(Agent(cloud(chosen.metadata) if chosen.metadata else cloud(), node.drain))
+    watch_notices(Agent(cloud(chosen.metadata) if chosen.metadata else cloud(), node.drain))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(watch_for_ever())

@@ -119,7 +119,7 @@ def holds(case: Case) -> bool:
     return any(memory_gb(case, stage, case.config.micro_batch_rows or 1)["fits"] for stage in STAGES)
 
 
-def settle(config: PlanConfig, gpu: str) -> PlanConfig:
+def settle_batch(config: PlanConfig, gpu: str) -> PlanConfig:
     """Decide on recomputation where that was left open: only where the model fits with it and not without."""
     if config.recompute is not None:
         return config

@@ -17,7 +17,7 @@ from cluster.planner.memory import (
     holds,
     memory_gb,
     most_gpus,
-    settle,
+    settle_batch,
     what_would_fit,
 )
 
@@ -34,7 +34,7 @@ def plan(config: PlanConfig) -> dict[str, Any]:
     nothing fits or a cluster fails faster than it restarts.
     """
     chosen = choose(config)
-    config = settle(config, chosen["gpu"])
+    config = settle_batch(config, chosen["gpu"])
     case = Case(config, chosen["gpu"], chosen["gpus"])
     if case.gpus == config.gpus:
         _check_progress(case)
@@ -82,7 +82,7 @@ def choose(config: PlanConfig) -> dict[str, Any]:
     """
     kinds = [config.gpu] if config.gpu else [name for name in GPUS if GPUS[name].published_runs]
     if config.gpus:
-        cases = [Case(settle(config, name), name, config.gpus) for name in kinds]
+        cases = [Case(settle_batch(config, name), name, config.gpus) for name in kinds]
         cases = [case for case in cases if holds(case)] or cases
         found = [{"gpu": case.gpu, "gpus": case.gpus, **_cost(case)} for case in cases]
     else:
@@ -98,7 +98,7 @@ def choice(config: PlanConfig, gpu: str) -> dict[str, Any] | None:
     As many as asked for if they hold the model, else as few as hold it; none asked for: as few as end in time, or the
     most that a step can use where none do.
     """
-    config = settle(config, gpu)
+    config = settle_batch(config, gpu)
     limit = float("inf") if config.gpus else config.days
     gpus = config.gpus if config.gpus and holds(Case(config, gpu, config.gpus)) else None
     gpus = gpus or fewest_gpus(config, gpu, lambda case: days(case) <= limit or failures(case).share > 0.5)

@@ -19,7 +19,7 @@ CONTEXT = "--serialized-runtime-env-context="
 NO_JOB = "ffffffff"  # of workers that are started before their job is known
 
 
-def main(given: list[str]) -> int:
+def launch(given: list[str]) -> int:
     """Start a worker and wait for its end; the exit code. Does not return where Ray's own script takes over."""
     argv = [text for text in given if not text.startswith(("--language=", CONTEXT))]
     variables = wanted([text for text in given if text.startswith(CONTEXT)])
@@ -44,4 +44,4 @@ def wanted(contexts: list[str]) -> dict[str, str] | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(launch(sys.argv[1:]))

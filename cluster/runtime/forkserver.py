@@ -197,7 +197,7 @@ class ClassIds:
         return ActorClassID(os.urandom(ActorClassID.size()))
 
 
-def load(modules: Sequence[str]) -> None:
+def import_modules(modules: Sequence[str]) -> None:
     """Import what workers share; RuntimeError if that has begun Ray's generator of ids."""
     import ray.actor
     from ray._raylet import UniqueID
@@ -225,7 +225,7 @@ def load(modules: Sequence[str]) -> None:
 
 def main(number: str, *modules: str) -> str | None:
     """Import, then serve; see Nursery.serve."""
-    load(modules)
+    import_modules(modules)
     gc.collect()
     gc.freeze()  # what is here is shared with every fork as long as nobody writes to it, the collector included
     return Nursery(socket.socket(fileno=int(number))).serve()

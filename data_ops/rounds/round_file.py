@@ -137,7 +137,7 @@ def folder(run: str) -> str:
     return f"runs/{run}/rounds"
 
 
-def sweep(store: Store, run: str, newest_round: int, newest_step: int, kept: Collection[int]) -> list[str]:
+def collect(store: Store, run: str, newest_round: int, newest_step: int, kept: Collection[int]) -> list[str]:
     """Delete the files that no start can need, and return their paths.
 
     newest_round, newest_step: of the newest checkpoint; the rounds of all checkpoints that are kept stay too.

@@ -82,7 +82,7 @@ def new_sketches(config: ReservoirConfig, seed: int) -> list[Reservoir]:
     return [Reservoir(capacity, half_life, seed) for capacity, half_life in pairs]
 
 
-def merge(config: ReservoirConfig, seed: int, states: Iterable[tuple[list[dict[str, Any]], pa.Table]]) -> Sample:
+def merge_shards(config: ReservoirConfig, seed: int, states: Iterable[tuple[list[dict[str, Any]], pa.Table]]) -> Sample:
     """Merge the shards' states into the one sample they are parts of; any order, any number of shards."""
     sketches, tables = new_sketches(config, seed), []
     for shard_states, rows in states:

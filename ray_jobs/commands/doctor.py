@@ -59,13 +59,13 @@ def examine(store_uri: str | None = None, address: str | None = None) -> list[Ch
 
     address: of the Ray dashboard, http://host:8265; absent: RAY_API_SERVER_ADDRESS if set.
     """
-    checks = [check_python(), *check_packages(), *check_machine(), check_compiler(), check_gpus()]
+    checks = [check_python(), *look_at_packages(), *check_machine(), check_compiler(), check_gpus()]
     checks += [check_auth_mode(), check_token_file(), check_wandb(), check_open_files()]
     dashboard = address or os.environ.get("RAY_API_SERVER_ADDRESS")
     if dashboard and dashboard.startswith("http"):
         checks.append(check_cluster_closed(dashboard))
     if store_uri:
-        checks += check_store(store_uri)
+        checks += look_at_store(store_uri)
     return checks
 
 
@@ -98,7 +98,7 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
     return Check("python", "fail", found, f"install Python {'.'.join(map(str, PYTHON))} or newer")
 
 
-def check_packages() -> list[Check]:
+def look_at_packages() -> list[Check]:
     """Is every package there, and new enough? Ok ones share one line."""
     good, bad = [], []
     for name, least in PACKAGES.items():
@@ -214,7 +214,7 @@ def check_cluster_closed(dashboard: str) -> Check:
         return Check("cluster", "fail", f"{dashboard} does not answer: {error}", mend)
 
 
-def check_store(uri: str) -> list[Check]:
+def look_at_store(uri: str) -> list[Check]:
     """Can the store be written, read and deleted, and is there room?"""
     try:
         store = Store.open(uri)

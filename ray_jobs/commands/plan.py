@@ -22,7 +22,7 @@ STRONG, SOFT, GOOD, BAD = "bold", "dim", "green", "red"
 WIDTH = 110  # where there is no terminal
 
 
-def asked(config: Config) -> PlanConfig:
+def plan_asked(config: Config) -> PlanConfig:
     """Return the question: the `plan` block, completed by the run's own shape where that was set."""
     given = config.plan or PlanConfig()
     found: dict[str, Any] = {}

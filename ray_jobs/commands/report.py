@@ -7,8 +7,8 @@ from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from ray_jobs.report.gather import tell
-from ray_jobs.report.page import render
+from ray_jobs.report.gather import gather
+from ray_jobs.report.page import render_run
 from ray_jobs.store.paths import run_path
 from ray_jobs.training.events import read_events
 
@@ -21,9 +21,9 @@ def rewrite_report(config: Config) -> str:
         raise ConfigError(f"run {run} in {config.store} has no summary yet; it is written when the run ends")
     name = f"registry/decisions/{(summary['checkpoint'] or 'none').replace('/', '-')}.json"
     judged = _json(store, name)
-    data = tell(config, Lake(store), read_events(store, run), summary, judged["decision"] if judged else None)
+    data = gather(config, Lake(store), read_events(store, run), summary, judged["decision"] if judged else None)
     place = run_path(run, "report.html")
-    store.write(place, render(data).encode())
+    store.write(place, render_run(data).encode())
     return f"{config.store}/{place}"
 
 

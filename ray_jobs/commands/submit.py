@@ -64,7 +64,7 @@ def submit(
     name = f"{config.name}-{secrets.token_hex(4)}"
     entrypoint = f"{python} -m ray_jobs run -c {CONFIG}" + (" --follow" if follow else "")
     with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
-        pack(config, Path(folder))
+        pack_code(config, Path(folder))
         _start(client, name, entrypoint, folder)
     note(f"submitted {name} to {url}\n")
     again = f"ray job logs --follow --address {url} {name}"
@@ -80,7 +80,7 @@ def submit(
         return Ended(name, "RUNNING", DETACHED)
 
 
-def pack(config: Config, folder: Path) -> None:
+def pack_code(config: Config, folder: Path) -> None:
     """Put what a job needs into a folder: our packages and the checked configuration, with absolute paths."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))

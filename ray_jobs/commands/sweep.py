@@ -11,7 +11,7 @@ from ray_jobs.driver.preflight import check_sources
 from ray_jobs.ingest.opening import check_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.lease import holder
-from ray_jobs.sweep.question import asked, check_points, points, said, sweep_run
+from ray_jobs.sweep.question import check_points, points, said, sweep_of, sweep_run
 from ray_jobs.sweep.start import starting_point, tokens_of
 from tune.space import Point
 
@@ -26,7 +26,7 @@ def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
         stream.flush()
 
     if dry_run:
-        sweep = asked(config)
+        sweep = sweep_of(config)
         marks = sweep.mark_tokens(config.model.row_tokens)
         for point in found:
             say("trial", said(point))
@@ -34,7 +34,9 @@ def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
             say("trials", f"{sweep.trials}, proposed one by one")
         say("tokens", f"{marks[-1]:,} a trial at most, judged at {', '.join(f'{mark:,}' for mark in marks)}")
         finish(0, {"trials": found, "marks": marks}, as_json)
-    from ray_jobs.sweep.driver import sweep as run_sweep  # seconds, for it brings torch: a mistake is answered before
+    from ray_jobs.sweep.driver import (
+        run_sweep as run_sweep,  # seconds, for it brings torch: a mistake is answered before
+    )
 
     outcome = run_sweep(config, say)
     finish(outcome.code, outcome.summary, as_json)
@@ -42,7 +44,7 @@ def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
 
 def check_sweep(config: Config) -> list[Point]:
     """Raise ConfigError for every mistake that can be seen without a cluster; the points that are known already."""
-    sweep = asked(config)
+    sweep = sweep_of(config)
     store = Store.open(config.store)
     store.check_writable()
     check_store(store, config)

@@ -29,10 +29,10 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Config:
     """
     merged: dict[str, Any] = {}
     for name in files:
-        merged = merge(merged, _read_yaml(name))
+        merged = overlay(merged, _read_yaml(name))
     for text in overrides:
         key, value = parse_override(text)
-        merged = merge(merged, _nested(key, value))
+        merged = overlay(merged, _nested(key, value))
     return check(merged)
 
 
@@ -101,12 +101,12 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; correct its rights or the path") from None
 
 
-def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def overlay(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Lay nested settings over others; what `new` does not name stays."""
     merged = dict(old)
     for key, value in new.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        merged[key] = overlay(merged[key], value) if both else value
     return merged
 
 

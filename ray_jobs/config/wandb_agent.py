@@ -18,7 +18,7 @@ from ray_jobs.outcome import ConfigError
 RUN, PARAMETERS = "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"
 
 
-def read_trial(files: Iterable[str], arguments: Iterable[str], environ: Mapping[str, str]) -> Config:
+def agent_config(files: Iterable[str], arguments: Iterable[str], environ: Mapping[str, str]) -> Config:
     """Read the configuration of a run; under a sweep agent with the trial's parameters and a name of its own.
 
     ConfigError, besides what `read_config` finds, if the command line contradicts a parameter of the sweep.

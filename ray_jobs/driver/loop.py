@@ -34,8 +34,8 @@ from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
 from ray_jobs.registry.champion import is_judged
 from ray_jobs.registry.judge import judge_and_promote
 from ray_jobs.registry.lineage import lineage, tracking_id
-from ray_jobs.report.gather import tell
-from ray_jobs.report.page import render
+from ray_jobs.report.gather import gather
+from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise, verdict_events
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
@@ -157,7 +157,7 @@ def _write_down(config: Config, opened: OpenStore, result: Judged, display: Disp
     display.ledger(audit.to_dict())
     store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
     decision = result.decision.to_dict() if result.decision else None
-    page = render(tell(config, opened.lake, events, summary, decision))
+    page = render_run(gather(config, opened.lake, events, summary, decision))
     store.write(run_path(name, "report.html"), page.encode())
     display.report(f"{config.store}/{run_path(name, 'report.html')}")
     return summary

@@ -36,7 +36,7 @@ AGE_BINS = 24
 QUARANTINE_SHOWN = 12
 
 
-def tell(
+def gather(
     config: Config, lake: Lake, events: list[Event], summary: dict[str, Any], decision: dict[str, Any] | None
 ) -> ReportData:
     """Everything the report draws."""

@@ -15,7 +15,7 @@ from cluster.readable import is_number, many, seconds, share, short, signed, who
 from cluster.redaction import mask
 from ray_jobs.report import model_sections as learning
 from ray_jobs.report import sections
-from ray_jobs.report.charts.svg import Html, join, tag
+from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.charts.timeline import clock
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -62,7 +62,7 @@ def page(title: str, body: Html) -> str:
     return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
 
 
-def render(data: ReportData) -> str:
+def render_run(data: ReportData) -> str:
     """Return the report as one self-contained HTML document."""
     name = str(data.config.get("name") or data.summary.get("name") or "run")
     parts = [
@@ -185,5 +185,5 @@ def _facts(summary: Mapping[str, Any]) -> Html | None:
         ("data wait", share(summary.get("data_wait_share"))),
         ("freshness p95", seconds(fresh.get("p95"))),
     ]
-    shown = [join([tag("b", figure), f" {name}"]) for name, figure in known if figure != "–"]
+    shown = [joined([tag("b", figure), f" {name}"]) for name, figure in known if figure != "–"]
     return tag("p", Html(" · ".join(shown)), class_="facts") if shown else None

@@ -63,7 +63,7 @@ def diet(ages: Mapping[str, Any]) -> Html:
         "  — " if ideal else "",
         ", ".join(f"ideal replay, {name}" for name in ideal),
     )
-    chart = comparisons.ages(
+    chart = comparisons.age_bars(
         edges,
         stacks,
         ideal,

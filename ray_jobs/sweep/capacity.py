@@ -15,7 +15,7 @@ from cluster.planner.memory import Case, memory_gb
 from cluster.runtime.session import Session
 from models.size import num_parameters
 from ray_jobs.config.schema import Config
-from ray_jobs.sweep.question import asked
+from ray_jobs.sweep.question import sweep_of
 
 ACCELERATORS: dict[str, GpuName] = {  # Ray's names; an A100 that does not say which counts as the smaller
     "A100": "A100-40",
@@ -42,7 +42,7 @@ def room(session: Session, config: Config) -> Room:
 
     CPUs: a trial's worker computes with engine.threads; a local Ray counts real cores, for it pretends to have more.
     """
-    nodes, workers = list(session.nodes().values()), asked(config).workers
+    nodes, workers = list(session.nodes().values()), sweep_of(config).workers
     threads = config.engine.threads
     gpus = sum(int(node.gpus) for node in nodes)
     cpus = [float(os.cpu_count() or 1)] if session.is_local else [node.cpus for node in nodes]
@@ -50,7 +50,7 @@ def room(session: Session, config: Config) -> Room:
     if workers > places:
         kind = "GPUs" if gpus else "places for a worker"
         raise ValueError(f"sweep.workers={workers} is more than the {places} {kind} of the cluster; lower it")
-    concurrent = min(places // workers, asked(config).concurrent or places)
+    concurrent = min(places // workers, sweep_of(config).concurrent or places)
     if gpus:
         return Room(concurrent, {"CPU": 1.0, "GPU": 1.0}, _device_gb(config), workers)
     free = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]

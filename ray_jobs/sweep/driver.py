@@ -27,7 +27,7 @@ from ray_jobs.store.access import refuse_while_forgetting
 from ray_jobs.store.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.sweep.capacity import Room, room
 from ray_jobs.sweep.prepare import prepare
-from ray_jobs.sweep.question import asked, best_values, points, question, said, settle, sweep_run
+from ray_jobs.sweep.question import best_values, fix_question, points, question, said, sweep_of, sweep_run
 from ray_jobs.sweep.report import write_report
 from ray_jobs.sweep.result import (
     ENDED,
@@ -35,10 +35,10 @@ from ray_jobs.sweep.result import (
     STOPPED,
     best_of,
     best_yaml,
-    in_order,
     run_command,
     summary,
     table_lines,
+    trials_in_order,
 )
 from ray_jobs.sweep.start import pin
 from ray_jobs.sweep.table import Table, keep_generation
@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 Say = Callable[[str, str], None]  # a label and a line
 
 
-def sweep(config: Config, say: Say) -> Outcome:
+def run_sweep(config: Config, say: Say) -> Outcome:
     """Run all trials that are not done yet, and write down what was found. `check_sweep` was asked before."""
     store, run = Store.open(config.store), sweep_run(config)
     try:
@@ -64,7 +64,7 @@ def sweep(config: Config, say: Say) -> Outcome:
     try:
         refuse_while_forgetting(store)
         start = pin(store, config)
-        settle(store, run, question(config, start))
+        fix_question(store, run, question(config, start))
         with connect(config.cluster, preload=PRELOAD) as session, stop_on_signal() as stopped:  # order: as in run
             job = prepare(config, store, start, stopped, say)
             if job is None:
@@ -84,7 +84,7 @@ class Driver:
     ) -> None:
         self.config, self.store, self.job, self.place = config, store, job, place
         self.heart, self.stopped, self.say = heart, stopped, say
-        self.sweep = asked(config)
+        self.sweep = sweep_of(config)
         self.table = Table(config, store, job, place, say)
 
     def drive(self) -> Outcome:
@@ -165,7 +165,7 @@ class Driver:
 
     def _write_down(self, seconds: float) -> Outcome:
         """Table, summary, best.yaml and report."""
-        ordered = in_order(list(self.table.trials.values()))
+        ordered = trials_in_order(list(self.table.trials.values()))
         for line in table_lines(ordered):
             self.say("", line)
         stopped = self.stopped.is_set()

@@ -26,7 +26,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import LEASE_SECONDS
 from ray_jobs.store.paths import run_path
-from ray_jobs.sweep.question import JOB, asked, sweep_run, trial_config
+from ray_jobs.sweep.question import JOB, sweep_of, sweep_run, trial_config
 from ray_jobs.sweep.start import tokens_of
 from ray_jobs.sweep.trial.job import SweepJob
 from ray_jobs.sweep.trial.recorded_rounds import Diet, diet_key, place_behind, record_rounds
@@ -43,7 +43,7 @@ def prepare(
 
     ConfigError if there is too little text to train on, or none to judge by.
     """
-    run, lake, sweep = sweep_run(config), Lake(store), asked(config)
+    run, lake, sweep = sweep_run(config), Lake(store), sweep_of(config)
     path = run_path(run, JOB)
     tokenizer = store.read(TOKENIZER).decode() if store.exists(TOKENIZER) else ""
     if store.exists(path):

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.config.reading import check, merge
+from ray_jobs.config.reading import check, overlay
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.paths import run_path
@@ -28,7 +28,7 @@ def sweep_run(config: Config) -> str:
     return f"{config.name}@sweep"
 
 
-def asked(config: Config) -> SweepConfig:
+def sweep_of(config: Config) -> SweepConfig:
     """The sweep's settings; ConfigError without a space."""
     if config.sweep is None or not config.sweep.space:
         raise ConfigError(
@@ -39,14 +39,14 @@ def asked(config: Config) -> SweepConfig:
 
 def points(config: Config) -> list[Point]:
     """The points of a grid or of random search; under pbt those of the first generation."""
-    sweep = asked(config)
+    sweep = sweep_of(config)
     space = sweep.dimensions
     return space.grid(sweep.trials, config.seed) if sweep.way == "grid" else space.random(sweep.trials, config.seed)
 
 
 def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     """The whole configuration of a trial; ConfigError names the point."""
-    sweep, values = asked(config), _settings(config, point)
+    sweep, values = sweep_of(config), _settings(config, point)
     marks = sweep.mark_tokens(config.model.row_tokens)
     if lacks_end(values):
         values["optim"]["schedule"]["tokens"] = start_tokens + marks[-1]
@@ -69,7 +69,7 @@ def best_values(config: Config, point: Point) -> dict[str, Any]:
     A schedule that ended where the trials end has no end here: beyond it a run would train at learning rate 0.
     """
     values = _settings(config, point)
-    if asked(config).start == "scratch":
+    if sweep_of(config).start == "scratch":
         values["name"] = f"{config.name}-best"
     return values
 
@@ -82,9 +82,9 @@ def lacks_end(values: Mapping[str, Any]) -> bool:
 
 def _settings(config: Config, point: Point) -> dict[str, Any]:
     """What the user and a point set, as plain values."""
-    if asked(config).lr_rule == "sqrt":
+    if sweep_of(config).lr_rule == "sqrt":
         point = couple(point, config.engine.batch_tokens, config.optim.lr)
-    return merge(chosen(config), nested(point))
+    return overlay(chosen(config), nested(point))
 
 
 def chosen(config: Config) -> dict[str, Any]:
@@ -95,16 +95,16 @@ def chosen(config: Config) -> dict[str, Any]:
 def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> None:
     """Check every point, and both ends of every distribution; ConfigError tells all that are impossible."""
     try:
-        asked(config).mark_tokens(config.model.row_tokens)
+        sweep_of(config).mark_tokens(config.model.row_tokens)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     mistakes: dict[str, None] = {}
     kept = [
-        d.path for d in asked(config).dimensions.dimensions if d.path.startswith(("model.", "reservoir.", "round."))
+        d.path for d in sweep_of(config).dimensions.dimensions if d.path.startswith(("model.", "reservoir.", "round."))
     ]
-    if asked(config).scheduler == "pbt" and kept:
+    if sweep_of(config).scheduler == "pbt" and kept:
         raise ConfigError(f"sweep.space.{kept[0]} cannot change in the middle of training, as pbt would; leave it out")
-    for point in [*found, *asked(config).dimensions.corners()]:
+    for point in [*found, *sweep_of(config).dimensions.corners()]:
         try:
             trial_config(config, point, start_tokens)
         except ConfigError as error:
@@ -122,7 +122,7 @@ def question(config: Config, start: commits.Commit | None) -> dict[str, Any]:
     return {**values, "start": start.name if start else None}
 
 
-def settle(store: Store, run: str, asking: dict[str, Any]) -> None:
+def fix_question(store: Store, run: str, asking: dict[str, Any]) -> None:
     """Write the question down, or compare it with that of the sweep that was begun; ConfigError names a difference.
 
     Until there is a job the question may turn out to have no answer (too little text), so it may be asked otherwise.

@@ -29,11 +29,11 @@ def write_report(
 ) -> str:
     """Write runs/<sweep>/report.html; its place."""
     path = job.run_path("report.html")
-    store.write(path, render(config, job, trials, found).encode())
+    store.write(path, render_sweep(config, job, trials, found).encode())
     return f"{config.store}/{path}"
 
 
-def render(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, Any]) -> str:
+def render_sweep(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, Any]) -> str:
     """Return the report of ranked trials as one self-contained HTML document."""
     judged = [trial for trial in trials if trial.last.get("score") is not None]
     parts = [

@@ -13,7 +13,7 @@ import yaml
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.store.paths import run_path
-from ray_jobs.sweep.question import asked, lacks_end, said
+from ray_jobs.sweep.question import lacks_end, said, sweep_of
 from ray_jobs.sweep.trial.job import SweepJob, end_path, result_path
 from tune.policy import critical_batch, propose_batches, ranked
 from tune.space import BATCH, RATE, Point
@@ -78,7 +78,7 @@ def read_trial(store: Store, run: str, key: str, point: Point, config: Config, m
     return found
 
 
-def in_order(trials: Sequence[TrialResult]) -> list[TrialResult]:
+def trials_in_order(trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Best first; trials without a verdict at the end, as they were made."""
     judged = {trial.key: trial for trial in trials if trial.verdicts}
     order = ranked([trial.last for trial in judged.values()])
@@ -88,7 +88,7 @@ def in_order(trials: Sequence[TrialResult]) -> list[TrialResult]:
 def best_of(trials: Iterable[TrialResult]) -> TrialResult | None:
     """The best trial of those that got furthest; None before the first verdict."""
     judged = [trial for trial in trials if trial.last.get("score") is not None]
-    return in_order(judged)[0] if judged else None
+    return trials_in_order(judged)[0] if judged else None
 
 
 def summary(
@@ -100,18 +100,18 @@ def summary(
     seconds: float,
 ) -> dict[str, Any]:
     """What `--json` prints and summary.json keeps."""
-    is_population = asked(config).scheduler == "pbt"
+    is_population = sweep_of(config).scheduler == "pbt"
     points = [{**trial.last, "point": {BATCH: trial.batch_tokens}} for trial in trials if trial.verdicts]
     critical = None if is_population else critical_batch(points)
     return {
         "sweep": job.run,
         "start": job.start,
         "marks": job.marks,
-        "scheduler": asked(config).scheduler,
-        "search": asked(config).way,
+        "scheduler": sweep_of(config).scheduler,
+        "search": sweep_of(config).way,
         "seconds": seconds,
         "tokens": tokens_trained(trials),
-        "full_tokens": job.marks[-1] * (asked(config).trials if is_population else len(trials)),
+        "full_tokens": job.marks[-1] * (sweep_of(config).trials if is_population else len(trials)),
         "trials": [trial.to_dict() for trial in trials],
         "best": best.to_dict() if best else None,
         "history": history(trials, best) if best and is_population else None,

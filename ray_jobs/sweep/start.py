@@ -19,7 +19,7 @@ from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.paths import checkpoint_folder, run_path
-from ray_jobs.sweep.question import JOB, asked, sweep_run
+from ray_jobs.sweep.question import JOB, sweep_of, sweep_run
 from ray_jobs.sweep.trial.job import start_run
 from tune.config import STARTS
 
@@ -31,7 +31,7 @@ def starting_point(store: Store, config: Config) -> commits.Commit | None:
 
     Of a sweep that was begun, the one it was begun with, whatever `latest` or `champion` are now.
     """
-    run, start = sweep_run(config), asked(config).start
+    run, start = sweep_run(config), sweep_of(config).start
     try:
         begun_with = json.loads(store.read(run_path(run, JOB)))["start"]
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def pin(store: Store, config: Config) -> commits.Commit | None:
         try:
             return copy_start(store, found, run)
         except (FileNotFoundError, commits.DamagedCheckpointError) as error:
-            told = f"sweep.start={asked(config).start} is checkpoint {found.name}, which is not whole ({error})"
+            told = f"sweep.start={sweep_of(config).start} is checkpoint {found.name}, which is not whole ({error})"
     raise ConfigError(f"{told}; use another sweep.start")
 
 
@@ -93,7 +93,7 @@ def _copy_of(store: Store, run: str) -> commits.Commit | None:
 
 def _named(store: Store, config: Config) -> commits.Commit:
     """The checkpoint that `sweep.start` names now; ConfigError if there is none, or its model is another."""
-    name = start = asked(config).start
+    name = start = sweep_of(config).start
     if start == "champion":
         champion = read_champion(store)
         if champion is None:
@@ -107,7 +107,7 @@ def _named(store: Store, config: Config) -> commits.Commit:
         raise ConfigError(f"sweep.start=latest, but run {config.name} has no checkpoint yet; use sweep.start=scratch")
     made = found.state.model
     differs = [k for k, v in config.model.model_dump(mode="json").items() if made.get(k) != v]
-    if differs or any(d.path.startswith("model.") for d in asked(config).dimensions.dimensions):
+    if differs or any(d.path.startswith("model.") for d in sweep_of(config).dimensions.dimensions):
         which = f"model.{differs[0]} is {made.get(differs[0])} there" if differs else "its shape cannot be swept"
         raise ConfigError(f"sweep.start={start} is checkpoint {found.name}, and {which}; use sweep.start=scratch")
     return found

@@ -15,7 +15,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.paths import run_path
 from ray_jobs.sweep.capacity import Room, needs_gb
 from ray_jobs.sweep.prepare import Diets
-from ray_jobs.sweep.question import asked, trial_config
+from ray_jobs.sweep.question import sweep_of, trial_config
 from ray_jobs.sweep.result import (
     DIVERGED,
     ENDED,
@@ -62,7 +62,7 @@ class Table:
         self, config: Config, store: Store, job: SweepJob, place: Room, say: Callable[[str, str], None]
     ) -> None:
         self.config, self.store, self.job, self.place, self.say = config, store, job, place, say
-        self.is_population = asked(config).scheduler == "pbt"
+        self.is_population = sweep_of(config).scheduler == "pbt"
         self.diets = Diets(config, store, job)
         self.trials: dict[str, TrialResult] = {}
         self.configs: dict[str, Config] = {}

@@ -25,7 +25,7 @@ from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.plan import plan_round
 from data_ops.sampling.reservoir import ReservoirConfig
-from data_ops.sampling.shard import Shard, merge
+from data_ops.sampling.shard import Shard, merge_shards
 from data_ops.sources.kinds import open_source
 
 TOKENIZER = byte_tokenizer()
@@ -90,7 +90,7 @@ class Planner:
         if not log.num_rows or (positions <= self.config.fresh_tokens and not drained):
             return None
         states = [shard.state(int(log["window"][0].as_py()) - 1) for shard in self.shards]
-        sample = merge(self.reservoir, self.seed, states)
+        sample = merge_shards(self.reservoir, self.seed, states)
         closed = "tokens" if positions > self.config.fresh_tokens else "drained"
         manifest = plan_round(
             number,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.readable import short, signed, whole
-from ray_jobs.report.charts.svg import Html, Scale, join, path, picture, tag, ticks, words
+from ray_jobs.report.charts.svg import Html, Scale, joined, path, picture, tag, ticks, words
 
 VERDICTS = {"better": "green", "within": "blue", "worse": "red", "unclear": "grey"}
 
@@ -65,7 +65,7 @@ def _whisker(s: Mapping[str, Any], x: Scale, y: float) -> Html:
         shape = f"M{middle - turn:.1f},{y - 5:.1f}l{turn},5l{-turn},5z"
         mark = tag("path", tag("title", tip), d=shape, class_=f"f-{colour}")
     name = str(s["name"]) if len(str(s["name"])) <= 34 else str(s["name"])[:33] + "…"
-    return join(
+    return joined(
         [
             words(x.start - 14, y + 4, name, "bold" if s["role"] == "fresh" else "", "end"),
             path([(low, y), (high, y)], f"thick l-{colour}", tip) if high > low else None,
@@ -76,7 +76,7 @@ def _whisker(s: Mapping[str, Any], x: Scale, y: float) -> Html:
     )
 
 
-def ages(
+def age_bars(
     edges: Sequence[float],
     stacks: Mapping[str, Sequence[float]],
     ideal: Mapping[str, Sequence[float]],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from cluster.readable import signed
-from ray_jobs.report.charts.svg import Html, join, path, picture, tag, viridis, words
+from ray_jobs.report.charts.svg import Html, joined, path, picture, tag, viridis, words
 
 REGRET_UNIT = 0.01
 
@@ -62,7 +62,7 @@ def _cell(value: float, regret: float, worst: float, box: tuple[float, float, fl
                 style=f"fill:{ink};pointer-events:none",
             )
         )
-    return join(drawn)
+    return joined(drawn)
 
 
 def _regret_share(regret: float, worst: float) -> float:

@@ -41,7 +41,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
     return Html(f"<{name}{written}>{inside}</{name}>")
 
 
-def join(parts: Sequence[str | None]) -> Html:
+def joined(parts: Sequence[str | None]) -> Html:
     """Join pieces of markup; plain strings are escaped."""
     return Html("".join(part if isinstance(part, Html) else text(part) for part in parts if part))
 

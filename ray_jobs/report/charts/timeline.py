@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ray_jobs.report.charts.svg import Html, Scale, join, path, picture, tag, words
+from ray_jobs.report.charts.svg import Html, Scale, joined, path, picture, tag, words
 
 KINDS = {
     "start": "ink",
@@ -68,7 +68,7 @@ def _event(event: dict[str, Any], at: float, middle: float, row: int | None, wid
         return mark
     said = _clip(event["text"])
     start = min(at - 4, width - 6.3 * len(said))
-    return join([mark, words(start, middle + 19 + 14 * row, said, f"small f-{colour}")])
+    return joined([mark, words(start, middle + 19 + 14 * row, said, f"small f-{colour}")])
 
 
 def _clock(x: Scale, top: float) -> list[Html]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.readable import rate, short
-from ray_jobs.report.charts.svg import Html, Scale, join, path, picture, tag, ticks, viridis, words
+from ray_jobs.report.charts.svg import Html, Scale, joined, path, picture, tag, ticks, viridis, words
 
 Row = Mapping[str, Any]  # name of an axis -> value
 
@@ -82,7 +82,7 @@ def _cell(value: float, share: float, box: tuple[float, float, float, float], wh
     ink = "#10151a" if share < 0.62 else "#ffffff"
     square = tag("rect", tip, x=x, y=y, width=width, height=height, fill=viridis(1 - share), class_="cell")
     middle = (x + width / 2, y + height / 2 + 4)
-    return join([square, words(*middle, f"{value:.3f}", "small", "middle", style=f"fill:{ink};pointer-events:none")])
+    return joined([square, words(*middle, f"{value:.3f}", "small", "middle", style=f"fill:{ink};pointer-events:none")])
 
 
 def _stroke(places: Sequence[tuple[float, float]], colour: str, width: float, tip: str) -> Html:

@@ -48,7 +48,9 @@ def save(
         retain(store, run, 1)
 
 
-def load(store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, *, is_own: bool) -> Position:
+def load_trial(
+    store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, *, is_own: bool
+) -> Position:
     """Put a commit into the engine, and its average if it has one. All ranks call it; WrongWeightsError stops.
 
     A damaged one raises DamagedCheckpointError; the trial's own is put aside, so that the next try begins before it.

@@ -20,7 +20,7 @@ from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest
 from data_ops.rounds.plan import plan_round
 from data_ops.sampling.reservoir import ReservoirConfig
-from data_ops.sampling.shard import Shard, merge
+from data_ops.sampling.shard import Shard, merge_shards
 from models.rows import Rows
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config, shape
@@ -96,7 +96,7 @@ def _plan(
         return None
     positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
     closed = "tokens" if positions > config.round.fresh_tokens else "drained"
-    sample = merge(_whole(config), config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
+    sample = merge_shards(_whole(config), config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
     return plan_round(
         number,
         start,

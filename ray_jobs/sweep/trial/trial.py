@@ -34,7 +34,7 @@ from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import HeldOut, held_out
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
 from ray_jobs.store.paths import run_path
-from ray_jobs.sweep.trial.checkpoint import load, save
+from ray_jobs.sweep.trial.checkpoint import load_trial, save
 from ray_jobs.sweep.trial.job import Refused, Segment, SweepJob, end_path, result_path, segment_run, start_run
 from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, rank_part
 from ray_jobs.sweep.trial.score import bits_over, combined, thinned
@@ -157,7 +157,7 @@ class Trial:
             gone = donor or self.job.start
             raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
         if found is not None:
-            self.position = load(store, found, self.engine, self.average, is_own=own is not None)
+            self.position = load_trial(store, found, self.engine, self.average, is_own=own is not None)
         if own is not None and isinstance(own.state, TrialState):
             self.curve = self._since_mark(own.state.curve)  # a commit comes before its verdict
             self.seconds, self.saved_step = own.state.seconds if self.curve else 0.0, own.step

@@ -26,7 +26,7 @@ from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.plan import plan_branch, plan_round
 from data_ops.rounds.round_file import warm_up
 from data_ops.sampling.reservoir import ReservoirConfig
-from data_ops.sampling.shard import Sample, Shard, merge
+from data_ops.sampling.shard import Sample, Shard, merge_shards
 from ray_jobs.store.paths import branch_name
 from ray_jobs.training.actors.round_files import RoundFiles
 
@@ -278,7 +278,7 @@ class Feed:
 
     def _sample(self, window: int) -> Sample:
         states = ray.get([shard.state.remote(window) for shard in self.shards])
-        return merge(self.settings.reservoir, self.settings.seed, states)
+        return merge_shards(self.settings.reservoir, self.settings.seed, states)
 
     def _text_of(self, manifest: Manifest) -> RoundText:
         """Bring the text from the lake, where the shards do not hold it."""

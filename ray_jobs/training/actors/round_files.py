@@ -51,7 +51,7 @@ class RoundFiles:
                 kept.append(load(self.store, self.run, step))
         if kept:
             rounds = {commit.round for commit in kept}
-            round_file.sweep(self.store, self.run, kept[-1].round, kept[-1].step, rounds)
+            round_file.collect(self.store, self.run, kept[-1].round, kept[-1].step, rounds)
 
     def _branch(self, step: int) -> round_file.RoundFile:
         return round_file.branch_file(self.store, self.run, step, branch_name(self.run, step))

@@ -39,7 +39,7 @@ def test_an_odd_value_at_any_place_is_answered(name: str) -> None:
         for odd in ODD:
             container[key] = odd
             if name in KUBERAY:
-                kuberay.findings([document for document in changed if isinstance(document, dict)])
+                kuberay.kuberay_findings([document for document in changed if isinstance(document, dict)])
             elif isinstance(changed[0], dict):
                 rayup.own_findings(changed[0])
         container[key] = before
@@ -60,7 +60,7 @@ def documents_with(name: str, number: int, odd: Any) -> list[Any]:
 def test_so_does_the_whole_check_with_rays_own(name: str, number: int, odd: Any) -> None:
     changed = documents_with(name, number % len(places(PARSED[name])), odd)
     if isinstance(changed[0], dict):
-        assert isinstance(rayup.findings(changed[0]), list)
+        assert isinstance(rayup.ray_up_findings(changed[0]), list)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cluster.launch.notices import Notice, Unanswered
-from cluster.launch.spot import MARGIN_S, RETRY_S, Agent, main
+from cluster.launch.spot import MARGIN_S, RETRY_S, Agent, watch_for_ever
 from tests.support.metadata_fake import AWS_ACTION, AWS_REBALANCE, serving
 from tests.support.runs import ROOT, environment, wait_until
 
@@ -117,7 +117,7 @@ def test_what_was_read_before_the_trouble_counts():
 @pytest.mark.parametrize("arguments", [[], ["--cloud", "oracle"], ["--cloud", "aws", "--now", "5"]])
 def test_wrong_arguments_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as refused:
-        main(arguments)
+        watch_for_ever(arguments)
     assert refused.value.code == 2
 
 

@@ -19,7 +19,7 @@ from cluster.planner.plan import PlanConfig, choice, plan
 from models.config import EngineConfig, ModelConfig
 from models.measures.metrics import flops_per_token
 from models.size import num_parameters
-from ray_jobs.commands.plan import asked, show_plan
+from ray_jobs.commands.plan import plan_asked, show_plan
 from ray_jobs.config.reading import check, read_config
 from ray_jobs.outcome import ConfigError
 
@@ -250,7 +250,7 @@ def test_a_mistake_is_one_sentence_with_its_mend(given, said):
 def test_a_plan_block_in_yaml_and_flags_ask_the_same(tmp_path):
     (tmp_path / "p.yaml").write_text("plan: {parameters: 13B, tokens: 1T, gpu: h100, rent_prices: {H100: 2.1}}\n")
     words = ["plan.parameters=13B", "--plan.tokens=1T", "plan.gpu=H100", "plan.rent_prices.H100=2.1"]
-    assert plan(asked(read_config([str(tmp_path / "p.yaml")]))) == plan(asked(read_config([], words)))
+    assert plan(plan_asked(read_config([str(tmp_path / "p.yaml")]))) == plan(plan_asked(read_config([], words)))
 
 
 def test_the_model_of_a_run_is_what_is_planned_and_flags_win():
@@ -260,14 +260,14 @@ def test_the_model_of_a_run_is_what_is_planned_and_flags_win():
         "engine": {"workers": [2, 16], "batch_tokens": 1 << 20},
         "round": {"tokens": 1 << 20},
     }
-    config = asked(check(run))
+    config = plan_asked(check(run))
     shape = check(run).model
     assert config.parameters == num_parameters(shape, 50_000)
     assert (config.layers, config.width, config.row_tokens, config.recompute) == (24, 2048, 4096, True)
     assert (config.gpus, config.batch_tokens, config.vocabulary) == (16, 1 << 20, 50_000)
-    other = asked(check({**run, "plan": {"parameters": "7B", "gpus": 64}}))
+    other = plan_asked(check({**run, "plan": {"parameters": "7B", "gpus": 64}}))
     assert (other.parameters, other.gpus, other.layers) == (7_000_000_000, 64, None)
-    assert asked(check({})) == PlanConfig()
+    assert plan_asked(check({})) == PlanConfig()
 
 
 def test_the_table_says_what_a_person_wants_to_know_first():

@@ -58,7 +58,7 @@ def test_files_work_in_folders_and_buckets(store):  # noqa: F811
     lake.create()
     file, manifest, text = recorded(lake, 0)
     assert_same(file.read(), manifest, text)
-    assert round_file.sweep(store, RUN, 1, 9, ()) == [file.path]
+    assert round_file.collect(store, RUN, 1, 9, ()) == [file.path]
     assert file.read() is None
 
 
@@ -133,7 +133,7 @@ def test_only_files_that_no_kept_checkpoint_needs_are_deleted(tmp_path):
         lake.add_round(branch, 0, planned[0].to_row())
         round_file.branch_file(lake.store, RUN, step, branch).write(*planned)
     lake.store.write("runs/news/rounds/notes.txt", b"not ours")
-    gone = round_file.sweep(lake.store, RUN, newest_round=4, newest_step=8, kept={1, 4})
+    gone = round_file.collect(lake.store, RUN, newest_round=4, newest_step=8, kept={1, 4})
     assert [path.rpartition("/")[2] for path in gone] == [
         "00000000.arrow",
         "00000002.arrow",

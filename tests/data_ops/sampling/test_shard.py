@@ -6,7 +6,7 @@ import pytest
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.sampling import shard as shard_module
 from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
-from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, is_in, merge
+from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, is_in, merge_shards
 from tests.support.lakes import add_window, fill_lake, make_documents, make_lake
 
 SEED = 11
@@ -32,7 +32,7 @@ def few_windows_at_once(monkeypatch):
 
 def sample_of(lake, config, window):
     shards = [Shard(lake, config, SEED, number) for number in range(config.shards)]
-    return merge(config, SEED, [shard.state(window) for shard in shards])
+    return merge_shards(config, SEED, [shard.state(window) for shard in shards])
 
 
 def reservoirs_of(lake, config, window):
@@ -76,7 +76,7 @@ def test_a_sampled_document_has_the_place_and_size_of_the_lake(lake):
 
 def test_the_order_of_shards_changes_nothing(lake):
     states = [Shard(lake, config_of(3), SEED, number).state(5) for number in range(3)]
-    same(merge(config_of(3), SEED, states), merge(config_of(3), SEED, states[::-1]))
+    same(merge_shards(config_of(3), SEED, states), merge_shards(config_of(3), SEED, states[::-1]))
 
 
 @pytest.mark.slow
@@ -86,15 +86,15 @@ def test_a_shard_advanced_step_by_step_or_rebuilt_at_once_is_the_same(lake):
         for shard in walked:
             shard.advance(window)
         rebuilt = sample_of(lake, config_of(2), window)
-        same(merge(config_of(2), SEED, [shard.state(window) for shard in walked]), rebuilt)
+        same(merge_shards(config_of(2), SEED, [shard.state(window) for shard in walked]), rebuilt)
 
 
 def test_advancing_twice_is_advancing_once(lake):
     shard = Shard(lake, config_of(1), SEED, 0)
-    once = merge(config_of(1), SEED, [shard.state(4)])
+    once = merge_shards(config_of(1), SEED, [shard.state(4)])
     shard.advance(4)
     shard.advance(2)
-    same(merge(config_of(1), SEED, [shard.state(4)]), once)
+    same(merge_shards(config_of(1), SEED, [shard.state(4)]), once)
     assert shard.window == 4
 
 

@@ -72,7 +72,7 @@ def test_a_gpu_without_a_c_compiler_fails(monkeypatch):
 def test_an_old_python_and_a_missing_or_old_package_fail(monkeypatch):
     assert doctor.check_python((3, 9, 1)).state == "fail"
     monkeypatch.setattr(doctor, "PACKAGES", {"ray": "99.1", "no-such-package-here": "1.0", "numpy": "1.0"})
-    packages, old, missing = doctor.check_packages()
+    packages, old, missing = doctor.look_at_packages()
     assert packages.found.startswith("1 of 3: numpy") and "older than 99.1" in old.found
     assert missing.mend == "pip install 'no-such-package-here>=1.0'" and missing.state == old.state == "fail"
 
@@ -121,7 +121,7 @@ def test_a_cluster_that_answers_without_a_token_fails(status, state):
 def test_a_store_that_cannot_be_used_fails_with_the_reason(tmp_path):
     (tmp_path / "file").write_text("")
     for uri in (str(tmp_path / "file"), "ftp://x/y", "s3://"):
-        (check,) = doctor.check_store(uri)
+        (check,) = doctor.look_at_store(uri)
         assert check.state == "fail" and check.found and check.mend
 
 

@@ -31,7 +31,7 @@ from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Shape
 from data_ops.rounds.plan import plan_round
 from data_ops.sampling.reservoir import ReservoirConfig
-from data_ops.sampling.shard import Shard, merge
+from data_ops.sampling.shard import Shard, merge_shards
 from ray_jobs.commands import forget as job
 from ray_jobs.commands.forget import forget, forget_lines, hex_ids, parse_ids, read_ids
 from ray_jobs.config.schema import Config
@@ -362,7 +362,7 @@ def test_the_sample_is_that_of_a_lake_that_never_had_it(tmp_path_factory, gone, 
         if not never:
             forget(config_of(folder), [id_of(o) for o in gone])
         each = [Shard(lake, config, 11, number) for number in range(shards)]
-        samples.append(merge(config, 11, [shard.state(1) for shard in each]))
+        samples.append(merge_shards(config, 11, [shard.state(1) for shard in each]))
     assert samples[0].fingerprint == samples[1].fingerprint
     for name, column in vars(samples[0].documents).items():
         np.testing.assert_array_equal(column, getattr(samples[1].documents, name))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ray_jobs.commands import submit as module
-from ray_jobs.commands.submit import CONFIG, DONE_NOTE, STOPPED_NOTE, exit_code, pack, submit
+from ray_jobs.commands.submit import CONFIG, DONE_NOTE, STOPPED_NOTE, exit_code, pack_code, submit
 from ray_jobs.config.reading import check, read_config, recipes
 from ray_jobs.outcome import ConfigError
 from tests.support.runs import RECIPE, ROOT
@@ -22,12 +22,12 @@ def no_cluster_named(monkeypatch):
 @pytest.mark.parametrize("name", [*recipes(), "small"])
 def test_what_was_checked_here_is_what_runs_there(name, tmp_path):
     config = check(yaml.safe_load(RECIPE)) if name == "small" else read_config([name], ["optim.lr=1e-4"])
-    pack(config, tmp_path)
+    pack_code(config, tmp_path)
     assert read_config([str(tmp_path / CONFIG)]) == config
 
 
 def test_the_upload_holds_our_packages_and_nothing_else(tmp_path):
-    pack(read_config(["demo"]), tmp_path)
+    pack_code(read_config(["demo"]), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*module.PACKAGES, CONFIG}
     assert (tmp_path / "ray_jobs/config/recipes/demo.yaml").exists() and not list(tmp_path.rglob("__pycache__"))
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 5e6

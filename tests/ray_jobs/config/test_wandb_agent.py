@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cluster.telemetry.metrics import METRICS
 from ray_jobs.commands.options import finish
 from ray_jobs.config.reading import read_config
-from ray_jobs.config.wandb_agent import parameters, read_trial
+from ray_jobs.config.wandb_agent import agent_config, parameters
 from ray_jobs.outcome import ConfigError
 from tests.support.root import ROOT
 
@@ -76,7 +76,7 @@ def test_every_value_of_the_sweep_file_is_a_setting_that_is_accepted(tmp_path):
     for key, parameter in SWEEP["parameters"].items():
         for value in choices(parameter):
             made, environ = agents_call(tmp_path, {**base, key: value})
-            config = read_trial(["demo"], made["args"], environ)
+            config = agent_config(["demo"], made["args"], environ)
             assert config == read_config(
                 ["demo"], [*(f"{k}={v!r}" for k, v in {**base, key: value}.items()), "name=demo-k3x9"]
             )
@@ -99,7 +99,7 @@ VALUES = {
 @pytest.mark.parametrize("form", ["args", "args_no_hyphens", None])
 def test_whatever_the_agent_passes_the_values_are_those_of_the_sweep(tmp_path, form):
     made, environ = agents_call(tmp_path, VALUES)
-    config = read_trial(["demo"], made[form] if form else [], environ)
+    config = agent_config(["demo"], made[form] if form else [], environ)
     assert (config.name, config.optim.lr, config.optim.decay_embeddings) == ("demo-k3x9", 1e-05, False)
     assert config.optim.spike_sigmas is None and config.engine.precision == "fp32"
     assert config.reservoir.half_lives_s == (864_000.0, None)
@@ -120,18 +120,18 @@ def test_a_value_reaches_us_with_its_type_whatever_it_is(tmp_path_factory, value
 
 def test_a_command_that_contradicts_the_sweep_is_refused(tmp_path):
     made, environ = agents_call(tmp_path, {"optim.lr": 0.001, "name": "10"})
-    assert read_trial(["demo"], ["engine.workers=1", *made["args"]], environ).name == "10-k3x9", "10 is a text here"
+    assert agent_config(["demo"], ["engine.workers=1", *made["args"]], environ).name == "10-k3x9", "10 is a text here"
     with pytest.raises(ConfigError, match=r"optim\.lr=0\.1 in the command differs from 0\.001, which the sweep chose"):
-        read_trial(["demo"], [*made["args"], "optim.lr=0.1"], environ)
+        agent_config(["demo"], [*made["args"], "optim.lr=0.1"], environ)
 
 
 def test_trials_are_runs_of_their_own_and_no_trial_is_an_ordinary_run(tmp_path):
     names = set()
     for run_id in ("aaaa", "bbbb"):
         made, environ = agents_call(tmp_path, {"optim.lr": 0.001}, run_id)
-        names.add(read_trial(["demo"], ["name=mine", *made["args"]], environ).name)
+        names.add(agent_config(["demo"], ["name=mine", *made["args"]], environ).name)
     assert names == {"mine-aaaa", "mine-bbbb"}
-    assert read_trial(["demo"], ["name=mine"], {"WANDB_RUN_ID": "aaaa"}).name == "mine"
+    assert agent_config(["demo"], ["name=mine"], {"WANDB_RUN_ID": "aaaa"}).name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,12 @@ def test_parameters_that_cannot_be_read_are_told(tmp_path, content, said):
         (tmp_path / "p.yaml").write_text(content)
     environ = {"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r", "WANDB_SWEEP_PARAM_PATH": str(tmp_path / "p.yaml")}
     with pytest.raises(ConfigError, match=f"WANDB_SWEEP_PARAM_PATH=.*{said}"):
-        read_trial(["demo"], [], environ)
+        agent_config(["demo"], [], environ)
 
 
 def test_a_sweep_without_a_run_is_refused():
     with pytest.raises(ConfigError, match="WANDB_SWEEP_ID is set and WANDB_RUN_ID is not"):
-        read_trial(["demo"], [], {"WANDB_SWEEP_ID": "s"})
+        agent_config(["demo"], [], {"WANDB_SWEEP_ID": "s"})
 
 
 def python(script, **environ):

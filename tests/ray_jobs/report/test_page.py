@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.redaction import mask
-from ray_jobs.report.page import ReportData, render
+from ray_jobs.report.page import ReportData, render_run
 from tests.support.report_sample import sample
 
 EVIL = (
@@ -61,7 +61,7 @@ def titles(page):
 
 
 def test_the_report_reads_like_a_story_from_the_verdict_to_the_fingerprints(data):
-    page = render(data)
+    page = render_run(data)
     assert titles(page) == SECTIONS
     said = Page(page).text
     assert said.index("is the new champion") < said.index("The judgement")
@@ -70,7 +70,7 @@ def test_the_report_reads_like_a_story_from_the_verdict_to_the_fingerprints(data
 
 
 def test_the_report_needs_nothing_but_itself(data):
-    page = render(data)
+    page = render_run(data)
     found = Page(page)
     assert not {"script", "link", "iframe", "object", "img"} & set(found.elements)
     assert not [a for a in found.attributes if a[1] in ("src", "href", "srcset") or a[1].startswith("on")]
@@ -79,18 +79,18 @@ def test_the_report_needs_nothing_but_itself(data):
 
 
 def test_it_adapts_to_dark_to_paper_and_to_small_screens(data):
-    page = render(data)
+    page = render_run(data)
     for query in ("(prefers-color-scheme: dark)", "@media print", "(max-width: 860px)"):
         assert query in page
 
 
 def test_every_picture_tells_a_screen_reader_what_it_is(data):
-    pictures = re.findall(r"<svg[^>]*role=\"img\"[^>]*><title>(.+?)</title>", render(data))
-    assert len(pictures) == render(data).count('role="img"') >= 10
+    pictures = re.findall(r"<svg[^>]*role=\"img\"[^>]*><title>(.+?)</title>", render_run(data))
+    assert len(pictures) == render_run(data).count('role="img"') >= 10
 
 
 def test_every_coordinate_is_a_finite_number(data):
-    drawn = "".join(re.findall(r"<svg.*</svg>", render(data)))
+    drawn = "".join(re.findall(r"<svg.*</svg>", render_run(data)))
     assert not re.search(r"(?<![\w-])(nan|inf)(?![\w-])", drawn)
 
 
@@ -118,7 +118,7 @@ def poisoned():
 
 
 def test_text_of_strangers_never_becomes_markup_wherever_it_stands():
-    page = render(poisoned())
+    page = render_run(poisoned())
     found = Page(page)
     assert set(found.elements) <= ELEMENTS
     assert not [a for a in found.attributes if a[1].startswith("on")]
@@ -130,7 +130,7 @@ def test_text_of_strangers_never_becomes_markup_wherever_it_stands():
 @settings(max_examples=60)
 @given(st.text(st.characters(), max_size=60))
 def test_any_sample_survives_as_text(evil):
-    page = render(
+    page = render_run(
         ReportData(summary={"documents": {"read": 1}}, quarantine=[{"place": evil, "reason": "x", "sample": evil}])
     )
     assert set(Page(page).elements) <= ELEMENTS
@@ -141,7 +141,7 @@ def test_any_sample_survives_as_text(evil):
     "key", ["api_key", "password", "aws_secret_access_key", "token", "hf_token", "sasl_password", "AUTH"]
 )
 def test_secrets_never_appear(key):
-    page = render(ReportData(config={"name": "x", "sources": [{"deep": {key: "hunter2"}}]}))
+    page = render_run(ReportData(config={"name": "x", "sources": [{"deep": {key: "hunter2"}}]}))
     assert "hunter2" not in page and "•••" in page
 
 
@@ -157,7 +157,7 @@ def test_secrets_within_addresses_are_masked_and_ordinary_values_are_not():
 
 
 def test_nothing_at_all_still_gives_a_page_that_says_so():
-    page = render(ReportData())
+    page = render_run(ReportData())
     assert titles(page) == SECTIONS and "<svg" not in page
     for said in (
         "No candidate was judged",
@@ -171,14 +171,14 @@ def test_nothing_at_all_still_gives_a_page_that_says_so():
 
 
 def test_a_tiny_run_is_told_without_empty_charts():
-    page = render(sample(rounds=1, steps_per_round=3, periods=1, sources=("wire",), windows=1))
+    page = render_run(sample(rounds=1, steps_per_round=3, periods=1, sources=("wire",), windows=1))
     Page(page)
     assert "One round." in page and "1 round" not in titles(page)
 
 
 def test_a_flat_series_is_said_in_a_word_and_not_drawn(data):
     flat = [{**m, "learning_rate": 3e-4} for m in data.metrics]
-    page = render(replace(data, metrics=flat))
+    page = render_run(replace(data, metrics=flat))
     assert "learning rate 3.0e-4 throughout" in page and "<h3>Learning rate" not in page
 
 
@@ -193,7 +193,7 @@ def test_values_that_are_no_numbers_are_left_out(data, bad):
         freshness_s=[bad, *data.freshness_s],
         events=[{"time": bad, "kind": "fault", "text": "x"}, *data.events],
     )
-    drawn = "".join(re.findall(r"<svg.*</svg>", render(odd)))
+    drawn = "".join(re.findall(r"<svg.*</svg>", render_run(odd)))
     assert not re.search(r"(?<![\w-])(nan|inf|None)(?![\w-])", drawn)
 
 
@@ -202,7 +202,7 @@ def test_a_huge_run_stays_a_page_that_a_browser_opens():
     data = sample(rounds=500, steps_per_round=200, periods=30, windows=500)
     assert len(data.metrics) == 100_000
     start = time.process_time()
-    page = render(data)
+    page = render_run(data)
     assert len(page) < 3_000_000 and time.process_time() - start < 20
     Page(page)
 
@@ -210,7 +210,7 @@ def test_a_huge_run_stays_a_page_that_a_browser_opens():
 def test_a_refusal_names_the_first_reason_in_the_headline(data):
     decision = {**data.decision, "promoted": False, "reasons": ["fresh text got worse: +0.1 bits/byte", "x"]}
     decision["fresh"] = {**data.decision["fresh"], "verdict": "worse"}
-    page = render(replace(data, decision=decision))
+    page = render_run(replace(data, decision=decision))
     assert "was not promoted: fresh text got worse: +0.1 bits/byte." in page and 'class="mark no"' in page
 
 
@@ -220,25 +220,25 @@ def test_a_refusal_for_old_text_does_not_boast_of_the_fresh_one(data):
         "promoted": False,
         "reasons": ["fresh text got better", "2 of 9 old slices may be over"],
     }
-    assert "was not promoted: 2 of 9 old slices may be over." in render(replace(data, decision=decision))
+    assert "was not promoted: 2 of 9 old slices may be over." in render_run(replace(data, decision=decision))
 
 
 def test_a_decay_branch_is_named_with_the_checkpoint_it_left(data):
     at = data.summary["steps"]
     branch = replace(data, summary=data.summary | {"checkpoint": f"news@{at:08d}/{at + 22:08d}"})
-    assert f"Checkpoint {at:,}, decayed over 22 more steps, is the new champion" in Page(render(branch)).text
+    assert f"Checkpoint {at:,}, decayed over 22 more steps, is the new champion" in Page(render_run(branch)).text
     same = replace(data, summary=data.summary | {"checkpoint": f"news/{at:08d}"})
-    assert f"Checkpoint {at:,} is the new champion" in Page(render(same)).text
+    assert f"Checkpoint {at:,} is the new champion" in Page(render_run(same)).text
 
 
 def test_no_judgement_is_not_called_a_refusal(data):
-    page = render(replace(data, decision=None, summary={"steps": 5, "rounds": 1, "promoted": False, "reasons": []}))
+    page = render_run(replace(data, decision=None, summary={"steps": 5, "rounds": 1, "promoted": False, "reasons": []}))
     assert "5 steps in 1 round; no candidate was judged." in page
 
 
 def test_the_funnel_adds_up_to_what_was_trained():
     documents = {"read": 100, "trained": 60, "held_out": 5, "quarantined": 3, "pending": 2, "shed": 0}
-    page = render(ReportData(summary={"documents": {**documents, "dropped": {"short": 20, "duplicate": 10}}}))
+    page = render_run(ReportData(summary={"documents": {**documents, "dropped": {"short": 20, "duplicate": 10}}}))
     amounts = re.findall(r"<title>([a-z ]+): ([\d,]+) documents", page)
     losses = [("short", "20"), ("duplicate", "10"), ("quarantined", "3"), ("held out to judge", "5"), ("pending", "2")]
     assert amounts == [("read", "100"), *losses, ("trained", "60")]

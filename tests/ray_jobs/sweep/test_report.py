@@ -10,17 +10,17 @@ from data_ops.documents.tokenizer import byte_tokenizer
 from ray_jobs.config.reading import check, read_config
 from ray_jobs.outcome import ConfigError
 from ray_jobs.report.charts.trials import batch_and_rate, parallel
-from ray_jobs.sweep.question import best_values, check_points, points, question, settle, trial_config
-from ray_jobs.sweep.report import brief, render
+from ray_jobs.sweep.question import best_values, check_points, fix_question, points, question, trial_config
+from ray_jobs.sweep.report import brief, render_sweep
 from ray_jobs.sweep.result import (
     TrialResult,
     best_of,
     best_yaml,
     history,
-    in_order,
     summary,
     table_lines,
     tokens_trained,
+    trials_in_order,
 )
 from ray_jobs.sweep.trial.job import SweepJob
 from tests.support.lakes import make_lake
@@ -94,7 +94,7 @@ def trials(config):
 
 
 def test_the_table_ranks_who_got_furthest_by_score_and_names_what_was_not_started(trials):
-    ordered = in_order(trials)
+    ordered = trials_in_order(trials)
     finished = [t.last["score"] for t in ordered if t.last.get("tokens") == MARKS[-1]]
     assert finished == sorted(finished)
     assert ordered[-1].key == "big"
@@ -133,7 +133,7 @@ def test_the_end_of_a_trials_schedule_is_not_the_end_of_the_run_that_follows(con
 
 
 def test_the_summary_adds_up_and_finds_the_critical_batch(config, job, trials):
-    found = summary(config, job, in_order(trials), best_of(trials), 5000.0, 12.0)
+    found = summary(config, job, trials_in_order(trials), best_of(trials), 5000.0, 12.0)
     assert found["tokens"] == tokens_trained(trials) == sum(t.last["tokens"] for t in trials if t.verdicts)
     assert found["best"]["key"] == best_of(trials).key
     assert found["critical_batch"]["critical"] == 1024, "the larger batch costs 0.03 of 3.3"
@@ -166,9 +166,9 @@ class Checker(HTMLParser):
 
 
 def test_the_report_is_whole_and_says_the_best(config, job, trials, tmp_path):
-    ordered = in_order(trials)
+    ordered = trials_in_order(trials)
     found = summary(config, job, ordered, best_of(trials), 5000.0, 12.0)
-    page = render(config, job, ordered, found)
+    page = render_sweep(config, job, ordered, found)
     checker = Checker()
     checker.feed(page)
     assert checker.open == []
@@ -180,7 +180,7 @@ def test_the_report_is_whole_and_says_the_best(config, job, trials, tmp_path):
 
 def test_a_report_without_a_verdict_says_so(config, job):
     empty = [TrialResult("a", points(config)[0], "failed", "<script>")]
-    page = render(config, job, empty, summary(config, job, empty, None, None, 1.0))
+    page = render_sweep(config, job, empty, summary(config, job, empty, None, None, 1.0))
     assert "No trial was judged yet." in page
     assert "<script>" not in page
 
@@ -220,13 +220,13 @@ def test_points_that_are_impossible_are_told_before_anything_starts(config):
 
 def test_the_same_name_goes_on_with_the_same_question_only(config, tmp_path):
     store = make_lake(tmp_path).store
-    settle(store, "news@sweep", question(config, None))
+    fix_question(store, "news@sweep", question(config, None))
     store.write("runs/news@sweep/job.json", b"{}")
-    settle(store, "news@sweep", question(config, None))
-    settle(store, "news@sweep", question(check({**BASE, "wandb": {"mode": "disabled"}}), None))
+    fix_question(store, "news@sweep", question(config, None))
+    fix_question(store, "news@sweep", question(check({**BASE, "wandb": {"mode": "disabled"}}), None))
     for change, named in (
         ({"optim": {"lr": 0.5}}, "optim.lr=0.5 differs from 0.0003"),
         ({"sweep": {**BASE["sweep"], "reduction": 4}}, "sweep.reduction=4 differs from 3"),
     ):
         with pytest.raises(ValueError, match=named):
-            settle(store, "news@sweep", question(check({**BASE, **change}), None))
+            fix_question(store, "news@sweep", question(check({**BASE, **change}), None))

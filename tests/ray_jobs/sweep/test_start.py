@@ -12,7 +12,7 @@ from ray_jobs.checkpoints.retention import retain
 from ray_jobs.config.reading import check
 from ray_jobs.outcome import ConfigError
 from ray_jobs.sweep import start
-from ray_jobs.sweep.question import question, settle
+from ray_jobs.sweep.question import fix_question, question
 from ray_jobs.sweep.start import pin, starting_point
 from ray_jobs.sweep.trial.job import start_run
 from tests.ray_jobs.checkpoints.test_manifest import save
@@ -64,14 +64,14 @@ def test_a_sweep_goes_on_from_where_it_began_though_latest_and_champion_are_othe
     serve(12)
     config = asking(store, name)
     start = pin(store, config)
-    settle(store, SWEEP, question(config, start))
+    fix_question(store, SWEEP, question(config, start))
     begun(store, start)
     train(store, 27)
     serve(27)
     assert starting_point(store, config) == pin(store, config) == start
-    settle(store, SWEEP, question(config, starting_point(store, config)))
+    fix_question(store, SWEEP, question(config, starting_point(store, config)))
     with pytest.raises(ConfigError, match=r"sweep.start=scratch differs from"):
-        settle(store, SWEEP, question(asking(store, "scratch"), starting_point(store, asking(store, "scratch"))))
+        fix_question(store, SWEEP, question(asking(store, "scratch"), starting_point(store, asking(store, "scratch"))))
 
 
 def test_until_a_sweep_has_begun_it_takes_what_is_newest(store):
@@ -111,8 +111,8 @@ def test_a_start_that_cannot_be_copied_or_is_gone_is_told(store):
 
 
 def test_a_question_that_could_not_be_answered_may_be_asked_otherwise(store):
-    settle(store, SWEEP, question(asking(store, "scratch", seed=1), None))
-    settle(store, SWEEP, question(asking(store, "scratch", seed=2), None))
+    fix_question(store, SWEEP, question(asking(store, "scratch", seed=1), None))
+    fix_question(store, SWEEP, question(asking(store, "scratch", seed=2), None))
     begun(store, None)
     with pytest.raises(ConfigError, match="seed=3 differs from 2, with which sweep news@sweep was begun"):
-        settle(store, SWEEP, question(asking(store, "scratch", seed=3), None))
+        fix_question(store, SWEEP, question(asking(store, "scratch", seed=3), None))

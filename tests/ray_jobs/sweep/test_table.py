@@ -9,7 +9,7 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import byte_tokenizer
 from ray_jobs.config.reading import check
 from ray_jobs.sweep.capacity import Room
-from ray_jobs.sweep.result import FAILED, FINISHED, IMPOSSIBLE, WAITING, in_order, table_lines
+from ray_jobs.sweep.result import FAILED, FINISHED, IMPOSSIBLE, WAITING, table_lines, trials_in_order
 from ray_jobs.sweep.table import Table, is_decided, keep_generation
 from ray_jobs.sweep.trial.job import SweepJob, result_path
 from ray_jobs.sweep.trial.recorded_rounds import Diet
@@ -57,7 +57,7 @@ def test_settings_that_only_go_wrong_together_make_a_refused_trial(make, capsys)
     spec = table.of_point(wrong)
     assert (spec.last, table.trials[spec.key].state, table.known_score(spec)) == (0, IMPOSSIBLE, WORST)
     assert "a trial with model.heads=3, model.width=16 is impossible" in capsys.readouterr().out
-    lines = table_lines(in_order(list(table.trials.values())))
+    lines = table_lines(trials_in_order(list(table.trials.values())))
     assert "64" in lines[-1]
     assert "impossible: a trial with model.heads=3" in lines[-1]
     assert make(search="tpe").asked_before() == [fine, wrong]
