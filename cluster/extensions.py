@@ -11,7 +11,10 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
 T = TypeVar("T")
+S = TypeVar("S", bound=BaseModel)
 
 
 class ExtensionError(ValueError):
@@ -57,6 +60,20 @@ class Members(Mapping[str, T], Generic[T]):
             hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(self)}"
             raise ValueError(f"there is no {what} {name!r}; {hint}")
         return self[name]
+
+
+def configured(model: type[S], what: str, values: Mapping[str, object]) -> S:
+    """Make a member's settings; ValueError, in one sentence, for keys and values that do not fit. what: its name."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        key = ".".join(str(part) for part in mistake["loc"])
+        if mistake["type"] == "extra_forbidden":
+            raise ValueError(f"{what} has no key {key!r}; use some of {list(model.model_fields)}") from None
+        if mistake["type"] == "value_error":
+            raise ValueError(f"{what}: {mistake['ctx']['error']}") from None
+        raise ValueError(f"{what} has {key}={mistake['input']!r}: {mistake['msg']}; mend it") from None
 
 
 @cache

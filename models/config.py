@@ -14,8 +14,9 @@ MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
 
 
 class ModelConfig(Settings):
-    """The shape of a Llama-family decoder."""
+    """Kind and shape of the model; the keys are those of a Llama-family decoder."""
 
+    kind: str = Field("decoder", description="Kind of the model: decoder, or one that an installed package adds.")
     layers: int = Field(4, ge=1, le=512, description="Number of decoder layers.")
     width: int = Field(128, ge=8, le=65536, description="Width of the residual stream.")
     heads: int = Field(4, ge=1, le=512, description="Number of query heads; must divide width.")

@@ -8,13 +8,13 @@ for compiling takes longer than it saves.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.rows import Rows
+from cluster.rows import Rows
 
 MOST_SHAPES = 64  # kernels of one function; the next shape would run as written, with other bits
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -52,11 +52,19 @@ def uncompiled() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if torch.cuda.is_available() else nullcontext()
 
 
-def micro_batches(rows: Rows, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield inputs and labels on the device, and segments on the host, of `size` rows at a time."""
+class MicroBatch(NamedTuple):
+    """Some rows as tensors [B, L]: inputs and labels on the device, segments on the host."""
+
+    inputs: Tensor
+    labels: Tensor
+    segments: Tensor
+
+
+def micro_batches(rows: Rows, size: int) -> Iterator[MicroBatch]:
+    """Yield `size` rows at a time."""
     for start in range(0, len(rows.inputs), size):
         inputs, labels, segments = (torch.from_numpy(np.array(field[start : start + size])) for field in rows)
-        yield moved(inputs, device()), moved(labels, device()), segments
+        yield MicroBatch(moved(inputs, device()), moved(labels, device()), segments)
 
 
 def moved(tensor: Tensor, onto: torch.device) -> Tensor:

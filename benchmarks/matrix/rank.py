@@ -22,8 +22,8 @@ import torch
 import torch._dynamo  # 2 s that every rank would else spend when its optimizer is made
 import torch.distributed as dist
 
+from cluster.rows import Rows
 from models.engine import zero
-from models.rows import Rows
 
 zero.import_deepspeed()
 from ray_jobs.training.worker.loop import Worker  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import Goal, Row, paired
+from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.engine import checkpoint, engine
-from models.rows import Rows
-from models.size import num_parameters
+from models.kinds.decoder import Decoder
 from ray_jobs.config.blocks import CheckpointConfig
 
 VOCABULARY = 257
@@ -54,7 +54,7 @@ def compare(model: ModelConfig, repeats: int) -> list[Row]:
     made.close()
     every = CheckpointConfig.model_validate({}).every_seconds
     share = [stall / every for stall in stalls[1:]]
-    millions = num_parameters(model, VOCABULARY) / 1e6
+    millions = Decoder().num_parameters(model, VOCABULARY) / 1e6
     raw = {"parameters_million": millions, "bytes": written.size_bytes, "first_stall_s": stalls[0]}
     what, theirs = f"checkpoint of {millions:.1f} M parameters", "DeepSpeed's save_checkpoint"
     ratios = paired(stalls[1:], bare_blocks[1:])

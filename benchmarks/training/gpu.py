@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from benchmarks.root import RESULTS, ROOT
+from cluster.rows import Rows
 from data_ops.rounds.packing import fill, pack
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.engine.engine import Engine, start
-from models.measures.metrics import flops_per_token, peak_flops
-from models.rows import Rows
-from models.size import num_parameters
+from models.kinds.decoder import Decoder
+from models.measures.metrics import peak_flops
 
 VOCABULARY, DOCUMENT_TOKEN, ROW_TOKENS = 50_257, 50_256, 2048
 MEDIAN_DOCUMENT, DEVIATION = 600, 1.0  # tokens; of its logarithm
@@ -146,9 +146,9 @@ def measure(shape: Shape, micro_rows: int, steps: int) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True)
     with torch.compiler.set_stance("force_eager"):
         found["seconds"]["packed, not compiled"] = seconds(engine, packed, steps)
-    found["parameters"] = num_parameters(shape.model, VOCABULARY)
+    found["parameters"] = Decoder().num_parameters(shape.model, VOCABULARY)
     found["batch_tokens"] = shape.batch_rows * ROW_TOKENS
-    found["flops_per_token"] = flops_per_token(shape.model, VOCABULARY)
+    found["flops_per_token"] = Decoder().flops_per_token(shape.model, VOCABULARY)
     found["flops_needed_per_token"] = flops_needed(shape.model, packed)
     return found
 
@@ -190,7 +190,7 @@ def whole_rows(shape: Shape, random: np.random.Generator) -> Rows:
 
 def flops_needed(model: ModelConfig, rows: Rows) -> float:
     """FLOPs of a token if attention counts only what lies before it in its document, averaged over these rows."""
-    matrices = flops_per_token(model, VOCABULARY) - 12 * model.layers * model.width * model.row_tokens
+    matrices = Decoder().flops_per_token(model, VOCABULARY) - 12 * model.layers * model.width * model.row_tokens
     first = np.ones_like(rows.segments, dtype=bool)
     first[:, 1:] = rows.segments[:, 1:] != rows.segments[:, :-1]
     index = np.broadcast_to(np.arange(rows.segments.shape[1]), rows.segments.shape)

@@ -224,7 +224,7 @@ def starts(store: str, number: int, repeats: int) -> list[float]:
         step = ray.get(feed.round.remote(number)).steps // 2
         batches = ray.get([feed.batch.remote(number, step, rank, RANKS) for rank in range(RANKS)])
         times.append(time.perf_counter() - began)
-        assert {batch.inputs.shape for batch in batches} == {(BATCH_ROWS // RANKS, ROW_TOKENS)}
+        assert {batch.rows.inputs.shape for batch in batches} == {(BATCH_ROWS // RANKS, ROW_TOKENS)}
     return times
 
 

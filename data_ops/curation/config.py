@@ -5,11 +5,10 @@ beside it (`curate.min_chars`) are the settings of the first six for an entry th
 """
 
 from functools import cached_property
-from typing import TypeVar
 
-from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
-from cluster.extensions import Members
+from cluster.extensions import Members, configured
 from cluster.units import Settings
 from data_ops.curation.history.exact import ExactDuplicates
 from data_ops.curation.history.history import HistoryRule
@@ -24,10 +23,9 @@ from data_ops.curation.rules.characters import (
     SymbolShare,
 )
 from data_ops.curation.rules.length import Fewest, Most, TooLong, TooShort
-from data_ops.curation.rules.rule import Meaning, Rule
+from data_ops.curation.rules.rule import Rule
 
 Entry = str | dict[str, JsonValue]
-T = TypeVar("T", bound=Meaning)
 
 EXACT = "duplicate"  # always applies: a sample by id rests on it
 
@@ -78,7 +76,8 @@ class CurateConfig(Settings):
         is_rule = info.field_name == "rules"
         names = [] if is_rule else [EXACT]
         for name, settings in map(_split, entries):
-            _made(RULES.named(name, "rule") if is_rule else HISTORIES.named(name, "history"), name, settings)
+            member = RULES.named(name, "rule") if is_rule else HISTORIES.named(name, "history")
+            configured(member, f"the rule {name}", settings)
             names.append(name)
         if len(set(names)) < len(names):
             raise ValueError(f"{info.field_name}={names} names a rule twice; name each once")
@@ -90,14 +89,14 @@ class CurateConfig(Settings):
         found = {}
         for name, settings in map(_split, self.rules):
             flat = {key: getattr(self, key) for key in RULES[name].model_fields} if name in DEFAULT else {}
-            found[name] = _made(RULES[name], name, {**flat, **settings})
+            found[name] = configured(RULES[name], f"the rule {name}", {**flat, **settings})
         return found
 
     @cached_property
     def remembered(self) -> dict[str, HistoryRule]:
         """What is compared with all of history, in order, by the reason it gives."""
         entries = [(EXACT, {}), *map(_split, self.histories)]
-        return {name: _made(HISTORIES[name], name, settings) for name, settings in entries}
+        return {name: configured(HISTORIES[name], f"the rule {name}", settings) for name, settings in entries}
 
 
 def _split(entry: Entry) -> tuple[str, dict[str, JsonValue]]:
@@ -109,15 +108,3 @@ def _split(entry: Entry) -> tuple[str, dict[str, JsonValue]]:
     if not isinstance(name, str):
         raise ValueError(f"{entry} has no kind; write {{kind: too_short, min_chars: 20}}")
     return name, settings
-
-
-def _made(rule: type[T], name: str, settings: dict[str, JsonValue]) -> T:
-    """Make a rule; ValueError, in one sentence, for settings that do not fit."""
-    try:
-        return rule(**settings)
-    except ValidationError as error:
-        mistake = error.errors()[0]
-        key = ".".join(str(part) for part in mistake["loc"])
-        if mistake["type"] == "extra_forbidden":
-            raise ValueError(f"the rule {name} has no key {key!r}; use some of {list(rule.model_fields)}") from None
-        raise ValueError(f"the rule {name} has {key}={mistake['input']!r}: {mistake['msg']}; mend it") from None

@@ -5,9 +5,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from cluster.rows import Rows
 from data_ops.documents.place import Ints
 from data_ops.rounds.manifest import Manifest
-from data_ops.rounds.packing import Packing, Rows, fill, pack, row_order
+from data_ops.rounds.packing import Packing, fill, pack, row_order
 
 
 class Layout:

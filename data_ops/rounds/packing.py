@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from cluster.rows import Rows
 from data_ops.kernels.best_fit import Ints, Tokens, best_fit
 from data_ops.kernels.hashing import hash_ids
 
@@ -28,18 +29,6 @@ class Packing(NamedTuple):
     document_start: Ints  # first position in the document
     length: Ints
     num_rows: int
-
-
-class Rows(NamedTuple):
-    """Packed rows, int32[R, L] each.
-
-    segments number the documents of a row 0, 1, ...; attention and positions restart where the number changes.
-    Padding has the document token as input, label -100 and segment -1.
-    """
-
-    inputs: Tokens
-    labels: Tokens
-    segments: Tokens
 
 
 def pack(lengths: Ints, row_tokens: int) -> Packing:

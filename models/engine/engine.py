@@ -17,16 +17,18 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.device import compute_the_same_again, device, micro_batches
 from models.engine import zero
 from models.engine.optim import parameter_groups
 from models.engine.rendezvous import join_by_environment
-from models.kinds.decoder import Transformer, initialise, load_weights
+from models.kinds.building import build
+from models.kinds.kind import Kind
+from models.kinds.kinds import kind_of
 from models.kinds.loss import document_nats
-from models.rows import Rows
 
 PROBE_TOKENS = 128
 
@@ -55,11 +57,18 @@ class Engine:
     """A model in training on this rank, and how the global batch falls on it."""
 
     deepspeed: Any
+    config: ModelConfig
+    vocab_size: int
     accumulation: int
     micro_rows: int
 
     @property
-    def module(self) -> Transformer:
+    def kind(self) -> Kind:
+        """What answers for the model's architecture."""
+        return kind_of(self.config)
+
+    @property
+    def module(self) -> nn.Module:
         """The model, without DeepSpeed."""
         return self.deepspeed.module
 
@@ -78,8 +87,9 @@ class Engine:
             group["lr"] = lr
         scale = dist.get_world_size() / max(1, total_predictions)
         total = torch.zeros((), dtype=torch.float64, device=device())
-        for number, (inputs, labels, segments) in enumerate(micro_batches(rows, self.micro_rows), start=1):
-            nats = self.deepspeed(inputs, segments, labels)
+        kind = self.kind
+        for number, batch in enumerate(micro_batches(kind.arrange(rows), self.micro_rows), start=1):
+            nats = kind.loss(self.deepspeed, batch)
             total += nats.detach()
             if number == self.accumulation:
                 dist.all_reduce(total)
@@ -103,8 +113,9 @@ class Engine:
         num_segments = max(1, int(rows.segments.max(initial=0)) + 1)
         nats, predictions = [], []
         self.deepspeed.eval()
-        for inputs, labels, segments in micro_batches(rows, self.micro_rows):
-            n, p = document_nats(self.deepspeed, inputs, labels, segments, num_segments)
+        kind = self.kind
+        for batch in micro_batches(kind.arrange(rows), self.micro_rows):
+            n, p = document_nats(lambda batch: kind.nats(self.deepspeed, batch), batch, num_segments)
             nats.append(n.cpu().numpy())
             predictions.append(p.cpu().numpy())
         self.deepspeed.train()
@@ -115,8 +126,8 @@ class Engine:
 
         The same on every rank; on equal weights it differs by rounding only.
         """
-        count = min(PROBE_TOKENS, self.module.config.row_tokens)
-        made = np.arange(1, count + 2, dtype=np.int64) ** 2 % self.module.vocab_size
+        count = min(PROBE_TOKENS, self.config.row_tokens)
+        made = np.arange(1, count + 2, dtype=np.int64) ** 2 % self.vocab_size
         row = made.astype(np.int32)[None]
         nats, predictions = self.evaluate(Rows(row[:, :-1], row[:, 1:], np.zeros((1, count), np.int32)))
         return float(nats.sum() / predictions.sum())
@@ -139,11 +150,7 @@ def start(
     Joins the process group that exists (Ray Train, torchrun); without one it trains alone.
     """
     join(engine_config.threads)
-    model = Transformer(model_config, vocab_size)
-    if weights is None:
-        initialise(model, seed)
-    else:
-        load_weights(model, weights)
+    model = build(model_config, vocab_size, seed, weights)
     accumulation, micro_rows = engine_config.split(dist.get_world_size(), model_config.row_tokens)
     wrapped = zero.wrap(
         model.to(device()),
@@ -154,7 +161,7 @@ def start(
         accumulation=accumulation,
         micro_rows=micro_rows,
     )
-    return Engine(wrapped, accumulation, micro_rows)
+    return Engine(wrapped, model_config, vocab_size, accumulation, micro_rows)
 
 
 def join(threads: int) -> None:

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 from typing import Any
 
+from torch import nn
+
 from models.config import OptimConfig
+from models.kinds.loss import Head
 
 SPIKE_STEPS = 128  # losses a spike is judged by
 
@@ -66,9 +69,9 @@ def decay_lr(progress: float, start_lr: float, floor: float) -> float:
     return start_lr * (floor + (1 - floor) * remaining)
 
 
-def parameter_groups(model: Any, config: OptimConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
     """Split parameters into decayed (matrices) and not (norms; embedding tables unless asked)."""
-    tables = {id(model.embed.weight), id(model.head.weight)}
+    tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding | Head)}
     decayed: list[Any] = []
     kept: list[Any] = []
     for parameter in model.parameters():

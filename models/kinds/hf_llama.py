@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.config import ModelConfig
+from models.kinds.kind import Pretrained
 from models.size import padded_vocab
 
 SHARD_BYTES = 5 * 10**9
@@ -36,21 +37,20 @@ NAMES = {
 
 
 def export(
-    weights: dict[str, Tensor],
-    config: ModelConfig,
+    model: Pretrained,
     tokenizer_json: str,
     document_token: int,
-    vocab_size: int,
     directory: Path,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write a Hugging Face Llama directory from full `weights`, as `checkpoint.read_full_weights` gives them.
+    """Write a Hugging Face Llama directory from full weights, as `checkpoint.read_full_weights` gives them.
 
     The document token becomes begin and end of text: a document starts with it and predicts it at its end.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    config, vocab_size = model.config, model.vocab_size
     renamed = {}
-    for name, weight in weights.items():
+    for name, weight in model.weights.items():
         theirs = their_name(name)
         table = theirs in ("model.embed_tokens.weight", "lm_head.weight")
         renamed[theirs] = weight[:vocab_size].contiguous() if table else weight.contiguous()
@@ -67,8 +67,8 @@ def export(
     _write_json(directory / "tokenizer_config.json", tokenizer | {"clean_up_tokenization_spaces": False})
 
 
-def import_llama(directory: Path) -> tuple[ModelConfig, int, dict[str, Tensor]]:
-    """Read a Llama-family directory: (configuration, vocabulary size, full weights for `engine.start`)."""
+def import_llama(directory: Path) -> Pretrained:
+    """Read a Llama-family directory."""
     theirs = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     config = _our_config(theirs, directory)
     ours = {their_name(name): name for name in _parameter_names(config)}
@@ -84,7 +84,7 @@ def import_llama(directory: Path) -> tuple[ModelConfig, int, dict[str, Tensor]]:
         unpadded = weights[table]
         weights[table] = torch.zeros(padded_vocab(vocab_size), config.width)
         weights[table][:vocab_size] = unpadded[:vocab_size]
-    return config, vocab_size, weights
+    return Pretrained(config, vocab_size, weights)
 
 
 def their_name(name: str) -> str:

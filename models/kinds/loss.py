@@ -7,13 +7,14 @@ twice. The price: gradients flow only through the *sum* of nats; per-position na
 evaluation.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.device import compiled, uncompiled
+from models.device import MicroBatch, compiled, uncompiled
 
 # Shape suffixes: B rows, L positions, N = B * L, D width, V padded vocabulary.
 IGNORE = -100
@@ -50,21 +51,18 @@ class Head(nn.Module):
         return [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
 
 
-def next_token_nats(model: Any, inputs_BL: Tensor, labels_BL: Tensor, segments_BL: Tensor | None) -> Tensor:
-    """Return the float32 sum of nats of the labels other than -100; differentiable."""
-    return model(inputs_BL, segments_BL, labels_BL)
-
-
 @torch.no_grad()
 def document_nats(
-    model: Any, inputs_BL: Tensor, labels_BL: Tensor, segments_BL: Tensor, num_segments: int
+    nats_of: Callable[[MicroBatch], Tensor], batch: MicroBatch, num_segments: int
 ) -> tuple[Tensor, Tensor]:
     """Return (nats float64 [B, num_segments], predictions int64 [B, num_segments]) of every segment.
 
-    Segments are numbered from 0 in each row; padding (-1) and labels of -100 count nothing.
+    nats_of gives the nats [B, L] of each label. Segments are numbered from 0 in each row; padding (-1) and labels of
+    -100 count nothing.
     """
+    labels_BL, segments_BL = batch.labels, batch.segments
     with uncompiled():
-        nats_BL = model(inputs_BL, segments_BL, labels_BL, each=True).double()
+        nats_BL = nats_of(batch).double()
     counted_BL = (labels_BL != IGNORE) & (segments_BL.to(labels_BL.device) >= 0)
     index_BL = segments_BL.to(labels_BL.device).long().clamp(min=0)
     nats = torch.zeros(len(labels_BL), num_segments, dtype=torch.float64, device=labels_BL.device)

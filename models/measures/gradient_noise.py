@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import torch
 
+from cluster.rows import Rows
 from models.config import ModelConfig
 from models.device import device, micro_batches
-from models.kinds.decoder import Transformer, initialise, load_weights
-from models.rows import Rows
+from models.kinds.building import build
+from models.kinds.kinds import kind_of
 
 
 class NoiseScale(NamedTuple):
@@ -34,19 +35,15 @@ def gradient_noise(
     batches: Iterable[Rows],
 ) -> NoiseScale:
     """Measure over small batches of about equally many labels; at least two, better thirty."""
-    model = Transformer(config, vocab_size)
-    if weights is None:
-        initialise(model, seed)
-    else:
-        load_weights(model, weights)
+    kind, model = kind_of(config), build(config, vocab_size, seed, weights)
     model.to(device())
     parameters = list(model.parameters())
     squares, counts = [], []
     total = [torch.zeros_like(parameter) for parameter in parameters]
-    for inputs, labels, segments in chain.from_iterable(micro_batches(rows, len(rows.inputs)) for rows in batches):
-        count = int((labels != -100).sum())
+    for batch in chain.from_iterable(micro_batches(kind.arrange(rows), len(rows.inputs)) for rows in batches):
+        count = int((batch.labels != -100).sum())
         model.zero_grad(set_to_none=True)
-        (model(inputs, segments, labels) / count).backward()
+        (kind.loss(model, batch) / count).backward()
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         squares.append(sum(float(g.pow(2).sum()) for g in gradients))
         counts.append(count)

@@ -1,14 +1,10 @@
 """How much of the machine does training use, and how good is the model?
 
-Model FLOPs utilisation as PaLM's appendix B and LLM Foundry count it: 6 per matrix parameter and token plus
-12 * layers * width * row_tokens for attention, without the causal half and without recomputation. Quality is
-bits per byte of text, which compares models of different tokenizers.
+Model FLOPs utilisation is the share of the device's peak that goes into the FLOPs which the model's kind counts
+(`Kind.flops_per_token`). Quality is bits per byte of text, which compares models of different tokenizers.
 """
 
 import math
-
-from models.config import ModelConfig
-from models.size import num_parameters, padded_vocab
 
 # Dense bf16 FLOP/s of NVIDIA's data sheets (fp16 for V100), by a part of the device name, first match.
 PEAK_FLOPS = {
@@ -25,19 +21,6 @@ PEAK_FLOPS = {
     "V100": 125e12,
     "T4": 65e12,
 }
-
-
-def flops_per_token(config: ModelConfig, vocab_size: int, causal: bool = False) -> float:
-    """Count training FLOPs (forward and backward) of one token in a full row.
-
-    The input table is a look-up and does not count; the output table does. `causal` counts only the attention
-    below the diagonal.
-    """
-    matrices = num_parameters(config, vocab_size)
-    if not config.tie_embeddings:
-        matrices -= padded_vocab(vocab_size) * config.width
-    attention = 12 * config.layers * config.width * config.row_tokens
-    return 6.0 * matrices + attention * (0.5 if causal else 1.0)
 
 
 def peak_flops(device_name: str) -> float | None:

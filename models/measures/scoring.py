@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cluster.rows import Rows
 from models.config import ModelConfig
-from models.device import device, micro_batches
-from models.kinds.decoder import Transformer, initialise, load_weights
+from models.device import MicroBatch, device, micro_batches
+from models.kinds.building import build
+from models.kinds.kinds import kind_of
 from models.kinds.loss import document_nats
-from models.rows import Rows
 
 ROWS_AT_ONCE = 16
 
@@ -26,18 +27,17 @@ def scorer(
 
     weights: full float32 weights by name; None is the untrained model of this seed.
     """
-    model = Transformer(config, vocab_size)
-    if weights is None:
-        initialise(model, seed)
-    else:
-        load_weights(model, weights)
+    kind, model = kind_of(config), build(config, vocab_size, seed, weights)
     model.to(device()).eval()
+
+    def nats_of(batch: MicroBatch) -> Tensor:
+        return kind.nats(model, batch)
 
     def evaluate(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         num_segments = max(1, int(rows.segments.max(initial=0)) + 1)
         nats, predictions = [], []
-        for inputs, labels, segments in micro_batches(rows, ROWS_AT_ONCE):
-            n, p = document_nats(model, inputs, labels, segments, num_segments)
+        for batch in micro_batches(kind.arrange(rows), ROWS_AT_ONCE):
+            n, p = document_nats(nats_of, batch, num_segments)
             nats.append(n.cpu().numpy())
             predictions.append(p.cpu().numpy())
         return np.concatenate(nats), np.concatenate(predictions)

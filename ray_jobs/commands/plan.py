@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cluster.planner.config import PlanConfig
 from cluster.readable import many, seconds, short
-from models.size import num_parameters
+from models.kinds.kinds import kind_of
 from ray_jobs.config.schema import Config
 
 STRONG, SOFT, GOOD, BAD = "bold", "dim", "green", "red"
@@ -29,7 +29,7 @@ def plan_asked(config: Config) -> PlanConfig:
     model, engine = config.model, config.engine
     if "model" in config.model_fields_set and "parameters" not in given.model_fields_set:
         vocabulary = config.tokenizer.vocabulary if config.tokenizer.kind == "bpe" else given.vocabulary
-        found |= {"parameters": num_parameters(model, vocabulary), "vocabulary": vocabulary}
+        found |= {"parameters": kind_of(model).num_parameters(model, vocabulary), "vocabulary": vocabulary}
         found |= {"layers": model.layers, "width": model.width, "row_tokens": model.row_tokens}
         found |= {"recompute": model.recompute} if "recompute" in model.model_fields_set else {}
     if "workers" in engine.model_fields_set:

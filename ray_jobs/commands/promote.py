@@ -10,7 +10,8 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from models.engine.checkpoint import read_full_weights
-from models.kinds import hf_llama as hf
+from models.kinds.kind import Pretrained
+from models.kinds.kinds import kind_of, model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
@@ -51,7 +52,7 @@ def promote_by_hand(config: Config, name: str) -> dict[str, Any]:
 
 
 def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:
-    """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face Llama directory."""
+    """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face directory."""
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
     store = Store.open(config.store)
@@ -59,9 +60,9 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
     tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    model = type(config.model).model_validate(commit.state.model)
+    model = Pretrained(model_config(commit.state.model), tokenizer.vocab_size, weights)
     target = Path(directory).expanduser().absolute()
-    hf.export(weights, model, tokenizer.to_json(), tokenizer.document_token, tokenizer.vocab_size, target)
+    kind_of(model.config).export(model, tokenizer.to_json(), tokenizer.document_token, target)
     return {"checkpoint": commit.name, "directory": str(target)}
 
 

@@ -8,7 +8,7 @@ Everything wrong is said at once, a sentence per mistake, with the nearest key w
 import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from cluster.planner.plan import PlanConfig
 from cluster.runtime.config import ClusterConfig
@@ -22,6 +22,7 @@ from data_ops.rounds.manifest import Shape
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, OptimConfig
+from models.kinds.kinds import model_config as model_of
 from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig
 from tune.config import SweepConfig
 
@@ -46,7 +47,7 @@ class Config(Settings):
     tokenizer: TokenizerConfig = TokenizerConfig()
     reservoir: ReservoirConfig = ReservoirConfig()
     round: RoundConfig = RoundConfig()
-    model: ModelConfig = ModelConfig()
+    model: SerializeAsAny[ModelConfig] = ModelConfig()
     engine: EngineConfig = EngineConfig()
     optim: OptimConfig = OptimConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -57,6 +58,11 @@ class Config(Settings):
     cluster: ClusterConfig = ClusterConfig()
     plan: PlanConfig | None = Field(None, description="what `headrace plan` is asked")
     sweep: SweepConfig | None = Field(None, description="what `headrace sweep` is asked")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model_is_of_its_kind(cls, model: object) -> object:
+        return model_of(model) if isinstance(model, dict) and model.get("kind", "decoder") != "decoder" else model
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":

@@ -21,7 +21,7 @@ from cluster.telemetry.wandb_run import choose_mode, machine, open_wandb
 from data_ops.audit.account import account
 from models.engine.checkpoint import weights_sha256
 from models.engine.engine import resolve_precision
-from models.size import num_parameters
+from models.kinds.kinds import kind_of
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.ledger import note_stand
@@ -208,7 +208,7 @@ def _header(config: Config, training: Training, resumed: Commit | None, opened: 
         "nodes": training.num_nodes,
         "zero_stage": config.engine.zero_stage,
         "precision": resolve_precision(config.engine.precision),
-        "parameters": num_parameters(config.model, opened.tokenizer.vocab_size),
+        "parameters": kind_of(config.model).num_parameters(config.model, opened.tokenizer.vocab_size),
         "resumed_step": resumed.step if resumed else None,
         "resumed_round": resumed.round if resumed else None,
     }

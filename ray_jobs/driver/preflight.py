@@ -13,6 +13,7 @@ from cluster.storage.store import Store
 from data_ops.ingest.takeover import misfit, refusal
 from data_ops.lake.lake import Lake
 from data_ops.sources.kinds import open_source
+from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.ingest.opening import check_store
@@ -64,7 +65,7 @@ def check_writable(config: Config) -> None:
     last = commits.newest_readable(store, config.name)
     if last is None:
         return
-    made = {f"model.{key}": value for key, value in last.state.model.items()}
+    made = {f"model.{key}": value for key, value in model_config(last.state.model).model_dump(mode="json").items()}
     made["engine.batch_tokens"] = last.state.batch_tokens
     mine = {f"model.{key}": value for key, value in config.model.model_dump(mode="json").items()}
     mine["engine.batch_tokens"] = config.engine.batch_tokens

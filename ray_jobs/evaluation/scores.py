@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster.rows import Rows
 from cluster.storage.store import Store
 from models.measures.metrics import bits_per_byte
-from models.rows import Rows
 from ray_jobs.evaluation.held_out import HeldOut
 from ray_jobs.store.paths import run_path
 
@@ -54,8 +54,7 @@ def rows_of(data: HeldOut, rows: npt.NDArray[np.int64], count: int) -> Rows:
         length=data.packing.length[low:high],
         num_rows=count,
     )
-    filled = fill(piece, data.tokens, data.offsets, data.document_token, data.row_tokens)
-    return Rows(filled.inputs, filled.labels, filled.segments)
+    return fill(piece, data.tokens, data.offsets, data.document_token, data.row_tokens)
 
 
 def with_nats(data: HeldOut, nats: npt.NDArray[np.float64]) -> pa.Table:

@@ -10,6 +10,7 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from models.engine.checkpoint import read_full_weights
+from models.kinds.kinds import model_config
 from models.measures import scoring
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
@@ -47,12 +48,12 @@ def scores_of(config: Config, tokenizer_json: str, name: str | None) -> pa.Table
 def _score_task(config_json: str, tokenizer_json: str, name: str | None, last_window: int) -> pa.Table:
     config, tokenizer = Config.model_validate_json(config_json), Tokenizer.from_json(tokenizer_json)
     store = Store.open(config.store)
-    model_config, weights = config.model, None
+    model, weights = config.model, None
     if name is not None:
         commit = commits.by_name(store, name)
-        model_config = type(config.model).model_validate(commit.state.model)
+        model = model_config(commit.state.model)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    scorer = scoring.scorer(model_config, tokenizer.vocab_size, config.seed, weights)
-    data = held_out(Lake(store), last_window, config.evaluate, model_config.row_tokens, tokenizer.document_token)
+    scorer = scoring.scorer(model, tokenizer.vocab_size, config.seed, weights)
+    data = held_out(Lake(store), last_window, config.evaluate, model.row_tokens, tokenizer.document_token)
     return with_nats(data, score(data, scorer))

@@ -13,7 +13,7 @@ from cluster.planner.config import PlanConfig
 from cluster.planner.gpus import GPUS, GpuName
 from cluster.planner.memory import Case, memory_gb
 from cluster.runtime.session import Session
-from models.size import num_parameters
+from models.kinds.kinds import kind_of
 from ray_jobs.config.schema import Config
 from ray_jobs.sweep.question import sweep_of
 
@@ -63,7 +63,7 @@ def needs_gb(config: Config, vocabulary: int, workers: int) -> float:
     engine, model = config.engine, config.model
     _, micro_rows = engine.split(workers, model.row_tokens)
     asked = PlanConfig(
-        parameters=num_parameters(model, vocabulary),
+        parameters=kind_of(model).num_parameters(model, vocabulary),
         gpus=workers,
         row_tokens=model.row_tokens,
         layers=model.layers,

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from cluster.storage.store import Store
+from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.files import fetch_files
@@ -105,7 +106,7 @@ def _named(store: Store, config: Config) -> commits.Commit:
         raise ConfigError(f"sweep.start={start} is no checkpoint of {config.store}; use {STARTS}") from None
     if found is None:
         raise ConfigError(f"sweep.start=latest, but run {config.name} has no checkpoint yet; use sweep.start=scratch")
-    made = found.state.model
+    made = model_config(found.state.model).model_dump(mode="json")
     differs = [k for k, v in config.model.model_dump(mode="json").items() if made.get(k) != v]
     if differs or any(d.path.startswith("model.") for d in sweep_of(config).dimensions.dimensions):
         which = f"model.{differs[0]} is {made.get(differs[0])} there" if differs else "its shape cannot be swept"

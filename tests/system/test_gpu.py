@@ -10,14 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.device import uncompiled
 from models.engine import checkpoint
 from models.engine.engine import Engine, start
 from models.kinds import decoder as transformer
-from models.kinds.decoder import Transformer, initialise
 from models.kinds.loss import Head
-from models.rows import Rows
+from models.kinds.transformer import Transformer, initialise
 from tests.models.kinds.test_loss import documents, row_of
 from tests.support.runs import ROOT
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cluster.rows import Rows
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
@@ -21,7 +22,6 @@ from data_ops.rounds.manifest import Manifest
 from data_ops.rounds.plan import plan_round
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard, merge_shards
-from models.rows import Rows
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config, shape
 from ray_jobs.outcome import ConfigError

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
+from cluster.rows import Rows
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
@@ -65,11 +66,9 @@ class RoundNotice(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One rank's rows of a global batch (int32 [rows, row_tokens] each)."""
+    """One rank's rows of a global batch."""
 
-    inputs: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int32]
-    segments: npt.NDArray[np.int32]
+    rows: Rows
     predictions: int  # labels in the whole global batch
     arrived_s: npt.NDArray[np.float64]  # arrival of the fresh documents that are done with this step (rank 0)
 
@@ -138,7 +137,7 @@ class Feed:
         filled = layout.fill(rows, count, tokens, offsets, self.settings.document_token)
         done = (layout.last_steps == step)[: len(arrived_s)] & ~blank[: len(arrived_s)]
         arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
-        return Batch(filled.inputs, filled.labels, filled.segments, layout.predictions(step), arrived)
+        return Batch(filled, layout.predictions(step), arrived)
 
     def branch(self, step: int, tokens: int) -> RoundNotice:
         """Tell about the decay branch that leaves the main line at `step`; its batches are those of round BRANCH."""

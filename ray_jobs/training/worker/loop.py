@@ -21,14 +21,15 @@ import torch
 import torch.distributed as dist
 from msgspec.structs import replace
 
+from cluster.rows import Rows
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from models.device import device
 from models.engine import engine
 from models.engine.optim import branch_lr, lr_at
+from models.kinds.kinds import kind_of
 from models.measures import metrics
-from models.rows import Rows
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Position, TrainingState
 from ray_jobs.config.schema import Config
@@ -91,7 +92,7 @@ class Worker:
         self.saver = self._new_saver(config.name, config.checkpoint.every_seconds)
         text = f"{world} workers at step {self.position.step}"
         self._tell(Started(step=self.position.step, workers=world, pid=os.getpid(), text=text))
-        self.flops = metrics.flops_per_token(config.model, self.tokenizer.vocab_size)
+        self.flops = kind_of(config.model).flops_per_token(config.model, self.tokenizer.vocab_size)
         self.peak = metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
 
     def train(self) -> None:
@@ -164,7 +165,7 @@ class Worker:
             batch = next(batches)
             fetched = time.perf_counter()
             tokens = config.engine.batch_tokens
-            lr, rows = lr_of(here.tokens + tokens), Rows(batch.inputs, batch.labels, batch.segments)
+            lr, rows = lr_of(here.tokens + tokens), batch.rows
             done = take_step(self.engine, here, rows, batch.predictions, tokens, lr, config.optim)
             self.position = done.position
             self._report(batch, done.result, lr, done.limit, began, fetched)

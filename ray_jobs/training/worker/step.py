@@ -5,10 +5,10 @@ The one place where a run, its decay branch and a trial of a sweep step: rate, s
 
 from typing import NamedTuple
 
+from cluster.rows import Rows
 from models.config import OptimConfig
 from models.engine.engine import Engine, StepResult
 from models.engine.optim import SPIKE_STEPS, spike_limit
-from models.rows import Rows
 from ray_jobs.checkpoints.position import Position
 
 

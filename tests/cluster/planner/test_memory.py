@@ -8,8 +8,8 @@ from cluster.planner.memory import BUCKET, MOST_GPUS, Case, buffer_bytes, holds,
 from cluster.planner.plan import PlanConfig
 from models.config import ModelConfig
 from models.engine import zero
-from models.kinds.decoder import Transformer
 from models.kinds.loss import GPU_LOGIT_BYTES
+from models.kinds.transformer import Transformer
 
 ROWS, LENGTH, VOCABULARY = 2, 256, 256
 

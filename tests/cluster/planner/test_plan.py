@@ -17,8 +17,7 @@ from cluster.planner.gpus import GPUS
 from cluster.planner.memory import Case, best_stage, fewest_gpus, holds, memory_gb
 from cluster.planner.plan import PlanConfig, choice, plan
 from models.config import EngineConfig, ModelConfig
-from models.measures.metrics import flops_per_token
-from models.size import num_parameters
+from models.kinds.decoder import Decoder
 from ray_jobs.commands.plan import plan_asked, show_plan
 from ray_jobs.config.reading import check, read_config
 from ray_jobs.outcome import ConfigError
@@ -35,8 +34,9 @@ def shown(result, width=120):
 def test_flops_are_palms_and_those_of_the_metric_mfu():
     assert train_flops(175e9, 1, 96 * 12288 * 2048) == 6 * 175e9 + 12 * 96 * 12288 * 2048
     shape = ModelConfig(layers=12, width=768, heads=12, row_tokens=1024)
-    config = PlanConfig(parameters=num_parameters(shape, 32_000), tokens=1, layers=12, width=768, row_tokens=1024)
-    assert flops(Case(config, "H100", 1)) == flops_per_token(shape, 32_000)
+    parameters = Decoder().num_parameters(shape, 32_000)
+    config = PlanConfig(parameters=parameters, tokens=1, layers=12, width=768, row_tokens=1024)
+    assert flops(Case(config, "H100", 1)) == Decoder().flops_per_token(shape, 32_000)
 
 
 def test_attention_is_8_percent_of_the_flops_of_a_small_model_in_rows_of_2048():
@@ -262,7 +262,7 @@ def test_the_model_of_a_run_is_what_is_planned_and_flags_win():
     }
     config = plan_asked(check(run))
     shape = check(run).model
-    assert config.parameters == num_parameters(shape, 50_000)
+    assert config.parameters == Decoder().num_parameters(shape, 50_000)
     assert (config.layers, config.width, config.row_tokens, config.recompute) == (24, 2048, 4096, True)
     assert (config.gpus, config.batch_tokens, config.vocabulary) == (16, 1 << 20, 50_000)
     other = plan_asked(check({**run, "plan": {"parameters": "7B", "gpus": 64}}))

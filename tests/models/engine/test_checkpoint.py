@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from cluster.rows import Rows
 from models.config import EngineConfig, OptimConfig
 from models.engine import checkpoint, zero
 from models.engine.checkpoint import KINDS, read_full_weights, restore, snapshot, weights_sha256
 from models.engine.engine import start
-from models.kinds.decoder import Transformer, initialise
-from models.rows import Rows
+from models.kinds.transformer import Transformer, initialise
 from tests.models.engine.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, state_of, train
 
 pytestmark = pytest.mark.slow

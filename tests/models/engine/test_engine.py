@@ -14,10 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.engine import checkpoint, zero
 from models.engine.engine import Engine, resolve_precision, start
-from models.rows import Rows
 from tests.support.runs import ROOT
 
 pytestmark = pytest.mark.slow

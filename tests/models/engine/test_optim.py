@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from models.config import DEFAULT_HORIZON, ModelConfig, OptimConfig
 from models.engine.optim import branch_lr, decay_lr, lr_at, parameter_groups
-from models.kinds.decoder import Transformer
+from models.kinds.transformer import Transformer
 
 KINDS = ("constant", "cosine", "wsd", "infinite")
 

@@ -13,7 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from models.config import ModelConfig
 from models.kinds import hf_llama as hf
-from models.kinds.decoder import Transformer, initialise, load_weights
+from models.kinds.building import load_weights
+from models.kinds.kind import Pretrained
+from models.kinds.transformer import Transformer, initialise
 
 CONFIG = ModelConfig(layers=2, width=48, heads=4, kv_heads=2, row_tokens=64, rope_theta=5000.0, norm_eps=1e-6)
 
@@ -40,7 +42,7 @@ def exported(directory: Path, tied: bool = True, **options: Any) -> tuple[Transf
         for parameter in model.parameters():
             parameter.mul_(1 + torch.rand_like(parameter)).mul_(4 if parameter.ndim == 2 else 1)
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    hf.export(weights, config, JSON, DOCUMENT, VOCAB, directory, **options)
+    hf.export(Pretrained(config, VOCAB, weights), JSON, DOCUMENT, directory, **options)
     return model, config
 
 
@@ -134,4 +136,4 @@ def test_an_incomplete_directory_or_an_unknown_document_token_is_refused(tmp_pat
     with pytest.raises(ValueError, match=r"lacks .* fetch all its files"):
         hf.import_llama(tmp_path)
     with pytest.raises(ValueError, match="document_token=3 is no special token"):
-        hf.export({}, CONFIG, JSON, 3, VOCAB, tmp_path / "other")
+        hf.export(Pretrained(CONFIG, VOCAB, {}), JSON, 3, tmp_path / "other")

@@ -1,5 +1,7 @@
 """Is the price of every token right, and does no document pay for another?"""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import ModelConfig
+from models.device import MicroBatch
 from models.kinds import loss
-from models.kinds.decoder import Transformer, initialise
-from models.kinds.loss import Head, document_nats, next_token_nats
+from models.kinds.decoder import Decoder
+from models.kinds.loss import Head, document_nats
+from models.kinds.transformer import Transformer, initialise
 
 CONFIG = ModelConfig(layers=2, width=32, heads=4, row_tokens=24)
 VOCAB = 70  # pads to 128
@@ -24,6 +28,11 @@ def model(config: ModelConfig = CONFIG) -> Transformer:
     with torch.no_grad():
         built.head.weight.mul_(20)
     return built
+
+
+def nats_of(net: Transformer) -> Callable[[MicroBatch], torch.Tensor]:
+    """What a kind answers for this model."""
+    return lambda batch: Decoder().nats(net, batch)
 
 
 def documents(lengths: list[int], seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -50,9 +59,9 @@ def test_a_packed_row_costs_what_its_documents_cost_alone(lengths: list[int], se
     net = model()
     parts = documents(lengths, seed)
     inputs, labels, segments = row_of(parts, 24)
-    alone = [next_token_nats(net, i, x, None).item() for i, x in parts]
-    assert next_token_nats(net, inputs, labels, segments).item() == pytest.approx(sum(alone), rel=1e-5)
-    nats, predictions = document_nats(net, inputs, labels, segments, num_segments=3)
+    alone = [net(i, None, x).item() for i, x in parts]
+    assert net(inputs, segments, labels).item() == pytest.approx(sum(alone), rel=1e-5)
+    nats, predictions = document_nats(nats_of(net), MicroBatch(inputs, labels, segments), num_segments=3)
     assert nats[0, : len(alone)].tolist() == pytest.approx(alone, rel=1e-5)
     assert predictions[0].tolist() == lengths + [0] * (3 - len(lengths))
     assert nats[0, len(alone) :].abs().sum() == 0
@@ -62,8 +71,8 @@ def test_changing_one_document_changes_no_other_price() -> None:
     net = model()
     first = documents([6, 8, 5])
     changed = [first[0], documents([8], seed=9)[0], first[2]]
-    before, _ = document_nats(net, *row_of(first, 24), num_segments=3)
-    after, _ = document_nats(net, *row_of(changed, 24), num_segments=3)
+    before, _ = document_nats(nats_of(net), MicroBatch(*row_of(first, 24)), num_segments=3)
+    after, _ = document_nats(nats_of(net), MicroBatch(*row_of(changed, 24)), num_segments=3)
     assert before[0, 0] == after[0, 0]
     assert before[0, 2] == after[0, 2]
     assert before[0, 1] != after[0, 1]
@@ -125,7 +134,7 @@ def test_the_padding_of_the_vocabulary_has_no_probability() -> None:
 
 def test_a_row_without_labels_costs_nothing_and_teaches_nothing() -> None:
     net = model()
-    nats = next_token_nats(net, torch.ones(2, 24, dtype=torch.long), torch.full((2, 24), -100), None)
+    nats = net(torch.ones(2, 24, dtype=torch.long), None, torch.full((2, 24), -100))
     nats.backward()
     assert nats.item() == 0.0
     assert all(parameter.grad.abs().sum() == 0 for parameter in net.parameters() if parameter.grad is not None)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from cluster.rows import Rows
 from models.config import ModelConfig
 from models.measures.gradient_noise import gradient_noise, noise_scale
-from models.rows import Rows
 
 MODEL = ModelConfig(layers=1, width=16, heads=2, row_tokens=8)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cluster.rows import Rows
 from cluster.storage.store import Store
 from models.config import ModelConfig
 from models.measures.scoring import scorer
-from models.rows import Rows
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.evaluation import scores
 from ray_jobs.evaluation.held_out import PERIODS, held_out

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from models.config import ModelConfig
 from models.kinds import decoder as transformer
-from models.kinds.decoder import Transformer, document_positions, initialise, load_weights
+from models.kinds.building import load_weights
+from models.kinds.decoder import Decoder
+from models.kinds.transformer import Transformer, document_positions, initialise
 from models.measures import metrics
-from models.size import num_parameters, padded_vocab
+from models.size import padded_vocab
 
 CONFIG = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, row_tokens=24)
 VOCAB = 50
@@ -123,7 +125,7 @@ def test_the_count_of_parameters_is_the_model_s(
 ) -> None:
     config = ModelConfig(layers=layers, width=16, heads=heads, kv_heads=kv_heads, tie_embeddings=tied, row_tokens=8)
     built = Transformer(config, vocab)
-    assert num_parameters(config, vocab) == sum(p.numel() for p in built.parameters())
+    assert Decoder().num_parameters(config, vocab) == sum(p.numel() for p in built.parameters())
     assert built.embed.weight.shape[0] == padded_vocab(vocab) >= vocab
     assert (built.embed.weight is built.head.weight) == tied
 
@@ -166,11 +168,11 @@ def test_a_shape_that_cannot_be_built_says_what_would_work(values: dict[str, int
 
 def test_flops_follow_palm_and_utilisation_is_a_share_of_the_peak() -> None:
     config = ModelConfig(layers=4, width=128, heads=4, row_tokens=256, tie_embeddings=False)
-    matrices = num_parameters(config, 1000) - padded_vocab(1000) * 128
-    assert metrics.flops_per_token(config, 1000) == 6 * matrices + 12 * 4 * 128 * 256
-    assert metrics.flops_per_token(config, 1000, causal=True) == 6 * matrices + 6 * 4 * 128 * 256
+    matrices = Decoder().num_parameters(config, 1000) - padded_vocab(1000) * 128
+    assert Decoder().flops_per_token(config, 1000) == 6 * matrices + 12 * 4 * 128 * 256
+    assert Decoder().flops_per_token(config, 1000, causal=True) == 6 * matrices + 6 * 4 * 128 * 256
     tied = config.model_copy(update={"tie_embeddings": True})
-    assert metrics.flops_per_token(tied, 1000) == metrics.flops_per_token(config, 1000)
+    assert Decoder().flops_per_token(tied, 1000) == Decoder().flops_per_token(config, 1000)
     assert metrics.peak_flops("NVIDIA H100 PCIe") == 756e12
     assert metrics.peak_flops("NVIDIA H200") == 989e12
     assert metrics.mfu(1000.0, 1e9, 2, 1e12) == 0.5

@@ -1,0 +1,72 @@
+"""What does the loop ask of a model, whatever its architecture?
+
+A kind answers for its architecture: it counts, builds, computes the loss, and exchanges weights with the Hugging Face
+world. All else (engine, checkpoints, evaluation, planner) goes through it and knows no layer. Importing this costs no
+torch, because a configuration names its kind (`model.kind`) long before a model is built.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cluster.rows import Rows
+from models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.device import MicroBatch
+
+    Forward = Callable[..., Tensor]  # the module, or the engine that wraps it
+
+
+class Pretrained(NamedTuple):
+    """What a folder of another library holds: weights by our parameters' names, in float32."""
+
+    config: ModelConfig
+    vocab_size: int
+    weights: "dict[str, Tensor]"
+
+
+class Kind(Protocol):
+    """A kind of model. Stateless: weights live in the module that it builds."""
+
+    @property
+    def config(self) -> type[ModelConfig]:
+        """The block `model` of its runs: `ModelConfig` or a subclass with keys of its own."""
+        ...
+
+    def num_parameters(self, config: ModelConfig, vocab_size: int) -> int:
+        """Count trainable parameters without building the model."""
+        ...
+
+    def flops_per_token(self, config: ModelConfig, vocab_size: int) -> float:
+        """Count training FLOPs, forward and backward, of one position in a full row."""
+        ...
+
+    def arrange(self, rows: Rows) -> Rows:
+        """Lay rows out as this kind reads them: same shape and number of labels. Packed rows predict the next token."""
+        ...
+
+    def build(self, config: ModelConfig, vocab_size: int, seed: int | None) -> "nn.Module":
+        """Build the module; initial weights are a function of (seed, parameter's name), None leaves them undrawn."""
+        ...
+
+    def loss(self, forward: "Forward", batch: "MicroBatch") -> "Tensor":
+        """Return the float32 sum of nats over the batch's labels; differentiable.
+
+        It calls `forward` once, which is what the module's own forward takes: ZeRO-3 gathers weights inside that call.
+        """
+        ...
+
+    def nats(self, forward: "Forward", batch: "MicroBatch") -> "Tensor":
+        """Return the nats [B, L] of each label, 0 where there is none; calls `forward` once, without gradients."""
+        ...
+
+    def export(self, model: "Pretrained", tokenizer_json: str, document_token: int, directory: Path) -> None:
+        """Write a folder that Hugging Face's transformers load; ValueError where the architecture has no such form."""
+        ...
+
+    def read(self, directory: Path) -> "Pretrained":
+        """Read such a folder back, so that training can start from it."""
+        ...

@@ -1,0 +1,35 @@
+"""Which kinds of model are there? Ours, and those that installed packages add."""
+
+from collections.abc import Mapping
+
+from cluster.extensions import Members, configured
+from models.config import ModelConfig
+from models.kinds.decoder import Decoder
+from models.kinds.kind import Kind
+
+
+def _is_kind(member: object) -> bool:
+    names = ("num_parameters", "flops_per_token", "arrange", "build", "loss", "nats", "export", "read")
+    config = getattr(member, "config", None)
+    is_configured = isinstance(config, type) and issubclass(config, ModelConfig)
+    return is_configured and all(callable(getattr(member, name, None)) for name in names)
+
+
+#: The one place where a kind is made known; the key is what `model.kind` names.
+KINDS: Members[Kind] = Members(
+    "headrace.kinds", {"decoder": Decoder()}, _is_kind, "an object that does what models.kinds.kind.Kind says"
+)
+
+
+def kind_of(config: ModelConfig) -> Kind:
+    """Return the kind of a model."""
+    return KINDS.named(config.kind, "kind of model")
+
+
+def model_config(values: Mapping[str, object]) -> ModelConfig:
+    """Read the configuration of a model of any kind, as a checkpoint or a file holds it; absent keys have defaults.
+
+    ValueError, in one sentence, for a kind, a key or a value that does not fit.
+    """
+    name = str(values.get("kind", "decoder"))
+    return configured(KINDS.named(name, "kind of model").config, f"the model {name}", values)
