@@ -7,7 +7,7 @@ from tests.board.source import PRODUCT, Source
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("cluster",), ("data_ops", "models"), ("tune",), ("ray_jobs",)),
     "cluster": (
-        ("units", "readable", "redaction", "extensions", "yaml_text"),
+        ("units", "readable", "redaction", "extensions", "yaml_text", "rows"),
         ("storage", "runtime", "planner"),
         ("telemetry", "launch", "observability"),
     ),
@@ -21,7 +21,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("audit", "ingest"),
     ),
     "data_ops.sources": (("protocol",), ("fields",), ("files", "python_library"), ("kinds",), ("quarantine",)),
-    "models": (("config",), ("rows", "size"), ("device",), ("kinds",), ("measures",), ("engine",)),
+    "data_ops.curation": (("rules",), ("history",), ("config",), ("curate", "reasons")),
+    "models": (("config",), ("size",), ("device",), ("kinds",), ("measures",), ("engine",)),
     "ray_jobs": (
         ("outcome",),
         ("store",),

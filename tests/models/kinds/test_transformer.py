@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.config import ModelConfig
-from models.kinds import decoder as transformer
+from models.kinds import transformer
 from models.kinds.building import load_weights
 from models.kinds.decoder import Decoder
 from models.kinds.transformer import Transformer, document_positions, initialise
