@@ -15,7 +15,7 @@ from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.device import uncompiled
 from models.engine import checkpoint
 from models.engine.engine import Engine, start
-from models.kinds import decoder as transformer
+from models.kinds import transformer
 from models.kinds.loss import Head
 from models.kinds.transformer import Transformer, initialise
 from tests.models.kinds.test_loss import documents, row_of
