@@ -20,16 +20,18 @@ from ray_jobs.ingest.opening import TOKENIZER
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service
 from ray_jobs.registry.judge import judge_and_promote
-from ray_jobs.registry.scoring import scores_of
+from ray_jobs.registry.scoring import scores_of, task_scores
 
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
-    """Score a checkpoint (default: the run's last) on every held-out slice: {checkpoint, slices}."""
+    """Score a checkpoint (default: the run's last) on held-out text and further tasks: {checkpoint, slices, tasks}."""
     store, commit = _chosen(config, name)
     tokenizer_json = store.read(TOKENIZER).decode()
     with connect(config.cluster):
         table = scores_of(config, tokenizer_json, commit.name)
-    return {"checkpoint": commit.name, "slices": by_slice(table)}
+        asked = task_scores(config, tokenizer_json, commit.name)
+    tasks = {name: {s: score._asdict() for s, score in found.by_slice().items()} for name, found in asked.items()}
+    return {"checkpoint": commit.name, "slices": by_slice(table), **({"tasks": tasks} if tasks else {})}
 
 
 def promote_checkpoint(config: Config, name: str | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from cluster.units import Duration, Settings, Share
 
@@ -20,6 +20,10 @@ class EvaluateConfig(Settings):
     period: Literal["day", "week", "month", "year"] = Field("month", description="length of a slice in event time")
     documents_per_slice: int = Field(200, ge=1, description="held-out documents of a slice that are scored at most")
     every_rounds: int = Field(1, ge=1, description="rounds between two evaluations in training")
+    tasks: tuple[str | dict[str, JsonValue], ...] = Field(
+        (),
+        description="Tasks besides held-out text which no candidate may get worse at: names, or {kind: name, ...}.",
+    )
 
 
 class GateConfig(Settings):

@@ -16,6 +16,7 @@ from data_ops.sources.kinds import open_source
 from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.evaluation.tasks.tasks import further_tasks
 from ray_jobs.ingest.opening import check_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
@@ -28,6 +29,7 @@ def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
         lambda: check_sources(config, follow=follow),
         lambda: check_writable(config),
         lambda: check_open_window(config),
+        lambda: check_tasks(config),
     ]
     if drives:
         checks += [lambda: check_live(config), lambda: check_packages(config)]
@@ -75,6 +77,11 @@ def check_writable(config: Config) -> None:
                 f"{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
                 "set it back, or use another name for a new run"
             )
+
+
+def check_tasks(config: Config) -> None:
+    """Every further task of evaluation must exist and take its settings."""
+    further_tasks(config.evaluate)
 
 
 def check_open_window(config: Config) -> None:

@@ -1,6 +1,6 @@
-"""How sure is the difference between two models that read the same documents?
+"""How sure is the difference between two models that were asked the same items?
 
-`pair` joins their figures by document id; `bounds` gives one-sided bounds of the byte-weighted mean
+`pair` joins their figures by the id of the item; `bounds` gives one-sided bounds of the size-weighted mean
 difference by a bootstrap whose Poisson(1) weights are a hash of (seed, document id, resample): it needs no
 generator state, and no order, repeat or machine changes a bound. 100,000 documents x 2,000 resamples take
 9 s on one core.
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ray_jobs.evaluation.tasks.task import Scores
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
-UNIFORM_BITS_PER_BYTE = 8.0
 BLOCK_DOCUMENTS = 1024
 POISSON_CDF = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
 POISSON = np.searchsorted(POISSON_CDF, (np.arange(2**16) + 0.5) / 2**16).astype(np.float64)
@@ -25,55 +26,49 @@ POISSON = np.searchsorted(POISSON_CDF, (np.arange(2**16) + 0.5) / 2**16).astype(
 
 @dataclass(frozen=True)
 class Pairs:
-    """Held-out documents that both models have read, sorted by id; all arrays are [documents]."""
+    """Items that both models were asked, sorted by id; all arrays are [items]. Costs: more is worse."""
 
     ids: Array
     slices: Array
-    num_bytes: Array
-    bits_before: Array
-    bits_after: Array
+    sizes: Array
+    costs_before: Array
+    costs_after: Array
 
     def of(self, names: Iterable[str]) -> "Pairs":
-        """Return the documents of the named slices."""
+        """Return the items of the named slices."""
         keep = np.isin(self.slices, list(names))
         return Pairs(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
-def pair(candidate: pa.Table, reference: pa.Table | None) -> Pairs:
-    """Join two tables (id, slice, num_bytes, nats) by id; no reference means 8 bits per byte.
+def pair(candidate: Scores, reference: Scores) -> Pairs:
+    """Join the scores of two models by id.
 
-    Raises ValueError for ids that are not 16 bytes or repeated, and for documents without bytes.
+    Raises ValueError for ids that are not 16 bytes or repeated, and for items without size.
     """
-    _check(candidate, "candidate")
-    after = candidate.select(["id", "slice", "num_bytes", "nats"])
-    after = after.set_column(0, "id", after["id"].cast(pa.binary()))
-    if reference is None:
-        nats = column(after, "num_bytes") * UNIFORM_BITS_PER_BYTE * math.log(2)
-        joined = after.append_column("before", pa.array(nats))
-    else:
-        _check(reference, "reference")
-        before = pa.table({"id": reference["id"].cast(pa.binary()), "before": reference["nats"]})
-        joined = after.join(before, "id", join_type="inner")
-    joined = joined.sort_by("id")
+    _check(candidate.table, "candidate")
+    _check(reference.table, "reference")
+    before = reference.table.select(["id", "total"]).rename_columns(["id", "before"])
+    joined = candidate.table.join(before, "id", join_type="inner").sort_by("id")
     ids = np.frombuffer(b"".join(joined["id"].to_pylist()), dtype="<u8")
-    bits = [column(joined, name) / math.log(2) for name in ("before", "nats")]
+    sign = 1.0 if candidate.better == "lower" else -1.0
+    costs = [sign * column(joined, name) for name in ("before", "total")]
     slices = np.array(joined["slice"].to_pylist(), dtype=object).astype(str)
-    return Pairs(ids[0::2] ^ _mix(ids[1::2]), slices, column(joined, "num_bytes"), *bits)
+    return Pairs(ids[0::2] ^ _mix(ids[1::2]), slices, column(joined, "size"), *costs)
 
 
 def _check(table: pa.Table, whose: str) -> None:
-    ids, empty = table["id"].to_pylist(), int((column(table, "num_bytes") <= 0).sum())
+    ids, empty = table["id"].to_pylist(), int((column(table, "size") <= 0).sum())
     repeated = len(ids) - len(set(ids))
     if odd := next((x for x in ids if x is None or len(x) != 16), b""):
         raise ValueError(f"the {whose}'s table has the id {odd!r}; ids are 16 bytes, use document_id")
     if repeated:
-        raise ValueError(f"the {whose}'s table repeats {repeated} ids; evaluate each document once")
+        raise ValueError(f"the {whose}'s table repeats {repeated} ids; ask each item once")
     if empty:
-        raise ValueError(f"the {whose}'s table has {empty} documents with num_bytes <= 0; leave them out")
+        raise ValueError(f"the {whose}'s table has {empty} items with size <= 0; leave them out")
 
 
 def bounds(pairs: Pairs, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    """Return one-sided lower and upper bounds of the byte-weighted mean difference, in bits per byte.
+    """Return one-sided lower and upper bounds of the size-weighted mean difference in cost, e.g. in bits per byte.
 
     Expanded percentile bootstrap (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section
     5.2): the percentile is moved outward by sqrt(n / (n - 1)) t/z, without which few documents pass too
@@ -85,7 +80,7 @@ def bounds(pairs: Pairs, confidence: float, resamples: int, seed: int) -> tuple[
     sums = np.zeros((2, resamples))
     for start in range(0, n, BLOCK_DOCUMENTS):
         block = slice(start, start + BLOCK_DOCUMENTS)
-        gains = np.stack([pairs.bits_after[block] - pairs.bits_before[block], pairs.num_bytes[block]])
+        gains = np.stack([pairs.costs_after[block] - pairs.costs_before[block], pairs.sizes[block]])
         sums += gains @ _poisson_weights(pairs.ids[block], resamples, seed)
     drawn = sums[1] > 0
     share = NormalDist().cdf(math.sqrt(n / (n - 1)) * student_t(confidence, n - 1))

@@ -1,25 +1,27 @@
 """May this candidate replace the champion?
 
 Yes, if every figure is finite, fresh text got better, and no old slice got worse than a margin, each shown
-by a one-sided confidence bound and not by a mean. Documents are paired (the same held-out document under
-both models), weighted by bytes, and resampled by Poisson(1) weights that are a hash of (seed, document id,
-resample): no order, repeat or machine changes a verdict. All must pass at once (an intersection-union
-test), so no multiplicity correction is due: a bad candidate passes with probability at most 1 - confidence.
-The price is power: with many small old slices a good candidate may be refused as unclear; the cure is more
-held-out text.
+by a one-sided confidence bound and not by a mean; nor may a further task (`evaluate.tasks`) get worse than its
+margin. Items are paired (the same held-out document under both models), weighted by size, and resampled by
+Poisson(1) weights that are a hash of (seed, item's id, resample): no order, repeat or machine changes a
+verdict. All must pass at once (an intersection-union test), so no multiplicity correction is due: a bad
+candidate passes with probability at most 1 - confidence. The price is power: with many small old slices a
+good candidate may be refused as unclear; the cure is more held-out text.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from cluster.readable import signed
 from ray_jobs.config.blocks import GateConfig
 from ray_jobs.evaluation.bootstrap import Pairs, bounds, column, pair
+from ray_jobs.evaluation.tasks.held_out_bits import uniform
+from ray_jobs.evaluation.tasks.task import Scores
 
 Role = Literal["fresh", "old"]
 Verdict = Literal["better", "within", "worse", "unclear"]
@@ -27,7 +29,7 @@ Verdict = Literal["better", "within", "worse", "unclear"]
 
 @dataclass(frozen=True)
 class SliceResult:
-    """One slice in bits per byte; low and high bound the difference, each at `confidence`."""
+    """One slice in `unit`; low and high bound the difference, each at `confidence`. bytes: the sizes of its items."""
 
     name: str
     role: Role
@@ -39,6 +41,7 @@ class SliceResult:
     low: float
     high: float
     verdict: Verdict
+    unit: str = "bits/byte"
 
 
 @dataclass(frozen=True)
@@ -53,40 +56,78 @@ class Decision:
     old_margin: float = 0.0
     confidence: float = 0.95
     against: str = "the champion"
+    tasks: dict[str, list[SliceResult]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON-able values; an infinite bound becomes None."""
         return {key: _jsonable(value) for key, value in asdict(self).items()}
 
 
+@dataclass(frozen=True)
+class Guard:
+    """Both models' scores at a further task, and by how much the candidate may be worse."""
+
+    candidate: Scores
+    champion: Scores
+    margin: float
+
+
 def decide(
-    candidate: pa.Table,
-    champion: pa.Table | None,
+    candidate: Scores,
+    champion: Scores | None,
     config: GateConfig,
     *,
     fresh_slices: Iterable[str],
-    untrained: pa.Table | None = None,
+    untrained: Scores | None = None,
+    tasks: Mapping[str, Guard] = MappingProxyType({}),
 ) -> Decision:
     """Judge a candidate by its held-out documents against the champion's figures on the same documents.
 
-    Tables have columns id (16 bytes), slice ("source/2026-01"), num_bytes and nats, one row a document;
-    only documents in both tables count. Without a champion, a candidate that beats `untrained` (or, without
-    that, 8 bits per byte) becomes the first one. Raises ValueError for a table with a repeated id or a
-    document without bytes.
+    Slices are named "source/2026-01"; only documents that both models have read count. Without a champion, a candidate
+    that beats `untrained` (or, without that, 8 bits per byte) becomes the first one. tasks: in which a candidate must
+    not be worse than the champion. Raises ValueError for scores with a repeated id or an item without size.
     """
     reference = champion if champion is not None else untrained
     if broken := _not_finite(candidate, "candidate") or (reference and _not_finite(reference, "reference")):
         return Decision(False, [broken])
-    pairs = pair(candidate, reference)
+    pairs = pair(candidate, reference if reference is not None else uniform(candidate))
     if champion is None:
         against = "8 bits/byte" if untrained is None else "the untrained model"
         decision = replace(_first_champion(pairs, config, against), against=against)
     else:
         decision = _against_champion(pairs, config, frozenset(fresh_slices))
-    unpaired = max(candidate.num_rows, reference.num_rows if reference else 0) - len(pairs.ids)
+    for name, guard in tasks.items():
+        decision = _guarded(decision, name, guard, config)
+    unpaired = max(s.table.num_rows for s in (candidate, reference) if s is not None) - len(pairs.ids)
     notes = [f"{unpaired:,} held-out documents were read by one model only and do not count"] if unpaired else []
     margins = {name: getattr(config, name) for name in ("fresh_margin", "old_margin", "confidence")}
     return replace(decision, reasons=decision.reasons + notes, **margins)
+
+
+def _guarded(decision: Decision, name: str, guard: Guard, config: GateConfig) -> Decision:
+    """Refuse a candidate that is not shown to be within the margin of the champion at a further task."""
+    broken = _not_finite(guard.candidate, f"candidate at {name}") or _not_finite(guard.champion, f"champion at {name}")
+    if broken:
+        return replace(decision, promoted=False, reasons=[*decision.reasons, broken])
+    pairs = pair(guard.candidate, guard.champion)
+    limits = config.model_copy(update={"old_margin": guard.margin})
+    found = _judge_slices(pairs, frozenset(pairs.slices.tolist()), "old", guard.margin, config)
+    found = [_in_unit(result, guard.candidate) for result in found]
+    passes, reasons = _old_verdict(found, limits, guard.candidate.unit, f"slices of {name}")
+    return replace(
+        decision,
+        promoted=decision.promoted and passes,
+        reasons=[*decision.reasons, *reasons],
+        tasks={**decision.tasks, name: found},
+    )
+
+
+def _in_unit(result: SliceResult, scores: Scores) -> SliceResult:
+    """Turn costs back into the task's figures, where more may be better."""
+    if scores.better == "lower":
+        return replace(result, unit=scores.unit)
+    turned = {key: -getattr(result, key) for key in ("before", "after", "difference")}
+    return replace(result, **turned, low=-result.high, high=-result.low, unit=scores.unit)
 
 
 def _against_champion(pairs: Pairs, config: GateConfig, fresh: frozenset[str]) -> Decision:
@@ -129,16 +170,18 @@ def _fresh_verdict(pooled: SliceResult, config: GateConfig) -> tuple[bool, str]:
     )
 
 
-def _old_verdict(old: list[SliceResult], config: GateConfig) -> tuple[bool, list[str]]:
+def _old_verdict(
+    old: list[SliceResult], config: GateConfig, unit: str = "bits/byte", what: str = "old slices"
+) -> tuple[bool, list[str]]:
     judged = sorted((s for s in old if s.documents >= config.min_documents), key=lambda s: s.high, reverse=True)
     few = [f"{s.name}: {s.documents} documents are too few to judge" for s in old if s not in judged]
     failed = [s for s in judged if s.verdict in ("worse", "unclear")]
     if failed:
-        head = f"{len(failed)} of {len(judged)} old slices may be over {config.old_margin:g} bits/byte"
+        head = f"{len(failed)} of {len(judged)} {what} may be over {config.old_margin:g} {unit}"
         return False, [head, *(f"{s.name} is {s.verdict}: {_figures(s)}" for s in failed[:5]), *few]
     if not judged:
-        return True, ["no old slice to protect yet", *few]
-    head = f"{len(judged)} old slices within {config.old_margin:g} bits/byte, worst {judged[0].name}"
+        return True, ["no old slice to protect yet" if what == "old slices" else f"no {what} to judge", *few]
+    head = f"{len(judged)} {what} within {config.old_margin:g} {unit}, worst {judged[0].name}"
     return True, [f"{head}: {_figures(judged[0])}", *few]
 
 
@@ -157,8 +200,8 @@ def _judge_slices(
 
 
 def _judge(name: str, pairs: Pairs, role: Role, limit: float, config: GateConfig) -> SliceResult:
-    num_bytes = pairs.num_bytes.sum()
-    before, after = pairs.bits_before.sum() / num_bytes, pairs.bits_after.sum() / num_bytes
+    size = pairs.sizes.sum()
+    before, after = pairs.costs_before.sum() / size, pairs.costs_after.sum() / size
     low, high = bounds(pairs, config.confidence, config.resamples, config.seed)
     verdict: Verdict = "unclear"
     if high < limit or (high <= limit and role == "old"):
@@ -169,7 +212,7 @@ def _judge(name: str, pairs: Pairs, role: Role, limit: float, config: GateConfig
         name=name,
         role=role,
         documents=len(pairs.ids),
-        bytes=int(num_bytes),
+        bytes=int(size),
         before=float(before),
         after=float(after),
         difference=float(after - before),
@@ -179,8 +222,9 @@ def _judge(name: str, pairs: Pairs, role: Role, limit: float, config: GateConfig
     )
 
 
-def _not_finite(table: pa.Table, whose: str) -> str | None:
-    bad = ~np.isfinite(column(table, "nats"))
+def _not_finite(scores: Scores, whose: str) -> str | None:
+    table = scores.table
+    bad = ~np.isfinite(column(table, "total"))
     if not bad.any():
         return None
     names = sorted({str(name) for name, is_bad in zip(table["slice"].to_pylist(), bad, strict=True) if is_bad})
@@ -189,7 +233,7 @@ def _not_finite(table: pa.Table, whose: str) -> str | None:
 
 
 def _figures(s: SliceResult) -> str:
-    return f"{signed(s.difference, 4)} bits/byte [{signed(s.low, 4)}, {signed(s.high, 4)}]"
+    return f"{signed(s.difference, 4)} {s.unit} [{signed(s.low, 4)}, {signed(s.high, 4)}]"
 
 
 def _jsonable(value: Any) -> Any:

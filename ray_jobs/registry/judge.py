@@ -14,10 +14,12 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.fresh_slices import fresh_slices
-from ray_jobs.evaluation.gate import decide
+from ray_jobs.evaluation.gate import Guard, decide
+from ray_jobs.evaluation.tasks.held_out_bits import bits_of
+from ray_jobs.evaluation.tasks.tasks import further_tasks
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import Verdict, champion_name, promote
-from ray_jobs.registry.scoring import scores_of
+from ray_jobs.registry.scoring import scores_of, task_scores
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +54,23 @@ def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> Ver
     after = scores_of(config, tokenizer_json, candidate.name)
     before = scores_of(config, tokenizer_json, reference)
     decision = decide(
-        after,
-        before if reference else None,
+        bits_of(after),
+        bits_of(before) if reference else None,
         config.gate,
         fresh_slices=fresh_slices(lake, config, in_service),
-        untrained=None if reference else before,
+        untrained=None if reference else bits_of(before),
+        tasks=_guards(config, tokenizer_json, candidate.name, reference),
     )
     return Verdict(decision, before, after, champion, reference)
+
+
+def _guards(config: Config, tokenizer_json: str, candidate: str, reference: str | None) -> dict[str, Guard]:
+    """Ask candidate and champion the further tasks; a first champion is asked none, because there is nobody to beat."""
+    tasks = further_tasks(config.evaluate)
+    if reference is None or not tasks:
+        return {}
+    after, before = (task_scores(config, tokenizer_json, name) for name in (candidate, reference))
+    return {name: Guard(after[name], before[name], task.margin) for name, task in tasks.items()}
 
 
 def _before(store: Store) -> str | None:

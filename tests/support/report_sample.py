@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ray_jobs.config.blocks import GateConfig
 from ray_jobs.evaluation.gate import decide
+from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from ray_jobs.report.page import ReportData
 
 START = 1_767_600_000.0
@@ -108,7 +109,7 @@ def gate_decision(rng, names, fresh, documents=400):
     ids = pa.array([rng.bytes(16) for _ in slices], pa.binary(16))
     columns = {"id": ids, "slice": pa.array(slices.tolist()), "num_bytes": pa.array(num_bytes)}
     tables = [pa.table({**columns, "nats": pa.array(x * num_bytes * math.log(2))}) for x in (after, before)]
-    return decide(*tables, GateConfig(resamples=300), fresh_slices=fresh)
+    return decide(*map(bits_of, tables), GateConfig(resamples=300), fresh_slices=fresh)
 
 
 def ages(rng, sources):

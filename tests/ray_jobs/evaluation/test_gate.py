@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ray_jobs.config.blocks import GateConfig
+from ray_jobs.evaluation import gate
 from ray_jobs.evaluation.bootstrap import bounds, pair, student_t
-from ray_jobs.evaluation.gate import Decision, decide
+from ray_jobs.evaluation.gate import Decision
+from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 
 CONFIG = GateConfig(resamples=400)
 SLICES = ("wire/2026-01", "wire/2026-02", "help/2026-02", "wire/2026-03")
@@ -40,6 +42,12 @@ def table(ids, names, num_bytes, bits_per_byte):
             "nats": pa.array(np.asarray(bits_per_byte) * np.asarray(num_bytes) * math.log(2)),
         }
     )
+
+
+def decide(candidate, champion, config, *, untrained=None, **rest) -> Decision:
+    """The gate's decision on tables of nats."""
+    reference, start = (None if t is None else bits_of(t) for t in (champion, untrained))
+    return gate.decide(bits_of(candidate), reference, config, untrained=start, **rest)
 
 
 def shuffled(data, seed):
@@ -217,9 +225,9 @@ def test_a_decision_becomes_json_without_infinities():
 
 
 def test_the_same_tables_give_the_same_bounds_as_ever():
-    low, high = bounds(pair(*held_out(15, 30)), 0.95, 400, seed=0)
-    assert (low, high) == (bounds(pair(*held_out(15, 30)), 0.95, 400, seed=0))
-    assert (low, high) != bounds(pair(*held_out(15, 30)), 0.95, 400, seed=1)
+    low, high = bounds(pair(*map(bits_of, held_out(15, 30))), 0.95, 400, seed=0)
+    assert (low, high) == (bounds(pair(*map(bits_of, held_out(15, 30))), 0.95, 400, seed=0))
+    assert (low, high) != bounds(pair(*map(bits_of, held_out(15, 30))), 0.95, 400, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +236,7 @@ def test_the_same_tables_give_the_same_bounds_as_ever():
         (lambda t: pa.concat_tables([t, t.slice(0, 2)]), "repeats 2 ids"),
         (
             lambda t: t.set_column(2, "num_bytes", pa.array([0] * t.num_rows)),
-            "240 documents with num_bytes <= 0",
+            "240 items with size <= 0",
         ),
         (lambda t: t.set_column(0, "id", pa.array([b"short"] * t.num_rows)), "b'short'; ids are 16 bytes"),
     ],

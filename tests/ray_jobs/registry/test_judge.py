@@ -19,7 +19,7 @@ from ray_jobs.registry.champion import Verdict, champion_name, decision_path
 from ray_jobs.registry.judge import judge_and_promote
 from tests.support.checkpoints import commit_at
 
-NONE = pa.table({})
+NONE = pa.table({"id": [], "slice": [], "num_bytes": [], "nats": []})
 
 
 def commit(store: Store, run: str, step: int) -> commits.Commit:

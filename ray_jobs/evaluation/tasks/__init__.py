@@ -1,0 +1,1 @@
+"""Tasks: what a model is asked to show, slice by slice: held-out text first."""
