@@ -5,15 +5,17 @@ Read from the store alone, so it works beside a live run and on a machine withou
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
+from cluster.readable import seconds
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
 from ray_jobs.report.terminal import Display
-from ray_jobs.store.lease import holder
+from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
 from ray_jobs.store.paths import run_path
 from ray_jobs.training.events import read_events
 
@@ -34,7 +36,7 @@ def status(store: Store) -> dict[str, Any]:
 
 def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
     """One run: its driver, its last commit and the figures of its last summary."""
-    driver = holder(store, run)
+    lease, driver = unreleased(store, run), holder(store, run)
     last = commits.newest_readable(store, run)
     committed = lake.ledger(run)["committed"]
     try:
@@ -43,7 +45,9 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
         summary = {}
     return {
         "name": run,
-        "driver": f"process {driver.pid} on {driver.host.partition(':')[0]}" if driver else None,
+        "driver": _who(driver) if driver else None,
+        "died": _who(lease) if lease and not driver else None,
+        "last_beat_s_ago": _last_beat(store, lease) if lease else None,
         "step": last.step if last else 0,
         "round": last.round if last else 0,
         "tokens": last.state.position.tokens if last else 0,
@@ -60,25 +64,40 @@ def status_lines(found: dict[str, Any]) -> list[str]:
     lines = [f"store     {found['store']}   {found['windows']} windows   champion {champion}"]
     for run in found["runs"]:
         state = f"live: {run['driver']}" if run["driver"] else "at rest"
+        if run["died"]:
+            beat = "never" if run["last_beat_s_ago"] is None else f"{seconds(run['last_beat_s_ago'])} ago"
+            state = f"died: {run['died']}, last beat {beat}; the same command goes on"
         ago = "no commit yet" if run["committed_s_ago"] is None else f"committed {run['committed_s_ago']:,.0f} s ago"
         loss = "" if run["loss"] is None else f"   loss {run['loss']:.3f}"
         lines.append(f"run       {run['name']}   step {run['step']:,} (round {run['round']})   {ago}{loss}   {state}")
     return lines
 
 
-POLL_SECONDS = 0.5
+def _who(lease: Lease) -> str:
+    return f"process {lease.pid} on {lease.host.partition(':')[0]}"
+
+
+def _last_beat(store: Store, lease: Lease) -> float | None:
+    with suppress(OSError):  # who may only read the store is not told
+        return silent_s(store, lease)
+    return None
+
+
+POLL_SECONDS, ASK_SECONDS = 0.5, 5.0
 
 
 def watch(config: Config) -> None:
     """Show a live run's lines as they come, until nobody drives it any more."""
-    store, seen = Store.open(config.store), 0
+    store, seen, asked = Store.open(config.store), 0, -ASK_SECONDS
     with Display() as display:
         while True:
             events = read_events(store, config.name)
             for event in events[seen:]:
                 display.event(event)
             seen = len(events)
-            if holder(store, config.name) is None:
-                display.note(f"nobody drives run {config.name} now")
-                return
+            if time.monotonic() - asked >= ASK_SECONDS:
+                asked = time.monotonic()
+                if holder(store, config.name) is None:
+                    display.note(f"nobody drives run {config.name} now")
+                    return
             time.sleep(POLL_SECONDS)

@@ -5,13 +5,16 @@ others hold in memory would be trained all the same. Both sides first take their
 other's, so of two that start in the same moment at most one goes on.
 """
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cluster.storage.store import Store
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store.lease import LEASE_SECONDS, Heart, Lease, RunIsLiveError, acquire, holder
+from ray_jobs.store.lease import LEASE_SECONDS, Heart, RunIsLiveError, acquire, holder, unreleased
+
+logger = logging.getLogger(__name__)
 
 FORGET = "@forget"  # no run can be called so
 INGEST = "@ingest-"
@@ -63,9 +66,21 @@ def at_work(store: Store, name: str, wait_seconds: float = 0.0) -> bool:
 
 
 def refuse_while_forgetting(store: Store) -> None:
-    """Ask after taking a lease of one's own; ConfigError while documents are being forgotten."""
-    lease: Lease | None = holder(store, FORGET)
-    if lease is not None:
-        raise ConfigError(
-            f"documents are being forgotten in {store.uri} (process {lease.pid}); start again when that is done"
-        )
+    """Ask after taking a lease of one's own; ConfigError while documents are being forgotten.
+
+    A forget whose machine is gone holds up nobody for ever: its claim is taken over, after a last wait for its heart.
+    """
+    lease = unreleased(store, FORGET)
+    if lease is None:
+        return
+    where = f"process {lease.pid} on {lease.host.partition(':')[0]}"
+    if holder(store, FORGET) is None:
+        if not lease.is_local:
+            logger.warning("a forget (%s) is silent; it is waited for %.0f s, then taken over", where, LEASE_SECONDS)
+        try:
+            Heart(store, acquire(store, FORGET)).release()
+        except RunIsLiveError:
+            pass
+        else:
+            return
+    raise ConfigError(f"documents are being forgotten in {store.uri} ({where}); start again when that is done")

@@ -4,6 +4,7 @@ The holder of `runs/<run>/lease.json`: a number that grows with every holder, a 
 Taking over writes the next numbered claim with create-once, so of two who try only one wins. A dead process on the
 same host is noticed at once, one elsewhere, which another container is too, when its heartbeat is older than
 `LEASE_SECONDS`. The driver's clock is compared only with its own observations of change, never with the other's clock.
+Who only asks does not wait: a heartbeat that is older than `SILENT_SECONDS` by the clock of the store is a dead one's.
 """
 
 import json
@@ -16,9 +17,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cluster.storage.clock import written_s_ago
 from cluster.storage.store import Store
 
 LEASE_SECONDS = 30.0
+SILENT_SECONDS = 120.0  # more than a file server's clients may remember the times of files
 HEARTBEAT_SECONDS = 5.0
 KEPT_CLAIMS = 8
 
@@ -115,18 +118,38 @@ def overruled(store: Store, run: str, number: int, step: int) -> bool:
 def holder(store: Store, run: str, wait_seconds: float = 0.0) -> Lease | None:
     """Who drives the run now; None if nobody does.
 
-    A holder on another machine counts as alive, unless it gives no heartbeat within `wait_seconds` of waiting.
+    A holder on another machine has to give a heartbeat within `wait_seconds` of waiting; without waiting, its last
+    one must not be older than `SILENT_SECONDS`.
     """
+    newest = unreleased(store, run)
+    return newest if newest is not None and _alive(store, newest, wait_seconds) else None
+
+
+def unreleased(store: Store, run: str) -> Lease | None:
+    """The newest claim on a run if its holder never let it go, dead or alive."""
     newest = _newest(store, run)
-    if newest is None or _released(store, newest) or not _alive(store, newest, wait_seconds):
-        return None
-    return newest
+    return None if newest is None or _released(store, newest) else newest
+
+
+def silent_s(store: Store, lease: Lease) -> float | None:
+    """How many seconds ago was a holder's last sign of life, by the clock of the store? None: its claim is gone.
+
+    OSError where the store takes no file of ours to compare with.
+    """
+    beat = written_s_ago(store, _beat_path(lease))
+    return written_s_ago(store, _claim_path(lease.run, lease.number)) if beat is None else beat
 
 
 def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
     """On this host: does the process run? Elsewhere: does the heartbeat change while we watch?"""
     if lease.is_local:
         return _process_started(lease.pid) == lease.process_started
+    if wait_seconds == 0:
+        try:
+            silent = silent_s(store, lease)
+            return silent is not None and silent <= SILENT_SECONDS
+        except OSError:  # who may only read looks twice
+            wait_seconds = 2 * HEARTBEAT_SECONDS + 1
     before, deadline = _beat(store, lease), time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
         time.sleep(min(1.0, wait_seconds / 10))
@@ -134,7 +157,7 @@ def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
         if (now := _beat(store, lease)) != before:
             return now not in (b"", b"released")  # gone with its lease, or let go
         deadline += time.monotonic() - asked  # while a store does not answer us, it does not take their beats either
-    return wait_seconds == 0
+    return False
 
 
 def _newest(store: Store, run: str) -> Lease | None:

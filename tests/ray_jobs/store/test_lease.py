@@ -158,6 +158,35 @@ def test_a_driver_elsewhere_holds_the_run_while_its_heart_beats(store):
     assert holder(store, "news").host == lease.host, "whether it lives is not waited for"
 
 
+@pytest.mark.parametrize("kind", ["beat", "claim"])
+def test_a_driver_elsewhere_that_fell_silent_long_ago_is_dead_without_waiting(store, kind, monkeypatch):
+    lease = elsewhere(store)
+    beat, claim = leases._beat_path(lease), leases._claim_path("news", 0)
+    if kind == "claim":  # it died before its first beat
+        store.delete(beat)
+    old = time.time() - 3 * 3600
+    os.utime(store.local_path(beat if kind == "beat" else claim), (old, old))
+    began = time.monotonic()
+    assert holder(store, "news") is None and time.monotonic() - began < 5
+    assert leases.silent_s(store, lease) == pytest.approx(3 * 3600, abs=60)
+    assert leases.unreleased(store, "news") == lease
+
+
+def test_who_may_only_read_looks_twice(store, monkeypatch):
+    lease = elsewhere(store)
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.1)
+
+    def refuse(*given):
+        raise PermissionError("read only")
+
+    monkeypatch.setattr(leases, "written_s_ago", refuse)
+    assert holder(store, "news") is None, "no beat came"
+    beat = threading.Timer(0.3, lambda: store.write(leases._beat_path(lease), b"2"))
+    beat.start()
+    assert holder(store, "news") == lease
+    beat.join()
+
+
 def test_a_driver_elsewhere_without_a_heartbeat_is_waited_out_and_then_followed(store):
     elsewhere(store)
     began = time.monotonic()
