@@ -1,24 +1,18 @@
 """What is measured, in which unit, and where does it go?
 
 `METRICS` is the one table of names behind metrics.jsonl, W&B, Prometheus and the docs; another name is an
-error. `Telemetry.log` hands one event to every sink: metrics.jsonl always, W&B (tracking.py), TensorBoard and
-Prometheus if asked for. A bucket cannot append, so there a thread rewrites the file now and then; a crash loses the
-lines since.
+error. `Telemetry.log` hands one event to every sink: W&B (wandb_run.py), TensorBoard and Prometheus, as far as they are
+asked for. metrics.jsonl is written beside them, always (json_lines.py).
 """
 
 import logging
-import threading
 import time
 from typing import Any, Protocol
 
-import orjson
-
-from cluster.storage.store import Store
 from cluster.telemetry.metrics import METRICS, check_names
 from cluster.telemetry.wandb_run import Champion
 
 logger = logging.getLogger(__name__)
-LONGEST_PAUSE = 10  # times flush_every, between two writes of metrics.jsonl to a bucket
 REFRESH_S = 5.0  # between two sets of a gauge: Ray exports every 10 s what was set since, and soon drops the rest
 
 
@@ -40,6 +34,7 @@ class Telemetry:
 
     def __init__(self, sinks: list[Sink]) -> None:
         self.sinks = sinks
+        self._told: list[Sink] = []  # of whose trouble was told
 
     def log(self, event: dict[str, Any]) -> None:
         """Record metrics by name or `name/label` (`bits_per_byte/news-2026-11`); `event` tells of what.
@@ -49,7 +44,12 @@ class Telemetry:
         check_names(event)
         timed = {"time": round(time.time(), 3), **event}
         for sink in self.sinks:
-            sink.log(timed)
+            try:
+                sink.log(timed)
+            except OSError as error:  # a disk that is full for one of them is no reason to end a run
+                if sink not in self._told:
+                    self._told.append(sink)
+                    logger.warning("%s takes no events for now: %s", type(sink).__name__, error)
 
     def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
         """Hand a run's last words to every sink."""
@@ -60,65 +60,6 @@ class Telemetry:
         """Flush and close every sink."""
         for sink in self.sinks:
             sink.close()
-
-
-class JsonLines:
-    """metrics.jsonl: appended to line by line locally, rewritten by a thread in a bucket."""
-
-    def __init__(self, store: Store, path: str, flush_every_s: float = 30.0) -> None:
-        self._store, self._path, self._lock = store, path, threading.Lock()
-        local = store.local_path(path)
-        if local:
-            local.parent.mkdir(parents=True, exist_ok=True)
-            torn = local.exists() and local.stat().st_size > 0 and local.read_bytes()[-1:] != b"\n"
-            self._file = open(local, "ab", buffering=0)  # noqa: SIM115 - closed in close()
-            self._file.write(b"\n" if torn else b"")
-            return
-        self._lines = bytearray(store.read(path) if store.exists(path) else b"")
-        self._written, self._closed = len(self._lines), threading.Event()
-        self._thread = threading.Thread(target=self._rewrite_now_and_then, args=(flush_every_s,), daemon=True)
-        self._thread.start()
-
-    def log(self, event: dict[str, Any]) -> None:
-        """Add one line."""
-        line = orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-        if self._store.is_local:
-            self._file.write(line)
-            return
-        with self._lock:
-            self._lines += line
-
-    def flush(self) -> None:
-        """Write what a bucket does not have yet; a failure is logged and tried again next time."""
-        if self._store.is_local:
-            return
-        with self._lock:
-            data = bytes(self._lines)
-        if len(data) == self._written:
-            return
-        try:
-            self._store.write(self._path, data)
-        except OSError as error:
-            logger.warning("metrics are kept in memory for now: %s", error)
-            return
-        self._written = len(data)
-
-    def close(self) -> None:
-        """Write the rest."""
-        if self._store.is_local:
-            self._file.close()
-            return
-        self._closed.set()
-        self._thread.join()
-        self.flush()
-
-    def _rewrite_now_and_then(self, flush_every_s: float) -> None:
-        pause_s = flush_every_s
-        while not self._closed.wait(pause_s):
-            began = time.monotonic()
-            self.flush()
-            # At most 5 % of the time writing; but a network that hung once must not keep the next lines back for long.
-            pause_s = min(max(flush_every_s, 20 * (time.monotonic() - began)), LONGEST_PAUSE * flush_every_s)
 
 
 class Prometheus:

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.telemetry.sinks import JsonLines, Prometheus, Sink, Telemetry
+from cluster.telemetry.json_lines import JsonLines
+from cluster.telemetry.sinks import Prometheus, Sink, Telemetry
 from cluster.telemetry.wandb_run import choose_mode, machine, open_wandb
 from data_ops.audit.account import account
 from models.engine.checkpoint import weights_sha256

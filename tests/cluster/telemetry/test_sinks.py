@@ -18,9 +18,10 @@ from cluster.redaction import redact
 from cluster.storage.store import Store
 from cluster.telemetry import wandb_run as tracking
 from cluster.telemetry.config import WandbConfig
+from cluster.telemetry.json_lines import JsonLines
 from cluster.telemetry.logs import setup_logging
 from cluster.telemetry.metrics import METRICS, check_names
-from cluster.telemetry.sinks import JsonLines, Prometheus, Telemetry
+from cluster.telemetry.sinks import Prometheus, Telemetry
 from cluster.telemetry.wandb_run import Champion, WandbRun, choose_mode, log_champion, machine, open_wandb
 from tests.support.root import ROOT
 from tests.support.runs import wait_until
@@ -147,18 +148,19 @@ def test_a_bucket_is_written_while_the_run_goes_on(tmp_path):
 
 def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("cluster.telemetry.sinks.time", SimpleNamespace(monotonic=lambda: clock.now))
-    sink = JsonLines(Bucket(str(tmp_path), "file", str(tmp_path)), PATH, flush_every_s=0.01)
-    write = sink._store.write
+    monkeypatch.setattr("cluster.telemetry.json_lines.time", SimpleNamespace(monotonic=lambda: clock.now))
+    bucket = Bucket(str(tmp_path), "file", str(tmp_path))
+    sink = JsonLines(bucket, PATH, flush_every_s=0.01)
+    write = bucket.write
 
     def hang(*given):
         clock.now += 60.0
         write(*given)
 
-    sink._store.write = hang
+    bucket.write = hang
     sink.log({"step": 1})
     wait_until(lambda: (tmp_path / PATH).exists(), 60, lambda: "nothing was written")
-    sink._store.write = write
+    bucket.write = write
     sink.log({"step": 2})
     wait_until(lambda: len(lines(tmp_path)) == 2, 60, lambda: "the next line waits for twenty times as long as it hung")
     assert lines(tmp_path) == [{"step": 1}, {"step": 2}]
