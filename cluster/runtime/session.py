@@ -25,6 +25,7 @@ import psutil
 from cluster.runtime.config import ClusterConfig
 from cluster.runtime.forkserver import ForkServer
 from cluster.runtime.private_files import is_private
+from cluster.runtime.reach import wait_for_head
 from cluster.runtime.root import ROOT
 from cluster.runtime.session_folder import make_session_folder, remove_session_folder
 from cluster.runtime.topology import Node
@@ -134,6 +135,7 @@ def connect(
         needs: dict[str, Any] = {"env_vars": worker_environment(os.environ)}
         if is_private():
             needs["worker_process_setup_hook"] = "cluster.runtime.private_files.keep_private"
+        wait_for_head(address)
         context = ray.init(address=address, runtime_env=needs, **options)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ConnectionError(

@@ -1,0 +1,86 @@
+"""Is a dead address told soon, and are signals obeyed meanwhile?"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster.runtime import reach
+from cluster.runtime.reach import ANSWER_SECONDS, wait_for_head
+from tests.support.root import ROOT
+
+
+def nobody() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_nobody_listens_it_is_said(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr(reach, "ANSWER_SECONDS", 1.0)
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match=r"nobody has listened there for 1 s: .*refused"):
+        wait_for_head(f"{scheme}{nobody()}")
+    assert time.monotonic() - began < 5
+
+
+def test_a_port_that_opens_late_is_waited_for_and_words_are_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(reach, "_ask", lambda address, answered: (asked.append(address), answered.set()))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        wait_for_head(address)
+        assert asked == [address]
+        wait_for_head(f"ray://{address}")
+    wait_for_head("auto")
+    assert asked == [address], "neither a client's server nor a word is asked as a head is"
+
+
+def test_a_port_behind_which_no_head_is_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(reach, "_ask", lambda *_: None)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(ConnectionError, match="something listens there, but no Ray head has answered for 1 s"),
+    ):
+        wait_for_head(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def ingest(folder: Path, address: str) -> subprocess.Popen[str]:
+    (folder / "a.jsonl").write_text('{"text": "The river turns the wheel, and the stone grinds the grain."}\n')
+    argv = ["ingest", f"store={folder}/lake", f"sources.mine.path={folder}/a.jsonl", "tokenizer.kind=bytes"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"RAY_ADDRESS": address}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ray_jobs", *argv], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_command_tells_of_a_dead_address_within_half_a_minute(tmp_path: Path, frozen: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}" if frozen else nobody()
+        began = time.monotonic()
+        process = ingest(tmp_path, address)
+        _, said = process.communicate(timeout=120)
+        took_s = time.monotonic() - began
+    assert process.returncode == 1 and f"no Ray cluster accepts us at {address} (" in said, said
+    assert "unset RAY_ADDRESS" in said
+    assert took_s < ANSWER_SECONDS + 10 + 15, "of which the last are the imports of a busy machine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_command_that_waits_obeys_sigterm(tmp_path: Path, frozen: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = ingest(tmp_path, f"127.0.0.1:{server.getsockname()[1]}" if frozen else nobody())
+        time.sleep(12)  # it waits by now
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=120)
+    assert process.returncode != 0 and time.monotonic() - began < 3
