@@ -50,8 +50,7 @@ def command(context: typer.Context, files: list[str] | None) -> Config:
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
     config = agent_config(files or [], context.args, os.environ)
-    if config.store_mode == "private":
-        keep_private()
+    keep_private(only_if=config.store_mode == "private")
     return config
 
 
@@ -135,10 +134,8 @@ def evaluate(
 
     found = evaluate_checkpoint(command(context, config), checkpoint)
     if not as_json:
-        show(
-            f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}"
-            for name, row in found["slices"].items()
-        )
+        for name, row in found["slices"].items():
+            show([f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}"])
     finish(0, found, as_json)
 
 

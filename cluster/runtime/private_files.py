@@ -9,9 +9,10 @@ import os
 OTHERS = 0o077  # every right of group and others
 
 
-def keep_private() -> None:
+def keep_private(*, only_if: bool = True) -> None:
     """Let this process and what it starts write files and folders for this user alone."""
-    os.umask(OTHERS)
+    if only_if:
+        os.umask(OTHERS)
 
 
 def is_private() -> bool:

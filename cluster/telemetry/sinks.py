@@ -6,6 +6,7 @@ asked for. metrics.jsonl is written beside them, always (json_lines.py).
 """
 
 import logging
+import threading
 import time
 from typing import Any, Protocol
 

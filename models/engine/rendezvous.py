@@ -8,11 +8,13 @@ on this machine.
 import ipaddress
 import os
 import socket
+from collections.abc import Callable
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 
+TCPStore: Callable[..., Any] = vars(dist)["TCPStore"]  # which torch exports and does not declare
 TIMEOUT_S, BACKLOG = 1800.0, 2048
 
 
@@ -39,9 +41,9 @@ def join_at(meeting: Meeting, backend: str, rank: int, world_size: int, timeout_
     timeout = timedelta(seconds=timeout_s)
     where = (meeting.address, meeting.port, world_size)
     if rank == 0:
-        store = dist.TCPStore(*where, True, timeout, master_listen_fd=meeting.listener)  # type: ignore[attr-defined]
+        store = TCPStore(*where, True, timeout, master_listen_fd=meeting.listener)
     else:
-        store = dist.TCPStore(*where, False, timeout)  # type: ignore[attr-defined]
+        store = TCPStore(*where, False, timeout)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
 
 
