@@ -187,7 +187,7 @@ def trace(context: typer.Context, config: Files = None, as_json: Json = False) -
     from ray_jobs.commands.tracing import trace_lines
 
     names = split(context)
-    story = find(command(context, config), names)
+    story = find(command(context, config).store, names)
     if not as_json:
         show(trace_lines(story))
     finish(0, story, as_json)

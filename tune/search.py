@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -76,17 +76,20 @@ def run_all(search: Search, host: Callable[[], Host], specs: Sequence[Any], hook
     _fit(search, host, hooks, param_space=space)
 
 
+class Proposals(NamedTuple):
+    """What TPE proposes from: the space, how many points, and those that were proposed before."""
+
+    space: Space
+    trials: int
+    known: Sequence[Point]
+
+
 def run_tpe(
-    search: Search,
-    host: Callable[[], Host],
-    space: Space,
-    trials: int,
-    known: Sequence[Point],
-    spec_of: Callable[[Point], Any],
-    hooks: Hooks,
+    search: Search, host: Callable[[], Host], proposals: Proposals, spec_of: Callable[[Point], Any], hooks: Hooks
 ) -> None:
-    """Let Optuna's TPE propose `trials` points; those that a killed sweep had proposed come first."""
-    _fit(search, host, hooks, search_alg=_tpe(space, known, spec_of, search.seed), num_samples=trials)
+    """Let Optuna's TPE propose points; those that a killed sweep had proposed come first."""
+    asked = _tpe(proposals.space, proposals.known, spec_of, search.seed)
+    _fit(search, host, hooks, search_alg=asked, num_samples=proposals.trials)
 
 
 def run_stretches(

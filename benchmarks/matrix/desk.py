@@ -1,7 +1,8 @@
 """Who answers the ranks while they train, and decides when they are killed?
 
-One `Desk` an attempt, in the benchmark's process: a fresh Feed and Board of the product behind a local socket. From a
-step on it takes no receipts, so that the last commit lies a few steps before the kill and work is lost and done again.
+One `Desk` an attempt, in the benchmark's process: a fresh Feed and Coordinator of the product behind a local socket.
+From a step on it takes no receipts, so that the last commit lies a few steps before the kill and work is lost and
+done again.
 """
 
 import multiprocessing
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.matrix.rank import Job, run_rank
-from ray_jobs.training.actors.coordinator import Board
+from ray_jobs.training.actors.commit_coordinator import Receipt
+from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed
 
 LOST_STEPS = 3  # at least so many are trained behind the last commit before a kill
@@ -24,12 +26,12 @@ SECONDS = 180.0  # how long an attempt may take
 
 
 class Desk:
-    """Feed and board of one attempt, answering over a socket until it is closed."""
+    """Feed and coordinator of one attempt, answering over a socket until it is closed."""
 
-    def __init__(self, feed: Feed, board: Board, hold_at: int) -> None:
-        self.objects = {"feed": feed, "board": board, "desk": self}
+    def __init__(self, feed: Feed, coordinator: Coordinator, hold_at: int) -> None:
+        self.objects = {"feed": feed, "coordinator": coordinator, "desk": self}
         self.locks: dict[str, AbstractContextManager[Any]] = {"feed": nullcontext(), "desk": nullcontext()}
-        self.locks["board"] = threading.Lock()  # it is an actor of one thread
+        self.locks["coordinator"] = threading.Lock()  # it is an actor of one thread
         self.last_commit = hold_at - LOST_STEPS if hold_at else None
         self.held, self.over = threading.Semaphore(0), threading.Event()
         self.folder = tempfile.TemporaryDirectory(prefix="headrace-desk-")
@@ -69,8 +71,8 @@ class Desk:
                     return
                 connection.send(self._call(name, method, arguments))
 
-    def _is_late(self, state: dict[str, Any]) -> bool:
-        return self.last_commit is not None and state["position"]["step"] > self.last_commit
+    def _is_late(self, receipt: Receipt) -> bool:
+        return self.last_commit is not None and receipt.state.position.step > self.last_commit
 
     def _call(self, name: str, method: str, arguments: Sequence[Any]) -> tuple[Exception | None, Any]:
         try:
@@ -80,9 +82,9 @@ class Desk:
             return error, None
 
 
-def live(feed: Feed, board: Board, job: Job, hold_at: int) -> None:
+def live(feed: Feed, coordinator: Coordinator, job: Job, hold_at: int) -> None:
     """Run all ranks of one attempt: to the end or, with hold_at, until they are killed behind that global step."""
-    desk = Desk(feed, board, hold_at)
+    desk = Desk(feed, coordinator, hold_at)
     context = multiprocessing.get_context("forkserver")
     started = [
         context.Process(target=run_rank, args=(rank, job._replace(desk=desk.address, hold_at=hold_at)), daemon=True)

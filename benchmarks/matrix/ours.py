@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ray
 import torch
 
 from benchmarks.matrix.desk import live, use_forkserver
@@ -37,7 +36,8 @@ from ray_jobs.config.reading import check
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore, open_store
 from ray_jobs.store.lease import acquire
-from ray_jobs.training.actors.coordinator import Board
+from ray_jobs.training.actors.commit_coordinator import Claim
+from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed
 from ray_jobs.training.group.training import feed_settings
 
@@ -133,18 +133,18 @@ class Bench:
         lease = acquire(opened.store, chain.run)
         feed = Feed(feed_settings(config, opened.tokenizer.document_token))
         feed.drained(self.last_window)
-        board = Board(config.store, chain.run, config.checkpoint.keep, lease)
+        coordinator = Coordinator(config.store, Claim(chain.run, lease, config.checkpoint.keep))
         opened.store.write(f"runs/{chain.run}/lease/{lease.number:08d}.beat", b"released")  # its driver dies with it
         job = Job(world, config.model_dump_json(), opened.tokenizer_json, "", notes, hold_at)
         try:
-            live(feed, board, job, hold_at)
+            live(feed, coordinator, job, hold_at)
             found, losses = read_notes(notes, world)
         except (RuntimeError, TimeoutError) as error:
             chain.trouble = f"attempt {number} at {world} workers: {error}"
             return
         finally:
             for shard in feed.shards:  # in a run they end with the actor that the feed is
-                ray.kill(shard)
+                shard.kill()
         chain.attempts.append(found)
         chain.losses[found.start :] = losses
         sys.stderr.write(

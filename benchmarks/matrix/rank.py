@@ -1,7 +1,7 @@
 """What does one rank of the matrix do? The product's own worker, in a plain process, and a note of what it trained.
 
 `ray_jobs.training.worker.loop.Worker` runs as it is. Ray Train's worker group is replaced by a process that may be
-forked cheaply, and Ray's calls to the feed and the board by a socket to the process that holds them
+forked cheaply, and Ray's calls to the feed and the coordinator by a socket to the process that holds them
 (`benchmarks.matrix.desk`). What was trained is read off the rows that reach the engine, so it does not rest on what the
 planner believes.
 """
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Client
 from pathlib import Path
@@ -26,7 +27,7 @@ from cluster.rows import Rows
 from models.engine import zero
 
 zero.import_deepspeed()
-from ray_jobs.training.worker.loop import Worker  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)
+from ray_jobs.training.worker.loop import Worker, WorkerJob  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)
 
 
 class Job(NamedTuple):
@@ -35,7 +36,7 @@ class Job(NamedTuple):
     world: int
     config: str
     tokenizer: str
-    desk: str  # address of the process that holds feed and board
+    desk: str  # address of the process that holds feed and coordinator
     notes: Path  # folder: one file a rank
     hold_at: int  # global step behind which the rank waits for its end; 0: never
 
@@ -46,10 +47,9 @@ def run_rank(rank: int, job: Job) -> None:
     rendezvous = f"file://{job.notes}/rendezvous"
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=job.world)
     calls = Calls(job.desk)
-    ray.get, ray.wait = lambda answer: answer, lambda answers, **_: (answers, [])
     ray.get_runtime_context = lambda: SimpleNamespace(current_actor=None, get_node_id=lambda: "here")
-    told = {"config": job.config, "tokenizer": job.tokenizer, "feed": Handle(calls, "feed")}
-    worker = Worker({**told, "board": Handle(calls, "board")}, rank, job.world)
+    actors = Elsewhere(calls, "feed"), Elsewhere(calls, "coordinator")
+    worker = Worker(WorkerJob(job.config, job.tokenizer, *actors), rank, job.world)
     with (job.notes / f"{rank}.jsonl").open("w", buffering=1) as notes:
         note = partial(print, file=notes)
         note(json.dumps({"start": worker.position.step}))
@@ -97,14 +97,16 @@ class Calls:
         return answer
 
 
-class Handle:
-    """What an actor's handle looks like to the worker: `handle.method.remote(...)`, answered before it returns."""
+class Elsewhere:
+    """An object of the desk as a `Handle`; a call is answered before it returns."""
 
     def __init__(self, calls: Calls, name: str) -> None:
         self._calls, self._name = calls, name
 
-    def __getattr__(self, method: str) -> Any:
-        return SimpleNamespace(remote=partial(self._calls, self._name, method))
+    def call(self, method: Callable[..., Any], /, *arguments: Any) -> Any:
+        """Call a method of the object."""
+        answer = self._calls(self._name, method.__name__, *arguments)
+        return SimpleNamespace(get=lambda *_: answer, is_there=lambda: True)
 
 
 torch.set_num_threads(1)

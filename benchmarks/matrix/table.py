@@ -28,9 +28,9 @@ PROTOCOL = """\
 10. `ledger`: what `headrace verify` says of each run: documents trained, lost, repeated, pending, and problems."""
 
 LIMITS = """\
-- Ray Train's worker group and Ray's calls are not in it: ranks are plain processes that call feed and board over a
-  local socket. The end-to-end tests run the same worker under Ray Train.
-- The board stops taking receipts some steps before the kill, so a kill in the midst of a commit is not in it.
+- Ray Train's worker group and Ray's calls are not in it: ranks are plain processes that call feed and coordinator over
+  a local socket. The end-to-end tests run the same worker under Ray Train.
+- The coordinator stops taking receipts some steps before the kill, so a kill in the midst of a commit is not in it.
 - One node, CPUs, float32. "Exact" is about what is trained; at another number of workers weights differ by the order
   of additions, as the table says.
 - A source that grows after the run had planned its last, short round starts a new round there: the batches of such a

@@ -31,10 +31,11 @@ from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.packing import pack
-from data_ops.rounds.plan import plan_round
+from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.rounds.round_file import round_file
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard, merge_shards
+from ray_jobs.config.schema import Planning
 from ray_jobs.driver.run import PRELOAD
 from ray_jobs.training.actors.feed import Feed, FeedSettings
 
@@ -183,7 +184,7 @@ class Growth:
 def settings_for(store: str) -> FeedSettings:
     """The run of the benchmark."""
     shape = Shape(ROW_TOKENS, BATCH_ROWS)
-    return FeedSettings(store, RUN, ROUND, ReservoirConfig.model_validate({}), shape, SEED, 256)
+    return FeedSettings(store, RUN, Planning(ROUND, ReservoirConfig.model_validate({}), shape, SEED), 256)
 
 
 class TimedFeed(Feed):
@@ -241,12 +242,12 @@ def parts(store: str, number: int, repeats: int) -> dict[str, list[float]]:
         clock.lap("lake")
         pending = PendingLog(lake).after(recorded.end, lake.last_window())
         clock.lap("pending")
-        state = Shard(lake, settings.reservoir, SEED, 0).state(recorded.end.window)
+        state = Shard(lake, settings.plan.reservoir, SEED, 0).state(recorded.end.window)
         clock.lap("reservoir")
-        sample = merge_shards(settings.reservoir, SEED, [state])
+        sample = merge_shards(settings.plan.reservoir, SEED, [state])
         documents, name = sample.documents, sample.fingerprint
-        place, shape = recorded.end, settings.shape
-        plan_round(number + 1, place, pending, ROUND, shape, SEED, documents, name, "drained")
+        place, shape = recorded.end, settings.plan.shape
+        plan_round(PlanInput(ROUND, shape, SEED, documents, name), number + 1, place, pending, "drained")
         clock.lap("plan")
     file = round_file(lake.store, RUN, number)
     file.write(recorded, text)

@@ -30,9 +30,10 @@ from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS
+from data_ops.rounds.cut import cut_round
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
-from data_ops.rounds.plan import plan_round
+from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.sampling.shard import Shard, merge_shards
 from models.engine import engine
 from models.engine.optim import lr_at
@@ -113,7 +114,7 @@ def rows(sizes: Sizes, bare: list[Trained], ours: list[Trained]) -> list[Row]:
             beside,
             paired(mine, beside),
             Goal(0.98),
-            "Ray's daemons, the feed and the board share the two cores with the workers; on a GPU machine they do not.",
+            "Ray's daemons, feed and coordinator share the two cores with the workers; on a GPU machine they do not.",
             f"{len(bare[0].losses)} steps, {SKIP} skipped; same batches, losses equal to {worst:.1g} nats. Not in it: "
             "start-up, ingest beside training, evaluation, and checkpoints (none falls due within the default 60 s).",
             raw,
@@ -182,11 +183,10 @@ def plan(config: Config, lake: Lake) -> list[Manifest]:
         log = log.filter(later)
         if not log.num_rows:
             return made
-        total = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
-        closed = "tokens" if total > config.round.fresh_tokens else "drained"
-        sample = merge_shards(config.reservoir, config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
-        known = (sample.documents, sample.fingerprint)
-        made.append(plan_round(len(made), start, log, config.round, shape, config.seed, *known, closed))
+        cut = cut_round(log, -1, config.round.fresh_tokens, drained=True)
+        sample = merge_shards(config.reservoir, config.seed, [shard.state(cut.sampled_window)])
+        plan = PlanInput(config.round, shape, config.seed, sample.documents, sample.fingerprint)
+        made.append(plan_round(plan, len(made), start, log, cut.closed))
         start = made[-1].end
 
 

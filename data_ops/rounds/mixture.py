@@ -24,7 +24,6 @@ def choose_fresh(
     ids: Ids,
     lengths: Ints,
     weights: Floats,
-    backlog: int,
     config: RoundConfig,
     seed: int,
     round_number: int,
@@ -32,12 +31,12 @@ def choose_fresh(
     """Say which pending documents stay and which are shed, for the reason "backlog": two masks, each
         document in one.
 
-    ids uint64[n, 2], lengths int64[n] in positions, weights float64[n] > 0; backlog: all positions that wait.
-    While the backlog is within `max_backlog_tokens` all stay. Beyond it, a round's worth (`fresh_tokens`)
+    ids uint64[n, 2], lengths int64[n] in positions, weights float64[n] > 0, all that wait.
+    While their lengths are within `max_backlog_tokens` all stay. Beyond it, a round's worth (`fresh_tokens`)
     stays, at least one document: drawn without replacement, proportional to weight (Efraimidis and Spirakis
     2006), stopping at the first that does not fit, so that long documents are not disfavoured.
     """
-    if config.max_backlog_tokens is None or backlog <= config.max_backlog_tokens or len(ids) == 0:
+    if config.max_backlog_tokens is None or len(ids) == 0 or lengths.sum() <= config.max_backlog_tokens:
         return np.ones(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
     if not ((weights > 0) & (weights < np.inf)).all():
         bad = int(np.flatnonzero(~((weights > 0) & (weights < np.inf)))[0])

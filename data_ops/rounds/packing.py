@@ -78,14 +78,14 @@ def fill(
         raise ValueError(
             f"blank says {len(blank)} documents where the offsets are of {len(offsets) - 1}; give one each"
         )
-    rows = np.empty((3, packing.num_rows, row_tokens), np.int32)
-    wrong = _fill(*packing[:5], tokens, offsets, blank, np.int32(document_token), rows[0], rows[1], rows[2])
+    rows = Rows(*np.empty((3, packing.num_rows, row_tokens), np.int32))
+    wrong = _fill(packing, _Text(tokens, offsets, blank), np.int32(document_token), rows)
     if wrong >= 0:
         piece = [int(column[wrong]) for column in packing[:5]]
         raise ValueError(
             f"piece {piece} (row, start, document, document start, length) fits no row or document; pack anew"
         )
-    return Rows(rows[0], rows[1], rows[2])
+    return rows
 
 
 def row_order(num_rows: int, seed: int, round_number: int) -> Ints:
@@ -95,22 +95,20 @@ def row_order(num_rows: int, seed: int, round_number: int) -> Ints:
     return np.argsort(hash_ids(rows, seed, round_number), kind="stable")
 
 
+class _Text(NamedTuple):
+    """Documents in Arrow's list layout, and which of them hold nothing."""
+
+    tokens: Tokens
+    offsets: Ints
+    blank: npt.NDArray[np.bool_]
+
+
 @njit(cache=True, nogil=True)
-def _fill(
-    row: Ints,
-    start: Ints,
-    document: Ints,
-    document_start: Ints,
-    length: Ints,
-    tokens: Tokens,
-    offsets: Ints,
-    blank: npt.NDArray[np.bool_],
-    document_token: np.int32,
-    inputs: Tokens,
-    labels: Tokens,
-    segments: Tokens,
-) -> int:
+def _fill(pieces: Packing, text: _Text, document_token: np.int32, rows: Rows) -> int:
     """Write all rows in one pass; return the first piece that fits nowhere, or -1."""
+    row, start, document, document_start, length, _ = pieces
+    tokens, offsets, blank = text
+    inputs, labels, segments = rows
     row_tokens = inputs.shape[1]
     piece = 0
     for r in range(inputs.shape[0]):

@@ -5,6 +5,8 @@ the lake. `Round` lays the manifest out: packing, row order and step are pure fu
 world size can be given its part, and `last_steps` says with which step each document is done.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,30 +21,29 @@ from data_ops.rounds.size import plan_batch
 BRANCH_NUMBERS = 1 << 40
 
 
-def plan_round(
-    number: int,
-    start: Place,
-    pending: pa.Table,
-    config: RoundConfig,
-    shape: Shape,
-    seed: int,
-    candidates: Documents,
-    reservoir: str,
-    closed: str,
-) -> Manifest:
+class PlanInput(NamedTuple):
+    """What every round of a run is planned with, and the reservoir's sample that this one draws from."""
+
+    config: RoundConfig
+    shape: Shape
+    seed: int
+    candidates: Documents
+    reservoir: str  # fingerprint of the sample
+
+
+def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, closed: str) -> Manifest:
     """Decide a round from the kept documents behind `start` (LOG_COLUMNS) and the reservoir's sample.
 
     `closed` says why the round is planned now; with "tokens" the pending documents reach the budget. A document
     is never split over rounds: the fresh part ends before the document that would exceed the budget, but holds
     at least one.
     """
+    config, shape, seed, candidates, reservoir = plan
     documents = Documents.from_table(pending)
-    backlog = int(documents.lengths.sum())
     chosen, shed = choose_fresh(
         documents.ids,
         documents.lengths,
         pending["weight"].to_numpy(),
-        backlog,
         config,
         seed,
         number,
@@ -66,13 +67,12 @@ def plan_round(
     )
 
 
-def plan_branch(
-    step: int, place: Place, tokens: int, shape: Shape, seed: int, candidates: Documents, reservoir: str
-) -> Manifest:
+def plan_branch(plan: PlanInput, step: int, place: Place, tokens: int) -> Manifest:
     """Decide the decay branch that leaves the main line at `step`: replay alone, about `tokens` positions.
 
     Nothing fresh is trained there, so the main line, which goes on without the branch, misses no document.
     """
+    _, shape, seed, candidates, reservoir = plan
     steps = max(1, tokens // (shape.row_tokens * shape.batch_rows))
     none = Documents.empty()
     budget = steps * shape.row_tokens * shape.batch_rows

@@ -28,7 +28,7 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
     """The checkpoints of all runs that had seen a document, in the order of the ledger, each step once.
 
     A decay branch has seen what its main line had seen when it left it, and its own replay. One that is kept and that
-    the ledger lacks, for its board was killed before it noted it, counts too.
+    the ledger lacks, because its coordinator was killed first, counts too.
     """
     ledger = lake.ledger().select(COLUMNS).to_pylist()
     ledger += _not_noted(store, {(row["run"], row["step"]) for row in ledger})

@@ -88,16 +88,16 @@ POLL_SECONDS, ASK_SECONDS = 0.5, 5.0
 
 def watch(config: Config) -> None:
     """Show a live run's lines as they come, until nobody drives it any more."""
-    store, seen, asked = Store.open(config.store), 0, -ASK_SECONDS
+    store, run, seen, asked = Store.open(config.store), config.name, 0, -ASK_SECONDS
     with Display() as display:
         while True:
-            events = read_events(store, config.name)
+            events = read_events(store, run)
             for event in events[seen:]:
                 display.event(event)
             seen = len(events)
             if time.monotonic() - asked >= ASK_SECONDS:
                 asked = time.monotonic()
-                if holder(store, config.name) is None:
-                    display.note(f"nobody drives run {config.name} now")
+                if holder(store, run) is None:
+                    display.note(f"nobody drives run {run} now")
                     return
             time.sleep(POLL_SECONDS)

@@ -18,7 +18,6 @@ from data_ops.curation.reasons import meaning_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.exposure import champion_seen, seen_by
-from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 
 PREVIEW_CHARS = 160
@@ -26,14 +25,14 @@ MOST_NAMED = 5
 LIVED = ("kept", "held_out", "forgotten")
 
 
-def trace(config: Config, names: list[str]) -> dict[str, Any]:
+def trace(uri: str, names: list[str]) -> dict[str, Any]:
     """Tell a document's story; ConfigError unless one name is given, and if it means none or several."""
     if len(names) != 1:
         raise ConfigError(f"trace tells of one document, {len(names)} are named; give one id, external id or place")
     name = names[0]
-    store = Store.open(config.store)
+    store = Store.open(uri)
     lake = Lake(store)
-    row = _one(lake, config, name)
+    row = _one(lake, uri, name)
     same = repeats(lake, row)
     story = {**_origin(row), **_fate(row, same)}
     ids = ids_to_array(pa.array([row["id"]] if row["id"] is not None else [], pa.binary(16)))
@@ -48,11 +47,11 @@ def trace(config: Config, names: list[str]) -> dict[str, Any]:
     return {**story, "runs": runs, "branches": branches, "champion": champion_seen(store, checkpoints)}
 
 
-def _one(lake: Lake, config: Config, name: str) -> dict[str, Any]:
+def _one(lake: Lake, store: str, name: str) -> dict[str, Any]:
     found = find(lake, name).documents
     if not found:
         raise ConfigError(
-            f"{config.store} has read no document {name}; give its id, the first digits of it, its external id, or "
+            f"{store} has read no document {name}; give its id, the first digits of it, its external id, or "
             "source:partition:offset"
         )
     if len(found) > 1:

@@ -6,7 +6,7 @@ Everything wrong is said at once, a sentence per mistake, with the nearest key w
 """
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -86,6 +86,20 @@ def ingest_settings(config: Config) -> IngestSettings:
     """What decides how the documents of this store are taken in."""
     sources = dict(config.sources)
     return IngestSettings(sources, config.window, config.curate, config.seed, config.held_out, owner=config.name)
+
+
+class Planning(NamedTuple):
+    """What decides the rounds of a run, beside its documents."""
+
+    rounds: RoundConfig
+    reservoir: ReservoirConfig
+    shape: Shape
+    seed: int
+
+
+def planning(config: Config) -> Planning:
+    """What decides a run's rounds."""
+    return Planning(config.round, config.reservoir, shape(config), config.seed)
 
 
 def shape(config: Config) -> Shape:

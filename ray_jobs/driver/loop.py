@@ -2,46 +2,35 @@
 
     train and listen -> judge -> promote -> account -> summary and report
 
-Kept apart from `ray_jobs.driver.run`, for this part brings torch and Ray Train: two seconds that pass while Ray starts.
+Kept apart from `ray_jobs.driver.run`, because this part brings torch and Ray Train: two seconds that pass while Ray
+starts.
 """
 
-import json
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from cluster.telemetry.json_lines import JsonLines
-from cluster.telemetry.sinks import Prometheus, Sink, Telemetry
-from cluster.telemetry.wandb_run import choose_mode, machine, open_wandb
-from data_ops.audit.account import account
-from models.engine.checkpoint import weights_sha256
+from cluster.telemetry.sinks import Telemetry
 from models.engine.engine import resolve_precision
 from models.kinds.kinds import kind_of
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.ledger import note_stand
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
+from ray_jobs.driver.conclusion import champion_of, identify, judge_result, write_down
 from ray_jobs.driver.meter import Meter
 from ray_jobs.driver.signals import STOPPING
+from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
-from ray_jobs.registry.champion import is_judged
-from ray_jobs.registry.judge import judge_and_promote
-from ray_jobs.registry.lineage import lineage, tracking_id
-from ray_jobs.report.gather import gather
-from ray_jobs.report.page import render_run
-from ray_jobs.report.summary import Judged, summarise, verdict_events
+from ray_jobs.report.summary import Judged, verdict_events
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
 from ray_jobs.store.paths import branch_name, run_path
-from ray_jobs.training.events import event_to_row, read_events
+from ray_jobs.training.events import Event, event_to_row
 from ray_jobs.training.group.training import Training
 
 OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
@@ -58,75 +47,92 @@ class Drive:
     stopped: threading.Event
     display: Display
 
+    @property
+    def is_ours(self) -> bool:
+        """Does this driver still hold the lease?"""
+        return self.heart.lease.held(self.opened.store)
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears of every event: the run's log, and the sinks of its metrics."""
+
+    lines: JsonLines
+    meter: Meter
+    telemetry: Telemetry
+
+    def log(self, event: Event) -> None:
+        """Write an event down and hand its metrics on."""
+        self.lines.log(event_to_row(event))
+        for row in self.meter.read(event):
+            self.telemetry.log(row)
+
 
 def drive(run: Drive, *, judged: bool) -> Outcome:
     """Train and listen, then judge what came of it and write it down."""
-    config, opened, training, display = run.config, run.opened, run.training, run.display
+    config, opened, training = run.config, run.opened, run.training
     began, store = time.time(), opened.store
     resumed = commits.latest(store, config.name)
-    display.header(_header(config, training, resumed, opened))
+    run.display.header(_header(config, training, resumed, opened))
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
-    batch_rows = config.engine.batch_rows(config.model.row_tokens)
-    meter = Meter(config.engine.batch_tokens, batch_rows, opened.lake.windows()[0])
-    champion = None
-    with _telemetry(run, resumed) as telemetry:
-        _listen(run, lines, meter, telemetry)
+    meter = Meter(
+        config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), opened.lake.windows()[0]
+    )
+    step = resumed.step if resumed else None
+    with open_telemetry(config, store, training.session, run.stopped.set, step) as telemetry:
+        listeners = Listeners(lines, meter, telemetry)
+        _listen(run, listeners)
         cut_short = run.stopped.is_set()  # a wish that comes later finds nothing left to stop: what is left is done
-        if training.failure is None and not run.heart.lease.held(store):
+        if training.failure is None and not run.is_ours:
             training.failure = _taken_over(config)
         last = commits.latest(store, config.name)
         result = Judged(resumed, last, training.placement.workers, time.time() - began)
+        champion = None
         if last is not None and training.failure is None:
             candidate = commits.latest(store, branch_name(config.name, last.step)) or last
-            result = result.with_details(_identify(opened, training, candidate))
-            if judged and not cut_short and not is_judged(store, candidate):
-                held = partial(run.heart.lease.held, store)
-                verdict = judge_and_promote(config, opened.tokenizer_json, candidate, result.details, held)
-                decision, before, after = verdict.decision, verdict.before, verdict.after
-                result = result.with_decision(decision, before, after)
-                display.judge(decision.to_dict())
-                if decision.promoted:
-                    display.promoted(candidate.step)
-                    champion = lineage(store, candidate, result.last or candidate)
-                for told in verdict_events(candidate, decision, before, resumed):
-                    lines.log(event_to_row(told))
-                    for known in meter.read(told):
-                        telemetry.log(known)
+            result = result.with_identity(identify(opened, candidate, training.sample_fingerprint))
+            if judged and not cut_short:
+                result = judge_result(config, opened, candidate, result, partial(run.heart.lease.held, store))
+                champion = champion_of(opened, candidate, result)
+                _tell_verdict(run, listeners, candidate, result)
         lines.close()
         training.close()
         if last is not None:
             _note(run, last)
         try:
-            summary = _write_down(config, opened, result, display)
+            summary = write_down(config, opened, result, run.display)
         except OSError as error:
             if not run.stopped.is_set() or training.failure is not None:
                 raise
-            display.note(f"{error}; the same command goes on")  # summary and report are written at the next end
+            run.display.note(f"{error}; the same command goes on")  # summary and report are written at the next end
             return Outcome(STOPPED, {})
         if training.failure is None:
             telemetry.conclude(summary, champion)
-    if training.failure is not None:
-        display.note(f"failed: {training.failure}")
+    return _outcome(run, summary, cut_short=cut_short)
+
+
+def _outcome(run: Drive, summary: dict[str, Any], *, cut_short: bool) -> Outcome:
+    """Say how it ended, in words too."""
+    if run.training.failure is not None:
+        run.display.note(f"failed: {run.training.failure}")
         return Outcome(FAILED, summary)
     if cut_short:
-        display.note("stopped after a checkpoint; the same command goes on from there")
+        run.display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
-    if all(source.IS_SAMPLE for source in config.sources.values()):
-        display.note(f"your own files: {OWN_FILES}")
+    if all(source.IS_SAMPLE for source in run.config.sources.values()):
+        run.display.note(f"your own files: {OWN_FILES}")
     if not summary["ok"]:
         return Outcome(FAILED, summary)
-    display.done("the sources are drained and all is committed")
+    run.display.done("the sources are drained and all is committed")
     return Outcome(OK, summary)
 
 
-def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) -> None:
+def _listen(run: Drive, listeners: Listeners) -> None:
     """Write down and show what happens until training ends; stop it if the run is no longer ours."""
     told = False
     for event in run.training.events(run.stopped):
-        lines.log(event_to_row(event))
+        listeners.log(event)
         run.display.event(event)
-        for known in meter.read(event):
-            telemetry.log(known)
         if run.stopped.is_set() and not told:
             told = True
             run.display.note(STOPPING)
@@ -134,10 +140,21 @@ def _listen(run: Drive, lines: JsonLines, meter: Meter, telemetry: Telemetry) ->
             run.training.failure = _taken_over(run.config)
 
 
+def _tell_verdict(run: Drive, listeners: Listeners, candidate: Commit, result: Judged) -> None:
+    """Show the gate's verdict, if there is one, and write it down."""
+    if result.decision is None or result.before is None:
+        return
+    run.display.judge(result.decision.to_dict())
+    if result.decision.promoted:
+        run.display.promoted(candidate.step)
+    for event in verdict_events(candidate, result.decision, result.before, result.resumed):
+        listeners.log(event)
+
+
 def _note(run: Drive, last: Commit) -> None:
-    """Note the last checkpoint in the ledger, which a board that was killed after its commit has left to us."""
+    """Note the last checkpoint in the ledger, which a coordinator that was killed has left to us."""
     try:
-        if run.heart.lease.held(run.opened.store):
+        if run.is_ours:
             note_stand(run.opened.lake, last, run.heart.lease)
     except OSError as error:  # it is committed: no reason to go without summary and report
         run.display.note(f"checkpoint {last.name} is not in the ledger; the next start notes it: {error}")
@@ -145,60 +162,6 @@ def _note(run: Drive, last: Commit) -> None:
 
 def _taken_over(config: Config) -> str:
     return f"run {config.name} was taken over by another driver; this one stops"
-
-
-def _write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:
-    """Audit the run, and write summary and report."""
-    store, name = opened.store, config.name
-    audit = account(opened.lake, name)
-    events = read_events(store, name)
-    summary = summarise(config, events, opened.lake.windows()[0], audit, result)
-    if result.decision is not None:
-        display.slices(summary["bits_per_byte"])
-    display.ledger(audit.to_dict())
-    store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
-    decision = result.decision.to_dict() if result.decision else None
-    page = render_run(gather(config, opened.lake, events, summary, decision))
-    store.write(run_path(name, "report.html"), page.encode())
-    display.report(f"{config.store}/{run_path(name, 'report.html')}")
-    return summary
-
-
-def _identify(opened: OpenStore, training: Training, candidate: Commit) -> dict[str, Any]:
-    """What identifies the result: checkpoint, weights, sample and tokenizer."""
-    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = weights_sha256(fetch_files(opened.store, candidate, Path(scratch)))
-    window = opened.lake.last_window()
-    return {
-        "checkpoint": candidate.name,
-        "weights_sha256": weights,
-        "sample_fingerprint": training.sample_fingerprint(window),
-        "last_window": window,
-        "tokenizer": opened.tokenizer.fingerprint,
-    }
-
-
-@contextmanager
-def _telemetry(run: Drive, resumed: Commit | None) -> Iterator[Telemetry]:
-    """W&B, TensorBoard and Prometheus, as far as they are asked for."""
-    config, store, sinks = run.config, run.opened.store, list[Sink]()
-    if choose_mode(config.wandb) != "disabled":
-        nodes = [(node.cpus, node.gpus) for node in run.training.session.nodes().values()]
-        settings = {**config.model_dump(mode="json"), "system": machine(nodes)}
-        local, run_id = store.local_path(run_path(config.name, "wandb")), tracking_id(store, config.name)
-        tracked = open_wandb(config.wandb, run_id, config.name, settings, local, run.stopped.set)
-        sinks += [tracked] if tracked is not None else []
-    if config.telemetry.tensorboard:
-        from cluster.telemetry.tensorboard import TensorBoard  # an extra, which preflight looked for
-
-        sinks.append(TensorBoard(store, run_path(config.name, "tensorboard"), resumed.step if resumed else None))
-    if config.telemetry.prometheus:
-        sinks.append(Prometheus(config.name))
-    telemetry = Telemetry(sinks)
-    try:
-        yield telemetry
-    finally:
-        telemetry.close()
 
 
 def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> dict[str, Any]:

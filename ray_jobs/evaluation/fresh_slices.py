@@ -7,11 +7,10 @@ import pyarrow.compute as pc
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import PERIODS
 
 
-def fresh_slices(lake: Lake, config: Config, champion: commits.Commit | None) -> set[str]:
+def fresh_slices(lake: Lake, period: str, champion: commits.Commit | None) -> set[str]:
     """Slices most of whose kept documents the champion had not been given; all of them without a champion."""
     table = lake.documents(0, lake.last_window(), ["source", "event_time", "window", "position"], ["kept"])
     end: tuple[int, ...] = (-1, 0)
@@ -20,7 +19,7 @@ def fresh_slices(lake: Lake, config: Config, champion: commits.Commit | None) ->
         end = tuple(Manifest.from_row(rows, 0).end) if rows.num_rows else end
     windows, positions = table["window"].to_numpy(), table["position"].to_numpy()
     new = (windows > end[0]) | ((windows == end[0]) & (positions >= end[1]))
-    periods = pc.strftime(table["event_time"], format=PERIODS[config.evaluate.period])
+    periods = pc.strftime(table["event_time"], format=PERIODS[period])
     names = pc.binary_join_element_wise(table["source"], periods, "/")
     grouped = pa.table({"slice": names, "new": pa.array(new.astype(np.int64))}).group_by("slice")
     shares = grouped.aggregate([("new", "mean")]).to_pylist()

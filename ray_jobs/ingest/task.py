@@ -5,12 +5,13 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 import ray
 
+from cluster.runtime.actors import Handle
 from cluster.storage.retry import NETWORK_SECONDS, is_transient, one_line
 from cluster.storage.store import Store
 from data_ops.ingest.config import IngestSettings
@@ -23,16 +24,28 @@ from ray_jobs.store.lease import LEASE_SECONDS
 LONGEST_PAUSE_SECONDS = 30.0
 
 
+class Listener(Protocol):
+    """Who hears of windows beside training, and says when to stop: the run's coordinator."""
+
+    def post(self, events: Sequence[WindowDone | Warned]) -> None:
+        """Take events."""
+
+    def stopping(self) -> bool:
+        """Is the end asked for?"""
+
+
 @ray.remote(num_cpus=0, max_retries=-1)
-def ingest_task(store: str, settings: IngestSettings, tokenizer_json: str, follow: bool, board: Any) -> int:
-    """Ingest beside training; reports windows to the board and stops when the driver wishes so."""
+def ingest_task(
+    store: str, settings: IngestSettings, tokenizer_json: str, follow: bool, listener: Handle[Listener]
+) -> int:
+    """Ingest beside training; reports windows to the listener and stops when it says so."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
     def report(event: WindowDone | Warned) -> None:
-        ray.get(board.post.remote([event]))
+        listener.call(Listener.post, [event]).get()
 
     def stop() -> bool:
-        return bool(ray.get(board.stopping.remote()))
+        return listener.call(Listener.stopping).get()
 
     lake = Lake(Store.open(store))
     works = partial(at_work, lake.store, wait_seconds=LEASE_SECONDS)

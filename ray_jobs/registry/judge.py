@@ -57,7 +57,7 @@ def judge(config: Config, tokenizer_json: str, candidate: commits.Commit) -> Ver
         bits_of(after),
         bits_of(before) if reference else None,
         config.gate,
-        fresh_slices=fresh_slices(lake, config, in_service),
+        fresh_slices=fresh_slices(lake, config.evaluate.period, in_service),
         untrained=None if reference else bits_of(before),
         tasks=_guards(config, tokenizer_json, candidate.name, reference),
     )

@@ -1,6 +1,7 @@
 """What is gathered from store and lake for the report of a run?"""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.shard import event_seconds
 from ray_jobs.config.schema import Config
+from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.page import ReportData
 from ray_jobs.training.events import (
     CandidateJudged,
@@ -32,6 +34,7 @@ from ray_jobs.training.events import (
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy")
+HalfLives = Sequence[float | None]
 AGE_BINS = 24
 QUARANTINE_SHOWN = 12
 
@@ -49,7 +52,7 @@ def gather(
         metrics=[{**event_to_row(s), "data_wait_share": s.data_wait_s / max(s.seconds, 1e-9)} for s in steps],
         evaluations=[evaluations[n] for n in sorted(evaluations)],
         decision=decision,
-        ages=ages(config, lake),
+        ages=ages(lake, config.name, config.reservoir.half_lives_s),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),
         freshness_s=[f for s in steps for f in s.freshness_s],
@@ -58,9 +61,9 @@ def gather(
     )
 
 
-def ages(config: Config, lake: Lake) -> dict[str, Any]:
+def ages(lake: Lake, run: str, half_lives_s: HalfLives) -> dict[str, Any]:
     """How old, by event time against the newest document, the trained text is; fresh and replayed, and the ideal."""
-    table = lake.rounds(config.name)
+    table = lake.rounds(run)
     manifests = [Manifest.from_row(table, i) for i in range(table.num_rows)]
     if not manifests:
         return {}
@@ -79,12 +82,17 @@ def ages(config: Config, lake: Lake) -> dict[str, Any]:
         label: {name: int(np.sum(_labels(log, index) == label)) for name, index in parts.items()}
         for label in pc.unique(log["source"]).to_pylist()
     }
-    ideal = _ideal(config, manifests, log["window"].to_numpy(), times, days, edges)
+    ideal = _ideal(half_lives_s, manifests, log["window"].to_numpy(), times, days, edges)
     return {"edges_days": edges.tolist(), **counted, "ideal": ideal, "sources": sources}
 
 
 def _ideal(
-    config: Config, manifests: list[Manifest], windows: Ints, times_s: Floats, days: Floats, edges: Floats
+    half_lives_s: HalfLives,
+    manifests: list[Manifest],
+    windows: Ints,
+    times_s: Floats,
+    days: Floats,
+    edges: Floats,
 ) -> list[float] | None:
     """Replay as exact decay would have it: in each round every earlier document, weighted by 2^(-age/half-life).
 
@@ -96,10 +104,10 @@ def _ideal(
         if not len(manifest.replay) or not earlier.any():
             continue
         ages_s = times_s[earlier].max() - times_s[earlier]
-        for half_life in config.reservoir.half_lives_s:
+        for half_life in half_lives_s:
             weight = np.ones(len(ages_s)) if half_life is None else np.exp2(-ages_s / half_life)
             counts = np.histogram(days[earlier], edges, weights=weight)[0]
-            total += counts * len(manifest.replay) / counts.sum() / len(config.reservoir.half_lives_s)
+            total += counts * len(manifest.replay) / counts.sum() / len(half_lives_s)
     return total.tolist() if total.any() else None
 
 
@@ -120,7 +128,7 @@ def _quarantine(lake: Lake) -> list[dict[str, Any]]:
     ]
 
 
-def _moment(event: Event) -> dict[str, Any] | None:
+def _moment(event: Event) -> Moment | None:
     """What the time line shows of an event, None if it shows nothing."""
     match event:
         case Committed():
@@ -135,7 +143,7 @@ def _moment(event: Event) -> dict[str, Any] | None:
             kind, text = "promote", f"checkpoint {event.step} judged"
         case _:
             return None
-    return {"time": event.time, "kind": kind, "text": text}
+    return Moment(event.time, kind, text)
 
 
 def _version(package: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from cluster.readable import is_number, rate, short
 from ray_jobs.report.charts import lines as charts
 from ray_jobs.report.charts.heatmap import heat_map
-from ray_jobs.report.charts.lines import Band, Line
+from ray_jobs.report.charts.lines import Band, Frame, Line
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
 
@@ -53,11 +53,8 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> Html:
     loss = charts.lines(
         [Line(points, "blue", "", "faint"), Line(smooth, "blue")] if len(points) > 20 else [Line(points, "blue")],
         "{:.2f}".format,
+        Frame(1080, 280, bands, _settled(points)),
         label="training loss",
-        width=1080,
-        height=280,
-        bands=bands,
-        y_range=_settled(points),
     )
     small, flat = [], []
     for key, name, unit, write in (
@@ -75,7 +72,7 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> Html:
         top = (0.0, max(y for _, y in calm) * 1.1) if key in ("tokens_per_second", "data_wait_share") else top
         small.append(
             figure(
-                charts.lines([Line(calm, "green")], write, label=name, width=530, height=190, bands=bands, y_range=top),
+                charts.lines([Line(calm, "green")], write, Frame(530, 190, bands, top), label=name),
                 name,
                 unit,
             )
@@ -108,7 +105,7 @@ def _curves(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str]) -> H
         curves.append(Line(points, f"s{round(rank * 6)}", name if len(names) <= 16 else ""))
     width, height = (1080.0, 320.0) if len(names) > 10 else (540.0, 330.0)
     label = "bits per byte of each slice"
-    chart = charts.lines(curves, "{:.2f}".format, label=label, width=width, height=height, y_range=y_range)
+    chart = charts.lines(curves, "{:.2f}".format, Frame(width, height, (), y_range), label=label)
     return figure(chart, "Each slice", f"older periods darker{above}")
 
 

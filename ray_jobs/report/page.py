@@ -16,7 +16,7 @@ from cluster.redaction import mask
 from ray_jobs.report import model_sections as learning
 from ray_jobs.report import sections
 from ray_jobs.report.charts.svg import Html, joined, tag
-from ray_jobs.report.charts.timeline import clock
+from ray_jobs.report.charts.timeline import Moment, clock
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -42,8 +42,8 @@ class ReportData:
     """place, reason, sample (text of a stranger)."""
     freshness_s: list[float] = field(default_factory=list)
     """Seconds from a document's arrival to the first gradient that saw it."""
-    events: list[dict[str, Any]] = field(default_factory=list)
-    """time (unix seconds), kind (start, resume, checkpoint, fault, skip, promote), text."""
+    events: list[Moment] = field(default_factory=list)
+    """What the time line shows."""
     versions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -82,7 +82,8 @@ def render_run(data: ReportData) -> str:
 
 
 def _verdict(data: ReportData, name: str) -> Html:
-    moments = [m["time"] for m in [*data.events, *data.metrics[:1], *data.metrics[-1:]] if is_number(m.get("time"))]
+    moments = [e.time for e in data.events]
+    moments += [m["time"] for m in [*data.metrics[:1], *data.metrics[-1:]] if is_number(m.get("time"))]
     when = f" · {clock(min(moments), '%d %B %Y, %H:%M')} UTC, {seconds(max(moments) - min(moments))}" if moments else ""
     kicker = tag("p", tag("b", "headrace"), " · ", tag("b", name), when, class_="kicker")
     judged = data.decision or (data.summary if data.summary.get("reasons") else {})

@@ -14,7 +14,7 @@ from ray_jobs.report.charts import comparisons
 from ray_jobs.report.charts import lines as charts
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
-from ray_jobs.report.charts.timeline import timeline
+from ray_jobs.report.charts.timeline import Moment, timeline
 
 MAX_SAMPLES = 12
 EVENTS = {"promote": "judgement", "skip": "skipped step"}
@@ -143,19 +143,18 @@ def freshness(values: Sequence[float]) -> Html:
     )
 
 
-def faults(events: Sequence[Mapping[str, Any]]) -> Html:
+def faults(events: Sequence[Moment]) -> Html:
     """Tell when it started, stopped, went on and was promoted."""
-    title, counts = "On the time line", Counter(str(e.get("kind")) for e in events)
-    found = [dict(e) for e in events if is_number(e.get("time"))]
+    title, counts = "On the time line", Counter(event.kind for event in events)
     said = ", ".join(f"{n} {EVENTS.get(kind, kind)}{'s' if n != 1 else ''}" for kind, n in counts.most_common())
     lead = f"{said}." if counts["fault"] else f"No fault. {said}."
-    if not found or set(counts) <= {"start"}:
+    if not events or set(counts) <= {"start"}:
         return section(
             title,
             None,
-            none("One start, no fault, nothing else to tell." if found else "No events were recorded."),
+            none("One start, no fault, nothing else to tell." if events else "No events were recorded."),
         )
-    return section(title, lead, figure(timeline(_few_checkpoints(found), label="events of the run")))
+    return section(title, lead, figure(timeline(_few_checkpoints(events), label="events of the run")))
 
 
 def setting(config: Mapping[str, Any], versions: Mapping[str, Any], summary: Mapping[str, Any]) -> Html:
@@ -202,11 +201,10 @@ def _swatch(colour: str) -> Html:
     return tag("i", class_=f"swatch b-{colour}")
 
 
-def _few_checkpoints(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    events = [{**e, "kind": str(e.get("kind")), "text": str(e.get("text") or "")} for e in events]
-    checkpoints = [e for e in events if e["kind"] == "checkpoint"]
+def _few_checkpoints(events: Sequence[Moment]) -> list[Moment]:
+    checkpoints = [event for event in events if event.kind == "checkpoint"]
     stride = max(1, len(checkpoints) // 400)
-    return [e for e in events if e["kind"] != "checkpoint"] + checkpoints[::stride]
+    return [event for event in events if event.kind != "checkpoint"] + checkpoints[::stride]
 
 
 def _flatten(values: Any, prefix: str = "") -> list[tuple[str, str]]:

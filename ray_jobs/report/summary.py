@@ -1,11 +1,11 @@
 """What is there to say about a run, in figures and in pictures?
 
 Everything is computed from what was written down: the run's events, the lake's tables and the audit. `summarise` gives
-summary.json, `tell` what the report draws.
+summary.json, `gather.gather` what the report draws.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,23 @@ import pyarrow as pa
 
 from data_ops.audit.account import Account
 from data_ops.lake.window import Window
+from models.config import EngineConfig
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.position import Position
-from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.gate import Decision
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which weights came of which data: checkpoint, weights, reservoir as of the last window, tokenizer."""
+
+    checkpoint: str
+    weights_sha256: str
+    sample_fingerprint: str
+    last_window: int
+    tokenizer: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Judged:
     last: Commit | None
     workers: int
     seconds: float
-    details: dict[str, Any] = field(default_factory=dict)
+    identity: Identity | None = None
     decision: Decision | None = None
     before: pa.Table | None = None
     after: pa.Table | None = None
@@ -39,9 +50,9 @@ class Judged:
         """Was anything trained?"""
         return self.last is not None and (self.resumed is None or self.last.step > self.resumed.step)
 
-    def with_details(self, details: dict[str, Any]) -> "Judged":
+    def with_identity(self, identity: Identity) -> "Judged":
         """The same with what identifies the result."""
-        return replace(self, details=details)
+        return replace(self, identity=identity)
 
     def with_decision(self, decision: Decision, before: pa.Table, after: pa.Table) -> "Judged":
         """The same with the gate's word and the per-document figures it saw."""
@@ -55,15 +66,15 @@ def verdict_events(last: Commit, decision: Decision, before: pa.Table, resumed: 
 
 
 def summarise(
-    config: Config, events: list[Event], windows: list[Window], audit: Account, result: Judged
+    name: str, engine: EngineConfig, events: list[Event], windows: list[Window], audit: Account, result: Judged
 ) -> dict[str, Any]:
-    """summary.json: how the run stands after this driver. windows: the committed ones, for a kill may lose events."""
-    resumed, last, decision = result.resumed, result.last, result.decision
+    """summary.json: how the run stands after this driver. windows: the committed ones, as a kill may lose events."""
+    resumed, last, decision, identity = result.resumed, result.last, result.decision, result.identity
     steps = final_steps(events)
     mine = [s for s in steps if resumed is None or s.step > resumed.step]
     position = last.state.position if last else Position()
     return {
-        "name": config.name,
+        "name": name,
         "steps": last.step if last else 0,
         "rounds": (last.round + bool(last.step_in_round)) if last else 0,
         "tokens": position.tokens,
@@ -74,15 +85,15 @@ def summarise(
         "loss": {"first": steps[0].loss if steps else None, "last": steps[-1].loss if steps else None},
         "bits_per_byte": _bits_per_byte(events, result),
         "workers": result.workers,
-        "zero_stage": config.engine.zero_stage,
+        "zero_stage": engine.zero_stage,
         "seconds": round(result.seconds, 3),
-        **_speed(config, mine),
+        **_speed(engine.batch_tokens, mine),
         "skipped_steps": len(position.skipped),
-        "sample_fingerprint": result.details.get("sample_fingerprint"),
-        "weights_sha256": result.details.get("weights_sha256"),
-        "tokenizer": result.details.get("tokenizer"),
+        "sample_fingerprint": identity.sample_fingerprint if identity else None,
+        "weights_sha256": identity.weights_sha256 if identity else None,
+        "tokenizer": identity.tokenizer if identity else None,
         "resumed_from": resumed.step if resumed else None,
-        "checkpoint": result.details.get("checkpoint", last.name if last else None),
+        "checkpoint": identity.checkpoint if identity else last.name if last else None,
         "promoted": decision.promoted if decision else False,
         "reasons": decision.reasons if decision else ["nothing new was trained to the end, so nothing was judged"],
     }
@@ -109,13 +120,13 @@ def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, f
     return {name: {"before": None, "after": found["bits_per_byte"]} for name, found in last.items()}
 
 
-def _speed(config: Config, steps: list[StepDone]) -> dict[str, Any]:
+def _speed(batch_tokens: int, steps: list[StepDone]) -> dict[str, Any]:
     """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness."""
     busy = sum(s.seconds for s in steps)
     freshness = [f for s in steps for f in s.freshness_s]
     p50, p95 = np.quantile(freshness, [0.5, 0.95]).tolist() if freshness else (None, None)
     return {
-        "tokens_per_second": len(steps) * config.engine.batch_tokens / busy if busy else 0.0,
+        "tokens_per_second": len(steps) * batch_tokens / busy if busy else 0.0,
         "data_wait_share": sum(s.data_wait_s for s in steps) / busy if busy else 0.0,
         "freshness_s": {"p50": p50, "p95": p95},
     }

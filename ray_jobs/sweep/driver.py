@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
@@ -69,23 +69,29 @@ def run_sweep(config: Config, say: Say) -> Outcome:
             job = prepare(config, store, start, stopped, say)
             if job is None:
                 return Outcome(EXIT_STOPPED)
-            driver = Driver(config, store, job, room(session, config), heart, stopped, say)
+            driver = Driver(config, store, job, room(session, config), Control(heart, stopped, say))
             with causes_told("sweep"):
                 return driver.drive()
     finally:
         heart.release()
 
 
+class Control(NamedTuple):
+    """The lease under which a sweep is driven, whether it is to stop, and who hears of it."""
+
+    heart: Heart
+    stopped: threading.Event
+    say: Say
+
+
 class Driver:
     """One driver of one sweep: what was asked for, the table as it fills, and who hears of it."""
 
-    def __init__(
-        self, config: Config, store: Store, job: SweepJob, place: Room, heart: Heart, stopped: threading.Event, say: Say
-    ) -> None:
+    def __init__(self, config: Config, store: Store, job: SweepJob, place: Room, control: Control) -> None:
         self.config, self.store, self.job, self.place = config, store, job, place
-        self.heart, self.stopped, self.say = heart, stopped, say
+        self.heart, self.stopped, self.say = control
         self.sweep = sweep_of(config)
-        self.table = Table(config, store, job, place, say)
+        self.table = Table(config, store, job, place, self.say)
 
     def drive(self) -> Outcome:
         """Run the trials and tell what came of them."""
@@ -111,7 +117,8 @@ class Driver:
             plan: Plan = Population(first, len(marks), sweep.dimensions, self.config.seed, table.of_member, self._keep)
             search.run_stretches(asking, host, plan, table.known_score, hooks)
         elif sweep.way == "tpe":
-            search.run_tpe(asking, host, sweep.dimensions, sweep.trials, table.asked_before(), table.of_point, hooks)
+            proposals = search.Proposals(sweep.dimensions, sweep.trials, table.asked_before())
+            search.run_tpe(asking, host, proposals, table.of_point, hooks)
         else:
             specs = [spec for point in points(self.config) if (spec := table.of_point(point)) and spec.last]
             if sweep.scheduler == "asha":

@@ -18,7 +18,7 @@ from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.config.schema import Config
+from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
 from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.ingest.opening import TOKENIZER, open_store
@@ -67,7 +67,7 @@ def prepare(
         place=tuple(place_behind(lake, start)),
         marks=sweep.mark_tokens(config.model.row_tokens),
         last_window=last,
-        fresh=tuple(sorted(fresh_slices(lake, config, start))),
+        fresh=tuple(sorted(fresh_slices(lake, config.evaluate.period, start))),
         average=sweep.average,
         old_share=sweep.old_share,
         vocabulary=known.vocab_size,
@@ -92,7 +92,7 @@ class Diets:
     def of(self, config: Config) -> Diet:
         """The rounds that a trial with this configuration trains on; ConfigError if there is too little text."""
         job, place = self.job, Place(*self.job.place)
-        made = self.config.model_copy(update={"round": config.round, "reservoir": config.reservoir})
+        made = planning(self.config)._replace(rounds=config.round, reservoir=config.reservoir)
         key = diet_key(made, place, job.last_window)
         if key not in self.found:
             run = f"{job.run}/diet-{key}"

@@ -12,7 +12,7 @@ from cluster.redaction import redact
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.report.charts import lines as charts
-from ray_jobs.report.charts.lines import Line
+from ray_jobs.report.charts.lines import Frame, Line
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
 from ray_jobs.report.charts.trials import batch_and_rate, parallel, written
@@ -97,13 +97,13 @@ def _curves(job: SweepJob, judged: Sequence[TrialResult]) -> Html:
         title,
         "Every trial saw the same rows in the same order. Blue: the best one. Compared at equal tokens.",
         figure(
-            charts.lines([*verdicts, first], "{:.3f}".format, label="score by tokens", width=1080, x_name="tokens"),
+            charts.lines([*verdicts, first], "{:.3f}".format, Frame(1080, x_name="tokens"), label="score by tokens"),
             "Held-out text",
             "bits per byte of averaged weights",
         ),
         figure(
             charts.lines(
-                [*loss, own], "{:.2f}".format, label="training loss", width=1080, x_name="tokens", y_range=settled
+                [*loss, own], "{:.2f}".format, Frame(1080, y_range=settled, x_name="tokens"), label="training loss"
             ),
             "Training loss",
             "nats a token",

@@ -60,11 +60,11 @@ class TrialResult:
         }
 
 
-def read_trial(store: Store, run: str, key: str, point: Point, config: Config, marks: Sequence[int]) -> TrialResult:
+def read_trial(job: SweepJob, store: Store, key: str, point: Point, batch_tokens: int, lr: float) -> TrialResult:
     """What the store knows of a trial."""
-    found = TrialResult(key, point, batch_tokens=config.engine.batch_tokens, lr=config.optim.lr)
-    for number in range(1, len(marks) + 1):
-        path = result_path(run, key, number)
+    found = TrialResult(key, point, batch_tokens=batch_tokens, lr=lr)
+    for number in range(1, len(job.marks) + 1):
+        path = result_path(job.run, key, number)
         if not store.exists(path):
             if found.verdicts:
                 break
@@ -72,8 +72,8 @@ def read_trial(store: Store, run: str, key: str, point: Point, config: Config, m
         found.verdicts.append(json.loads(store.read(path)))
     if found.verdicts:
         found.state = RUNNING
-    if store.exists(end_path(run, key)):
-        end = json.loads(store.read(end_path(run, key)))
+    if store.exists(end_path(job.run, key)):
+        end = json.loads(store.read(end_path(job.run, key)))
         found.state, found.why = end["state"], end.get("why", "")
     return found
 

@@ -103,7 +103,7 @@ class Table:
         trial = self.trials[spec.key]
         if verdict["mark"] <= trial.last.get("mark", 0):
             return False
-        now = read_trial(self.store, self.job.run, spec.key, trial.point, self.configs[spec.key], self.job.marks)
+        now = self._read(spec.key, trial.point, self.configs[spec.key])
         trial.verdicts, trial.state, trial.why = now.verdicts, RUNNING if now.state == FAILED else now.state, ""
         self.best = best_of(self.trials.values())
         return True
@@ -153,13 +153,16 @@ class Table:
             trial.lr = point.get(RATE, self.config.optim.lr)
             return self._refuse(trial, IMPOSSIBLE, " ".join(str(error).split()))
         self.configs[key] = config
-        donor, trial = trial.donor, read_trial(self.store, self.job.run, key, point, config, self.job.marks)
+        donor, trial = trial.donor, self._read(key, point, config)
         trial.donor, self.trials[key] = donor, trial
         self.best = best_of(self.trials.values())
         need, have = needs_gb(config, self.job.vocabulary, self.place.workers), self.place.memory_gb
         if have is not None and need > have:
             return self._refuse(trial, TOO_LARGE, f"needs {need:.1f} GB, a trial has {have:.1f} GB")
         return Segment(key, config.model_dump_json(), diet, first, last, donor)
+
+    def _read(self, key: str, point: Point, config: Config) -> TrialResult:
+        return read_trial(self.job, self.store, key, point, config.engine.batch_tokens, config.optim.lr)
 
     def _refuse(self, trial: TrialResult, state: str, why: str) -> Segment:
         trial.state, trial.why = state, why

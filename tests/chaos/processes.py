@@ -15,7 +15,7 @@ NAMES = {
     "worker": r"ray::RayTrainWorker",
     "controller": r"ray::TrainController",
     "feed": r"ray::Feed",
-    "board": r"ray::Board",
+    "coordinator": r"ray::Coordinator",
     "shard": r"ray::Shard",
     "seen": r"ray::Seen",
     "ingest": r"ray::ingest_task",

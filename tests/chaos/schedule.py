@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass, replace
 from random import Random
 
-KILLS = ("driver", "worker", "peer", "feed", "board", "shard", "seen", "ingest", "controller", "raylet", "gcs")
+KILLS = ("driver", "worker", "peer", "feed", "coordinator", "shard", "seen", "ingest", "controller", "raylet", "gcs")
 STOPS = ("sigterm", "hang")
 POISONS = ("nan", "spike")  # one loss of one rank is not a number, or a thousandfold
 DAMAGES = ("flip", "truncate", "manifest")  # what happens to the newest checkpoint while the driver is dead
@@ -17,7 +17,7 @@ STORAGE = ("storage_errors", "storage_hang", "storage_cut", "storage_reset")  # 
 FAULTS = (*KILLS, *STOPS, *DAMAGES, *POISONS, *STORAGE, "memory", "clock", "disk_full", "append")
 # What is drawn from, each as often as it stands there.
 INGESTING = ("ingest", "ingest", "seen", "seen", "feed", "shard", "driver", "raylet")  # before training begins
-WITHIN = ("worker", "peer", "memory", "feed", "board", "shard")  # what Ray starts again: seconds, not a minute
+WITHIN = ("worker", "peer", "memory", "feed", "coordinator", "shard")  # what Ray starts again: seconds, not a minute
 WHOLE = (
     "driver",
     "sigterm",

@@ -82,7 +82,7 @@ def leave(story: Story) -> Found:
     story.act(f"the end of {drained}", cluster.kill, drained)
     story.act(f"another node in the place of {drained}", cluster.up, drained)
     victim = next(name for name in story.with_("worker") if name not in (drained, cluster.head.name))
-    had = [kind for kind in ("worker", "shard", "feed", "board", "seen") if victim in story.with_(kind)]
+    had = [kind for kind in ("worker", "shard", "feed", "coordinator", "seen") if victim in story.with_(kind)]
     before = story.step()
     story.act(f"SIGKILL to the raylet of {victim}, which has {', '.join(had)}", cluster.kill_raylet, victim)
     return {"announced": announced, "killed": {"had": had, **_again(story, before)}}

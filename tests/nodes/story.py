@@ -19,7 +19,7 @@ from tests.chaos.life import RUN, Told
 from tests.nodes.raylets import Cluster
 
 LOOK_SECONDS = 0.25
-KINDS = ("worker", "board", "feed", "shard", "seen", "ingest", "controller")
+KINDS = ("worker", "coordinator", "feed", "shard", "seen", "ingest", "controller")
 SHOWN = ("started", "fault", "warning", "commit", "branch")
 Event = dict[str, Any]
 

@@ -7,7 +7,6 @@ with the same functions.
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from data_ops.curation.curate import Provenance, curate
@@ -22,8 +21,9 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog
 from data_ops.lake.window import Window
 from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.manifest import Manifest, Shape
-from data_ops.rounds.plan import plan_round
+from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard, merge_shards
 from data_ops.sources.kinds import open_source
@@ -86,22 +86,12 @@ class Planner:
             return Manifest.from_row(self.lake.rounds(self.run, number), 0)
         start = Manifest.from_row(self.lake.rounds(self.run, number - 1), 0).end if number else Place()
         log = self.pending.after(start, self.lake.last_window())
-        positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
-        if not log.num_rows or (positions <= self.config.fresh_tokens and not drained):
+        cut = cut_round(log, self.lake.last_window(), self.config.fresh_tokens, drained=drained)
+        if cut is None or cut.closed == END:
             return None
-        states = [shard.state(int(log["window"][0].as_py()) - 1) for shard in self.shards]
+        states = [shard.state(cut.sampled_window) for shard in self.shards]
         sample = merge_shards(self.reservoir, self.seed, states)
-        closed = "tokens" if positions > self.config.fresh_tokens else "drained"
-        manifest = plan_round(
-            number,
-            start,
-            log,
-            self.config,
-            self.shape,
-            self.seed,
-            sample.documents,
-            sample.fingerprint,
-            closed,
-        )
+        plan = PlanInput(self.config, self.shape, self.seed, sample.documents, sample.fingerprint)
+        manifest = plan_round(plan, number, start, log, cut.closed)
         write(self.run, number, manifest.to_row())
         return manifest

@@ -10,6 +10,7 @@ import pyarrow as pa
 from ray_jobs.config.blocks import GateConfig
 from ray_jobs.evaluation.gate import decide
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
+from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.page import ReportData
 
 START = 1_767_600_000.0
@@ -143,17 +144,14 @@ def window(rng, i):
 
 def events(rng, n):
     end = START + 1.3 * n
-    marks = [{"time": START, "kind": "start", "text": "8 workers on 1 node, ZeRO-2 bf16"}]
-    marks += [
-        {"time": t, "kind": "checkpoint", "text": "2.1 GB, stall 0.2 s"}
-        for t in np.linspace(START + 60, end, 28).tolist()
-    ]
+    marks = [Moment(START, "start", "8 workers on 1 node, ZeRO-2 bf16")]
+    marks += [Moment(t, "checkpoint", "2.1 GB, stall 0.2 s") for t in np.linspace(START + 60, end, 28).tolist()]
     third = START + 1.3 * n / 3
     marks += [
-        {"time": third, "kind": "fault", "text": "worker 3 lost (SIGKILL), 21 steps redone"},
-        {"time": third + 24, "kind": "resume", "text": "from step 420 on 4 workers"},
-        {"time": third + 140, "kind": "resume", "text": "grown to 8 workers"},
-        {"time": START + 1.3 * n * 2 / 3, "kind": "skip", "text": "step 861 skipped: gradient norm 41"},
-        {"time": end, "kind": "promote", "text": f"checkpoint {n:,} (was 940)"},
+        Moment(third, "fault", "worker 3 lost (SIGKILL), 21 steps redone"),
+        Moment(third + 24, "resume", "from step 420 on 4 workers"),
+        Moment(third + 140, "resume", "grown to 8 workers"),
+        Moment(START + 1.3 * n * 2 / 3, "skip", "step 861 skipped: gradient norm 41"),
+        Moment(end, "promote", f"checkpoint {n:,} (was 940)"),
     ]
     return marks

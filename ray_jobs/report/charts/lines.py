@@ -33,32 +33,37 @@ class Band:
     name: str
 
 
-def lines(
-    curves: Sequence[Line],
-    write: Write,
-    *,
-    label: str,
-    width: float = 540,
-    height: float = 230,
-    bands: Sequence[Band] = (),
-    y_range: tuple[float, float] | None = None,
-    x_name: str = "step",
-) -> Html:
+@dataclass(frozen=True)
+class Frame:
+    """Where curves are drawn: size, stretches of x that are shaded, range of y (None: what the curves need)."""
+
+    width: float = 540
+    height: float = 230
+    bands: Sequence[Band] = ()
+    y_range: tuple[float, float] | None = None
+    x_name: str = "step"
+
+
+def lines(curves: Sequence[Line], write: Write, frame: Frame, *, label: str) -> Html:
     """Draw curves over steps; `write` writes a value of the y axis."""
     xs = [x for curve in curves for x, _ in curve.points]
-    low, high = y_range or _padded([y for curve in curves for _, y in curve.points])
+    low, high = frame.y_range or _padded([y for curve in curves for _, y in curve.points])
     left = 10 + 6.6 * max(len(write(v)) for v in [*ticks(low, high, 4), high])
     right = max([14.0] + [10 + 6.4 * len(curve.name) for curve in curves])
-    x = Scale(min(xs), max(xs), left, width - right)
-    y = Scale(low, high, height - 30, 20)
-    drawn = [*_bands(bands, x, y), *_y_axis(y, write, left, width - right), *_x_axis(x, height - 30, x_name)]
+    x = Scale(min(xs), max(xs), left, frame.width - right)
+    y = Scale(low, high, frame.height - 30, 20)
+    drawn = [
+        *_bands(frame.bands, x, y),
+        *_y_axis(y, write, left, frame.width - right),
+        *_x_axis(x, frame.height - 30, frame.x_name),
+    ]
     inside = [
         _curve(curve, Scale(x.low, x.high, 0, x.end - x.start), Scale(low, high, y.start - 12, 8), write, label)
         for curve in curves
     ]
-    frame = {"x": x.start, "y": 12.0, "width": x.end - x.start, "height": y.start - 12}
-    drawn.append(tag("svg", *inside, class_="clip", **frame))
-    return picture(width, height, label, *drawn, *_end_names(curves, x, y), wide=width > 700)
+    clip = {"x": x.start, "y": 12.0, "width": x.end - x.start, "height": y.start - 12}
+    drawn.append(tag("svg", *inside, class_="clip", **clip))
+    return picture(frame.width, frame.height, label, *drawn, *_end_names(curves, x, y), wide=frame.width > 700)
 
 
 def _curve(curve: Line, x: Scale, y: Scale, write: Write, label: str) -> Html:

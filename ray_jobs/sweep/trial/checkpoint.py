@@ -1,15 +1,14 @@
 """How is a trial's training state kept, so that it goes on after any kill, and another can take its weights over?
 
 As a commit like a run's: a manifest, published once and atomically, that names every rank's file with its checksum;
-beside them the averaged weights. There is no board: all ranks meet in a collective, which a trial can afford, for it
-commits at its marks and every `checkpoint.every_seconds`. Only the newest commit is kept.
+beside them the averaged weights. There is no coordinator: all ranks meet in a collective, which a trial can afford,
+because it commits at its marks and every `checkpoint.every_seconds`. Only the newest commit is kept.
 """
 
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch.distributed as dist
@@ -23,6 +22,7 @@ from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position, StoredFile, TrialState
 from ray_jobs.checkpoints.retention import retain
 from ray_jobs.store.paths import checkpoint_folder
+from ray_jobs.training.worker.collectives import gather_objects
 from ray_jobs.training.worker.restore import check_probe
 
 
@@ -82,6 +82,4 @@ def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) 
             store.upload(place, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, StoredFile(path, written.size_bytes, written.sha256))
-    return tuple(found)
+    return tuple(gather_objects(StoredFile(path, written.size_bytes, written.sha256), StoredFile))

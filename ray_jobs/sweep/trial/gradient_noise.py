@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
+from models.config import EngineConfig
 from models.engine.checkpoint import read_full_weights
 from models.measures.gradient_noise import gradient_noise
 from ray_jobs.checkpoints import manifest as commits
@@ -47,14 +48,13 @@ def measure_noise(
     return found if math.isfinite(found) else None
 
 
-def small_batches(config: Config, diet: Diet) -> tuple[int, int]:
+def small_batches(engine: EngineConfig, row_tokens: int, diet: Diet) -> tuple[int, int]:
     """How many batches to measure, and the rows of each: as many as a forward pass of the trial had.
 
-    >>> from ray_jobs.config.schema import check
-    >>> small_batches(check({"engine": {"batch_tokens": 2048}, "model": {"row_tokens": 512}}), Diet("a", (6, 4)))
+    >>> small_batches(EngineConfig(batch_tokens=2048), 512, Diet("a", (6, 4)))
     (2, 4)
     """
-    _, micro_rows = config.engine.split(config.engine.fewest, config.model.row_tokens)
+    _, micro_rows = engine.split(engine.fewest, row_tokens)
     rows = max(LEAST_ROWS, micro_rows)
     return min(BATCHES, sum(diet.rows) // rows), rows
 
@@ -66,6 +66,7 @@ def _measure(job: SweepJob, key: str, config_json: str, diet: Diet) -> float:
     assert commit is not None
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    source, (batches, count) = RecordedRows(store, diet, known.document_token), small_batches(config, diet)
+    source = RecordedRows(store, diet, known.document_token)
+    batches, count = small_batches(config.engine, config.model.row_tokens, diet)
     small = (source.batch(n * count, count)[0] for n in range(batches))
     return gradient_noise(config.model, known.vocab_size, config.seed, weights, small).tokens

@@ -17,13 +17,13 @@ from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of
+from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest
-from data_ops.rounds.plan import plan_round
-from data_ops.sampling.reservoir import ReservoirConfig
+from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.sampling.shard import Shard, merge_shards
 from ray_jobs.checkpoints.manifest import Commit
-from ray_jobs.config.schema import Config, shape
+from ray_jobs.config.schema import Planning
 from ray_jobs.outcome import ConfigError
 from ray_jobs.training.actors.round_files import RoundFiles
 
@@ -38,16 +38,16 @@ class Diet:
     rows: tuple[int, ...]
 
 
-def diet_key(config: Config, start: Place, last_window: int) -> str:
+def diet_key(plan: Planning, start: Place, last_window: int) -> str:
     """Name of what decides the rounds behind a start, replay above all: equal settings, equal name.
 
     So rounds that were recorded for a question that found no answer are never taken for those of another.
     """
     decided = {
-        "round": config.round.model_dump(mode="json"),
-        "reservoir": config.reservoir.model_dump(mode="json", exclude={"shards"}),  # which change nothing in the sample
-        "shape": [config.model.row_tokens, config.engine.batch_tokens],
-        "seed": config.seed,
+        "round": plan.rounds.model_dump(mode="json"),
+        "reservoir": plan.reservoir.model_dump(mode="json", exclude={"shards"}),  # which change nothing in the sample
+        "shape": [plan.shape.row_tokens, plan.shape.row_tokens * plan.shape.batch_rows],
+        "seed": plan.seed,
         "documents": [*start, last_window],
     }
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:6]
@@ -61,58 +61,36 @@ def place_behind(lake: Lake, start: Commit | None) -> Place:
     return Manifest.from_row(lake.rounds(start.run, number), 0).end if number >= 0 else Place()
 
 
-def record_rounds(lake: Lake, config: Config, run: str, start: Place, last_window: int, tokens: int) -> Diet:
+def record_rounds(lake: Lake, plan: Planning, run: str, start: Place, last_window: int, tokens: int) -> Diet:
     """Plan and write down rounds of `run` from `start` on until their rows hold `tokens`; those there are kept.
 
     Raises ConfigError if the documents up to `last_window` do not suffice.
     """
-    shard = Shard(lake, _whole(config), config.seed, 0)
+    plan = plan._replace(reservoir=plan.reservoir.model_copy(update={"shards": 1}))  # which holds the same sample
+    shard, row_tokens = Shard(lake, plan.reservoir, plan.seed, 0), plan.shape.row_tokens
     pending, files, place = PendingLog(lake), RoundFiles(lake.store, run), start
     rows: list[int] = []
     there = lake.num_rounds(run)
-    wanted = -(-tokens // config.model.row_tokens)
+    wanted = -(-tokens // row_tokens)
     while sum(rows) < wanted:
         number = len(rows)
         manifest = Manifest.from_row(lake.rounds(run, number), 0) if number < there else None
         if manifest is None:
-            manifest = _plan(config, shard, pending, number, place, last_window)
-            if manifest is None:
+            log = pending.after(place, last_window)
+            cut = cut_round(log, last_window, plan.rounds.fresh_tokens, drained=True)
+            if cut is None or cut.closed == END:
                 raise ConfigError(
-                    f"sweep.tokens={tokens:,} is more than the {sum(rows) * config.model.row_tokens:,} tokens that "
+                    f"sweep.tokens={tokens:,} is more than the {sum(rows) * row_tokens:,} tokens that "
                     "wait behind the start of the sweep; lower it, or take in more documents"
                 )
+            sample = merge_shards(plan.reservoir, plan.seed, [shard.state(cut.sampled_window)])
+            drawn = PlanInput(plan.rounds, plan.shape, plan.seed, sample.documents, sample.fingerprint)
+            manifest = plan_round(drawn, number, place, log, cut.closed)
             lake.add_round(run, number, manifest.to_row())
             files.keep(number, manifest, text_of(lake, manifest.fresh, manifest.replay, []))
         rows.append(Layout(manifest).packing.num_rows)
         place = manifest.end
     return Diet(run, tuple(rows))
-
-
-def _plan(
-    config: Config, shard: Shard, pending: PendingLog, number: int, start: Place, last_window: int
-) -> Manifest | None:
-    log = pending.after(start, last_window)
-    if not log.num_rows:
-        return None
-    positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
-    closed = "tokens" if positions > config.round.fresh_tokens else "drained"
-    sample = merge_shards(_whole(config), config.seed, [shard.state(int(log["window"][0].as_py()) - 1)])
-    return plan_round(
-        number,
-        start,
-        log,
-        config.round,
-        shape(config),
-        config.seed,
-        sample.documents,
-        sample.fingerprint,
-        closed,
-    )
-
-
-def _whole(config: Config) -> ReservoirConfig:
-    """The reservoir in one shard, which holds the same sample."""
-    return config.reservoir.model_copy(update={"shards": 1})
 
 
 class RecordedRows:

@@ -14,7 +14,8 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -30,6 +31,7 @@ from models.engine.average import WeightAverage
 from models.engine.optim import lr_at
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Position, TrialState
+from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import HeldOut, held_out
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
@@ -38,12 +40,12 @@ from ray_jobs.sweep.trial.checkpoint import load_trial, save
 from ray_jobs.sweep.trial.job import Refused, Segment, SweepJob, end_path, result_path, segment_run, start_run
 from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, rank_part
 from ray_jobs.sweep.trial.score import bits_over, combined, thinned
-from ray_jobs.training.worker.collectives import agree, hear
-from ray_jobs.training.worker.step import take_step
+from ray_jobs.training.directive import Directive
+from ray_jobs.training.worker.collectives import broadcast_int, broadcast_object
+from ray_jobs.training.worker.step import Course, train_rows
 
 CURVE_POINTS = 24  # of the training loss between two marks
 BEAT_SECONDS = 5.0  # after which a trial says how far it is, and can be stopped
-GO, SAVE, BEAT = 0, 1, 2  # what all ranks do before the next step
 
 
 class TrialHost:
@@ -60,11 +62,11 @@ class TrialHost:
         """Take up a segment, where it stands."""
         return Trial(self, segment) if segment.last else Refused(self.job.marks[0])
 
-    def text(self, config: Config) -> HeldOut:
+    def text(self, config: EvaluateConfig, row_tokens: int) -> HeldOut:
         """The held-out text; the same for every trial."""
         if self.held is None:
-            tokens = config.model.row_tokens, self.tokenizer.document_token
-            self.held = held_out(Lake(self.store), self.job.last_window, config.evaluate, *tokens)
+            tokens = row_tokens, self.tokenizer.document_token
+            self.held = held_out(Lake(self.store), self.job.last_window, config, *tokens)
         return self.held
 
     def rows_of(self, diet: Diet) -> RecordedRows:
@@ -74,6 +76,13 @@ class TrialHost:
         return self.rows[diet.run]
 
 
+class Names(NamedTuple):
+    """Checkpoints of a trial: the last one of its own, and the one to load."""
+
+    own: str | None
+    load: str | None
+
+
 class Trial:
     """One segment on its way. Nothing is loaded before something has to be trained."""
 
@@ -81,6 +90,8 @@ class Trial:
         self.host, self.job, self.segment = host, host.job, segment
         self.config = Config.model_validate_json(segment.config)
         self.run = segment_run(self.job.run, segment.key)
+        lr_of = partial(lr_at, config=self.config.optim)
+        self.course = Course(self.config.optim, self.config.engine.batch_tokens, lr_of)
         self.mark = segment.first  # last mark judged
         self.engine: engine.Engine | None = None
         self.average: WeightAverage | None = None
@@ -150,9 +161,10 @@ class Trial:
         config, store = self.config, self.host.store
         vocabulary = self.host.tokenizer.vocab_size
         self.engine = engine.start(config.model, vocabulary, config.engine, config.optim, config.seed)
-        self.average, self.attempt = WeightAverage(self.engine, self.job.average), hear(self.attempt)
+        self.average, self.attempt = WeightAverage(self.engine, self.job.average), broadcast_object(self.attempt, str)
         donor = segment_run(self.job.run, self.segment.donor) if self.segment.donor else None
-        own, found = hear(self._found(donor) if dist.get_rank() == 0 else None)
+        names = broadcast_object(self._found(donor) if dist.get_rank() == 0 else None, Names)
+        own, found = (commits.by_name(store, name) if name else None for name in (names.own, names.load))
         if found is None and (donor or self.job.start):
             gone = donor or self.job.start
             raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
@@ -167,13 +179,15 @@ class Trial:
             self.position = replace(self.position, round=0, step_in_round=0, skipped=())
         self._track()
 
-    def _found(self, donor: str | None) -> tuple[commits.Commit | None, commits.Commit | None]:
-        """Its own last commit, and what to load: that, or the donor's, or what the sweep starts from."""
+    def _found(self, donor: str | None) -> Names:
+        """Name its own last commit, and what to load: that, or the donor's, or what the sweep starts from."""
         store = self.host.store
-        own = commits.latest(store, self.run)
-        if own is not None or donor is not None:
-            return own, own or commits.latest(store, donor or "")
-        return None, commits.newest_readable(store, start_run(self.job.run)) if self.job.start else None
+        own = found = commits.latest(store, self.run)
+        if own is None and donor is not None:
+            found = commits.latest(store, donor)
+        elif own is None and self.job.start:
+            found = commits.newest_readable(store, start_run(self.job.run))
+        return Names(own.name if own else None, found.name if found else None)
 
     def _train(self, mark: int) -> bool:
         """Step until the next step would end beyond `mark`; False if it took longer than a beat and goes on."""
@@ -184,17 +198,15 @@ class Trial:
         while self.trained + self.batch_tokens <= mark:
             late = time.perf_counter() - began > BEAT_SECONDS and self.trained > first
             due = time.monotonic() - self.saved_at > config.checkpoint.every_seconds
-            wish = agree(BEAT if late else SAVE if due else GO)
-            if wish == BEAT:
+            wanted = Directive.STOP if late else Directive.CHECKPOINT if due else Directive.GO
+            directive = broadcast_int(wanted)
+            if directive == Directive.STOP:
                 break
-            if wish == SAVE:
+            if directive == Directive.CHECKPOINT:
                 self._commit()
             batch, predictions = rows.batch(self.trained // config.model.row_tokens, count)
-            here, mine = self.position, rank_part(batch, dist.get_rank(), dist.get_world_size())
-            lr = lr_at(here.tokens + self.batch_tokens, config.optim)
-            result, self.position, _ = take_step(
-                self.engine, here, mine, predictions, self.batch_tokens, lr, config.optim
-            )
+            mine = rank_part(batch, dist.get_rank(), dist.get_world_size())
+            result, self.position, *_ = train_rows(self.engine, self.course, self.position, mine, predictions)
             self.average.update(self.batch_tokens, self.trained)
             self.curve.append((self.trained, result.loss))
         self.seconds += time.perf_counter() - began
@@ -205,7 +217,7 @@ class Trial:
         assert self.engine is not None and self.average is not None
         self._commit()
         began = time.perf_counter()
-        data = self.host.text(self.config)
+        data = self.host.text(self.config.evaluate, self.config.model.row_tokens)
         with self.average.in_place():
             mine = score(data, self.engine.evaluate, dist.get_rank(), dist.get_world_size())
             nats = torch.from_numpy(mine).to(device())

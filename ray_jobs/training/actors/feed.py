@@ -9,25 +9,27 @@ function of the manifest. It holds no state that the lake does not: killed, it g
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import ray
 
 from cluster.rows import Rows
+from cluster.runtime.actors import SERVICE, Handle, start_actor
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of
-from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
-from data_ops.rounds.plan import plan_branch, plan_round
+from data_ops.rounds.plan import PlanInput, plan_branch, plan_round
 from data_ops.rounds.round_file import warm_up
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Sample, Shard, merge_shards
+from ray_jobs.config.schema import Planning
 from ray_jobs.store.paths import branch_name
 from ray_jobs.training.actors.round_files import RoundFiles
 
@@ -45,10 +47,7 @@ class FeedSettings:
 
     store: str
     run: str
-    rounds: RoundConfig
-    reservoir: ReservoirConfig
-    shape: Shape
-    seed: int
+    plan: Planning
     document_token: int
     follow: bool = False
 
@@ -81,16 +80,19 @@ class Prepared:
     text: RoundText
 
 
+def spread_shard(lake: Lake, reservoir: ReservoirConfig, seed: int, number: int) -> Handle[Shard]:
+    """Start an actor for one shard of the reservoir, on a node of its own where there are several."""
+    return start_actor(Shard, {**SERVICE, "scheduling_strategy": "SPREAD"}, lake, reservoir, seed, number)
+
+
 class Feed:
     """The planner and the rows of one run. A Ray actor with a few threads; every method may be repeated."""
 
-    def __init__(self, settings: FeedSettings) -> None:
+    def __init__(self, settings: FeedSettings, start_shard: Callable[..., Handle[Shard]] = spread_shard) -> None:
         self.settings = settings
         self.lake = Lake(Store.open(settings.store))
-        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": "SPREAD"}
-        shard = ray.remote(**options)(Shard)
-        numbers = range(settings.reservoir.shards)
-        self.shards = [shard.remote(self.lake, settings.reservoir, settings.seed, n) for n in numbers]
+        plan, numbers = settings.plan, range(settings.plan.reservoir.shards)
+        self.shards = [start_shard(self.lake, plan.reservoir, plan.seed, number) for number in numbers]
         self.lock = threading.RLock()
         self.prepared: dict[int, Prepared] = {}
         self.files = RoundFiles(self.lake.store, settings.run)
@@ -148,9 +150,7 @@ class Feed:
                 if self.lake.num_rounds(run) == 0:
                     sample = self._sample(self.lake.last_window())
                     place = self._place(self.lake.num_rounds(settings.run))
-                    planned = plan_branch(
-                        step, place, tokens, settings.shape, settings.seed, sample.documents, sample.fingerprint
-                    )
+                    planned = plan_branch(self._plan_input(sample), step, place, tokens)
                     self.lake.add_round(run, 0, planned.to_row())
                 manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
                 found = manifest, self._text_of(manifest)
@@ -171,7 +171,7 @@ class Feed:
             with self.lock:
                 place = self._place(number + 1)
                 for shard in self.shards:  # they read the log from its start, each in a process of its own
-                    shard.advance.remote(place.window - 1)
+                    shard.call(Shard.advance, place.window - 1)
             for near in (number, number + 1):
                 ready = self.prepared.get(near) or self._prepare_alone(near)
                 if isinstance(ready, Prepared):
@@ -192,7 +192,7 @@ class Feed:
         manifest = in_file[0] if in_file else self._recorded(number) or self._plan_and_record(number)
         if not isinstance(manifest, Manifest):
             return manifest
-        if Shape(manifest.row_tokens, manifest.batch_rows) != self.settings.shape:
+        if Shape(manifest.row_tokens, manifest.batch_rows) != self.settings.plan.shape:
             raise ValueError(
                 f"round {number} was planned in batches of {manifest.batch_rows} rows of {manifest.row_tokens} tokens; "
                 f"set engine.batch_tokens={manifest.batch_rows * manifest.row_tokens} and model.row_tokens back"
@@ -228,43 +228,29 @@ class Feed:
 
     def _plan(self, number: int) -> Manifest | RoundNotice | None:
         """Cut the next round from the log, if it can be cut now."""
-        settings = self.settings
-        start = self._place(number)
-        last = self.lake.last_window()
+        settings, start, last = self.settings, self._place(number), self.lake.last_window()
         log = self.pending.after(start, last)
-        positions = int(np.sum(log["num_tokens"].to_numpy())) + log.num_rows
         drained = self.drained_at is not None and last >= self.drained_at
-        if positions > settings.rounds.fresh_tokens:
-            closed = "tokens"
-        elif drained:
-            closed = "drained"
-            if not log.num_rows:
-                return RoundNotice(-1, last_window=last, closed="end")
-        elif settings.follow and self._waited(log.num_rows > 0):
-            closed = "seconds" if log.num_rows else "starved"
-        else:
+        cut = cut_round(log, last, settings.plan.rounds.fresh_tokens, drained=drained, is_late=self._waited)
+        if cut is None:
             return None
+        if cut.closed == END:
+            return RoundNotice(-1, last_window=last, closed=END)
         self.waiting_since = None
-        before = int(log["window"][0].as_py()) - 1 if log.num_rows else last
-        sample = self._sample(before)
-        return plan_round(
-            number,
-            start,
-            log,
-            settings.rounds,
-            settings.shape,
-            settings.seed,
-            sample.documents,
-            sample.fingerprint,
-            closed,
-        )
+        return plan_round(self._plan_input(self._sample(cut.sampled_window)), number, start, log, cut.closed)
+
+    def _plan_input(self, sample: Sample) -> PlanInput:
+        plan = self.settings.plan
+        return PlanInput(plan.rounds, plan.shape, plan.seed, sample.documents, sample.fingerprint)
 
     def _waited(self, has_fresh: bool) -> bool:
         """Under --follow: has the round waited its `max_seconds` (and may it go without fresh text)?"""
+        if not self.settings.follow:
+            return False
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
-        late = time.monotonic() - self.waiting_since >= self.settings.rounds.max_seconds
-        return late and (has_fresh or self.settings.rounds.starved == "replay")
+        late = time.monotonic() - self.waiting_since >= self.settings.plan.rounds.max_seconds
+        return late and (has_fresh or self.settings.plan.rounds.starved == "replay")
 
     def _place(self, number: int) -> Place:
         """Where the round before this one ended."""
@@ -276,14 +262,14 @@ class Feed:
         return Manifest.from_row(self.lake.rounds(self.settings.run, number - 1), 0).end
 
     def _sample(self, window: int) -> Sample:
-        states = ray.get([shard.state.remote(window) for shard in self.shards])
-        return merge_shards(self.settings.reservoir, self.settings.seed, states)
+        answers = [shard.call(Shard.state, window) for shard in self.shards]
+        return merge_shards(self.settings.plan.reservoir, self.settings.plan.seed, [answer.get() for answer in answers])
 
     def _text_of(self, manifest: Manifest) -> RoundText:
         """Bring the text from the lake, where the shards do not hold it."""
         replay = manifest.replay
-        held = ray.get([shard.tokens.remote(-1, replay.ids) for shard in self.shards]) if len(replay) else []
-        return text_of(self.lake, manifest.fresh, replay, held)
+        answers = [shard.call(Shard.tokens, -1, replay.ids) for shard in self.shards if len(replay)]
+        return text_of(self.lake, manifest.fresh, replay, [answer.get() for answer in answers])
 
 
 def _notice(manifest: Manifest) -> RoundNotice:

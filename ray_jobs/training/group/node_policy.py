@@ -1,15 +1,14 @@
 """Nodes leave and come: what should the workers do about it?
 
-Pure: the nodes that stay, those with workers that are about to leave, and the time in; a wish and why out. Leaving a
-node before it goes, after a checkpoint, loses no step; where there is no other place the workers go on and commit
+Pure: the nodes that stay, those with workers that are about to leave, and the time in; a directive and why out. Leaving
+a node before it goes, after a checkpoint, loses no step; where there is no other place the workers go on and commit
 every few seconds until the end.
 """
 
 import time
 
 from cluster.runtime.topology import Node, choose_workers
-from ray_jobs.config.schema import Config
-from ray_jobs.training.actors.coordinator import CHECKPOINT, GO, MOVE
+from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import Event, Started
 
 AGAIN_SECONDS = 10.0  # between two checkpoints on a node that is about to leave
@@ -19,8 +18,9 @@ SETTLE_SECONDS = 15.0  # how long a larger cluster must stay as it is before the
 class NodeWatch:
     """Remembers what was asked for, so that nothing is asked for twice."""
 
-    def __init__(self, config: Config, batch_rows: int) -> None:
-        self.requested, self.batch_rows = config.engine.workers, batch_rows
+    def __init__(self, requested: int | tuple[int, int], batch_rows: int) -> None:
+        """requested: `engine.workers`; batch_rows: of the global batch."""
+        self.requested, self.batch_rows = requested, batch_rows
         self.workers = 0  # in the group that trains
         self.asked_at = -AGAIN_SECONDS
         self.left: frozenset[str] = frozenset()  # nodes that the workers were asked to leave
@@ -33,7 +33,7 @@ class NodeWatch:
         if isinstance(event, Started):
             self.workers = event.workers
 
-    def look(self, staying: dict[str, Node], leaving: set[str], now: float | None = None) -> tuple[int, str]:
+    def look(self, staying: dict[str, Node], leaving: set[str], now: float | None = None) -> tuple[Directive, str]:
         """Say what to ask the workers for, and why.
 
         staying: nodes that live and stay; leaving: nodes with workers that were told to go; now: seconds, monotonic.
@@ -43,7 +43,7 @@ class NodeWatch:
         if names != self.seen[0]:
             self.seen = names, now
         if self.workers == 0:
-            return GO, ""
+            return Directive.GO, ""
         fitting = self._fitting(staying)
         if leaving:
             return self._leave(frozenset(leaving), fitting, now)
@@ -52,21 +52,30 @@ class NodeWatch:
         elif names != self.too_few:
             self.too_few = names
             left = f"the {len(names)} nodes that are left are too few for engine.workers={self.requested}"
-            return GO, f"{left}; training goes on when there are more"
+            return Directive.GO, f"{left}; training goes on when there are more"
         settled = now - self.seen[1] >= SETTLE_SECONDS
         if fitting > self.workers and not isinstance(self.requested, int) and settled and names != self.grown_to:
             self.grown_to = names
-            return MOVE, f"{fitting} workers fit now; the {self.workers} of now commit and start again as more"
-        return GO, ""
+            return (
+                Directive.MOVE,
+                f"{fitting} workers fit now; the {self.workers} of now commit and start again as more",
+            )
+        return Directive.GO, ""
 
-    def _leave(self, leaving: frozenset[str], fitting: int, now: float) -> tuple[int, str]:
+    def _leave(self, leaving: frozenset[str], fitting: int, now: float) -> tuple[Directive, str]:
         if fitting and not leaving <= self.left:
             self.left = leaving
-            return MOVE, f"{len(leaving)} nodes are about to leave; the workers commit and start again elsewhere"
+            return (
+                Directive.MOVE,
+                f"{len(leaving)} nodes are about to leave; the workers commit and start again elsewhere",
+            )
         if fitting or now - self.asked_at < AGAIN_SECONDS:
-            return GO, ""
+            return Directive.GO, ""
         self.asked_at = now
-        return CHECKPOINT, f"{len(leaving)} nodes are about to leave and there is no other place; committing often"
+        return (
+            Directive.CHECKPOINT,
+            f"{len(leaving)} nodes are about to leave and there is no other place; committing often",
+        )
 
     def _fitting(self, nodes: dict[str, Node]) -> int:
         try:

@@ -1,7 +1,7 @@
 """How is a worker group started, watched and brought to an end?
 
-`Training` holds the run's actors and a Ray Train controller in a thread. The driver pumps events out of the board and
-hands the wish to stop in. Ray Train restarts workers that died; what is committed, and so where a started worker
+`Training` holds the run's actors and a Ray Train controller in a thread. The driver pumps events out of the coordinator
+and hands directives in. Ray Train restarts workers that died; what is committed, and so where a started worker
 begins, is our manifest's word alone.
 """
 
@@ -11,60 +11,58 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+from cluster.runtime.actors import SERVICE, Answer, start_actor
 from cluster.runtime.session import Session
 from cluster.runtime.topology import Placement, place
 from data_ops.ingest.events import Warned
-from ray_jobs.config.schema import Config, shape
+from ray_jobs.config.schema import Config, planning, shape
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.ingest.task import ingest_task
 from ray_jobs.outcome import last_line
 from ray_jobs.store.lease import Lease
 from ray_jobs.store.paths import run_path
-from ray_jobs.training.actors.coordinator import GO, STOP, Board
+from ray_jobs.training.actors.commit_coordinator import Claim
+from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed, FeedSettings
+from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import Event
 from ray_jobs.training.group.failure_policy import Health
 from ray_jobs.training.group.gloo_interface import OverNodes
 from ray_jobs.training.group.node_policy import NodeWatch
 from ray_jobs.training.group.scaling_policy import FittingTrainer
-from ray_jobs.training.worker.loop import train_loop
+from ray_jobs.training.worker.loop import WorkerJob, train_loop
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-STOP_SECONDS = 600.0  # how long a wish to stop may go unheard, for example because no worker can start
+STOP_SECONDS = 600.0  # how long a directive to stop may go unheard, for example because no worker can start
 WATCH_SECONDS = 1.0  # between two looks at workers and nodes
-SERVICE = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
 class Training:
-    """One driver's training of one run: ingest, feed, board and workers."""
+    """One driver's training of one run: ingest, feed, coordinator and workers."""
 
     def __init__(self, config: Config, opened: OpenStore, lease: Lease, session: Session, *, follow: bool) -> None:
         self.config, self.session, self.attempt = config, session, secrets.token_hex(4)
         self.placement = placement(config, session)
         self.num_nodes = len(session.nodes())
-        board = ray.remote(Board).options(**SERVICE)
-        self.board = board.remote(config.store, config.name, config.checkpoint.keep, lease)
+        claim = Claim(config.name, lease, config.checkpoint.keep)
+        self.coordinator = start_actor(Coordinator, SERVICE, config.store, claim)
         settings = feed_settings(config, opened.tokenizer.document_token, follow=follow)
-        self.feed = ray.remote(Feed).options(**SERVICE, max_concurrency=16).remote(settings)
-        self.ingest = ingest_task.remote(config.store, opened.settings, opened.tokenizer_json, follow, self.board)
-        job = {
-            "config": config.model_dump_json(),
-            "tokenizer": opened.tokenizer_json,
-            "feed": self.feed,
-            "board": self.board,
-        }
+        self.feed = start_actor(Feed, {**SERVICE, "max_concurrency": 16}, settings)
+        self.ingest = ingest_task.remote(config.store, opened.settings, opened.tokenizer_json, follow, self.coordinator)
+        job = WorkerJob(config.model_dump_json(), opened.tokenizer_json, self.feed, self.coordinator)
         self.trainer = FittingTrainer(
             train_loop,
             session=session,
             requested=config.engine.workers,
             batch_rows=shape(config).batch_rows,
-            train_loop_config=job,
+            train_loop_config={"job": job},
             torch_config=OverNodes(backend="nccl" if self.placement.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=num_workers(config, self.placement, session),
@@ -85,13 +83,13 @@ class Training:
         self.read: tuple[str, int] = ("", 0)
         self.last_window: int | None = None  # once ingest is done: the window it ended with
         self.stopping_since: float | None = None
-        self.nodes = NodeWatch(config, shape(config).batch_rows)
+        self.nodes = NodeWatch(config.engine.workers, shape(config).batch_rows)
         self.thread = threading.Thread(target=self._fit, daemon=True, name="train")
 
     def events(self, stopped: threading.Event, every_seconds: float = 0.25) -> Iterator[Event]:
         """Train, and yield what happens, until the workers are done; then look at `failure`.
 
-        Every wish is told again at each turn, because an actor that was restarted has forgotten it.
+        Every directive is told again at each turn, because an actor that was restarted has forgotten it.
         """
         self.thread.start()
         while self.thread.is_alive():
@@ -106,18 +104,18 @@ class Training:
     def _stop(self) -> bool:
         """Ask for a checkpoint and the end; False once that was asked in vain for too long."""
         self.stopping_since = self.stopping_since or time.monotonic()
-        self.board.ask.remote(STOP)
+        self.coordinator.call(Coordinator.ask, Directive.STOP)
         return time.monotonic() - self.stopping_since < STOP_SECONDS
 
     def sample_fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
-        return str(ray.get(self.feed.fingerprint.remote(window)))
+        return self.feed.call(Feed.fingerprint, window).get()
 
     def close(self) -> None:
         """End the actors and what still ingests."""
         ray.cancel(self.ingest, force=True)
-        for actor in (self.feed, self.board):
-            ray.kill(actor)
+        self.feed.kill()
+        self.coordinator.kill()
 
     def _fit(self) -> None:
         try:
@@ -126,39 +124,38 @@ class Training:
             self.failure = self.failure or last_line(error)
 
     def _new_events(self) -> list[Event]:
-        events, *read = self._heard(self.board.read.remote(*self.read))
-        self.read = (read[0], read[1])
+        events, life, since = self._answer(self.coordinator.call(Coordinator.read, *self.read))
+        self.read = life, since
         for event in events:
             self.nodes.update(event)
             if hopeless := self.health.update(event):
                 self.failure = self.failure or hopeless
         return list(events)
 
-    def _heard(self, answer: Any) -> Any:
-        """What the board answers; one that is silent for too long is started again, and then does what it was asked.
+    def _answer(self, answer: Answer[T]) -> T:
+        """Wait for the coordinator; if it is silent for too long it is started again, and then does what it was asked.
 
-        Without it nothing is committed and nobody hears a wish to stop, though workers and heart go on.
+        Without it nothing is committed and no worker is told to stop, though workers and heart go on.
         """
         while True:
             try:
-                return ray.get(answer, timeout=self.config.engine.hang_seconds)
-            except ray.exceptions.GetTimeoutError:
-                logger.warning("the board of run %s does not answer and is started again", self.config.name)
-                ray.kill(self.board, no_restart=False)
+                return answer.get(self.config.engine.hang_seconds)
+            except TimeoutError:
+                logger.warning("the coordinator of run %s does not answer and is started again", self.config.name)
+                self.coordinator.kill(restart=True)
 
     def _watch_workers(self) -> None:
         """Now and then: are the workers hung, and are nodes about to leave, or new ones there?"""
         if time.monotonic() - self.watched_at < WATCH_SECONDS:
             return
         self.watched_at = time.monotonic()
-        self.board.end_hung_workers.remote(self.config.engine.hang_seconds)
-        wish, why = self.nodes.look(
-            self.session.nodes(), self.session.draining() & self._heard(self.board.where.remote())
-        )
-        if wish != GO:
-            self.board.ask.remote(wish)
+        self.coordinator.call(Coordinator.end_hung_workers, self.config.engine.hang_seconds)
+        here = self._answer(self.coordinator.call(Coordinator.nodes))
+        directive, why = self.nodes.look(self.session.nodes(), self.session.draining() & here)
+        if directive != Directive.GO:
+            self.coordinator.call(Coordinator.ask, directive)
         if why:
-            self.board.post.remote([Warned(text=why)])
+            self.coordinator.call(Coordinator.post, [Warned(text=why)])
 
     def _watch_ingest(self) -> None:
         """Tell the feed when the sources are drained, or that ingest failed."""
@@ -169,9 +166,9 @@ class Training:
                 self.last_window = -1
                 self.failure = self.failure or f"ingest failed: {last_line(error)}"
         if self.failure:
-            self.feed.fail.remote(self.failure)
+            self.feed.call(Feed.fail, self.failure)
         elif self.last_window is not None:
-            self.feed.drained.remote(self.last_window)
+            self.feed.call(Feed.drained, self.last_window)
 
 
 def feed_settings(config: Config, document_token: int, *, follow: bool = False) -> FeedSettings:
@@ -179,10 +176,7 @@ def feed_settings(config: Config, document_token: int, *, follow: bool = False) 
     return FeedSettings(
         store=config.store,
         run=config.name,
-        rounds=config.round,
-        reservoir=config.reservoir,
-        shape=shape(config),
-        seed=config.seed,
+        plan=planning(config),
         document_token=document_token,
         follow=follow,
     )

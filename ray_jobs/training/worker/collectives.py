@@ -1,35 +1,51 @@
-"""How do all ranks of a worker group hear the same answer, and notice when they are not in step?
+"""How do all ranks of a worker group come to the same answer, and notice when they are not in step?
 
-Rank 0 asks the outside world; everyone else hears it here. The price is one small broadcast each.
+Rank 0 asks the outside world; the other ranks get the answer here. The price is one small broadcast each. Objects
+travel as JSON of a stated type, never as a pickle: a port that somebody else reaches runs nobody's code.
 """
 
-from typing import Any
+from typing import TypeVar
 
+import msgspec
 import torch
 import torch.distributed as dist
 
 from models.device import device
 
-
-def agree(value: int) -> int:
-    """Make rank 0's number everybody's."""
-    told = torch.tensor([value], dtype=torch.int64, device=device())
-    dist.broadcast(told, src=0)
-    return int(told)
+T = TypeVar("T")
 
 
-def hear(thing: Any) -> Any:
-    """Give every rank what rank 0 holds (a small object that pickles)."""
-    heard: list[Any] = [thing]
-    dist.broadcast_object_list(heard, src=0)
-    return heard[0]
+def broadcast_int(value: int) -> int:
+    """Return rank 0's number on every rank."""
+    number = torch.tensor([value], dtype=torch.int64, device=device())
+    dist.broadcast(number, src=0)
+    return int(number)
 
 
-def worst(value: int) -> int:
+def broadcast_object(value: T | None, kind: type[T]) -> T:
+    """Return what rank 0 holds on every rank; the others give None. `kind`: what msgspec can write as JSON."""
+    data = bytearray(msgspec.json.encode(value)) if dist.get_rank() == 0 else bytearray()
+    data = data.ljust(broadcast_int(len(data)))
+    sent = torch.frombuffer(data, dtype=torch.uint8).to(device())
+    dist.broadcast(sent, src=0)
+    return msgspec.json.decode(sent.cpu().numpy().tobytes(), type=kind)
+
+
+def gather_objects(value: T, kind: type[T]) -> list[T]:
+    """Return what every rank holds, in rank order, on every rank."""
+    data = bytearray(msgspec.json.encode(value))
+    data = data.ljust(all_reduce_max(len(data)))  # with spaces, which JSON ignores
+    mine = torch.frombuffer(data, dtype=torch.uint8).to(device())
+    parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, mine)
+    return [msgspec.json.decode(part.cpu().numpy().tobytes(), type=kind) for part in parts]
+
+
+def all_reduce_max(value: int) -> int:
     """Return the largest of all ranks' numbers."""
-    told = torch.tensor([value], dtype=torch.int64, device=device())
-    dist.all_reduce(told, op=dist.ReduceOp.MAX)
-    return int(told)
+    number = torch.tensor([value], dtype=torch.int64, device=device())
+    dist.all_reduce(number, op=dist.ReduceOp.MAX)
+    return int(number)
 
 
 def check_in_step(**places: int) -> None:

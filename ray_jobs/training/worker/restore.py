@@ -9,10 +9,10 @@ import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import ray
+import torch.distributed as dist
 
+from cluster.runtime.actors import Handle
 from cluster.storage.store import Store
 from data_ops.ingest.events import Warned
 from models.engine import checkpoint
@@ -20,8 +20,9 @@ from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position
+from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.events import Event
-from ray_jobs.training.worker.collectives import agree, worst
+from ray_jobs.training.worker.collectives import all_reduce_max, broadcast_int
 
 PROBE_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}  # relative; another world size or ZeRO stage only rounds otherwise
 
@@ -30,28 +31,31 @@ class WrongWeightsError(RuntimeError):
     """The weights that were loaded do not compute what the saved ones did."""
 
 
-def restore(store: Store, run: str, engine: Engine, board: Any, rank: int, tell: Callable[[Event], None]) -> Position:
+def restore(
+    store: Store, run: str, engine: Engine, coordinator: Handle[Coordinator], tell: Callable[[Event], None]
+) -> Position:
     """Load the newest whole checkpoint into the engine; the position it was committed at, or the beginning.
 
     OSError if it could not be fetched, which is not the checkpoint's fault: Ray Train then starts the group again.
     WrongWeightsError stops the run.
     """
+    rank = dist.get_rank()
     while True:
         found = commits.latest(store, run) if rank == 0 else None
-        step = agree(-1 if found is None else found.step)
+        step = broadcast_int(-1 if found is None else found.step)
         if rank == 0:
-            ray.get(board.stand.remote(found.step if found else None))
+            coordinator.call(Coordinator.begin_at, found.step if found else None).get()
         if step < 0:
             return Position()
         commit = commits.load(store, run, step)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             paths, damage, trouble = _fetch(store, commit, Path(scratch))
-            found_worst = worst(2 if trouble else 1 if damage else 0)
-            if found_worst == 0:
+            trouble_anywhere = all_reduce_max(2 if trouble else 1 if damage else 0)
+            if trouble_anywhere == 0:
                 checkpoint.restore(engine, paths)
                 check_probe(engine, commit)
                 return commit.state.position
-        if found_worst == 2:
+        if trouble_anywhere == 2:
             raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
         if rank == 0:
             why = damage or "another worker could not read it"

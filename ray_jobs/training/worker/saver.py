@@ -1,8 +1,8 @@
 """How does a worker commit without stopping: a copy in memory, then files and receipts from a thread?
 
 All ranks snapshot at the same step, which stalls them for a copy to host memory. A thread writes the rank's file into
-this attempt's own folder and hands the receipt to the board, which commits when it has all of them. A checkpoint that
-cannot be written (a full disk) is told and tried again at the next turn; only the last one of a run has to succeed.
+this attempt's own folder and hands the receipt to the coordinator, which commits when it has all of them. A checkpoint
+that cannot be written (a full disk) is told and tried again at the next turn; only the last one of a run must succeed.
 """
 
 import shutil
@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
-
+from cluster.runtime.actors import Handle
 from cluster.storage.store import Store
 from data_ops.ingest.events import Warned
 from models.engine import checkpoint
@@ -23,8 +21,10 @@ from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
 from ray_jobs.store.paths import checkpoint_folder
+from ray_jobs.training.actors.commit_coordinator import Receipt
+from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.events import Event, SnapshotTaken
-from ray_jobs.training.worker.collectives import worst
+from ray_jobs.training.worker.collectives import all_reduce_max
 
 COMMIT_TRIES, COMMIT_SECONDS = 4, 30.0  # how often and how long the last commit is waited for
 ALIVE_SECONDS = 1.0  # between two signs of life while a checkpoint is waited for
@@ -42,25 +42,25 @@ class Author:
     describe: Callable[[Position, float], TrainingState]
 
 
-class Saver:
-    """The checkpoints of one rank. `report` gets events, `alive` is a sign of life; the training thread calls both."""
+@dataclass(frozen=True)
+class Link:
+    """Whom a saver tells: the coordinator of receipts; and, from the training thread, of events and signs of life."""
 
-    def __init__(
-        self,
-        author: Author,
-        engine: Engine,
-        board: Any,
-        report: Callable[[Event], None],
-        alive: Callable[[], Any],
-        every_seconds: float,
-        saved_step: int,
-    ) -> None:
-        self.author, self.engine, self.board, self.report, self.alive = author, engine, board, report, alive
+    coordinator: Handle[Coordinator]
+    report: Callable[[Event], None]
+    alive: Callable[[], None]
+
+
+class Saver:
+    """The checkpoints of one rank on one line of training."""
+
+    def __init__(self, author: Author, engine: Engine, link: Link, every_seconds: float, saved_step: int) -> None:
+        self.author, self.engine, self.link = author, engine, link
         self.every_seconds, self.last_saved = every_seconds, time.monotonic()
         self.thread: threading.Thread | None = None
         self.failure: str | None = None
         self.tries = 0  # to write the last checkpoint; each in a folder of its own, for the one before may be committed
-        self.receipt: tuple[Any, ...] | None = None
+        self.receipt: Receipt | None = None
         self.buffers: checkpoint.Snapshot | None = None
         self.first_step = self.last_step = saved_step  # what training started from needs no checkpoint
 
@@ -81,7 +81,7 @@ class Saver:
         self.thread = threading.Thread(target=self._write, args=(self.buffers, position.step, state), daemon=True)
         self.thread.start()
         self.last_saved, self.last_step = time.monotonic(), position.step
-        self.report(SnapshotTaken(step=position.step, checkpoint_stall_s=stall))
+        self.link.report(SnapshotTaken(step=position.step, checkpoint_stall_s=stall))
 
     def finish(self, position: Position) -> None:
         """Save what is not saved yet and wait until it is handed in; OSError if that is impossible."""
@@ -99,20 +99,20 @@ class Saver:
 
     def _failed_anywhere(self) -> bool:
         """Whether any rank has not saved its last step; all ranks call it, for all have to save it again or none."""
-        return worst(int(self.last_step < 0)) > 0
+        return all_reduce_max(int(self.last_step < 0)) > 0
 
     def _wait_for_commit(self, step: int) -> None:
-        """Wait until the manifest is there; a board that was restarted meanwhile gets the receipt again."""
+        """Wait until the manifest is there; a coordinator that was restarted meanwhile gets the receipt again."""
         author = self.author
         for _ in range(COMMIT_TRIES):
             deadline = time.monotonic() + COMMIT_SECONDS
             while time.monotonic() < deadline:
                 if step in commits.commits(author.store, author.run):
                     return
-                self.alive()
+                self.link.alive()
                 time.sleep(0.05)
             if self.receipt is not None:
-                ray.get(self.board.receipt.remote(*self.receipt))
+                self.link.coordinator.call(Coordinator.receipt, self.receipt).get()
         raise OSError(f"checkpoint {author.run}/{step} was not committed, for a worker's receipt is missing; run again")
 
     def _join(self) -> None:
@@ -120,11 +120,11 @@ class Saver:
         if self.thread is not None:
             while self.thread.is_alive():
                 self.thread.join(ALIVE_SECONDS)
-                self.alive()
+                self.link.alive()
         if self.failure is not None:
             who = f"worker {self.author.rank} says: {self.failure}"
             text = f"checkpoint {self.last_step} was not committed and will be tried again; {who}"
-            ray.get(self.board.post.remote([Warned(text=text)]))  # of any rank, not of rank 0 alone
+            self.link.coordinator.call(Coordinator.post, [Warned(text=text)]).get()  # of any rank, not of rank 0 alone
             self.failure, self.last_step = None, -1
 
     def _write(self, snapshot: checkpoint.Snapshot, step: int, state: TrainingState) -> None:
@@ -140,8 +140,8 @@ class Saver:
             if local is None:
                 author.store.upload(place, path)
             file = StoredFile(path, written.size_bytes, written.sha256)
-            self.receipt = (author.run, attempt, author.rank, author.world, file, state)
-            ray.get(self.board.receipt.remote(*self.receipt))
+            self.receipt = Receipt(author.run, attempt, author.rank, author.world, file, state)
+            self.link.coordinator.call(Coordinator.receipt, self.receipt).get()
         except Exception as error:  # noqa: BLE001 - whatever stopped this thread, the step is not saved
             self.failure = " ".join(str(error).split())[-300:]
         finally:

@@ -1,8 +1,10 @@
-"""What is one optimizer step, and what does it change in the position?
+"""How are rows trained, and where does the position stand behind them?
 
 The one place where a run, its decay branch and a trial of a sweep step: rate, spike limit, engine, position.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from cluster.rows import Rows
@@ -12,31 +14,33 @@ from models.engine.optim import SPIKE_STEPS, spike_limit
 from ray_jobs.checkpoints.position import Position
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a line of training steps: tokens of a global batch, and the learning rate of a step that ends at tokens."""
+
+    optim: OptimConfig
+    batch_tokens: int
+    lr_of: Callable[[int], float]
+
+
 class Stepped(NamedTuple):
-    """What a step did, the position behind it, and the loss above which it would have been skipped."""
+    """What a step did, the position behind it, its rate, and the loss above which it would have been skipped."""
 
     result: StepResult
     position: Position
+    lr: float
     limit: float
 
 
-def take_step(
-    engine: Engine, here: Position, rows: Rows, predictions: int, batch_tokens: int, lr: float, optim: OptimConfig
-) -> Stepped:
-    """Train on this rank's part of a global batch from `here` on; `predictions` are those of all ranks."""
-    limit = spike_limit(here.losses, optim.spike_sigmas)
+def train_rows(engine: Engine, course: Course, here: Position, rows: Rows, predictions: int) -> Stepped:
+    """Train on this rank's rows of a global batch, from `here` on; `predictions` are those of all ranks."""
+    tokens = here.tokens + course.batch_tokens
+    lr, limit = course.lr_of(tokens), spike_limit(here.losses, course.optim.spike_sigmas)
     result = engine.step(rows, predictions, lr, limit)
     skipped, losses = here.skipped, here.losses
     if result.skipped:
         skipped = (*skipped, (here.round, here.step_in_round))
-    elif optim.spike_sigmas is not None:
+    elif course.optim.spike_sigmas is not None:
         losses = (*losses, result.loss)[-SPIKE_STEPS:]
-    behind = Position(
-        round=here.round,
-        step_in_round=here.step_in_round + 1,
-        step=here.step + 1,
-        tokens=here.tokens + batch_tokens,
-        skipped=skipped,
-        losses=losses,
-    )
-    return Stepped(result, behind, limit)
+    behind = Position(here.round, here.step_in_round + 1, here.step + 1, tokens, skipped, losses)
+    return Stepped(result, behind, lr, limit)

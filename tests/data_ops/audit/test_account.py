@@ -17,7 +17,7 @@ from data_ops.lake.log import LOG_COLUMNS
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Shape
-from data_ops.rounds.plan import plan_round
+from data_ops.rounds.plan import PlanInput, plan_round
 from ray_jobs.commands.verify import verify
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
@@ -63,7 +63,7 @@ def make_manifests(tables, most=ROUNDS, **config):
     while len(manifests) < most and (pending := after(log, place)).num_rows:
         number = len(manifests)
         earlier = everything.take(everything.windows < pending["window"][0].as_py())
-        manifests.append(plan_round(number, place, pending, settings, SHAPE, 5, earlier, "", "tokens"))
+        manifests.append(plan_round(PlanInput(settings, SHAPE, 5, earlier, ""), number, place, pending, "tokens"))
         place = manifests[-1].end
     return manifests
 

@@ -34,7 +34,7 @@ def overflowing(tokens=4000, share=0.25):
 def test_each_fresh_document_is_chosen_or_shed_and_never_both(seed, n, limit):
     ids, lengths, weights = make_documents(seed, n)
     config = RoundConfig(tokens=8000, max_backlog_tokens=limit)
-    chosen, shed = choose_fresh(ids, lengths, weights, int(lengths.sum()), config, seed, 3)
+    chosen, shed = choose_fresh(ids, lengths, weights, config, seed, 3)
     assert (chosen ^ shed).all()
     if limit is None or lengths.sum() <= limit:
         assert chosen.all()
@@ -47,9 +47,9 @@ def test_each_fresh_document_is_chosen_or_shed_and_never_both(seed, n, limit):
 @given(seeds, st.integers(1, 400))
 def test_what_is_shed_depends_on_the_documents_and_not_on_their_order(seed, n):
     ids, lengths, weights = make_documents(seed, n)
-    chosen, _ = choose_fresh(ids, lengths, weights, 10**9, overflowing(), seed, 3)
+    chosen, _ = choose_fresh(ids, lengths, weights, overflowing(), seed, 3)
     p = np.random.default_rng(seed).permutation(n)
-    again, _ = choose_fresh(ids[p], lengths[p], weights[p], 10**9, overflowing(), seed, 3)
+    again, _ = choose_fresh(ids[p], lengths[p], weights[p], overflowing(), seed, 3)
     assert np.array_equal(again, chosen[p])
 
 
@@ -57,7 +57,7 @@ def test_shedding_prefers_weight_and_is_blind_to_length():
     r = np.random.default_rng(1)
     ids, n = r.integers(0, 2**64, (20_000, 2), dtype=np.uint64), 20_000
     lengths, weights = np.where(np.arange(n) % 2, 10, 190), np.where(np.arange(n) % 4 < 2, 3.0, 1.0)
-    chosen, _ = choose_fresh(ids, lengths, weights, 10**9, overflowing(tokens=40_000), 1, 0)
+    chosen, _ = choose_fresh(ids, lengths, weights, overflowing(tokens=40_000), 1, 0)
     heavy, light = chosen[weights == 3].sum(), chosen[weights == 1].sum()
     assert 2.2 < heavy / light < 4.0  # 3 for a small share of the corpus; about 300 drawn
     assert 0.75 < chosen[lengths == 10].sum() / chosen[lengths == 190].sum() < 1.33
@@ -65,12 +65,12 @@ def test_shedding_prefers_weight_and_is_blind_to_length():
 
 def test_rounds_and_seeds_shed_differently():
     ids, lengths, weights = make_documents(1, 300)
-    picks = [choose_fresh(ids, lengths, weights, 10**9, overflowing(), *which)[0] for which in ((1, 1), (1, 2), (2, 1))]
+    picks = [choose_fresh(ids, lengths, weights, overflowing(), *which)[0] for which in ((1, 1), (1, 2), (2, 1))]
     assert len({tuple(p.tolist()) for p in picks}) == 3
 
 
 def test_a_single_document_longer_than_the_round_is_still_trained():
-    chosen, shed = choose_fresh(np.zeros((1, 2), np.uint64), np.array([10**6]), np.ones(1), 10**6, overflowing(), 0, 0)
+    chosen, shed = choose_fresh(np.zeros((1, 2), np.uint64), np.array([10**6]), np.ones(1), overflowing(), 0, 0)
     assert chosen.all() and not shed.any()
 
 
@@ -79,7 +79,7 @@ def test_a_bad_weight_is_named(bad):
     ids, lengths, weights = make_documents(1, 5)
     weights[3] = bad
     with pytest.raises(ValueError, match=f"weight {bad} of document 3"):
-        choose_fresh(ids, lengths, weights, 10**9, overflowing(), 0, 0)
+        choose_fresh(ids, lengths, weights, overflowing(), 0, 0)
 
 
 @settings(max_examples=80)

@@ -11,7 +11,7 @@ from data_ops.lake.schemas import ROUND_SCHEMA
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
-from data_ops.rounds.plan import fit, plan_round
+from data_ops.rounds.plan import PlanInput, fit, plan_round
 from tests.support.lakes import make_lake
 
 D = 10**6  # the document token
@@ -47,7 +47,7 @@ def after(log, place):
 
 def plan(number, start, pending, config, shape=SHAPE, candidates=None, seed=5):
     candidates = Documents.empty() if candidates is None else candidates
-    return plan_round(number, start, pending, config, shape, seed, candidates, "sample", "tokens")
+    return plan_round(PlanInput(config, shape, seed, candidates, "sample"), number, start, pending, "tokens")
 
 
 def plan_all(log, config, shape=SHAPE, candidates=None):

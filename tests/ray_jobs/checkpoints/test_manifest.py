@@ -21,7 +21,7 @@ RUN = "news"
 
 
 def save(store, step, *, ranks=2, attempt="a1", run=RUN, published=True):
-    """What the workers and the board do for one checkpoint."""
+    """What the workers and the coordinator do for one checkpoint."""
     files = []
     for rank in range(ranks):
         path = f"{checkpoint_folder(run, step, attempt)}/rank-{rank:05d}.safetensors"

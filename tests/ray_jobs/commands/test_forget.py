@@ -29,7 +29,7 @@ from data_ops.lake.schemas import SCHEMAS
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Shape
-from data_ops.rounds.plan import plan_round
+from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard, merge_shards
 from ray_jobs.commands import forget as job
@@ -310,7 +310,7 @@ def planned(lake, batch_rows=2):
     late = log.filter(pa.array(log["window"].to_numpy() > 0))
     early = Documents.from_table(log.filter(pa.array(log["window"].to_numpy() == 0)))
     config = RoundConfig(tokens=120, replay_share=0.25)
-    return plan_round(0, Place(1, 0), late, config, Shape(8, batch_rows), 5, early, "", "tokens")
+    return plan_round(PlanInput(config, Shape(8, batch_rows), 5, early, ""), 0, Place(1, 0), late, "tokens")
 
 
 def rows_of(lake, manifest, gone):

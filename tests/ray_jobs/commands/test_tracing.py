@@ -8,8 +8,9 @@ import pytest
 from cluster.storage.store import Store
 from data_ops.documents.place import Documents
 from data_ops.lake.lake import Lake
+from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
-from data_ops.rounds.plan import plan_branch
+from data_ops.rounds.plan import PlanInput, plan_branch
 from ray_jobs.commands.forget import forget
 from ray_jobs.commands.tracing import trace, trace_lines
 from ray_jobs.config.schema import Config
@@ -19,8 +20,8 @@ from tests.ray_jobs.commands.test_forget import fill, id_of
 from tests.support.lakes import add_window, make_documents
 
 
-def config_of(folder):
-    return Config(store=str(folder), name="r")
+def store_in(folder):
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def store(tmp_path_factory):
 
 def test_a_document_is_found_by_id_prefix_external_id_and_place(store):
     names = (id_of(4), id_of(4)[:10], id_of(4).upper(), "mine:p:4", "ticket-4")
-    stories = [trace(config_of(store), [name]) for name in names]
+    stories = [trace(store_in(store), [name]) for name in names]
     assert all(story == stories[0] for story in stories)
     story = stories[0]
     assert (story["id"], story["source"], story["partition"], story["offset"]) == (id_of(4), "mine", "p", 4)
@@ -47,19 +48,19 @@ def test_a_dropped_duplicate_names_the_document_it_repeats(tmp_path):
     lake = fill(tmp_path)
     row = make_documents(3, ["dropped"], 24).to_pylist()[0] | {"id": bytes.fromhex(id_of(4)), "reason": "duplicate"}
     add_window(lake, pa.Table.from_pylist([row], schema=make_documents(0, []).schema))
-    again = trace(config_of(tmp_path), ["mine:p:24"])
+    again = trace(store_in(tmp_path), ["mine:p:24"])
     assert (again["fate"], again["reason"], again["repeats"]) == ("dropped", "duplicate", "mine:p:4")
     assert again["meaning"] == "texts that were kept or held out before, to the last character"
     assert any(
         "(duplicate: texts that were kept or held out before, to the last character)" in line
         for line in trace_lines(again)
     )
-    assert trace(config_of(tmp_path), [id_of(4)])["repeated_by"] == ["mine:p:24"]
+    assert trace(store_in(tmp_path), [id_of(4)])["repeated_by"] == ["mine:p:24"]
     assert any("the same text as mine:p:4" in line for line in trace_lines(again))
 
 
 def test_a_record_that_could_not_be_read_is_found_by_its_place(store):
-    story = trace(config_of(store), ["mine:p:5"])
+    story = trace(store_in(store), ["mine:p:5"])
     assert (story["id"], story["fate"], story["reason"]) == (None, "quarantined", "too_short")
     assert trace_lines(story)[0] == "document   no id: it could not be read"
 
@@ -67,7 +68,7 @@ def test_a_record_that_could_not_be_read_is_found_by_its_place(store):
 @pytest.mark.parametrize("name", ["f" * 32, "mine:p:999", "other:p:4", "ticket-999", "abc"])
 def test_what_the_store_has_not_read_is_said_in_a_sentence(store, name):
     with pytest.raises(ConfigError, match=f"has read no document {name}; give its id"):
-        trace(config_of(store), [name])
+        trace(store_in(store), [name])
 
 
 def test_a_name_of_several_documents_is_refused_with_their_ids(tmp_path):
@@ -75,9 +76,9 @@ def test_a_name_of_several_documents_is_refused_with_their_ids(tmp_path):
     rows = [r | {"external_id": "ticket-4"} for r in make_documents(3, ["kept"], 24).to_pylist()]
     add_window(lake, pa.Table.from_pylist(rows, schema=make_documents(0, []).schema))
     with pytest.raises(ConfigError, match=f"ticket-4 may be 2 documents: {id_of(4)}, {id_of(24)}; name one"):
-        trace(config_of(tmp_path), ["ticket-4"])
+        trace(store_in(tmp_path), ["ticket-4"])
     with pytest.raises(ConfigError, match="2 are named"):
-        trace(config_of(tmp_path), ["a", "b"])
+        trace(store_in(tmp_path), ["a", "b"])
 
 
 @pytest.mark.slow
@@ -97,7 +98,7 @@ def test_rounds_steps_checkpoints_and_champion_are_told(tmp_path):
     assert any(len(rounds) > 1 for rounds in names.values()), "some are replayed"
     seen = {}
     for name, rounds in names.items():
-        found = trace(config_of(tmp_path), [name])
+        found = trace(store_in(tmp_path), [name])
         assert [run["run"] for run in found["runs"]] == ["r"]
         assert found["runs"][0]["rounds"] == rounds
         last = rounds[0]["round"], rounds[0]["steps"][-1]
@@ -107,7 +108,7 @@ def test_rounds_steps_checkpoints_and_champion_are_told(tmp_path):
     assert [] in seen.values() and ["r/1"] in seen.values()
     lake.store.write("registry/champion.json", b'{"checkpoint": "r/1"}')
     for name, each in seen.items():
-        assert trace(config_of(tmp_path), [name])["champion"] == {"checkpoint": "r/1", "seen": bool(each)}
+        assert trace(store_in(tmp_path), [name])["champion"] == {"checkpoint": "r/1", "seen": bool(each)}
 
 
 def test_a_branch_has_seen_what_its_main_line_had_seen_and_its_own_replay(tmp_path):
@@ -116,7 +117,7 @@ def test_a_branch_has_seen_what_its_main_line_had_seen_and_its_own_replay(tmp_pa
     story.account(tmp_path)
     lake = Lake(Store.open(str(tmp_path)))
     late = Documents.from_table(log_of(story.tables)).take(slice(-1, None))
-    branch = plan_branch(1, story.manifests[0].end, 32, SHAPE, 5, late, "")
+    branch = plan_branch(PlanInput(RoundConfig(), SHAPE, 5, late, ""), 1, story.manifests[0].end, 32)
     assert len(branch.replay) == 1
     lake.add_round("r@00000001", 0, branch.to_row())
     entry = {"step": 2, "round": 0, "step_in_round": 1, "checkpoint": "r@00000001/2", "state": "{}"}
@@ -125,7 +126,7 @@ def test_a_branch_has_seen_what_its_main_line_had_seen_and_its_own_replay(tmp_pa
 
     def seen(ids):
         name = ids[0].astype(">u8").tobytes().hex()
-        found = trace(config_of(tmp_path), [name])
+        found = trace(store_in(tmp_path), [name])
         checkpoints = [*found["branches"], *(c for run in found["runs"] for c in run["checkpoints"])]
         return sorted((c["checkpoint"], c["kept"]) for c in checkpoints)
 
@@ -137,8 +138,8 @@ def test_a_branch_has_seen_what_its_main_line_had_seen_and_its_own_replay(tmp_pa
 
 def test_a_forgotten_document_is_found_by_id_without_its_text(tmp_path):
     fill(tmp_path)
-    forget(config_of(tmp_path), [id_of(4)])
-    story = trace(config_of(tmp_path), [id_of(4)])
+    forget(Config(store=str(tmp_path), name="r"), [id_of(4)])
+    story = trace(store_in(tmp_path), [id_of(4)])
     assert (story["fate"], story["reason"], story["preview"], story["external_id"]) == ("forgotten", "kept", None, None)
     with pytest.raises(ConfigError, match="has read no document ticket-4"):
-        trace(config_of(tmp_path), ["ticket-4"])
+        trace(store_in(tmp_path), ["ticket-4"])

@@ -62,11 +62,9 @@ def test_a_note_that_a_network_refuses_does_not_hold_up_the_end(where, monkeypat
 
     monkeypatch.setattr(driving, "note_stand", away)
     lease = SimpleNamespace(held=away if where == "held" else lambda store: True)
-    run: Any = SimpleNamespace(
-        heart=SimpleNamespace(lease=lease),
-        opened=SimpleNamespace(store=None, lake=None),
-        display=SimpleNamespace(note=notes.append),
-    )
+    opened, display = SimpleNamespace(store=None, lake=None), SimpleNamespace(note=notes.append)
+    none: Any = None
+    run = driving.Drive(none, opened, none, SimpleNamespace(lease=lease), threading.Event(), display)
     driving._note(run, commit_at("news", 3, 0, 3))
     assert notes == ["checkpoint news/00000003 is not in the ledger; the next start notes it: the network failed"]
 
@@ -85,9 +83,9 @@ def test_a_stop_that_comes_when_all_is_trained_finds_nothing_to_stop(asked, code
         stopped.set()
         return {"ok": True}
 
-    for name, fake in (("_listen", train), ("_write_down", write_down), ("JsonLines", MagicMock())):
+    for name, fake in (("_listen", train), ("write_down", write_down), ("JsonLines", MagicMock())):
         monkeypatch.setattr(driving, name, fake)
-    for name in ("_telemetry", "_header", "Meter"):
+    for name in ("open_telemetry", "_header", "Meter"):
         monkeypatch.setattr(driving, name, MagicMock())
     monkeypatch.setattr("ray_jobs.checkpoints.manifest.latest", lambda *given: None)
     assert driving.drive(run, judged=True).code == code

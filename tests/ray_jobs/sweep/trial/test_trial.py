@@ -13,6 +13,7 @@ from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.reading import check
+from ray_jobs.config.schema import planning
 from ray_jobs.outcome import ConfigError
 from ray_jobs.sweep.question import trial_config
 from ray_jobs.sweep.start import copy_start
@@ -58,7 +59,7 @@ def config(lake):
 
 @pytest.fixture(scope="module")
 def diet(lake, config):
-    return record_rounds(lake, config, f"{RUN}/diet-a", place_behind(lake, None), LAST, MARKS[-1])
+    return record_rounds(lake, planning(config), f"{RUN}/diet-a", place_behind(lake, None), LAST, MARKS[-1])
 
 
 @pytest.fixture
@@ -100,11 +101,11 @@ def told(verdicts):
 
 @pytest.mark.slow
 def test_recorded_rounds_are_planned_once_and_refused_where_text_is_lacking(lake, config, diet):
-    again = record_rounds(lake, config, diet.run, place_behind(lake, None), LAST, MARKS[-1])
+    again = record_rounds(lake, planning(config), diet.run, place_behind(lake, None), LAST, MARKS[-1])
     assert again == diet
     assert sum(diet.rows) * 16 >= MARKS[-1]
     with pytest.raises(ConfigError, match=r"sweep.tokens=9,000,000 is more than the [\d,]+ tokens that wait"):
-        record_rounds(lake, config, f"{RUN}/diet-b", place_behind(lake, None), LAST, 9_000_000)
+        record_rounds(lake, planning(config), f"{RUN}/diet-b", place_behind(lake, None), LAST, 9_000_000)
 
 
 def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
@@ -123,7 +124,7 @@ def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
 
 def test_what_decides_the_rounds_makes_rounds_of_their_own_and_shards_do_not(config):
     def key(config, place=(0, 0), last=LAST):
-        return diet_key(config, Place(*place), last)
+        return diet_key(planning(config), Place(*place), last)
 
     others = [{"round.replay_share": 0.5}, {"reservoir.half_life": 86400.0}]
     found = {key(trial_config(config, point, 0)) for point in others}
@@ -279,7 +280,7 @@ def test_wandb_hears_the_last_words_of_a_trial_unless_it_failed(job, config, die
     shown.clear()
     failing = TrialHost(job).begin(segment(config, diet, "failing-shown"))
     failing.advance()
-    monkeypatch.setattr(sweep_trial, "take_step", lambda *_: 1 / 0)
+    monkeypatch.setattr(sweep_trial, "train_rows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         failing.advance()
     failing.close()
@@ -360,5 +361,5 @@ def test_what_goes_wrong_while_noise_is_measured_is_one_sentence_and_no_more(
 
 def test_noise_is_measured_on_batches_no_larger_than_those_that_were_trained(config):
     small = trial_config(config, {"engine.batch_tokens": 64, "engine.micro_batch_rows": 60_000}, 0)
-    assert sweep_batch.small_batches(small, Diet("a", (500,))) == (32, 4)
-    assert sweep_batch.small_batches(small, Diet("a", (3,))) == (0, 4)
+    assert sweep_batch.small_batches(small.engine, small.model.row_tokens, Diet("a", (500,))) == (32, 4)
+    assert sweep_batch.small_batches(small.engine, small.model.row_tokens, Diet("a", (3,))) == (0, 4)

@@ -1,15 +1,16 @@
 """Does a feed that starts anew hand out the same rows, from the round's file and from the lake alone?"""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from cluster.runtime.actors import Local
 from data_ops.lake.lake import Lake
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Shape
 from data_ops.sampling.reservoir import ReservoirConfig
+from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.config.schema import Planning
 from ray_jobs.training.actors import feed as feed_module
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from ray_jobs.training.actors.round_files import RoundFiles
@@ -20,22 +21,8 @@ from tests.support.runs import wait_until
 RUN, LAST = "news", 5
 
 
-class HereAndNow:
-    """Ray's place in a test of the feed alone: an actor is an object, its methods run at once."""
-
-    def __init__(self, made):
-        self.made = made
-
-    def __getattr__(self, name):
-        return SimpleNamespace(remote=getattr(self.made, name))
-
-
 @pytest.fixture(autouse=True)
-def no_ray(monkeypatch):
-    def remote(**_options):
-        return lambda kind: SimpleNamespace(remote=lambda *given: HereAndNow(kind(*given)))
-
-    monkeypatch.setattr(feed_module, "ray", SimpleNamespace(remote=remote, get=lambda value: value))
+def no_head_start(monkeypatch):
     monkeypatch.setattr(feed_module, "HEAD_START_S", 0.0)
 
 
@@ -50,13 +37,10 @@ def new_feed(lake):
     settings = FeedSettings(
         store=lake.store.uri,
         run=RUN,
-        rounds=RoundConfig(tokens=400, replay_share=0.4),
-        reservoir=ReservoirConfig(capacity=60),
-        shape=Shape(32, 4),
-        seed=3,
+        plan=Planning(RoundConfig(tokens=400, replay_share=0.4), ReservoirConfig(capacity=60), Shape(32, 4), 3),
         document_token=999,
     )
-    feed = Feed(settings)
+    feed = Feed(settings, lambda *given: Local(Shard(*given)))
     feed.drained(LAST)
     return feed
 

@@ -1,29 +1,27 @@
-"""Does a driver start a board again that does not answer, and then hear it?"""
+"""Does a driver start a coordinator again that does not answer, and then hear it?"""
 
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from ray_jobs.training.group import training as module
 from ray_jobs.training.group.training import Training
 
 
-def test_a_board_that_hangs_is_started_again_and_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    board, killed, asked = object(), [], []
+def test_a_coordinator_that_hangs_is_started_again_and_asked_on() -> None:
+    asked: list[float | None] = []
+    restarted: list[bool] = []
 
-    def get(answer: str, timeout: float) -> str:
-        asked.append((answer, timeout))
-        if len(asked) == 1:
-            raise module.ray.exceptions.GetTimeoutError
-        return answer
+    class Slow:
+        def get(self, timeout_s: float | None = None) -> str:
+            asked.append(timeout_s)
+            if len(asked) == 1:
+                raise TimeoutError
+            return "events"
 
-    def kill(actor: Any, *, no_restart: bool) -> None:
-        killed.append((actor, no_restart))
+        def is_there(self) -> bool:
+            return False
 
-    monkeypatch.setattr(module.ray, "get", get)
-    monkeypatch.setattr(module.ray, "kill", kill)
     training: Any = Training.__new__(Training)
-    training.board, training.config = board, SimpleNamespace(name="news", engine=SimpleNamespace(hang_seconds=3.0))
-    assert training._heard("events") == "events"
-    assert (asked, killed) == ([("events", 3.0)] * 2, [(board, False)])
+    training.coordinator = SimpleNamespace(kill=lambda *, restart: restarted.append(restart))
+    training.config = SimpleNamespace(name="news", engine=SimpleNamespace(hang_seconds=3.0))
+    assert training._answer(Slow()) == "events"
+    assert (asked, restarted) == ([3.0, 3.0], [True])

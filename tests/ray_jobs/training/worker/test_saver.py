@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
+from cluster.runtime.actors import Local
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import sha256_of
-from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.position import Position, TrainingState
 from ray_jobs.store.lease import acquire
-from ray_jobs.training.actors.coordinator import Board
+from ray_jobs.training.actors.commit_coordinator import Claim
+from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.worker import saver as module
-from ray_jobs.training.worker.saver import Author, Saver
+from ray_jobs.training.worker.saver import Author, Link, Saver
 from tests.support.checkpoints import state_at
 
 WORLD = 2
@@ -44,13 +46,13 @@ class Engine:
 
 
 class Together:
-    """`worst` over threads."""
+    """`all_reduce_max` over threads."""
 
     def __init__(self) -> None:
         self.told: list[int] = []
         self.barrier = threading.Barrier(WORLD, timeout=120)
 
-    def worst(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         self.told.append(value)
         self.barrier.wait()
         most = max(self.told[-WORLD:])
@@ -58,37 +60,41 @@ class Together:
         return most
 
 
-class Actor:
-    """Calls of the board, one at a time, with Ray's way to write them."""
+class OneAtATime(Local[Coordinator]):
+    """The coordinator, called by several threads as an actor is: one call at a time."""
 
-    def __init__(self, board: Board) -> None:
-        self.board, self.lock = board, threading.Lock()
+    def __init__(self, instance: Coordinator) -> None:
+        super().__init__(instance)
+        self.lock = threading.Lock()
 
-    def __getattr__(self, name: str) -> Any:
-        def call(*given: Any) -> Any:
-            with self.lock:
-                return getattr(self.board, name)(*given)
-
-        return SimpleNamespace(remote=call)
+    def call(self, method: Any, /, *arguments: Any) -> Any:
+        with self.lock:
+            return super().call(method, *arguments)
 
 
 @pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+def coordinator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Coordinator:
     store = Store.open(str(tmp_path))
     Lake(store).create()
-    monkeypatch.setattr(module.ray, "get", lambda answer: answer)
     monkeypatch.setattr(module.checkpoint, "snapshot", lambda engine, buffers: engine)
-    monkeypatch.setattr(module, "worst", Together().worst)
-    return Board(store.uri, "news", 2, acquire(store, "news"))
+    monkeypatch.setattr(module, "all_reduce_max", Together().all_reduce_max)
+    return Coordinator(store.uri, Claim("news", acquire(store, "news"), 2))
 
 
-def finish(board: Board, engines: list[Engine]) -> list[str]:
+def described(position: Position, probe_loss: float) -> TrainingState:
+    return state_at(position.step)
+
+
+def finish(coordinator: Coordinator, engines: list[Engine]) -> list[str]:
     """Let all ranks end at step 5; what each of them raised."""
-    raised = [""] * WORLD
+    raised, actor = [""] * WORLD, OneAtATime(coordinator)
 
     def rank_ends(rank: int) -> None:
-        author = Author(board.store, "news", "a1", rank, WORLD, lambda position, probe: state_at(position.step))
-        saver = Saver(author, engines[rank], Actor(board), lambda event: None, lambda: None, 60.0, 0)  # type: ignore[arg-type]
+        author = Author(
+            coordinator.commits.store, "news", "a1", rank, WORLD, lambda position, probe: state_at(position.step)
+        )
+        link = Link(actor, lambda event: None, lambda: None)
+        saver = Saver(author, engines[rank], link, 60.0, 0)  # type: ignore[arg-type]
         try:
             saver.finish(Position(step=5, step_in_round=5))
         except OSError as error:
@@ -103,23 +109,25 @@ def finish(board: Board, engines: list[Engine]) -> list[str]:
 
 
 @pytest.mark.parametrize("bad", range(WORLD))
-def test_one_rank_that_fails_makes_all_write_again_elsewhere(board: Board, bad: int) -> None:
+def test_one_rank_that_fails_makes_all_write_again_elsewhere(coordinator: Coordinator, bad: int) -> None:
     engines = [Engine(failures=int(rank == bad)) for rank in range(WORLD)]
-    assert finish(board, engines) == ["", ""]
+    assert finish(coordinator, engines) == ["", ""]
     assert [engine.probes for engine in engines] == [2, 2], "it is collective: a rank alone would wait for ever"
     assert all(len(set(engine.written)) == 2 for engine in engines)
-    done = commits.latest(board.store, "news")
+    done = commits.latest(coordinator.commits.store, "news")
     assert done is not None and all("a1-again" in file.path for file in done.files)
-    assert any(f"worker {bad} says: No space left" in getattr(event, "text", "") for event in board.events)
+    assert any(f"worker {bad} says: No space left" in getattr(event, "text", "") for event in coordinator.log.events)
 
 
-def test_a_disk_that_stays_full_ends_every_rank(board: Board) -> None:
+def test_a_disk_that_stays_full_ends_every_rank(coordinator: Coordinator) -> None:
     engines = [Engine(), Engine(failures=9)]
-    assert all("could not be written; free space" in text for text in finish(board, engines))
-    assert commits.commits(board.store, "news") == []
+    assert all("could not be written; free space" in text for text in finish(coordinator, engines))
+    assert commits.commits(coordinator.commits.store, "news") == []
 
 
-def test_an_error_of_the_board_is_heard_whichever_rank_it_met(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_board_is_heard_whichever_rank_it_met(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*given: Any) -> bool:
         raise OSError("503 Slow Down")
 
@@ -127,6 +135,6 @@ def test_an_error_of_the_board_is_heard_whichever_rank_it_met(board: Board, monk
     monkeypatch.setattr(
         commits, "publish", lambda *given: (monkeypatch.setattr(commits, "publish", real), refused())[1]
     )
-    assert finish(board, [Engine(), Engine()]) == ["", ""]
-    assert commits.commits(board.store, "news") == [5]
-    assert any("503 Slow Down" in getattr(event, "text", "") for event in board.events)
+    assert finish(coordinator, [Engine(), Engine()]) == ["", ""]
+    assert commits.commits(coordinator.commits.store, "news") == [5]
+    assert any("503 Slow Down" in getattr(event, "text", "") for event in coordinator.log.events)
