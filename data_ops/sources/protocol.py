@@ -7,9 +7,9 @@ to know of a source is asked here, so that a new kind is one file (CONTRIBUTING.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import pyarrow as pa
 from pydantic import Field
@@ -63,19 +63,36 @@ class Span:
     start: int
     end: int
     modified_s: float
+    mark: str = ""  # fingerprint of the first `marked` bytes as stored: of which file under this name it is a piece
+    marked: int = 0
+
+
+class Untaken(NamedTuple):
+    """Something that was seen and is not in a window; JSON through `_asdict`.
+
+    state: waiting (read when its writer goes on), unreadable (tried again at every look), skipped (never meant to be
+    read, by a rule that `reason` names), abandoned (gone before it could be read).
+    """
+
+    partition: str
+    state: Literal["waiting", "unreadable", "skipped", "abandoned"]
+    reason: str
+    num_bytes: int
 
 
 class Discovery(NamedTuple):
     """What is new since a cursor: spans in a deterministic order and the cursor behind them (JSON).
 
-    warnings: one sentence each, naming what a human should look at (a file rewritten under us).
-    drained: nothing further is there now.
+    warnings: one sentence each, naming what a human should look at (a file that is another than before).
+    drained: nothing further is there now, or comes without its writer.
+    untaken: all that was seen so far and is not read, also at earlier looks.
     """
 
     spans: list[Span]
     cursor: dict[str, Any]
     warnings: list[str]
     drained: bool
+    untaken: Sequence[Untaken] = ()
 
 
 class Source(Protocol):

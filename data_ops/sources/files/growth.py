@@ -1,143 +1,261 @@
 """What is new in a file since it was last looked at?
 
-The cursor holds how far a file was read and a fingerprint of what was read. Appended lines are new records;
-anything else is a rewrite, which is named and not read further. An unfinished last line waits for its
-newline, but not for ever: once the file has `settled` (no change for a while; objects in a bucket at once) it
-is a record. If its line grows all the same, that is named as a rewrite; a longer `settle` makes that rarer
-and the end of a finished file later. A cursor entry costs some 150 bytes a file.
+No end of a file is final. The cursor holds how far a file was read and a fingerprint of the bytes before: appended
+records are read on from there, whatever stood unfinished. An unfinished end (half a line, Parquet without a footer, a
+cut stream) waits, and is named once the file has been quiet. Only an end that is a whole JSON object is taken, for no
+object can grow; what may follow it in its line is passed over. A file whose bytes before are other ones is a new
+generation under an old name: its records are read once, under the ordinals that follow. A cursor entry costs some 150
+bytes a file.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import orjson
 
 from data_ops.sources.files.lines import scan
-from data_ops.sources.files.listing import FileState
 from data_ops.sources.files.parquet import BadParquetError, count_rows
-from data_ops.sources.files.streams import blocks, codec_of, mark_of, raw_mark
-from data_ops.sources.protocol import Span
+from data_ops.sources.files.streams import TornError, blocks, codec_of, mark_of, raw_mark
+from data_ops.sources.files.walk import FileState, renamed
+from data_ops.sources.protocol import Span, Untaken
 
 PIECE_BYTES = 32 << 20  # a span of an uncompressed file holds about so much, so that several workers can read it
+MAX_TAIL_BYTES = 16 << 20  # a longer unfinished line is not tried as an object
 Format = Literal["jsonl", "parquet", "text"]
+Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
 
 
 class Entry(NamedTuple):
-    """What the cursor knows of a file; a JSON list there.
+    """What the cursor knows of a file; a JSON list there. An older version wrote the first six.
 
-    state: "read" all there is, "cut" by a window, "waits" for an unfinished end, "ended" without a newline or
-    torn (so it cannot grow), "rewritten" under us.
+    state: "read" all there is, "cut" by a window, "waits" for an unfinished end, "stalled" in one though it is quiet,
+    "ended" in a whole object without a newline, "damaged" so that nothing behind can be read. "rewritten" is of older
+    versions, which read such a file no further.
     """
 
     size: int
     modified_ns: int
-    end: int  # bytes (decompressed) or rows consumed
-    num_records: int
-    mark: str
+    end: int  # bytes (decompressed) or rows of this generation that were read
+    num_records: int  # of all generations
+    mark: str  # fingerprint of the first `marked` bytes as stored
     state: str
+    marked: int = -1  # -1: of an older version
+    generation: int = 0
+    skipped: int = 0  # bytes behind an object in its line, passed over in all generations
+    abandoned: int = 0  # bytes of earlier generations that were seen and are gone
 
 
-class Step(NamedTuple):
+@dataclass
+class Step:
     """What one look into one file gave."""
 
     spans: list[Span]
     entry: Entry
-    warning: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    waiting: Untaken | None = None
 
 
-def look(kind: Format, file: FileState, known: Entry | None, max_records: int, settled: bool) -> Step:
+def is_done(known: Entry, file: FileState) -> bool:
+    """Say from the listing alone that there is nothing to look at."""
+    return known.state in ("read", "ended", "damaged") and _same(known, file)
+
+
+def look(kind: Format, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
     """Find at most `max_records` new records in a file; `known` is what the last look gave.
 
     FileNotFoundError if the file is gone.
     """
     known = known or Entry(file.size, file.modified_ns, 0, 0, "", "cut")
-    if not _same(known, file) and known.num_records:
-        start = _grown_from(file, known) if kind == "jsonl" else _unchanged(file, known)
-        if start is None:
-            warning = (
-                f"{file.partition} was rewritten after {known.num_records} of its records were read; it is left"
-                " alone from now on: put new text into new files or append lines"
-            )
-            return Step([], _seen(known, file)._replace(state="rewritten"), warning)
-        if start == known.end and known.state != "cut" and (kind != "jsonl" or known.state == "ended"):
-            return Step([], _seen(known, file))  # only touched
-        known = known._replace(end=start)
-    if known.state == "waits" and not settled and _same(known, file):
-        return Step([], known)
-    if kind == "jsonl":
-        return _look_at_lines(file, known, max_records, settled)
-    return (_look_at_parquet if kind == "parquet" else _look_at_text)(file, known, max_records, settled)
+    if known.state != "rewritten" and (_same(known, file) or _goes_on(kind, file, known)):
+        stood_still = known.state == "stalled" and _same(known, file)
+        return _look_on(kind, file, known, max_records, quiet(file) or stood_still)
+    before = _read_predecessor(kind, file, known, max_records, quiet)
+    if before is not None and before.entry.size < 0:
+        return before
+    lost = known.abandoned + _left_behind(kind, file.partition, known)
+    known = before.entry if before else known._replace(abandoned=lost)
+    fresh = Entry(file.size, file.modified_ns, 0, known.num_records, "", "cut", -1, known.generation + 1, *known[8:])
+    spans = before.spans if before else []
+    step = _look_on(kind, file, fresh, max_records - sum(s.num_records for s in spans), quiet(file))
+    said = f"{file.partition} is another file than before, of which {known.num_records} records were read; now it is"
+    return replace(step, spans=spans + step.spans, warnings=[said, *step.warnings])
 
 
 def _same(known: Entry, file: FileState) -> bool:
     return (known.size, known.modified_ns) == (file.size, file.modified_ns)
 
 
-def _seen(known: Entry, file: FileState) -> Entry:
-    return known._replace(size=file.size, modified_ns=file.modified_ns)
+def _goes_on(kind: Format, file: FileState, known: Entry) -> bool:
+    """Say whether what was read of a changed file still stands in it; Parquet and packed text come as a whole."""
+    if known.end == 0:
+        return known.state != "damaged"  # nothing of it was read
+    packed = codec_of(file.partition) is not None
+    if kind != "jsonl" and (kind == "parquet" or packed) and file.size != known.size:
+        return False
+    if known.marked < 0 and kind == "jsonl" and packed:
+        return mark_of(file.partition, known.end, file.size) == known.mark
+    marked = known.marked if known.marked >= 0 else known.end if kind == "jsonl" else known.size
+    return file.size >= marked and raw_mark(file.partition, marked) == known.mark
 
 
-def is_done(known: Entry, file: FileState) -> bool:
-    """Say from the listing alone that there is nothing to look at."""
-    return known.state == "rewritten" or (known.state in ("read", "ended") and _same(known, file))
+def _read_predecessor(kind: Format, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
+    """Read what is left of a file that was renamed when another took its name; None if it is not found.
 
-
-def _unchanged(file: FileState, known: Entry) -> int | None:
-    """Give back the position if a file that must not change is the same as before, only newer."""
-    same = file.size == known.size and raw_mark(file.partition, file.size) == known.mark
-    return known.end if same else None
-
-
-def _grown_from(file: FileState, known: Entry) -> int | None:
-    """Find where new lines begin in a changed file; None if what was read is no longer there."""
-    if mark_of(file.partition, known.end, file.size) != known.mark:
+    The entry has size -1 as long as more may come of it: then the new file is not looked at yet.
+    """
+    if kind != "jsonl" or known.marked < 0 or known.state == "rewritten":
         return None
-    if known.state != "ended" or file.size == known.size:
-        return known.end
-    if codec_of(file.partition) is not None:
+    old = renamed(file.partition, lambda other: raw_mark(other, known.marked) == known.mark, known.marked)
+    if old is None:
         return None
-    following = b"".join(blocks(file.partition, known.end, min(known.end + 2, file.size)))
-    for newline in (b"\n", b"\r\n"):
-        if following.startswith(newline):  # the unfinished line was complete after all
-            return known.end + len(newline)
-    return None
+    step = _look_at_lines(old, known, max_records, quiet(old))
+    step.spans = [replace(span, partition=file.partition) for span in step.spans]
+    if step.entry.state in ("cut", "waits") or not quiet(old):
+        step.entry = step.entry._replace(size=-1)
+        step.waiting = step.waiting or Untaken(old.partition, "waiting", "changing", 0)
+    else:
+        left = old.size - step.entry.end if step.entry.state == "stalled" else 0
+        step.entry = step.entry._replace(abandoned=step.entry.abandoned + max(left, 0))
+    return step
 
 
-def _look_at_lines(file: FileState, known: Entry, max_records: int, settled: bool) -> Step:
-    piece_bytes = PIECE_BYTES if codec_of(file.partition) is None else 1 << 62
-    found = scan(file.partition, known.end, file.size, max_records, piece_bytes)
+def _left_behind(kind: Format, partition: str, known: Entry) -> int:
+    """How many bytes were seen of an earlier generation and never read."""
+    if known.state not in ("cut", "waits", "stalled") or known.size < 0:
+        return 0
+    return known.size - known.end if kind == "jsonl" and codec_of(partition) is None else known.size
+
+
+def _look_on(kind: Format, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+    known = known._replace(size=file.size, modified_ns=file.modified_ns)
+    if known.state == "damaged" or max_records <= 0:
+        return Step([], known if known.state == "damaged" else known._replace(state="cut"))
+    if kind == "jsonl":
+        return _look_at_lines(file, known, max_records, quiet)
+    return (_look_at_parquet if kind == "parquet" else _look_at_text)(file, known, max_records, quiet)
+
+
+def _look_at_lines(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+    packed = codec_of(file.partition) is not None
+    if known.state == "ended":
+        known = _behind_the_line(file, known)
+        if known.state == "ended":
+            return Step([], known._replace(size=file.size, modified_ns=file.modified_ns))
+    found = scan(file.partition, known.end, file.size, max_records, 1 << 62 if packed else PIECE_BYTES)
     spans: list[Span] = []
     start, number = known.end, known.num_records
+
+    def take(end: int, num_records: int) -> None:
+        nonlocal start, number
+        marked = file.size if packed else end
+        mark = raw_mark(file.partition, marked)
+        spans.append(Span(file.partition, number, num_records, start, end, file.modified_s, mark, marked))
+        start, number = end, number + num_records
+
     for piece in found.pieces:
-        spans.append(Span(file.partition, number, piece.num_records, start, piece.end, file.modified_s))
-        start, number = piece.end, number + piece.num_records
-    unfinished = found.rest > 0 or found.torn
-    state = "cut" if found.more else "waits" if unfinished else "read"
-    if unfinished and settled:
-        # The scan stops at the limit before it sees an unfinished end, so there is room for one more.
-        spans.append(Span(file.partition, number, 1, start, start + found.rest, file.modified_s))
-        start, number, state = start + found.rest, number + 1, "ended"
-    mark = mark_of(file.partition, start, file.size) if spans else known.mark
-    return Step(spans, Entry(file.size, file.modified_ns, start, number, mark, state))
+        take(piece.end, piece.num_records)
+    state = "cut" if found.more else "read"
+    if found.damaged and quiet:
+        take(start + found.rest, 1)
+        state = "damaged"
+    elif found.torn or found.rest:
+        state = "stalled" if quiet else "waits"
+        if not found.torn and _is_object(file, start, found.rest):
+            take(start + found.rest, 1)
+            state = "ended"
+    mark, marked = (spans[-1].mark, spans[-1].marked) if spans else (known.mark, known.marked)
+    entry = known._replace(end=start, num_records=number, mark=mark, marked=marked, state=state)
+    entry = entry._replace(size=file.size, modified_ns=file.modified_ns)
+    reason = "cut_stream" if found.torn else "half_line"
+    return _waiting(Step(spans, entry), file, reason, file.size if packed else file.size - start)
 
 
-def _look_at_parquet(file: FileState, known: Entry, max_records: int, settled: bool) -> Step:
-    entry = _seen(known, file)
+def _behind_the_line(file: FileState, known: Entry) -> Entry:
+    """Move to the start of the line behind an object that was taken before its newline was there."""
+    position = skipped = 0
+    try:
+        for block in blocks(file.partition, known.end, file.size):
+            newline = block.find(b"\n")
+            skipped += len(block[: newline if newline >= 0 else None].strip())
+            if newline >= 0:
+                end = known.end + position + newline + 1
+                return known._replace(end=end, state="cut", skipped=known.skipped + skipped)
+            position += len(block)
+    except TornError:
+        pass  # its end is still on the way
+    return known
+
+
+def _is_object(file: FileState, start: int, size: int) -> bool:
+    """Say whether an end without a newline is a whole JSON object, which nothing that follows can make another."""
+    if size > MAX_TAIL_BYTES:
+        return False
+    try:
+        return isinstance(orjson.loads(b"".join(blocks(file.partition, start, file.size))[:size]), dict)
+    except (orjson.JSONDecodeError, TornError):
+        return False
+
+
+def _look_at_parquet(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+    mark = known.mark if known.end and known.marked == file.size else raw_mark(file.partition, file.size)
+    entry = known._replace(mark=mark, marked=file.size)
+    common: dict[str, Any] = {"modified_s": file.modified_s, "mark": mark, "marked": file.size}
     try:
         num_rows = count_rows(file.partition)
     except BadParquetError:
-        if not settled:
-            return Step([], entry._replace(state="waits"))
-        span = Span(file.partition, 0, 1, 0, 0, file.modified_s)
-        mark = raw_mark(file.partition, file.size)
-        return Step([span], entry._replace(num_records=1, mark=mark, state="ended"))
+        if not _has_footer(file) or not quiet:
+            step = Step([], entry._replace(mark="", state="stalled" if quiet else "waits"))
+            return _waiting(step, file, "no_footer", file.size)
+        span = Span(file.partition, known.num_records, 1, 0, 0, **common)
+        return Step([span], entry._replace(num_records=known.num_records + 1, state="damaged"))
     end = min(known.end + max_records, num_rows)
-    count = end - known.end
-    mark = known.mark or raw_mark(file.partition, file.size)
-    entry = entry._replace(end=end, num_records=end, mark=mark, state="read" if end == num_rows else "cut")
-    return Step([Span(file.partition, known.end, count, known.end, end, file.modified_s)] if count else [], entry)
+    count, first = end - known.end, known.num_records
+    entry = entry._replace(end=end, num_records=first + count, state="read" if end == num_rows else "cut")
+    return Step([Span(file.partition, first, count, known.end, end, **common)] if count else [], entry)
 
 
-def _look_at_text(file: FileState, known: Entry, max_records: int, settled: bool) -> Step:
-    if not settled:
-        return Step([], _seen(known, file)._replace(state="waits"))
+def _has_footer(file: FileState) -> bool:
+    """Say whether the file ends as a Parquet file does that its writer has closed."""
+    tail = b"".join(blocks(file.partition, max(file.size - 4, 0), file.size))
+    return tail in (b"PAR1", b"PARE") and file.size > 12
+
+
+def _look_at_text(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+    if not quiet:
+        return _waiting(Step([], known._replace(state="waits")), file, "changing", file.size - known.end)
+    if known.end >= file.size:
+        return Step([], known._replace(state="read"))
+    if codec_of(file.partition) is not None and (torn := _torn(file)) is not None and torn.ends_early:
+        return _waiting(Step([], known._replace(state="stalled")), file, "cut_stream", file.size)
     mark = raw_mark(file.partition, file.size)
-    entry = Entry(file.size, file.modified_ns, file.size, 1, mark, "ended")
-    return Step([Span(file.partition, 0, 1, 0, file.size, file.modified_s)], entry)
+    span = Span(file.partition, known.num_records, 1, known.end, file.size, file.modified_s, mark, file.size)
+    number = known.num_records + 1
+    return Step([span], known._replace(end=file.size, num_records=number, mark=mark, marked=file.size, state="read"))
+
+
+def _torn(file: FileState) -> TornError | None:
+    try:
+        for _ in blocks(file.partition, 0, file.size):
+            pass
+    except TornError as error:
+        return error
+    return None
+
+
+def _waiting(step: Step, file: FileState, reason: str, num_bytes: int) -> Step:
+    """Add to a step what of the file waits, if its state says so; a person is told once the file is quiet."""
+    if step.entry.state not in ("waits", "stalled"):
+        return step
+    stalled = step.entry.state == "stalled"
+    step.waiting = Untaken(file.partition, "waiting", reason if stalled else "changing", num_bytes)
+    if stalled:
+        step.warnings.append(f"{file.partition} {UNFINISHED[reason]}; what follows waits, and is read when it goes on")
+    return step
+
+
+UNFINISHED = {
+    "half_line": "ends inside a line",
+    "no_footer": "has no Parquet footer yet",
+    "cut_stream": "ends inside a compressed stream",
+}

@@ -32,13 +32,14 @@ class Piece(NamedTuple):
 class Scan(NamedTuple):
     """What lies behind a position: whole lines, then `rest` bytes without a newline.
 
-    more: the limit cut the scan short. torn: the stream is damaged behind the rest.
+    more: the limit cut the scan short. torn: the stream cannot be read on behind the rest; damaged: nor ever will be.
     """
 
     pieces: list[Piece]
     rest: int
     more: bool
     torn: bool
+    damaged: bool = False
 
 
 def scan(partition: str, start: int, size: int, max_records: int, piece_bytes: int) -> Scan:
@@ -61,12 +62,12 @@ def scan(partition: str, start: int, size: int, max_records: int, piece_bytes: i
             if end - begin >= piece_bytes and found:
                 pieces.append(Piece(end, found))
                 begin, found = end, 0
-        torn = False
-    except TornError:
-        torn = True
+        torn = damaged = False
+    except TornError as error:
+        torn, damaged = True, not error.ends_early
     if found:
         pieces.append(Piece(end, found))
-    return Scan(pieces, position - end, False, torn)
+    return Scan(pieces, position - end, False, torn, damaged)
 
 
 def read_lines(span: Span, fields: Fields, limit: int) -> Iterator[pa.RecordBatch]:

@@ -6,7 +6,9 @@ compared, never joined to a path. The price is that `a/**/b.jsonl` lists all of 
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -14,35 +16,23 @@ import pyarrow.fs as pafs
 from cluster.storage.buckets import open_filesystem
 from cluster.storage.retry import retry
 from cluster.storage.store import split_uri
+from data_ops.sources.files.walk import FileState, walk
+from data_ops.sources.protocol import Untaken
 
 WILD = re.compile(r"[*?\[]")
 
 
-class FileState(NamedTuple):
-    """One file as listed: its partition name, bytes, and when it was last written (ns since 1970)."""
-
-    partition: str
-    size: int
-    modified_ns: int
-
-    @property
-    def modified_s(self) -> float:
-        return self.modified_ns / 1e9
-
-
-def list_files(patterns: tuple[str, ...], closed: list[str] | None = None) -> list[FileState]:
+def list_files(patterns: tuple[str, ...], passed: list[Untaken] | None = None) -> list[FileState]:
     """List the files that match any of the patterns, once each, by name.
 
     A pattern that names a folder means everything below it. OSError if a bucket, or the folder where a pattern begins,
-    cannot be listed; folders below it that may not be entered are passed over, and added to `closed`.
+    cannot be listed. passed: takes in what matches and is not read, and why (walk.py).
     """
     found: dict[str, FileState] = {}
     for pattern in patterns:
         scheme, path = split_pattern(pattern)
-        prefix = "" if scheme == "file" else f"{scheme}://"
-        for info in _listed(open_filesystem(scheme, path), path, closed if closed is not None else []):
-            state = FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
-            found[state.partition] = state
+        list_one = _local if scheme == "file" else partial(_in_bucket, f"{scheme}://", open_filesystem(scheme, path))
+        found.update((state.partition, state) for state in list_one(path, passed if passed is not None else []))
     return [found[name] for name in sorted(found)]
 
 
@@ -55,6 +45,21 @@ def is_named(patterns: tuple[str, ...], partition: str) -> bool:
         if any(glob_regex(glob).fullmatch(partition) for glob in globs):
             return True
     return False
+
+
+def as_written(pattern: str) -> str | None:
+    """Escape the brackets of a local pattern if what they spell is there by that very name.
+
+    >>> as_written("/nowhere/news [2024]/*.jsonl") is None
+    True
+    """
+    scheme, path = split_pattern(pattern)
+    escaped, literal = [], True
+    for part in path.split("/"):
+        literal &= not re.search(r"[*?]", part)
+        escaped.append(part.replace("[", "[[]") if literal else part)
+    there = re.split(r"/(?=[^/]*[*?])", path)[0]
+    return "/".join(escaped) if scheme == "file" and "[" in there and Path(there).exists() else None
 
 
 def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
@@ -84,41 +89,39 @@ def split_pattern(pattern: str) -> tuple[str, str]:
     return split_uri(pattern)
 
 
-def _listed(filesystem: pafs.FileSystem, path: str, closed: list[str]) -> list[pafs.FileInfo]:
+def _local(path: str, passed: list[Untaken]) -> Iterator[FileState]:
+    if not WILD.search(path):
+        named = Path(path)
+        if not named.is_dir():
+            if named.is_file():  # also by a link: the configuration names it
+                about = named.stat()
+                yield FileState(path, about.st_size, about.st_mtime_ns)
+            return
+        path = path.rstrip("/") + "/**"
+    base, depth = _beginning(path)
+    yield from walk(base, depth, glob_regex(path).fullmatch, passed)
+
+
+def _in_bucket(prefix: str, filesystem: pafs.FileSystem, path: str, passed: list[Untaken]) -> Iterator[FileState]:
     if not WILD.search(path):
         info = filesystem.get_file_info(path)
         if info.type is not pafs.FileType.Directory:
-            return [info] if info.is_file else []
+            if info.is_file:
+                yield FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
+            return
         path = path.rstrip("/") + "/**"
-    parts = path.split("/")
-    depth = next(i for i, part in enumerate(parts) if WILD.search(part))
-    recursive = depth < len(parts) - 1 or "**" in parts[depth]
-    base = "/".join(parts[:depth]) or "/"
+    base, depth = _beginning(path)
     match = glob_regex(path).fullmatch
-    return [info for info in _below(filesystem, base, recursive, closed) if info.is_file and match(info.path)]
+    for info in filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True, recursive=depth != 0)):
+        if info.is_file and match(info.path):
+            yield FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
 
 
-def _below(filesystem: pafs.FileSystem, base: str, recursive: bool, closed: list[str]) -> list[pafs.FileInfo]:
-    """Everything in a folder; where one below it may not be entered, they are listed one by one, without it."""
-    try:
-        selector = pafs.FileSelector(base, allow_not_found=True, recursive=recursive)
-        return list(filesystem.get_file_info(selector))
-    except PermissionError:
-        if not recursive:
-            raise
-    found, folders = [], [base]
-    while folders:
-        folder = folders.pop()
-        try:
-            here = _below(filesystem, folder, False, closed)
-        except PermissionError:
-            if folder == base:
-                raise
-            closed.append(folder)
-            continue
-        found += here
-        folders += [info.path for info in here if info.type is pafs.FileType.Directory]
-    return found
+def _beginning(pattern: str) -> tuple[str, int | None]:
+    """The folder where a pattern begins, and how many folders below it names lie at most (None: any number)."""
+    parts = pattern.split("/")
+    first = next(i for i, part in enumerate(parts) if WILD.search(part))
+    return "/".join(parts[:first]) or "/", None if "**" in parts else len(parts) - 1 - first
 
 
 def glob_regex(pattern: str) -> re.Pattern[str]:
@@ -152,6 +155,6 @@ def _token(token: str) -> str:
     if token == "?":
         return "[^/]"
     if token.startswith("[") and token.endswith("]") and len(token) > 2:
-        inside = token[1:-1].replace("\\", "\\\\")
+        inside = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
         return f"(?!/)[{'^' + inside[1:] if inside[0] in '!^' else inside}]"
     return re.escape(token)

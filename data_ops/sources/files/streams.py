@@ -21,7 +21,14 @@ HEAD_BYTES, TAIL_BYTES = 64 << 10, 4 << 10
 
 
 class TornError(ValueError):
-    """A compressed stream that ends early or is damaged; `str()` is the reason, torn_gzip or torn_zstd."""
+    """A compressed stream that ends early or is damaged; `str()` is the reason, torn_gzip or torn_zstd.
+
+    ends_early: what is there is good so far, and may be written on.
+    """
+
+    def __init__(self, reason: str, *, ends_early: bool = False) -> None:
+        super().__init__(reason)
+        self.ends_early = ends_early
 
 
 def codec_of(partition: str) -> str | None:
@@ -110,7 +117,7 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
             if member.eof:
                 rest, member, begun = member.unused_data, zlib.decompressobj(wbits=31), False
     if begun:
-        raise TornError("torn_gzip")
+        raise TornError("torn_gzip", ends_early=True)
 
 
 def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
@@ -139,4 +146,4 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
                 gathered, size = [], 0
     yield b"".join(gathered)
     if begun:
-        raise TornError("torn_zstd")
+        raise TornError("torn_zstd", ends_early=True)

@@ -6,8 +6,6 @@ import gzip
 import itertools
 import json
 import os
-import pickle
-import random
 import re
 import tempfile
 import tracemalloc
@@ -17,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,7 +24,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cluster.storage.buckets import open_filesystem
-from data_ops.documents.document import RECORD_SCHEMA
 from data_ops.documents.reasons import QUARANTINE
 from data_ops.sources.fields import time_us
 from data_ops.sources.files import parquet as parquet_module
@@ -35,61 +31,8 @@ from data_ops.sources.files import source as files_module
 from data_ops.sources.files.listing import FileState, glob_regex, read_at
 from data_ops.sources.files.parquet import count_rows
 from data_ops.sources.files.source import FilesSource
-from data_ops.sources.kinds import FilesConfig, Span, open_source
-from data_ops.sources.protocol import MAX_BATCH_ROWS, ChangedError
-
-OLD = 1_600_000_000
-
-
-class Reader:
-    """Polls a source as ingest does: cursor through JSON, spans through pickle, nothing kept in between."""
-
-    def __init__(self, *paths: Path | str, **config) -> None:
-        self.config = FilesConfig(**{"path": tuple(map(str, paths)), "settle": 0} | config)
-        self.cursor, self.warnings, self.rows, self.drained = {}, [], [], True
-
-    def poll(self, max_records: int = 10**6) -> list[dict]:
-        source = pickle.loads(pickle.dumps(open_source("files", self.config)))  # noqa: S301
-        found = source.discover(orjson.loads(orjson.dumps(self.cursor)), max_records)
-        assert sum(span.num_records for span in found.spans) <= max_records
-        rows = [row for span in found.spans for row in rows_of(source, span)]
-        self.cursor, self.drained = found.cursor, found.drained
-        self.warnings += found.warnings
-        self.rows += rows
-        return rows
-
-    def all(self, max_records: int) -> list[dict]:
-        self.poll(max_records)
-        while not self.drained:
-            self.poll(max_records)
-        return self.rows
-
-
-def rows_of(source: FilesSource, span: Span) -> list[dict]:
-    batches = list(source.read(span))
-    assert all(batch.schema.equals(RECORD_SCHEMA) and len(batch) <= MAX_BATCH_ROWS for batch in batches)
-    rows = [row for batch in batches for row in batch.to_pylist()]
-    assert [row["offset"] for row in rows] == list(range(span.first_record, span.first_record + span.num_records))
-    return rows
-
-
-def texts(rows: list[dict]) -> list[str]:
-    return [row["text"] for row in rows]
-
-
-def line(text: str, **fields) -> bytes:
-    return json.dumps({"text": text, **fields}).encode() + b"\n"
-
-
-def put(path: Path, data: bytes, modified_s: float = OLD) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    os.utime(path, (modified_s, modified_s))
-    return path
-
-
-def grow(path: Path, data: bytes) -> None:
-    put(path, path.read_bytes() + data, path.stat().st_mtime + 10)
+from data_ops.sources.kinds import FilesConfig, open_source
+from tests.support.file_reader import OLD, Reader, grow, line, put, rows_of, texts
 
 
 def test_globs_stay_in_a_folder_unless_doubled_and_skip_hidden_names(tmp_path: Path):
@@ -230,65 +173,6 @@ def test_a_poll_opens_only_files_that_changed(tmp_path: Path, monkeypatch: pytes
     assert texts(reader.poll()) == ["new"] and [Path(p).name for p in looked] == ["3.jsonl"]
 
 
-def test_a_half_written_last_line_waits_until_it_is_whole(tmp_path: Path):
-    now = datetime.now(UTC).timestamp()
-    path = put(tmp_path / "a.jsonl", line("1") + b'{"text": ', now)
-    reader = Reader(path, settle="1h")
-    assert texts(reader.poll()) == ["1"] and not reader.drained
-    assert reader.poll() == [] and not reader.drained
-    grow(path, b'"2"}\n')
-    assert texts(reader.poll()) == ["2"] and reader.drained and reader.warnings == []
-
-
-def test_a_last_line_without_newline_is_read_once_the_file_has_settled(tmp_path: Path):
-    path = put(tmp_path / "a.jsonl", line("1") + line("2").rstrip())
-    reader = Reader(path, settle="5s")
-    assert texts(reader.poll()) == ["1", "2"] and reader.drained and reader.poll() == []
-    os.utime(path)
-    assert reader.poll() == []
-    grow(path, b"\n" + line("3"))  # the newline came late: an append all the same
-    assert texts(reader.poll()) == ["3"] and reader.warnings == []
-
-
-def test_a_settled_line_that_grows_is_named_as_a_rewrite(tmp_path: Path):
-    path = put(tmp_path / "a.jsonl", b'{"text": "1"')
-    reader = Reader(path)
-    assert [row["error"] for row in reader.poll()] == ["bad_json"]
-    os.utime(path)
-    assert reader.poll() == []
-    grow(path, b"}\n" + line("2"))
-    assert reader.poll() == [] and len(reader.warnings) == 1
-
-
-@pytest.mark.parametrize("change", ["shorter", "first byte", "last byte", "longer and other"])
-def test_a_rewritten_file_is_named_once_and_not_read_further(tmp_path: Path, change: str):
-    content = b"".join(line(f"{i:06d}" * 20) for i in range(2000))
-    path = put(tmp_path / "a.jsonl", content)
-    reader = Reader(path)
-    assert len(reader.poll()) == 2000
-    changed = {
-        "shorter": content[: len(content) // 2],
-        "first byte": b"[" + content[1:],
-        "last byte": content[:-3] + b"x" + content[-2:],
-        "longer and other": content.replace(b"001999", b"991999") + line("new"),
-    }[change]
-    put(path, changed, OLD + 50)
-    assert reader.poll() == [] and len(reader.warnings) == 1
-    assert str(path) in reader.warnings[0] and "2000" in reader.warnings[0]
-    grow(path, line("later"))
-    assert reader.poll() == [] and len(reader.warnings) == 1 and reader.drained
-
-
-@pytest.mark.parametrize("byte", [b" ", b"\n"])
-def test_a_file_rewritten_between_listing_and_reading_is_an_error_not_a_guess(tmp_path: Path, byte: bytes):
-    path = put(tmp_path / "a.jsonl", line("1") * 9)
-    source = open_source("files", FilesConfig(path=str(path)))
-    (span,) = source.discover({}, 9).spans
-    put(path, byte * path.stat().st_size)
-    with pytest.raises(ChangedError, match="not the listed 9"):
-        list(source.read(span))
-
-
 def test_big_files_are_cut_into_spans_for_several_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("data_ops.sources.files.streams.BLOCK_BYTES", 1000)
     monkeypatch.setattr("data_ops.sources.files.growth.PIECE_BYTES", 3000)
@@ -319,41 +203,6 @@ def test_compressed_lines_are_the_lines_in_any_windows(tmp_path: Path, suffix: s
     reader.poll()
     grow(path, PACK[suffix](line("appended")))
     assert texts(reader.poll()) == ["appended"] and reader.warnings == []
-
-
-@suffixes
-def test_the_good_lines_of_a_torn_file_are_read_and_its_tail_is_one_record(tmp_path: Path, suffix: str):
-    generator = random.Random(0)
-    lines = [generator.randbytes(100).hex() for _ in range(4000)]
-    packed = PACK[suffix](b"".join(map(line, lines)))
-    path = put(tmp_path / f"a.jsonl{suffix}", packed[: len(packed) * 2 // 3])
-    reader = Reader(path)
-    rows = reader.all(700)
-    assert rows[-1]["error"] == f"torn_{'gzip' if suffix == '.gz' else 'zstd'}" and len(rows) > 1000
-    assert texts(rows[:-1]) == lines[: len(rows) - 1]
-    put(path, packed, OLD + 50)  # it is complete now: too late, and said so
-    assert reader.poll() == [] and len(reader.warnings) == 1
-
-
-@suffixes
-def test_a_compressed_file_that_is_still_being_written_is_not_torn_yet(tmp_path: Path, suffix: str):
-    generator = random.Random(0)
-    lines = [generator.randbytes(100).hex() for _ in range(4000)]
-    packed, now = PACK[suffix](b"".join(map(line, lines))), datetime.now(UTC).timestamp()
-    path = put(tmp_path / f"a.jsonl{suffix}", packed[: len(packed) // 2], now)
-    reader = Reader(path, settle="1h")
-    reader.poll()
-    assert not reader.drained
-    put(path, packed, now + 1)
-    reader.poll()
-    assert texts(reader.rows) == lines and reader.drained and reader.warnings == []
-
-
-@suffixes
-@pytest.mark.parametrize("content", [b"not compressed\n", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd\x00"])
-def test_what_is_not_compressed_at_all_is_one_record(tmp_path: Path, suffix: str, content: bytes):
-    rows = Reader(put(tmp_path / f"a.jsonl{suffix}", content)).poll()
-    assert [row["error"] for row in rows] == [f"torn_{'gzip' if suffix == '.gz' else 'zstd'}"]
 
 
 # what stands in a line
@@ -391,7 +240,7 @@ def test_no_bytes_are_fatal_and_every_line_is_one_record(tmp_path_factory: pytes
     content = b"\n".join(pieces)
     path = put(tmp_path_factory.mktemp("fuzz") / "a.jsonl", content)
     rows = Reader(path).poll()
-    assert len(rows) == content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
+    assert len(rows) == content.count(b"\n"), "what stands behind the last newline may go on"
     assert all(row["error"] in (None, *QUARANTINE) for row in rows)
 
 
@@ -462,23 +311,9 @@ def test_other_files_are_one_document_each(tmp_path: Path):
     put(tmp_path / "f.txt", b"")
     reader = Reader(tmp_path / "*", max_record_bytes=64)
     assert texts(reader.all(1))[:2] == ["# Öl\n", "packed"]
-    assert [row["error"] for row in reader.rows] == [None, None, "bad_utf8", "oversized", "torn_gzip", None]
+    assert [row["error"] for row in reader.rows] == [None, None, "bad_utf8", "oversized"]
     put(tmp_path / "a.md", b"# Oel\n", OLD + 9)  # the same size
-    assert reader.poll() == [] and "a.md" in reader.warnings[0]
-
-
-def test_a_young_file_waits_to_be_whole(tmp_path: Path):
-    path = put(tmp_path / "a.txt", b"half", datetime.now(UTC).timestamp())
-    reader = Reader(path, settle="1h")
-    assert reader.poll() == [] and not reader.drained
-    put(path, b"half and whole")
-    assert texts(reader.poll()) == ["half and whole"] and reader.drained
-
-
-def test_a_file_of_a_clock_far_ahead_of_ours_settles_all_the_same(tmp_path: Path):
-    path = put(tmp_path / "a.txt", b"whole", datetime.now(UTC).timestamp() + 40000)
-    assert texts(Reader(path, settle="5s").poll()) == ["whole"]
-    assert Reader(path, settle="23h").poll() == []
+    assert texts(reader.poll()) == ["# Oel\n"]
 
 
 # Parquet
@@ -515,14 +350,6 @@ def test_bad_parquet_rows_are_quarantined_one_by_one(tmp_path: Path):
     path = parquet(tmp_path / "b.parquet", {"text": [1, 2], "body": ["a", "b"]})
     assert [row["error"] for row in Reader(path).poll()] == ["wrong_type"] * 2
     assert [row["error"] for row in Reader(path, text="absent").poll()] == ["missing_text"] * 2
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"PAR1", b"x" * 100, b"PAR1" + b"\xff" * 50 + b"\x20\0\0\0PAR1", b"\xff" * 8 + b"PAR1"]
-)
-def test_what_is_no_parquet_is_one_record_and_never_fatal(tmp_path: Path, content: bytes):
-    reader = Reader(put(tmp_path / "a.parquet", content))
-    assert [row["error"] for row in reader.poll()] == ["bad_parquet"] and reader.drained and reader.poll() == []
 
 
 def test_a_damaged_row_group_quarantines_its_rows(tmp_path: Path):
@@ -610,16 +437,6 @@ def test_what_a_network_breaks_off_is_asked_for_again(monkeypatch):
     assert read_at(File(), 0, 4) == b"text"
     with pytest.raises(OSError, match=r"^gone$"):
         read_at(File(), 0, 4)
-
-
-def test_a_changed_parquet_file_is_named_and_not_read(tmp_path: Path):
-    path = parquet(tmp_path / "a.parquet", {"text": ["a"]})
-    reader = Reader(path)
-    reader.poll()
-    os.utime(path)
-    assert reader.poll() == [] and reader.warnings == []
-    parquet(path, {"text": ["a", "b"]})
-    assert reader.poll() == [] and len(reader.warnings) == 1
 
 
 def write_lines(path: Path, texts: list[str]) -> None:

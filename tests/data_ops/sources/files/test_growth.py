@@ -1,0 +1,159 @@
+"""Is every record of a growing file read once, whenever a look finds it half written?"""
+
+import gzip
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from tests.support.file_reader import OLD, Reader, grow, line, put, texts
+
+PACK = {".gz": gzip.compress, ".zst": zstandard.compress}
+suffixes = pytest.mark.parametrize("suffix", PACK)
+
+
+def quiet(reader: Reader) -> list[dict]:
+    """Two looks with a pause between them that is longer than `settle`."""
+    rows = reader.poll()
+    reader.now += 100
+    return rows + reader.poll()
+
+
+def test_half_a_line_waits_however_long_it_stands_and_is_read_when_it_is_whole(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", line("1") + b'{"text": ')
+    reader = Reader(path, settle="5s")
+    assert texts(reader.poll()) == ["1"] and not reader.drained and reader.warnings == []
+    assert quiet(reader) == [] and reader.drained, "a run does not wait for it for ever"
+    assert reader.untaken == [("a.jsonl", "waiting", "half_line")]
+    assert len(set(reader.warnings)) == 1 and f"{path} ends inside a line" in reader.warnings[0]
+    grow(path, b'"2"}\n' + line("3"))
+    assert texts(reader.poll()) == ["2", "3"] and reader.drained and reader.untaken == []
+
+
+def test_a_producer_with_a_buffer_that_stalls_loses_nothing(tmp_path: Path):
+    whole = b"".join(line(f"number {i}") for i in range(2000))
+    path, reader = tmp_path / "a.jsonl", Reader(tmp_path / "a.jsonl", settle="5s")
+    for end in range(8192, len(whole) + 8192, 8192):
+        put(path, whole[:end], OLD + end)
+        quiet(reader)
+        reader.restart()
+    assert texts(reader.rows) == [f"number {i}" for i in range(2000)]
+
+
+def test_a_whole_object_without_its_newline_is_read_and_its_newline_comes_late(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", line("1") + line("2").rstrip())
+    reader = Reader(path)
+    assert texts(reader.poll()) == ["1", "2"] and reader.drained and reader.poll() == []
+    os.utime(path)
+    assert reader.poll() == []
+    grow(path, b"\r\n" + line("3"))
+    assert texts(reader.poll()) == ["3"] and reader.warnings == [] and reader.untaken == []
+
+
+def test_what_follows_an_object_in_its_line_is_passed_over_and_said(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", line("1").rstrip())
+    reader = Reader(path)
+    reader.poll()
+    grow(path, b" and more")
+    assert reader.poll() == []
+    grow(path, b" of it\n" + line("2"))
+    assert texts(reader.poll()) == ["2"] and reader.untaken == [("a.jsonl", "skipped", "behind_an_object")]
+    assert [row["offset"] for row in reader.rows] == [0, 1]
+
+
+@pytest.mark.parametrize("end", [b'{"text": "a"', b"[1]", b"12", b'"text"'])
+def test_no_end_but_an_object_is_ever_taken(tmp_path: Path, end: bytes):
+    path = put(tmp_path / "a.jsonl", end)
+    reader = Reader(path)
+    assert quiet(reader) == [] and reader.untaken == [("a.jsonl", "waiting", "half_line")]
+    grow(path, b"\n")
+    assert len(reader.poll()) == 1
+
+
+@suffixes
+def test_a_packed_file_that_is_flushed_with_long_pauses_is_read_to_its_end(tmp_path: Path, suffix: str):
+    generator = random.Random(0)
+    lines = [generator.randbytes(100).hex() for _ in range(4000)]
+    packed = PACK[suffix](b"".join(map(line, lines)))
+    path = put(tmp_path / f"a.jsonl{suffix}", packed[: len(packed) * 2 // 3])
+    reader = Reader(path, settle="5s")
+    reader.all(700)
+    assert len(quiet(reader)) == 0 and reader.untaken == [(path.name, "waiting", "cut_stream")] and len(reader.rows) > 9
+    assert "compressed stream" in reader.warnings[0]
+    reader.restart()
+    put(path, packed, OLD + 50)
+    reader.all(700)
+    assert texts(reader.rows) == lines and not any(row["error"] for row in reader.rows)
+
+
+@suffixes
+def test_damage_inside_a_packed_file_is_one_record_for_it_will_never_be_whole(tmp_path: Path, suffix: str):
+    path = put(tmp_path / f"a.jsonl{suffix}", b"not compressed\n")
+    reader = Reader(path, settle="5s")
+    assert reader.poll() == [] and [row["error"] for row in quiet(reader)] == [
+        f"torn_{'gzip' if suffix == '.gz' else 'zstd'}"
+    ]
+    put(path, PACK[suffix](line("1")), OLD + 9)
+    assert texts(quiet(reader)) == ["1"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 100, b"PAR1" + b"\xff" * 50])
+def test_parquet_without_a_footer_waits_and_is_read_when_it_is_whole(tmp_path: Path, content: bytes):
+    path = put(tmp_path / "a.parquet", content)
+    reader = Reader(path, settle="5s")
+    assert quiet(reader) == [] and reader.drained and reader.untaken == [("a.parquet", "waiting", "no_footer")]
+    pq.write_table(pa.table({"text": [str(i) for i in range(50)]}), path)
+    reader.restart()
+    assert texts(reader.all(7)) == [str(i) for i in range(50)] and reader.untaken == []
+
+
+@pytest.mark.parametrize("content", [b"PAR1" + b"\xff" * 50 + b"\x20\0\0\0PAR1", b"\xff" * 18 + b"PAR1"])
+def test_a_closed_parquet_file_that_cannot_be_read_is_one_record(tmp_path: Path, content: bytes):
+    reader = Reader(put(tmp_path / "a.parquet", content), settle="5s")
+    assert [row["error"] for row in quiet(reader)] == ["bad_parquet"] and reader.drained and reader.poll() == []
+
+
+@pytest.mark.parametrize("hours", [-9, 0, 9])
+def test_the_clock_of_a_file_server_decides_nothing(tmp_path: Path, hours: float):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"half")
+    os.utime(path, (path.stat().st_mtime + 3600 * hours,) * 2)
+    reader = Reader(path, settle="5s")
+    for _ in range(3):
+        assert reader.poll() == [] and not reader.drained
+        reader.now += 2
+    assert texts(reader.poll()) == ["half"] and reader.drained
+
+
+def test_a_text_that_grows_gives_what_is_new_once_and_a_touch_gives_nothing(tmp_path: Path):
+    path = put(tmp_path / "a.txt", b"one ")
+    reader = Reader(path)
+    assert texts(reader.poll()) == ["one "]
+    os.utime(path)
+    assert reader.poll() == []
+    grow(path, b"two")
+    assert texts(reader.poll()) == ["two"] and [row["offset"] for row in reader.rows] == [0, 1]
+
+
+def test_a_cursor_of_an_older_version_is_read_on_also_where_it_had_given_up(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", line("1") + b'{"text": ')
+    reader = Reader(path)
+    reader.poll()
+    entry = reader.cursor[str(path)]
+    size, modified_ns, end = path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_size
+    shutil.copy(path, tmp_path / "whole")
+    torn = Reader(tmp_path / "whole")
+    grow(path, b'"2"}\n' + line("3"))
+    from data_ops.sources.files.streams import raw_mark
+
+    reader.cursor = {str(path): [size, modified_ns, end, 2, raw_mark(str(path), end), "ended"]}
+    assert texts(reader.poll()) == ["3"], "the place of the half line was given for good"
+    reader.cursor = {str(path): [*entry[:5], "rewritten"]}
+    assert texts(reader.poll()) == ["1", "2", "3"] and torn.cursor == {}
+    assert json.loads(json.dumps(reader.cursor)) == reader.cursor
