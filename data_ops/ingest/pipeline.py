@@ -30,6 +30,7 @@ from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.events import Report, Warned, WindowDone
+from data_ops.ingest.open_sources import OpenSources
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.ingest.takeover import POLL_SECONDS, take_up
 from data_ops.lake.lake import Lake
@@ -40,6 +41,7 @@ from data_ops.sources.protocol import Discovery, Source, Span
 from data_ops.sources.quarantine import confirm, read_span
 
 logger = logging.getLogger(__name__)
+WRITE_SECONDS = 30.0  # between two notes of what the sources did not give, while nothing else happens
 READ_FIELDS = [pa.field("span", pa.int64()), pa.field("node", pa.string())]  # which piece of the window, and where
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), *READ_FIELDS])
 
@@ -70,11 +72,10 @@ def ingest(
         lake, settings.curate.remembered
     )
     warned: set[str] = set()
-    progress = Progress()
+    progress, sources = Progress(), OpenSources(settings, lake.store)
+    planned = partial(next_window, lake, settings, follow=follow, stop=stop, warned=warned, report=report, works=works)
     while not stop():
-        window = next_window(
-            lake, settings, follow=follow, stop=stop, warned=warned, report=report, works=works, progress=progress
-        )
+        window = planned(progress=progress, sources=sources)
         if window is None:
             break
         started = time.perf_counter()
@@ -82,18 +83,18 @@ def ingest(
         done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
         progress.take(done)
         committed = lake.commit_window(done, documents)
-        _acknowledge(done, settings, progress.cursors)
+        _acknowledge(done, sources, progress.cursors)
         if committed:
             told = {"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})}
             report(msgspec.convert(told, WindowDone))
     return lake.last_window()
 
 
-def _acknowledge(window: Window, settings: IngestSettings, cursors: dict[str, dict[str, Any]]) -> None:
+def _acknowledge(window: Window, sources: OpenSources, cursors: dict[str, dict[str, Any]]) -> None:
     """Tell the sources of a committed window how far they are durable; what fails there is only a hint that is late."""
-    for label in sorted(label for label, spans in window.spans.items() if spans and label in settings.sources):
+    for label in sorted(label for label, spans in window.spans.items() if spans and label in sources.opened):
         try:
-            open_source(label, settings.sources[label]).acknowledge(cursors[label])
+            sources.opened[label].acknowledge(cursors[label])
         except OSError as error:
             logger.warning("source %s could not be told what is durable; it is told again later (%s)", label, error)
 
@@ -108,19 +109,21 @@ def next_window(
     report: Report,
     works: Callable[[str], bool] = lambda owner: False,
     progress: Progress | None = None,
+    sources: OpenSources | None = None,
 ) -> Window | None:
     """Return the window that is planned but not committed, or plan the next one; None when drained or stopped.
 
     Under follow a window waits for more until it is full or its first record has waited `max_seconds`. Whoever
     loses the race for a window takes up the winner's plan or, if that is committed already, goes on behind it.
     """
-    progress = progress or Progress()
+    progress, sources = progress or Progress(), sources or OpenSources(settings, lake.store)
     catch_up = partial(take_up, lake, settings, progress, stop=stop, warned=warned, report=report, works=works)
     if progress.next_window < 0 and (planned := catch_up()):
         return planned
     opened: float | None = None
+    written = time.monotonic()
     while not stop():
-        plan, warnings, drained, full = _discover(progress.next_window, settings, progress.cursors)
+        plan, warnings, drained, full = _discover(progress.next_window, settings, progress.cursors, sources)
         for warning in warnings:
             if warning not in warned:
                 warned.add(warning)
@@ -128,7 +131,11 @@ def next_window(
         if plan.num_records and opened is None:
             opened = time.monotonic()
         waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
-        if plan.num_records and (full or waited or not follow):
+        ready = plan.num_records and (full or waited or not follow)
+        if ready or (drained and not follow) or time.monotonic() - written >= WRITE_SECONDS:
+            sources.write()
+            written = time.monotonic()
+        if ready:
             if planned := plan if lake.plan_window(plan) else catch_up():
                 return planned
             opened = None
@@ -140,7 +147,7 @@ def next_window(
 
 
 def _discover(
-    number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]]
+    number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]], opened: OpenSources
 ) -> tuple[Window, list[str], bool, bool]:
     """Ask each source for its part of the window and what earlier ones left over: window, warnings, drained?, full?"""
     room, room_bytes = settings.window.max_documents, settings.window.max_bytes
@@ -148,19 +155,21 @@ def _discover(
     changed: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
     drained, full = True, False
-    sources = sorted(settings.sources.items())
-    for left, (label, config) in zip(range(len(sources), 0, -1), sources, strict=True):
+    for left, label in zip(range(len(settings.sources), 0, -1), sorted(settings.sources), strict=True):
         old = cursors.get(label, {})
-        source = open_source(label, config)
+        source = opened.opened[label]
         found, cut = _fitting(source, old, max(1, room // left), room_bytes // left)
         spans[label] = found.spans
         changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
         warnings += found.warnings
+        opened.note(label, found.untaken)
         drained &= found.drained
         room -= sum(span.num_records for span in found.spans)
         room_bytes -= sum(map(source.size_of, found.spans))
         full |= cut or room <= 0
-    configured = {label: config.model_dump(mode="json") for label, config in sources if spans[label]}
+    configured = {
+        label: config.model_dump(mode="json") for label, config in sorted(settings.sources.items()) if spans[label]
+    }
     plan = Window(number, spans, changed, datetime.now(UTC), owner=settings.owner, sources=configured)
     return plan, warnings, drained, full
 

@@ -34,11 +34,12 @@ def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> I
     settings = ingest_settings(config)
     follow = follow or any(source.waits for source in settings.sources.values())
     cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
+    sources = {label: open_source(label, source) for label, source in settings.sources.items()}
     left, found = config.tokenizer.train_bytes, False
     while not found:
         unsettled: set[str] = set()
         warnings: list[str] = []
-        for text, size in _kept_texts(settings, cursors, unsettled, warnings):
+        for text, size in _kept_texts(settings, sources, cursors, unsettled, warnings):
             if left <= 0:
                 return
             left, found = left - size, True
@@ -55,7 +56,11 @@ def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> I
 
 
 def _kept_texts(
-    settings: IngestSettings, cursors: dict[str, dict[str, Any]], unsettled: set[str], warnings: list[str]
+    settings: IngestSettings,
+    sources: dict[str, Source],
+    cursors: dict[str, dict[str, Any]],
+    unsettled: set[str],
+    warnings: list[str],
 ) -> Iterator[tuple[str, int]]:
     """Texts and their bytes that are there now behind the cursors, which move on; held-out ones are never shown.
 
@@ -64,7 +69,7 @@ def _kept_texts(
     open_labels = sorted(settings.sources)
     while open_labels:
         for label in list(open_labels):
-            source = open_source(label, settings.sources[label])
+            source = sources[label]
             found = source.discover(cursors[label], max(1, settings.window.max_documents // len(open_labels)))
             cursors[label] = found.cursor
             warnings += found.warnings

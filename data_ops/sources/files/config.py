@@ -22,7 +22,12 @@ class FilesConfig(SourceConfig):
     id: str | None = Field(None, description="The field or column of the record's own id, kept for reference.")
     format: Literal["auto", "jsonl", "parquet", "text"] = Field("auto", description="auto: by the file's suffix.")
     max_record_bytes: Size = Field(16 << 20, ge=64, le=256 << 20, description="A longer record is quarantined.")
-    settle: Duration = Field(5.0, ge=0, le=86400, description="An unfinished end this old is taken as finished.")
+    settle: Duration = Field(
+        5.0,
+        ge=0,
+        le=86400,
+        description="A file is quiet once it stood still so long, by our own clock; until then a run waits.",
+    )
     wait: bool = Field(False, description="Start even if no file matches yet.")
 
     @field_validator("path")

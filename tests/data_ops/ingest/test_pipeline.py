@@ -137,7 +137,9 @@ def window_read_elsewhere(tmp_path, monkeypatch, hide):
 
 
 def unmounted(path):
-    aside = path.rename(path.with_suffix(".aside"))
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir()
+    aside = path.rename(elsewhere / path.name)
     return lambda: aside.rename(path)
 
 
