@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.rows import Rows
 
+from cluster.rows import Rows
 from models.config import OptimConfig
 from models.engine.engine import StepResult
 from models.engine.optim import SPIKE_STEPS
