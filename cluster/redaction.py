@@ -4,26 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-SECRET = re.compile(r"(^|[._-])(token|secret|password|passwd|api_?key|\w*access_?key|private_?key|credentials?)$", re.I)
-LOGIN_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")
-
-
-def redact(value: Any, key: str = "") -> Any:
-    """Return a configuration with every secret replaced by ***: by the name of its key, and logins in URLs.
-
-    >>> redact({"hf_token": "abc", "row_tokens": 256, "url": "kafka://me:pw@host"})
-    {'hf_token': '***', 'row_tokens': 256, 'url': 'kafka://***@host'}
-    """
-    if isinstance(value, dict):
-        return {name: redact(inner, str(name)) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(inner, key) for inner in value]
-    if isinstance(value, str):
-        return "***" if SECRET.search(key) else LOGIN_IN_URL.sub(r"\1***@", value)
-    return value
-
-
-SECRET = re.compile(r"(secret|passw|(^|_)token$|api_?key|access_?key|private|credential|^auth|\bsas\b|_key$)", re.I)
+MASK = "***"
+SECRET = re.compile(
+    r"(secret|passw|(^|[._-])token$|api_?key|access_?key|private|credential|^auth|\bsas\b|[._-]key$)", re.I
+)
+A_NUMBER = re.compile(r"token$", re.I)  # whose numbers are ids and counts, not secrets
 IN_A_URL = re.compile(
     r"(?<=://)[^/\s@]+@"
     r"|((?<=[?&])(?:[\w-]*(?:sig|token|key|secret|password)[\w-]*)=)[^&\s]+",
@@ -31,16 +16,24 @@ IN_A_URL = re.compile(
 )
 
 
-def mask(value: Any, key: str = "") -> Any:
-    """Return a configuration with what stands under a secret-looking key, or as a secret in a URL, masked.
+def redact(value: Any, key: str = "") -> Any:
+    """Return a configuration with every secret replaced by ***: what stands under its name, and secrets within URLs.
 
-    >>> mask({"sink": {"api_key": "k", "url": "s3://me:pw@host/a?sig=1"}, "tokens": 5})
-    {'sink': {'api_key': '•••', 'url': 's3://•••@host/a?sig=•••'}, 'tokens': 5}
+    >>> redact({"hf_token": "abc", "row_tokens": 256, "url": "s3://me:pw@host/a?sig=1"})
+    {'hf_token': '***', 'row_tokens': 256, 'url': 's3://***@host/a?sig=***'}
     """
     if isinstance(value, Mapping):
-        return {name: mask(item, str(name)) for name, item in value.items()}
+        return {name: redact(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [mask(item, key) for item in value]
-    if value not in (None, "", True, False) and SECRET.search(key):
-        return "•••"
-    return IN_A_URL.sub(lambda m: f"{m[1]}•••" if m[1] else "•••@", value) if isinstance(value, str) else value
+        return [redact(item, key) for item in value]
+    if SECRET.search(key) and _may_be_secret(value, key):
+        return MASK
+    if not isinstance(value, str):
+        return value
+    return IN_A_URL.sub(lambda found: f"{found[1]}{MASK}" if found[1] else f"{MASK}@", value)
+
+
+def _may_be_secret(value: object, key: str) -> bool:
+    if isinstance(value, bool) or value in (None, ""):
+        return False
+    return isinstance(value, str) or not A_NUMBER.search(key)

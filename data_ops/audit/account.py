@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from data_ops.audit.spans import Records, check_windows, place_keys, read_records
 from data_ops.documents.place import Documents
+from data_ops.kernels.arrays import Bools
 from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest
 
 Keys = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 PENDING, SHED, SKIPPED, TRAINED = range(4)  # of a document planned twice the last one counts
 STATES = ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "forgotten", "skipped", "lost")
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.documents.document import FATES
-from data_ops.kernels.arrays import Ids, ids_to_array
+from data_ops.kernels.arrays import Ids, Ints, ids_to_array
 from data_ops.lake.lake import Lake
 from data_ops.lake.window import Window
 
@@ -22,7 +22,6 @@ COLUMNS = ["window", "position", "source", "partition", "offset", "fate", "id"]
 RECORDS_AT_ONCE = 500_000
 NO_ID = bytes(16)  # of a quarantined record
 
-Ints = npt.NDArray[np.int64]
 Partitions = dict[tuple[str, str], int]
 
 

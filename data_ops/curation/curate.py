@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.curation.config import CurateConfig
-from data_ops.curation.rules.rule import Flags, Rule, Texts, Verdict
+from data_ops.curation.rules.rule import Rule, Texts, Verdict
 from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, held_out
-from data_ops.kernels.arrays import ids_to_array, string_buffers
+from data_ops.kernels.arrays import Bools, ids_to_array, string_buffers
 
 DAY_US = 86_400_000_000
 
@@ -84,14 +84,14 @@ def _column(records: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _stored(texts: pa.Array, raw: pa.Array, bad: Flags, dropped: Flags) -> pa.Array:
+def _stored(texts: pa.Array, raw: pa.Array, bad: Bools, dropped: Bools) -> pa.Array:
     """Keep the text, for a quarantined record its sample, for a dropped one nothing."""
     if dropped.any():
         texts = pc.if_else(pa.array(dropped), pa.scalar(None, pa.string()), texts)
     return pc.if_else(pa.array(bad), raw, texts) if bad.any() else texts
 
 
-def _judge(documents: Texts, bad: Flags, chain: Mapping[str, Rule]) -> tuple[pa.Array, pa.Array]:
+def _judge(documents: Texts, bad: Bools, chain: Mapping[str, Rule]) -> tuple[pa.Array, pa.Array]:
     """Apply the rules in order, each to what is left; return reasons (null: kept) and new texts."""
     texts = documents.text
     offsets, _ = string_buffers(texts)
@@ -124,7 +124,7 @@ def _checked(name: str, verdict: Verdict, count: int) -> Verdict:
     return verdict
 
 
-def _times(times: pa.Array, bad: Flags, modified_s: float) -> tuple[pa.Array, pa.Array]:
+def _times(times: pa.Array, bad: Bools, modified_s: float) -> tuple[pa.Array, pa.Array]:
     """Fill and clamp event times; quarantined records keep what they have."""
     missing = times.is_null().to_numpy(zero_copy_only=False) & ~bad
     modified_us = max(round(modified_s * 1e6), 0)

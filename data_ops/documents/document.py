@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from data_ops.kernels.arrays import ID, Ids, string_buffers
+from data_ops.kernels.mixing import GOLDEN, mix64
 
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -92,19 +93,10 @@ def held_out(ids: Ids, seed: int, share: float) -> npt.NDArray[np.bool_]:
         raise ValueError(f"held_out_share={share} is not a share; use a number from 0 to 1")
     if share == 1:
         return np.ones(len(ids), dtype=np.bool_)
-    start = _mix(np.array([(seed ^ HELD_OUT_SALT) % 2**64], dtype=np.uint64))
-    bits = _mix(_mix(ids[:, 0] ^ start) ^ ids[:, 1])
+    start = mix64(np.array([(seed ^ HELD_OUT_SALT) % 2**64], dtype=np.uint64) + GOLDEN)
+    bits = mix64((mix64((ids[:, 0] ^ start) + GOLDEN) ^ ids[:, 1]) + GOLDEN)
     result: npt.NDArray[np.bool_] = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
     return result
-
-
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Scramble 64-bit words: the splitmix64 finalizer (Steele, Lea, Flood 2014) after its increment."""
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
 
 
 def sample_of(raw: bytes | str) -> str:

@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
-
-Ints = npt.NDArray[np.int64]
+from data_ops.kernels.arrays import Ids, Ints, array_to_ids, ids_to_array
 
 
 class Place(NamedTuple):

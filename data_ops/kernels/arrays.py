@@ -1,11 +1,15 @@
-"""How do Arrow columns of strings and ids become NumPy arrays, and back, without a copy a row?"""
+"""How do Arrow columns become NumPy arrays, and back, without a copy a row, and what are the arrays called?"""
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 ID = pa.binary(16)
-Ids = npt.NDArray[np.uint64]
+Ids = npt.NDArray[np.uint64]  # [n, 2]: high and low 64 bits of a document id
+Words = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 def string_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:

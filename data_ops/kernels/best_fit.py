@@ -8,9 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from data_ops.kernels.arrays import Ints
 from data_ops.kernels.bits import trailing_zeros
 
-Ints = NDArray[np.int64]
 Tokens = NDArray[np.int32]
 
 

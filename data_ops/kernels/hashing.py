@@ -9,16 +9,13 @@ that pass a filter without any logarithm (`scan`).
 """
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+from numba import njit, vectorize
 
-Ids = NDArray[np.uint64]  # [n, 2]: high and low 64 bits of a document id
-Floats = NDArray[np.float64]
-Words = NDArray[np.uint64]
+from data_ops.kernels.arrays import Floats, Ids, Words
+from data_ops.kernels.mixing import GOLDEN, mix64
 
+mix64_scalar = njit(inline="always")(mix64)
 U = np.uint64
-M1, M2, GOLDEN = U(0xBF58476D1CE4E5B9), U(0x94D049BB133111EB), U(0x9E3779B97F4A7C15)
-S27, S30, S31 = U(27), U(30), U(31)
 LN2, LN2_HIGH, LN2_LOW = 0.6931471805599453, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 L1, L2, L3, L4 = (
     6.666666666666735130e-01,
@@ -29,13 +26,7 @@ L1, L2, L3, L4 = (
 L5, L6, L7 = 1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01
 SQRT_HALF = 0.7071067811865476
 BELOW_ONE = np.float64(1.0 - 2.0**-53)
-
-
-def mix64(x: Words) -> Words:
-    """Return the splitmix64 finaliser of each value, a bijection that passes as random (Steele et al. 2014)."""
-    x = (x ^ (x >> S30)) * M1
-    x = (x ^ (x >> S27)) * M2
-    return x ^ (x >> S31)
+TINY, TWO_54 = 2.2250738585072014e-308, 18014398509481984.0
 
 
 def seed_words(seed: int, *salts: int) -> Words:
@@ -57,12 +48,16 @@ def hash_ids(ids: Ids, seed: int, *salts: int) -> Words:
     return mix64(mix64(ids[:, 1] ^ s1) + (ids[:, 0] ^ s2))
 
 
-def exact_log(x: Floats) -> Floats:
-    """Return the natural logarithm of positive finite values, within 1 ulp, with the same bits on every machine."""
-    mantissa, exponent = np.frexp(x)
+@njit(inline="always")
+def exact_log_scalar(x: float) -> float:
+    """Return the natural logarithm of a positive finite value, within 1 ulp, with the same bits on every machine."""
+    small = x < TINY
+    bits = np.float64(x * TWO_54 if small else x).view(np.int64)
+    e = (bits >> 52) - (1076 if small else 1022)
+    mantissa = np.int64((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000).view(np.float64)
     low = mantissa < SQRT_HALF
-    mantissa = np.where(low, mantissa * 2.0, mantissa)
-    e = (exponent - low).astype(np.float64)
+    mantissa = np.float64(mantissa * (2.0 if low else 1.0))
+    e = e - 1 if low else e
     f = mantissa - 1.0
     s = f / (2.0 + f)
     z = s * s
@@ -70,6 +65,12 @@ def exact_log(x: Floats) -> Floats:
     r = z * (L1 + w * (L3 + w * (L5 + w * L7))) + w * (L2 + w * (L4 + w * L6))
     half = 0.5 * f * f
     return e * LN2_HIGH - ((half - (s * (half + r) + e * LN2_LOW)) - f)
+
+
+@vectorize(["float64(float64)"], cache=True)
+def exact_log(x: float) -> float:
+    """Return `exact_log_scalar` of each value of an array."""
+    return exact_log_scalar(x)
 
 
 def log_exponential(hashes: Words) -> Floats:
@@ -105,10 +106,3 @@ def checked_ids(ids: Ids) -> Ids:
     if ids.ndim != 2 or ids.shape[1] != 2:
         raise ValueError(f"ids have shape {ids.shape}; give uint64[n, 2]: high and low 64 bits")
     return np.ascontiguousarray(ids)
-
-
-@njit(inline="always")
-def mix64_scalar(x: np.uint64) -> np.uint64:
-    x = (x ^ (x >> S30)) * M1
-    x = (x ^ (x >> S27)) * M2
-    return x ^ (x >> S31)

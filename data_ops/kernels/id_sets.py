@@ -2,14 +2,16 @@
 
 Open addressing over int32 row numbers, written for the ten thousand to ten million rows of a sample and
 its deletions: one probe of a table a row instead of a sort. Nothing is kept between calls; the exact set of
-everything ever seen is `dedup.SeenIds`.
+everything ever seen is `seen_ids.SeenIds`.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from data_ops.kernels.hashing import GOLDEN, Ids, mix64_scalar
+from data_ops.kernels.arrays import Ids
+from data_ops.kernels.hashing import mix64_scalar
+from data_ops.kernels.mixing import GOLDEN
 
 
 def is_member(ids: Ids, among: Ids) -> NDArray[np.bool_]:

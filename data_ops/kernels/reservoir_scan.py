@@ -8,27 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from data_ops.kernels.arrays import Floats, Ids, Words
 from data_ops.kernels.bits import trailing_zeros
-from data_ops.kernels.hashing import (
-    BELOW_ONE,
-    L1,
-    L2,
-    L3,
-    L4,
-    L5,
-    L6,
-    L7,
-    LN2_HIGH,
-    LN2_LOW,
-    SQRT_HALF,
-    Floats,
-    Ids,
-    Words,
-    checked_ids,
-    mix64_scalar,
-)
+from data_ops.kernels.hashing import BELOW_ONE, checked_ids, exact_log_scalar, mix64_scalar
 
-TINY, TWO_54 = 2.2250738585072014e-308, 18014398509481984.0
 BLOCK_ROWS = 1024
 LARGEST_DECAY = 2.0**50  # beyond it neighbouring float64 keys are a quarter apart and the sample would be ties
 LOG2_E = 1.4426950408889634
@@ -63,24 +46,6 @@ def check_values(times_s: Floats, weights: Floats, rate: float) -> None:
     if bad_weight[row]:
         raise ValueError(f"weight {weights[row]} in row {row} is not positive and finite; drop or mend the row")
     raise ValueError(f"time {times_s[row]} s in row {row} is not finite or too far off; drop or mend the row")
-
-
-@njit(inline="always")
-def exact_log_scalar(x: float) -> float:
-    small = x < TINY
-    bits = np.float64(x * TWO_54 if small else x).view(np.int64)
-    e = (bits >> 52) - (1076 if small else 1022)
-    mantissa = np.int64((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000).view(np.float64)
-    low = mantissa < SQRT_HALF
-    mantissa = np.float64(mantissa * (2.0 if low else 1.0))
-    e = e - 1 if low else e
-    f = mantissa - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    w = z * z
-    r = z * (L1 + w * (L3 + w * (L5 + w * L7))) + w * (L2 + w * (L4 + w * L6))
-    half = 0.5 * f * f
-    return e * LN2_HIGH - ((half - (s * (half + r) + e * LN2_LOW)) - f)
 
 
 @njit(inline="always")

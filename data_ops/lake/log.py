@@ -10,7 +10,6 @@ import pyarrow as pa
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
-from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
 from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 
@@ -53,18 +52,16 @@ def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tupl
     """Bring a round's text: fresh documents from their windows, replayed ones from `held` or else from the lake."""
     first, last = (int(fresh.windows[0]), int(fresh.windows[-1])) if len(fresh) else (0, -1)
     tables = [lake.documents(first, last, TOKEN_COLUMNS, ["kept"])]
-    found = SeenIds()
+    found = [np.empty((0, 2), np.uint64)]
     for ids, tokens in held:
-        found.add_new(ids)
+        found.append(ids)
         tables.append(pa.table({"id": array_to_ids(ids).cast(pa.binary()), "tokens": tokens}))
-    missing = replay.take(~found.contains(replay.ids))
-    wanted = SeenIds()
-    wanted.add_new(missing.ids)
+    missing = replay.take(~is_member(replay.ids, np.concatenate(found)))
     windows = np.unique(missing.windows)
     for group in np.split(windows, np.flatnonzero(np.diff(windows // WINDOWS_AT_ONCE)) + 1):
         if len(group):
             rows = lake.documents(int(group[0]), int(group[-1]), TOKEN_COLUMNS, ["kept"])
-            tables.append(rows.filter(pa.array(wanted.contains(ids_to_array(rows["id"].combine_chunks())))))
+            tables.append(rows.filter(pa.array(is_member(ids_to_array(rows["id"].combine_chunks()), missing.ids))))
     documents = fresh.join(replay)
     blank = is_member(documents.ids, lake.forgotten())
     tokens, offsets = in_order(tables, documents, blank)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.rows import Rows
-from data_ops.documents.place import Ints
+from data_ops.kernels.arrays import Ints
 from data_ops.rounds.manifest import Manifest
 from data_ops.rounds.packing import Packing, fill, pack, row_order
 

@@ -9,14 +9,12 @@ change nothing.
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from data_ops.kernels.hashing import Floats, Ids, exact_log, hash_ids, log_exponential
+from data_ops.kernels.arrays import Bools, Floats, Ids, Ints
+from data_ops.kernels.hashing import exact_log, hash_ids, log_exponential
 from data_ops.kernels.id_sets import is_member
 from data_ops.rounds.config import RoundConfig
 
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 FRESH, REPLAY = 1, 2  # salts: a document's chance to be shed says nothing about its chance to be replayed
 
 
@@ -27,7 +25,7 @@ def choose_fresh(
     config: RoundConfig,
     seed: int,
     round_number: int,
-) -> tuple[Mask, Mask]:
+) -> tuple[Bools, Bools]:
     """Say which pending documents stay and which are shed, for the reason "backlog": two masks, each
         document in one.
 
@@ -74,7 +72,7 @@ def draw_replay(
 
 
 @njit(cache=True)
-def _fitting(lengths: Ints, budget: int) -> Mask:
+def _fitting(lengths: Ints, budget: int) -> Bools:
     """Take from the front whatever still fits."""
     taken = np.zeros(len(lengths), np.bool_)
     for i in range(len(lengths)):

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from numba import njit
 
 from cluster.rows import Rows
-from data_ops.kernels.best_fit import Ints, Tokens, best_fit
+from data_ops.kernels.arrays import Ints
+from data_ops.kernels.best_fit import Tokens, best_fit
 from data_ops.kernels.hashing import hash_ids
 
 IGNORED_LABEL = -100  # what torch's cross entropy skips

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data_ops.documents.place import Documents, Ints, Place
+from data_ops.documents.place import Documents, Place
+from data_ops.kernels.arrays import Ints
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.mixture import choose_fresh, draw_replay

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from data_ops.documents.document import DOCUMENT_SCHEMA
 from data_ops.documents.place import Documents
 from data_ops.kernels.arrays import Ids, ids_to_array
-from data_ops.kernels.seen_ids import SeenIds
+from data_ops.kernels.id_sets import is_member
 from data_ops.lake.lake import Lake
 from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
 
@@ -67,12 +67,12 @@ class Shard:
         """Give the tokens of those of these documents that this shard holds."""
         self.advance(window)
         have = ids_to_array(self.rows["id"].combine_chunks())
-        mine = np.flatnonzero(is_in(have, ids))
+        mine = np.flatnonzero(is_member(have, ids))
         return have[mine], self.rows["tokens"].combine_chunks().take(pa.array(mine))
 
     def _sampled(self, rows: pa.Table) -> pa.Table:
         held = np.concatenate([sketch.ids for sketch in self.sketches])
-        keep = is_in(ids_to_array(rows["id"].combine_chunks()), held)
+        keep = is_member(ids_to_array(rows["id"].combine_chunks()), held)
         return rows.filter(pa.array(keep)).combine_chunks()
 
 
@@ -95,15 +95,8 @@ def merge_shards(config: ReservoirConfig, seed: int, states: Iterable[tuple[list
         return Sample(Documents.empty(), fingerprint)
     sampled = np.concatenate([sketch.sample(sketch.capacity) for sketch in sketches])
     documents = Documents.from_table(rows)
-    documents = documents.take(is_in(documents.ids, sampled))
+    documents = documents.take(is_member(documents.ids, sampled))
     return Sample(documents.take(np.lexsort((documents.ids[:, 1], documents.ids[:, 0]))), fingerprint)
-
-
-def is_in(ids: Ids, wanted: Ids) -> npt.NDArray[np.bool_]:
-    """Say which of `ids` (uint64[n,2]) stand in `wanted` (uint64[m,2])."""
-    known = SeenIds()
-    known.add_new(wanted)
-    return known.contains(ids)
 
 
 def event_seconds(times: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_ops.kernels.mixing import GOLDEN, mix64
 from ray_jobs.evaluation.tasks.task import Scores
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,7 +54,7 @@ def pair(candidate: Scores, reference: Scores) -> Pairs:
     sign = 1.0 if candidate.better == "lower" else -1.0
     costs = [sign * column(joined, name) for name in ("before", "total")]
     slices = np.array(joined["slice"].to_pylist(), dtype=object).astype(str)
-    return Pairs(ids[0::2] ^ _mix(ids[1::2]), slices, column(joined, "size"), *costs)
+    return Pairs(ids[0::2] ^ mix64(ids[1::2]), slices, column(joined, "size"), *costs)
 
 
 def _check(table: pa.Table, whose: str) -> None:
@@ -91,16 +92,9 @@ def bounds(pairs: Pairs, confidence: float, resamples: int, seed: int) -> tuple[
 def _poisson_weights(ids: Array, resamples: int, seed: int) -> Array:
     """Return Poisson(1) weights [documents, resamples], four from each mixed 64-bit word."""
     with np.errstate(over="ignore"):
-        steps = np.arange(1, (resamples + 3) // 4 + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        words = _mix(ids ^ _mix(np.full(1, seed, dtype=np.uint64)))[:, None] + steps[None, :]
-        return POISSON[_mix(words).view(np.uint16)[:, :resamples]]
-
-
-def _mix(x: Array) -> Array:
-    """Return the finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+        steps = np.arange(1, (resamples + 3) // 4 + 1, dtype=np.uint64) * GOLDEN
+        words = mix64(ids ^ mix64(np.full(1, seed, dtype=np.uint64)))[:, None] + steps[None, :]
+        return POISSON[mix64(words).view(np.uint16)[:, :resamples]]
 
 
 def student_t(confidence: float, freedom: int) -> float:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from cluster.redaction import redact
 from data_ops.curation.reasons import meaning_of
 from data_ops.ingest.events import Warned, WindowDone
+from data_ops.kernels.arrays import Ints
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.shard import event_seconds
@@ -32,7 +33,6 @@ from ray_jobs.training.events import (
 )
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy")
 HalfLives = Sequence[float | None]
 AGE_BINS = 24

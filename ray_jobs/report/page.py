@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from cluster.readable import is_number, many, seconds, share, short, signed, whole
-from cluster.redaction import mask
+from cluster.redaction import redact
 from ray_jobs.report import model_sections as learning
 from ray_jobs.report import sections
 from ray_jobs.report.charts.svg import Html, joined, tag
@@ -74,7 +74,7 @@ def render_run(data: ReportData) -> str:
         sections.funnel(data.summary, data.windows, data.quarantine),
         sections.freshness(data.freshness_s),
         sections.faults(data.events),
-        sections.setting(mask(data.config), mask(data.versions), data.summary),
+        sections.setting(redact(data.config), redact(data.versions), data.summary),
     ]
     said = "Every figure stands in metrics.jsonl, summary.json and the lake; headrace verify proves the counts."
     body = tag("body", tag("main", *parts, tag("footer", said)))

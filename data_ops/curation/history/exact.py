@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from data_ops.curation.history.history import HistoryRule
-from data_ops.curation.rules.rule import Flags
-from data_ops.kernels.arrays import ids_to_array
+from data_ops.kernels.arrays import Bools, ids_to_array
 
 if TYPE_CHECKING:
     pass
@@ -36,10 +35,10 @@ class IdHistory:
 
         self.ids: SeenIds = SeenIds()
 
-    def add(self, sketches: pa.Table) -> Flags:
+    def add(self, sketches: pa.Table) -> Bools:
         """Remember ids; True where one is new."""
         return self.ids.add_new(ids_to_array(sketches["id"]))
 
-    def look(self, sketches: pa.Table) -> Flags:
+    def look(self, sketches: pa.Table) -> Bools:
         """Say which ids were added before."""
         return self.ids.contains(ids_to_array(sketches["id"]))

@@ -12,17 +12,18 @@ from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
-from data_ops.curation.rules.rule import Flags, Meaning
+from data_ops.curation.rules.rule import Meaning
+from data_ops.kernels.arrays import Bools
 
 
 class History(Protocol):
     """What a rule remembers. The answers depend on which documents were added, never on order, calls or batches."""
 
-    def add(self, sketches: pa.Table) -> Flags:
+    def add(self, sketches: pa.Table) -> Bools:
         """Remember documents; True where one is unlike all before it, the earlier ones of this call included."""
         ...
 
-    def look(self, sketches: pa.Table) -> Flags:
+    def look(self, sketches: pa.Table) -> Bools:
         """Say which documents are like one that was added; remembers nothing."""
         ...
 

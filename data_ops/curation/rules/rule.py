@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.units import Settings
-
-Flags = npt.NDArray[np.bool_]
+from data_ops.kernels.arrays import Bools
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Texts:
     def __len__(self) -> int:
         return len(self.text)
 
-    def keep(self, rows: Flags) -> "Texts":
+    def keep(self, rows: Bools) -> "Texts":
         """Return the documents of these rows."""
         mask = pa.array(rows)
         kept = Texts(*(getattr(self, name).filter(mask) for name in self.__dataclass_fields__))
@@ -63,7 +62,7 @@ class Texts:
 class Verdict(NamedTuple):
     """What a rule says about a batch: bool[n] of documents to drop and, if it rewrites, all n texts anew."""
 
-    drop: Flags
+    drop: Bools
     text: pa.Array | None = None
 
 

@@ -9,8 +9,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from data_ops.kernels.hashing import exact_log, hash_ids, key_of, log_exponential, mix64
+from data_ops.kernels.hashing import exact_log, hash_ids, key_of, log_exponential
 from data_ops.kernels.id_sets import is_member
+from data_ops.kernels.mixing import mix64
 from data_ops.sampling.reservoir import Reservoir
 from data_ops.sampling.saturation import effective_half_life, inclusion_probability, saturation, saturation_warning
 

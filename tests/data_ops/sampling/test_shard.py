@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from data_ops.kernels.arrays import ids_to_array
+from data_ops.kernels.id_sets import is_member
 from data_ops.sampling import shard as shard_module
 from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
-from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, is_in, merge_shards
+from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, merge_shards
 from tests.support.lakes import add_window, fill_lake, make_documents, make_lake
 
 SEED = 11
@@ -126,4 +127,4 @@ def test_only_kept_documents_are_sampled(lake):
     everything = sample_of(lake, config_of(2, capacity=10_000), 5).documents
     kept = ids_to_array(lake.documents(0, 5, ["id"], ["kept"])["id"])
     assert len(everything) == len(kept)
-    assert is_in(everything.ids, kept).all()
+    assert is_member(everything.ids, kept).all()

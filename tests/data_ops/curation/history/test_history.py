@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from data_ops.curation.config import HISTORIES, CurateConfig
 from data_ops.curation.history.history import HistoryRule
 from data_ops.curation.reasons import meaning_of, reasons
-from data_ops.curation.rules.rule import Flags
 from data_ops.documents.document import DOCUMENT_SCHEMA, document_ids
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
-from data_ops.kernels.arrays import ids_to_array
+from data_ops.kernels.arrays import Bools, ids_to_array
 from tests.support.lakes import add_window, make_documents, make_lake
 
 NAMES = (*HISTORIES, "same_start")
@@ -41,14 +40,14 @@ class Starts:
     def __init__(self) -> None:
         self.starts: set[str] = set()
 
-    def add(self, sketches: pa.Table) -> Flags:
+    def add(self, sketches: pa.Table) -> Bools:
         new = []
         for start in sketches["start"].to_pylist():
             new.append(start not in self.starts)
             self.starts.add(start)
         return np.array(new, bool)
 
-    def look(self, sketches: pa.Table) -> Flags:
+    def look(self, sketches: pa.Table) -> Bools:
         return np.array([start in self.starts for start in sketches["start"].to_pylist()], bool)
 
 
