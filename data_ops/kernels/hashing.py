@@ -52,7 +52,7 @@ def hash_ids(ids: Ids, seed: int, *salts: int) -> Words:
 def exact_log_scalar(x: float) -> float:
     """Return the natural logarithm of a positive finite value, within 1 ulp, with the same bits on every machine."""
     small = x < TINY
-    bits = np.float64(x * TWO_54 if small else x).view(np.int64)
+    bits = np.float64(x * (TWO_54 if small else 1.0)).view(np.int64)  # no overflow is flagged for a large x
     e = (bits >> 52) - (1076 if small else 1022)
     mantissa = np.int64((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000).view(np.float64)
     low = mantissa < SQRT_HALF
