@@ -34,7 +34,7 @@ if torch.cuda.is_available():  # importing it costs 3 s of torch's compiler, and
         from torch.nn.attention.varlen import varlen_attn
 
 
-class Layout(NamedTuple):
+class AttentionLayout(NamedTuple):
     """Where documents lie in a micro batch: computed once, shared by all layers."""
 
     cos: Tensor  # [B or 1, L, 1, E]
@@ -102,7 +102,7 @@ def initialise(model: Transformer, seed: int) -> None:
         list(pool.map(draw, model.named_parameters()))
 
 
-def make_layout(segments_BL: Tensor | None, shape: torch.Size, config: ModelConfig, like: Tensor) -> Layout:
+def make_layout(segments_BL: Tensor | None, shape: torch.Size, config: ModelConfig, like: Tensor) -> AttentionLayout:
     """Compute positions, rotations and the attention mask of one micro batch on `like`'s device.
 
     >>> segments = torch.tensor([[0, 0, 0, 1, 1]])
@@ -112,17 +112,17 @@ def make_layout(segments_BL: Tensor | None, shape: torch.Size, config: ModelConf
     rows, length = shape
     if segments_BL is None or bool((segments_BL == segments_BL[:, :1]).all()):
         cos, sin = rotations(torch.arange(length).expand(1, length), config, like)
-        return Layout(cos, sin, None, None)
+        return AttentionLayout(cos, sin, None, None)
     positions_BL = document_positions(segments_BL)
     cos, sin = rotations(positions_BL, config, like)
     if use_varlen(config, like):
         starts = torch.nonzero((positions_BL == 0).flatten()).flatten()
         ends = torch.tensor([rows * length], device=starts.device)
-        return Layout(cos, sin, None, moved(torch.cat((starts, ends)).int(), like.device))
+        return AttentionLayout(cos, sin, None, moved(torch.cat((starts, ends)).int(), like.device))
     segments_BL = segments_BL.to(like.device)
     same_BLL = segments_BL[:, :, None] == segments_BL[:, None, :]
     mask_B1LL = same_BLL.tril_().unsqueeze(1)
-    return Layout(cos, sin, mask_B1LL, None)
+    return AttentionLayout(cos, sin, mask_B1LL, None)
 
 
 def document_positions(segments_BL: Tensor) -> Tensor:
@@ -177,12 +177,12 @@ class Layer(nn.Module):
         self.up = nn.Linear(config.width, config.ffn, bias=False)
         self.down = nn.Linear(config.ffn, config.width, bias=False)
 
-    def forward(self, h_BLD: Tensor, layout: Layout) -> Tensor:
+    def forward(self, h_BLD: Tensor, layout: AttentionLayout) -> Tensor:
         h_BLD = h_BLD + self._attend(self.attention_norm(h_BLD), layout)
         x_BLD = self.ffn_norm(h_BLD)
         return h_BLD + self.down(swiglu(self.gate(x_BLD), self.up(x_BLD)))
 
-    def _attend(self, x_BLD: Tensor, layout: Layout) -> Tensor:
+    def _attend(self, x_BLD: Tensor, layout: AttentionLayout) -> Tensor:
         rows, length, width = x_BLD.shape
         q_BLHE = rotate(self.q(x_BLD).view(rows, length, self.heads, -1), layout.cos, layout.sin)
         k_BLKE = rotate(self.k(x_BLD).view(rows, length, self.kv, -1), layout.cos, layout.sin)
