@@ -21,6 +21,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service
 from ray_jobs.registry.judge import judge_and_promote
 from ray_jobs.registry.scoring import scores_of, task_scores
+from ray_jobs.store.paths import runs_of
 
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
@@ -79,5 +80,6 @@ def _chosen(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
     try:
         return store, commits.by_name(store, name)
     except (FileNotFoundError, ValueError) as error:
-        kept = ", ".join(f"{config.name}/{step}" for step in commits.commits(store, config.name)) or "none"
-        raise ConfigError(f"checkpoint {name} is not in {config.store}; of this run there are {kept}") from error
+        run = name.partition("/")[0] if name.partition("/")[0] in runs_of(store) else config.name
+        kept = ", ".join(f"{run}/{step}" for step in commits.commits(store, run)) or "none"
+        raise ConfigError(f"checkpoint {name} is not in {config.store}; of run {run} there are {kept}") from error

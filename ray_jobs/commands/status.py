@@ -16,21 +16,18 @@ from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
-from ray_jobs.store.paths import run_path
+from ray_jobs.store.paths import run_path, runs_of
 from ray_jobs.training.events import read_events
 
 
 def status(store: Store) -> dict[str, Any]:
     """Everything `headrace status` tells: {store, windows, champion, runs: [...]}."""
     lake = Lake(store)
-    names = sorted(
-        {path.split("/")[1] for path in store.list("runs") if path.count("/") > 1 and "@" not in path.split("/")[1]}
-    )
     return {
         "store": store.uri,
         "windows": lake.last_window() + 1,
         "champion": read_champion(store),
-        "runs": [run_status(store, lake, name) for name in names],
+        "runs": [run_status(store, lake, name) for name in runs_of(store)],
     }
 
 
@@ -67,7 +64,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         if run["died"]:
             beat = "never" if run["last_beat_s_ago"] is None else f"{seconds(run['last_beat_s_ago'])} ago"
             state = f"died: {run['died']}, last beat {beat}; the same command goes on"
-        ago = "no commit yet" if run["committed_s_ago"] is None else f"committed {run['committed_s_ago']:,.0f} s ago"
+        ago = "no commit yet" if run["committed_s_ago"] is None else f"committed {seconds(run['committed_s_ago'])} ago"
         loss = "" if run["loss"] is None else f"   loss {run['loss']:.3f}"
         lines.append(f"run       {run['name']}   step {run['step']:,} (round {run['round']})   {ago}{loss}   {state}")
     return lines

@@ -5,19 +5,18 @@ import sys
 from cluster.readable import visible
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
-from ray_jobs.commands.options import finish
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.preflight import check_sources
 from ray_jobs.ingest.opening import check_store
-from ray_jobs.outcome import ConfigError
+from ray_jobs.outcome import OK, ConfigError, Outcome
 from ray_jobs.store.lease import holder
 from ray_jobs.sweep.question import check_points, points, said, sweep_of, sweep_run
 from ray_jobs.sweep.start import starting_point, tokens_of
 from tune.space import Point
 
 
-def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
-    """Check, then run the sweep, or with dry_run print the trials it would start; ends with its exit code."""
+def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> Outcome:
+    """Check, then run the sweep, or with dry_run print the trials it would start."""
     found = check_sweep(config)
     stream = sys.stderr if as_json else sys.stdout
 
@@ -33,13 +32,12 @@ def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> None:
         if not found:
             say("trials", f"{sweep.trials}, proposed one by one")
         say("tokens", f"{marks[-1]:,} a trial at most, judged at {', '.join(f'{mark:,}' for mark in marks)}")
-        finish(0, {"trials": found, "marks": marks}, as_json)
+        return Outcome(OK, {"trials": found, "marks": marks})
     from ray_jobs.sweep.driver import (
         run_sweep as run_sweep,  # seconds, for it brings torch: a mistake is answered before
     )
 
-    outcome = run_sweep(config, say)
-    finish(outcome.code, outcome.summary, as_json)
+    return run_sweep(config, say)
 
 
 def check_sweep(config: Config) -> list[Point]:

@@ -192,6 +192,18 @@ class Display:
                 )
                 self._line("bits/byte", line)
 
+    def starting(self, what: str) -> None:
+        """Tell at once what is being started, for it takes seconds."""
+        self.console.print(Text(f" starting {what} …", style=SOFT))
+
+    def proof(self, run: str, store: str, *, ok: bool) -> None:
+        """Tell in words what the ledger of a run shows."""
+        of = f"run {visible(run)} in {visible(store)}: "
+        if ok:
+            self._line("proved", Text(f"{of}every document read is accounted for, none lost, none repeated", GOOD))
+        else:
+            self._line("FAILED", Text(f"{of}the tables do not prove it; what is wrong stands above", BAD))
+
     def report(self, path: str) -> None:
         """Tell where the report lies."""
         self._line("report", Text(visible(path)))

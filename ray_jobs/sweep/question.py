@@ -59,7 +59,7 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
                 "where it would be judged untrained; use a smaller batch, more sweep.tokens, or fewer marks"
             )
     except ConfigError as error:
-        raise ConfigError(f"a trial with {said(point)} is impossible: {error}") from None
+        raise ConfigError(f"a trial with {said(point)} is impossible: {error}") from error
     return trial
 
 
@@ -98,7 +98,7 @@ def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> N
         sweep_of(config).mark_tokens(config.model.row_tokens)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    mistakes: dict[str, None] = {}
+    mistakes: dict[str, str] = {}
     kept = [
         d.path for d in sweep_of(config).dimensions.dimensions if d.path.startswith(("model.", "reservoir.", "round."))
     ]
@@ -108,9 +108,9 @@ def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> N
         try:
             trial_config(config, point, start_tokens)
         except ConfigError as error:
-            mistakes.setdefault(str(error))
+            mistakes.setdefault(str(error.__cause__ or error), str(error))  # what is wrong in all trials is told once
     if mistakes:
-        raise ConfigError("\n".join(list(mistakes)[:8]))
+        raise ConfigError("\n".join(list(mistakes.values())[:8]))
 
 
 def question(config: Config, start: commits.Commit | None) -> dict[str, Any]:

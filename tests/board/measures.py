@@ -18,7 +18,9 @@ JSON_DOORS = (
     "cluster/telemetry/",
     "cluster/observability/",
     "ray_jobs/commands/",
+    "ray_jobs/command_line/",
 )
+COMMAND_LINE = ("ray_jobs/__main__.py", "ray_jobs/command_line/")
 UNTYPED_LIBRARIES = ("data_ops/kernels/", "models/engine/zero.py")  # numba and DeepSpeed
 PRIVATE = re.compile(r"^(ray|torch|deepspeed)\.(.*\.)?_\w+|^ray\.(.*\.)?_internal\b")
 
@@ -93,7 +95,7 @@ def parameters(function: Function) -> int:
 def signatures(files: list[Source]) -> Figures:
     """How wide and how well typed are functions? Commands of the command line declare options, not parameters."""
     thousand = sum(file.num_lines for file in files) / 1000
-    functions = [(file, f) for file in files if file.name != "ray_jobs/__main__.py" for f in file.functions]
+    functions = [(file, f) for file in files if not file.name.startswith(COMMAND_LINE) for f in file.functions]
     wide = [parameters(function) for _, function in functions]
     annotations = [(file, text) for file, f in functions for text in _annotations(f)]
     untyped = [file for file, text in annotations if re.search(r"\bAny\b", text)]
@@ -148,7 +150,7 @@ def names(files: list[Source]) -> Figures:
     """Names and docstrings."""
     homes = defaultdict(set)
     for file in files:
-        for name in file.public_names if file.name != "ray_jobs/__main__.py" else ():
+        for name in file.public_names if not file.name.startswith(COMMAND_LINE) else ():
             homes[name].add(file.name)
     public = [(file, f) for file in files for f in file.functions if not f.name.startswith("_")]
     documented = sum(ast.get_docstring(f) is not None for _, f in public)

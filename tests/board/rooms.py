@@ -34,6 +34,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("driver",),
         ("sweep", "serving"),
         ("commands",),
+        ("command_line",),
         ("__main__",),
     ),
     "ray_jobs.training": (("events", "directive"), ("actors",), ("worker",), ("group",)),

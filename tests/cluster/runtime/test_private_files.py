@@ -32,13 +32,12 @@ def test_what_a_command_writes_is_its_owners_alone_if_the_store_is_private(
 ) -> None:
     """The umask decides for every library that writes; a command of our own stands for all of them."""
     script = (
-        "import typer\nfrom ray_jobs.__main__ import app, command\nfrom cluster.storage.store import Store\n"
-        "@app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})\n"
-        "def touch(context: typer.Context) -> None:\n"
-        "    store = Store.open(command(context, None).store)\n    store.write('runs/x/y.json', b'{}')\n"
-        "    store.publish('runs/x/z.json', b'{}')\napp()\n"
+        "import sys\nfrom ray_jobs.command_line.reading import read\nfrom cluster.storage.store import Store\n"
+        "def touch() -> None:\n"
+        "    store = Store.open(read(None, sys.argv[1:]).store)\n    store.write('runs/x/y.json', b'{}')\n"
+        "    store.publish('runs/x/z.json', b'{}')\ntouch()\n"
     )
-    arguments = ["touch", f"store={tmp_path}/lake", f"store_mode={mode}"]
+    arguments = [f"store={tmp_path}/lake", f"store_mode={mode}"]
     subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, check=True, timeout=120, umask=0o022)
     written = [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
     assert len(written) == 2

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.telemetry.metrics import METRICS
-from ray_jobs.commands.options import finish
+from ray_jobs.command_line.ending import finish
 from ray_jobs.config.reading import read_config
 from ray_jobs.config.wandb_agent import agent_config, parameters
 from ray_jobs.outcome import ConfigError
@@ -157,7 +157,9 @@ def python(script, **environ):
 
 
 def test_a_stopped_trial_ends_by_the_signal_which_its_agent_takes_for_no_failure(monkeypatch, capsys):
-    ended = python("from ray_jobs.commands.options import finish; finish(143, {'steps': 3}, True)", WANDB_SWEEP_ID="s")
+    ended = python(
+        "from ray_jobs.command_line.ending import finish; finish(143, {'steps': 3}, True)", WANDB_SWEEP_ID="s"
+    )
     assert (ended.returncode, json.loads(ended.stdout)) == (-signal.SIGTERM, {"steps": 3})
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     with pytest.raises(typer.Exit) as ending:

@@ -196,6 +196,14 @@ def test_charts_draw_every_trial_and_cell():
     assert "2.100" in cells
 
 
+def test_what_is_wrong_in_every_trial_is_told_once():
+    wrong = check({**BASE, "sweep": {"space": {"optim.lrr": [1, 2, 3, 4, 5]}}})
+    with pytest.raises(ConfigError) as told:
+        check_points(wrong, points(wrong), 0)
+    (sentence,) = str(told.value).splitlines()
+    assert sentence.endswith(" is impossible: optim.lrr is unknown; did you mean optim.lr?")
+
+
 def test_points_that_are_impossible_are_told_before_anything_starts(config):
     wrong = check({**BASE, "sweep": {"space": {"engine.batch_tokens": [1024, 1000]}}})
     with pytest.raises(ValueError, match=r"a trial with engine.batch_tokens=1000 is impossible: .*batch_tokens=1024"):

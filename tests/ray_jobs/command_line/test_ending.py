@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.readable import CONTROL
-from ray_jobs.commands.options import fail, show, tell
+from ray_jobs.command_line.ending import fail, show, tell
 from ray_jobs.commands.tracing import trace_lines
 from tests.support.root import ROOT
 
@@ -63,3 +63,9 @@ def test_a_file_name_in_a_warning_and_in_a_failure_is_written_visibly(tmp_path: 
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and harmless(done.stderr) and harmless(done.stdout)
     assert json.loads(done.stdout)["error"].startswith(f"-c {name} is neither")
+
+
+def test_a_sentence_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        fail(2, "optim.lrr is unknown\noptim.lrr is unknown\nname is missing")
+    assert capsys.readouterr().err.splitlines() == ["optim.lrr is unknown", "name is missing"]

@@ -1,0 +1,1 @@
+"""What a person types: one function a command, its options, its examples, and how it ends."""

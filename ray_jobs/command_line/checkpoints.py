@@ -1,0 +1,93 @@
+"""The commands that speak of checkpoints: evaluate, promote, export."""
+
+import typer
+
+from ray_jobs.command_line.ending import finish, show, tell
+from ray_jobs.command_line.options import (
+    Checkpoint,
+    Exported,
+    Files,
+    Json,
+    Overrides,
+    ToCheckpoint,
+    ToDirectory,
+    command,
+    take,
+)
+from ray_jobs.command_line.reading import read_run
+
+commands = typer.Typer()
+PANEL = "Checkpoints"
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace evaluate store=./lake",
+    "headrace evaluate store=./lake --checkpoint mine/120 evaluate.period=year",
+)
+def evaluate(
+    overrides: Overrides = None, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None
+) -> None:
+    """Bits per byte of a checkpoint on every held-out slice."""
+    from ray_jobs.commands.promote import evaluate_checkpoint
+
+    found = evaluate_checkpoint(read_run(config, overrides), checkpoint)
+    if not as_json:
+        tell(f"checkpoint {found['checkpoint']}")
+        show(
+            f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}"
+            for name, row in found["slices"].items()
+        )
+    finish(0, found, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace promote -c mine.yaml",
+    "headrace promote store=./lake --to mine/120",
+)
+def promote(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    checkpoint: Checkpoint = None,
+    to: ToCheckpoint = None,
+) -> None:
+    """Let the gate judge a checkpoint (default: the run's last), or move the champion by hand with --to."""
+    from ray_jobs.commands.promote import promote_by_hand, promote_checkpoint
+    from ray_jobs.report.terminal import Display
+
+    target, rest = take("to", to, overrides)
+    settings = read_run(config, rest)
+    if target is not None:
+        entry = promote_by_hand(settings, target)
+        tell(f"champion is {entry['checkpoint']} (was {entry['previous']})")
+        finish(0, entry, as_json)
+    decision = promote_checkpoint(settings, checkpoint)
+    with Display(json=as_json) as display:
+        display.judge(decision)
+    finish(0 if decision["promoted"] else 3, decision, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace export store=./lake --to ./model",
+    "headrace export store=./lake --checkpoint mine/120 --to ./model",
+)
+def export(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    checkpoint: Exported = None,
+    to: ToDirectory = None,
+) -> None:
+    """Write a checkpoint (default: the champion) as a Hugging Face directory."""
+    from ray_jobs.commands.promote import export_checkpoint
+
+    target, rest = take("to", to, overrides)
+    found = export_checkpoint(read_run(config, rest), checkpoint, target)
+    tell(f"exported  {found['checkpoint']} to {found['directory']}")
+    finish(0, found, as_json)

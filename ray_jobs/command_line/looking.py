@@ -1,0 +1,83 @@
+"""The commands that look into a store: status, watch, report, verify, trace; and forget, which deletes from it."""
+
+import typer
+
+from ray_jobs.command_line.ending import finish, show, tell
+from ray_jobs.command_line.options import Files, IdFile, Ids, Json, Overrides, command, split
+from ray_jobs.command_line.reading import read, read_run
+
+commands = typer.Typer()
+PANEL = "Look"
+
+
+@command(commands, PANEL, "headrace status", "headrace status store=s3://acme/lake")
+def status(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
+    """Runs of a store, who drives them, how far they are, and the champion."""
+    from cluster.storage.store import Store
+    from ray_jobs.commands.status import status as look
+    from ray_jobs.commands.status import status_lines
+
+    found = look(Store.open(read(config, overrides).store))
+    if not as_json:
+        show(status_lines(found))
+    finish(0, found, as_json)
+
+
+@command(commands, PANEL, "headrace watch", "headrace watch store=./lake name=mine")
+def watch(overrides: Overrides = None, config: Files = None) -> None:
+    """Watch a live run from another terminal."""
+    from ray_jobs.commands.status import watch as look
+
+    look(read_run(config, overrides))
+
+
+@command(commands, PANEL, "headrace report", "headrace report store=./lake name=mine")
+def report(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
+    """Write the report of a run anew from what the store holds; also while the run goes on."""
+    from ray_jobs.commands.report import rewrite_report
+
+    place = rewrite_report(read_run(config, overrides))
+    tell(f"report    {place}")
+    finish(0, {"report": place}, as_json)
+
+
+@command(commands, PANEL, "headrace verify", "headrace verify store=./lake name=mine")
+def verify(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
+    """Prove from the lake alone that no document was lost or repeated (of the store's only run, or of name=RUN)."""
+    from ray_jobs.commands.verify import verify as audit_run
+    from ray_jobs.report.terminal import Display
+
+    settings = read_run(config, overrides)
+    audit = audit_run(settings)
+    with Display(json=as_json) as display:
+        display.ledger(audit.to_dict())
+        for problem in audit.problems:
+            display.note(problem)
+        display.proof(settings.name, settings.store, ok=audit.ok)
+    finish(0 if audit.ok else 1, audit.to_dict(), as_json)
+
+
+@command(commands, PANEL, "headrace trace 4f1c2a store=./lake", "headrace trace news:/data/texts/a.jsonl:120")
+def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
+    """Where a document came from, what happened to it, what has seen it: trace ID, or source:partition:offset."""
+    from ray_jobs.commands.tracing import trace as find
+    from ray_jobs.commands.tracing import trace_lines
+
+    names, overrides = split(ids)
+    story = find(read(config, overrides).store, names)
+    if not as_json:
+        show(trace_lines(story))
+    finish(0, story, as_json)
+
+
+@command(commands, PANEL, "headrace forget 4f1c2a…(32 digits) store=./lake", "headrace forget --file ids.txt")
+def forget(ids: Ids = None, config: Files = None, as_json: Json = False, file: IdFile = None) -> None:
+    """Delete documents from the store for good: forget ID ID ..., or --file ids.txt."""
+    from ray_jobs.commands.forget import forget as delete
+    from ray_jobs.commands.forget import forget_lines, read_ids
+
+    names, overrides = split(ids)
+    done = delete(read(config, overrides), [*names, *(read_ids(file) if file is not None else [])])
+    if not as_json:
+        show(forget_lines(done))
+    finish(0, done, as_json)

@@ -1,0 +1,78 @@
+"""Which arguments and options do the commands share?
+
+A command declares them by these types. What stands on a command line beside them is `key.path=value`, and, for commands
+that speak of documents, their names.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from ray_jobs.config.reading import recipes
+
+Command = TypeVar("Command", bound=Callable[..., None])
+OVERRIDES = "Settings, such as optim.lr=1e-3; they win over files. All keys: docs/configuration.md."
+
+
+def _recipes(begun: str) -> list[str]:
+    return [name for name in recipes() if name.startswith(begun)]
+
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES, show_default=False)]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID|KEY=VALUE", help="Documents, and settings such as store=./lake.", show_default=False),
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("-c", "--config", help="YAML file or recipe; later ones win.", autocompletion=_recipes),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and print the plan; touch nothing.")]
+Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
+Exported = Annotated[
+    str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the champion, else the run's last.")
+]
+ToCheckpoint = Annotated[
+    str | None, typer.Option("--to", metavar="RUN/STEP", help="Make this checkpoint the champion, unjudged.")
+]
+ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
+IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
+Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
+Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
+ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file alone.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
+
+
+def command(commands: typer.Typer, panel: str, *examples: str) -> Callable[[Command], Command]:
+    """Make a function a command of a group: under a heading of `headrace --help`, with examples in its own help.
+
+    Options that are unknown are overrides too: a W&B agent writes `--optim.lr=0.1`.
+    """
+    shown = "\n\n".join(["Examples:", *examples])
+    return commands.command(context_settings={"ignore_unknown_options": True}, epilog=shown, rich_help_panel=panel)
+
+
+def split(arguments: list[str] | None) -> tuple[list[str], list[str]]:
+    """Part the names of documents from the `key.path=value` overrides.
+
+    >>> split(["wire:a.jsonl:3", "store=./lake", "--seed=1"])
+    (['wire:a.jsonl:3'], ['store=./lake', '--seed=1'])
+    """
+    given = arguments or []
+    names = [argument for argument in given if not re.match(r"(--)?[a-z_][a-z0-9_]*(\.\w+)*=", argument)]
+    return names, [argument for argument in given if argument not in names]
+
+
+def take(option: str, value: str | None, arguments: list[str] | None) -> tuple[str | None, list[str]]:
+    """Take an option that was written as `to=X`, like an override, out of the arguments; `--to X` wins.
+
+    >>> take("to", None, ["to=./model", "store=./lake"])
+    ('./model', ['store=./lake'])
+    """
+    given = arguments or []
+    written = [argument.partition("=")[2] for argument in given if argument.startswith(f"{option}=")]
+    return value or (written[-1] if written else None), [a for a in given if not a.startswith(f"{option}=")]

@@ -1,0 +1,53 @@
+"""The commands for the time before a run: plan, doctor."""
+
+import typer
+
+from cluster.planner.config import PlanConfig
+from ray_jobs.command_line.ending import finish, show
+from ray_jobs.command_line.options import ClusterFile, Files, Json, Overrides, command
+from ray_jobs.command_line.reading import read
+
+commands = typer.Typer()
+PANEL = "Prepare"
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace plan plan.parameters=7B plan.tokens=1T",
+    "headrace plan plan.parameters=350M plan.tokens=7B plan.gpu=h100 plan.days=3",
+    "Keys: " + ", ".join(f"plan.{name}" for name in PlanConfig.model_fields),
+)
+def plan(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
+    """Memory, hours and money of a training run, before anything is rented: plan.parameters=7B plan.tokens=1T."""
+    from cluster.planner.plan import plan as compute
+    from ray_jobs.commands.plan import plan_asked, show_plan
+
+    found = compute(plan_asked(read(config, overrides)))
+    if not as_json:
+        show_plan(found)
+    finish(0, found, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace doctor",
+    "headrace doctor store=s3://acme/lake",
+    "headrace doctor --cluster-file aws.yaml",
+)
+def doctor(
+    overrides: Overrides = None, config: Files = None, as_json: Json = False, cluster_file: ClusterFile = None
+) -> None:
+    """Check machine, cluster, storage rights and authentication; say the mend of what is wrong."""
+    from ray_jobs.commands.doctor import check_cluster_file, doctor_table, examine
+
+    settings = read(config, overrides)
+    if cluster_file:
+        checks = check_cluster_file(cluster_file)
+    else:
+        checks = examine(settings.store if config or overrides else None, settings.cluster.address)
+    if not as_json:
+        show(doctor_table(checks).splitlines())
+    failed = any(check.state == "fail" for check in checks)
+    finish(int(failed), {"ok": not failed, "checks": [check._asdict() for check in checks]}, as_json)

@@ -1,0 +1,40 @@
+"""Which configuration does a command work with, and, in a store, which run?"""
+
+import logging
+import os
+
+from cluster.runtime.private_files import keep_private
+from cluster.storage.store import Store
+from cluster.telemetry.logs import setup_logging
+from ray_jobs.config.schema import Config
+from ray_jobs.config.wandb_agent import agent_config
+from ray_jobs.outcome import ConfigError
+from ray_jobs.store.paths import runs_of
+
+RUNS_NAMED = 8
+
+
+def read(files: list[str] | None, overrides: list[str] | None) -> Config:
+    """Read the configuration of a command."""
+    setup_logging()
+    logging.getLogger().setLevel(logging.ERROR)
+    config = agent_config(files or [], overrides or [], os.environ)
+    keep_private(only_if=config.store_mode == "private")
+    return config
+
+
+def read_run(files: list[str] | None, overrides: list[str] | None) -> Config:
+    """Read the configuration of a command that speaks of a run: the one that is named, else the only one of its store.
+
+    ConfigError if the store has several and none is named, or has others than the one that is named.
+    """
+    config = read(files, overrides)
+    runs = runs_of(Store.open(config.store))
+    known = ", ".join(runs[:RUNS_NAMED]) + (", ..." if len(runs) > RUNS_NAMED else "")
+    if "name" in config.model_fields_set:
+        if runs and config.name not in runs:
+            raise ConfigError(f"store {config.store} has no run name={config.name}; it has {known}")
+        return config
+    if len(runs) > 1:
+        raise ConfigError(f"store {config.store} has {len(runs)} runs: {known}; name one, for example name={runs[0]}")
+    return config.model_copy(update={"name": runs[0]}) if runs else config

@@ -1,0 +1,126 @@
+"""The commands that take documents in and train: run, train, ingest, submit, sweep."""
+
+import json
+import sys
+
+import typer
+
+from ray_jobs.command_line.ending import finish, show
+from ray_jobs.command_line.options import (
+    Address,
+    Detach,
+    DryRun,
+    Files,
+    Follow,
+    Json,
+    Overrides,
+    Python,
+    command,
+)
+from ray_jobs.command_line.reading import read
+from ray_jobs.config.schema import Config
+
+commands = typer.Typer()
+PANEL = "Train"
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace run -c demo",
+    "headrace run -c mine.yaml optim.lr=1e-3 engine.workers=4",
+    "headrace run -c mine.yaml --follow",
+)
+def run(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    follow: Follow = False,
+) -> None:
+    """The whole loop: ingest, train, judge, promote, report, until the sources are drained."""
+    _train(read(config, overrides), as_json, dry_run, follow, judged=True)
+
+
+@command(commands, PANEL, "headrace train -c mine.yaml", "headrace train -c mine.yaml name=trial round.tokens=65536")
+def train(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    follow: Follow = False,
+) -> None:
+    """Ingest and train, but judge and promote nothing."""
+    _train(read(config, overrides), as_json, dry_run, follow, judged=False)
+
+
+def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judged: bool) -> None:
+    from cluster.redaction import redact
+    from ray_jobs.driver.preflight import check_run
+    from ray_jobs.report.terminal import Display
+
+    follow = follow or settings.round.starved != "stop"
+    check_run(settings, follow=follow)
+    if dry_run:
+        plan = redact(settings.model_dump(mode="json"))
+        if not as_json:
+            show(json.dumps(plan, indent=1).splitlines())
+        finish(0, plan, as_json)
+    with Display(json=as_json) as display:
+        display.starting("Ray and torch")
+        from ray_jobs.driver.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
+
+        outcome = run_all(settings, display, follow=follow, judged=judged)
+    finish(outcome.code, outcome.summary, as_json)
+
+
+@command(commands, PANEL, "headrace ingest -c mine.yaml", "headrace ingest -c mine.yaml --follow window.max_seconds=5")
+def ingest(overrides: Overrides = None, config: Files = None, as_json: Json = False, follow: Follow = False) -> None:
+    """Take documents in, without training."""
+    from ray_jobs.commands.ingest import ingest_only
+    from ray_jobs.driver.preflight import check_run
+    from ray_jobs.report.terminal import Display
+
+    settings = read(config, overrides)
+    check_run(settings, follow=follow, drives=False)
+    with Display(json=as_json) as display:
+        counts = ingest_only(settings, display, follow=follow)
+    finish(143 if counts["stopped"] else 0, counts, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace submit -c mine.yaml --address http://HOST:8265",
+    "headrace submit -c mine.yaml engine.workers=8 --follow --detach",
+)
+def submit(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    follow: Follow = False,
+    address: Address = None,
+    detach: Detach = False,
+    python: Python = "python",
+) -> None:
+    """`run` as a job on a cluster: upload, start, show its output, end with its exit code."""
+    from ray_jobs.commands.submit import submit as submit_job
+
+    settings = read(config, overrides)  # sources and store are looked at there, not from here
+    echo = sys.stderr.write if as_json else sys.stdout.write
+    ended = submit_job(settings, address, follow=follow, detach=detach, python=python, echo=echo)
+    finish(ended.code, ended._asdict(), as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace sweep -c mine.yaml 'sweep.space={optim.lr: {from: 1e-4, to: 1e-2}}' sweep.tokens=2_000_000",
+    "headrace sweep -c mine.yaml -c sweep.yaml --dry-run",
+)
+def sweep(overrides: Overrides = None, config: Files = None, as_json: Json = False, dry_run: DryRun = False) -> None:
+    """Many trials on the same recorded rounds: which settings are best? Ends with a table and best.yaml."""
+    from ray_jobs.commands.sweep import sweep_command
+
+    outcome = sweep_command(read(config, overrides), as_json=as_json, dry_run=dry_run)
+    finish(outcome.code, outcome.summary, as_json)

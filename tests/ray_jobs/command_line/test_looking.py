@@ -1,0 +1,33 @@
+"""What do the commands say that look into a store?"""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.storage.store import Store
+from ray_jobs.__main__ import app
+from ray_jobs.commands.status import status_lines
+from tests.support.lakes import fill_lake, make_lake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> str:
+    """A store with two documents and one run, of which nothing is trained yet."""
+    store = Store.open(str(tmp_path))
+    fill_lake(make_lake(tmp_path), [["kept", "kept"]])
+    store.write("runs/mine/config.json", b"{}")
+    return f"store={tmp_path}"
+
+
+def test_verify_finds_the_only_run_and_says_in_words_that_it_is_proved(lake: str) -> None:
+    done = CliRunner().invoke(app, ["verify", lake])
+    assert done.exit_code == 0, done.output
+    assert " proved   run mine in " in done.output
+    assert done.output.rstrip().endswith("every document read is accounted for, none lost, none repeated")
+
+
+def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
+    run = {"name": "mine", "driver": None, "step": 7, "round": 1, "loss": None, "committed_s_ago": 2074.0}
+    lines = status_lines({"store": "./lake", "windows": 3, "champion": None, "runs": [run]})
+    assert "committed 35 min ago" in lines[1]
