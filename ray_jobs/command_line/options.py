@@ -13,7 +13,7 @@ import typer
 from ray_jobs.config.reading import recipes
 
 Command = TypeVar("Command", bound=Callable[..., None])
-OVERRIDES = "Settings, such as optim.lr=1e-3; they win over files. All keys: docs/configuration.md."
+OVERRIDES = "Settings, such as optim.lr=1e-3; they win over files. All keys: headrace schema."
 
 
 def _recipes(begun: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands for the time before a run: plan, doctor."""
+"""The commands for the time before a run: schema, plan, doctor."""
 
 import typer
 
@@ -9,6 +9,17 @@ from ray_jobs.command_line.reading import read
 
 commands = typer.Typer()
 PANEL = "Prepare"
+
+
+@command(commands, PANEL, "headrace schema > headrace.schema.json", "headrace schema | jq .properties.optim")
+def schema() -> None:
+    """Print the JSON schema of the configuration, by which an editor completes and checks a YAML file.
+
+    The file names it in its first line: `# yaml-language-server: $schema=headrace.schema.json`.
+    """
+    from ray_jobs.config.json_schema import schema_text
+
+    typer.echo(schema_text(), nl=False)
 
 
 @command(

@@ -47,7 +47,9 @@ def sentence_of_mistake(error: Any) -> str:
         near = foreign or difflib.get_close_matches(place, known, n=1, cutoff=0.5)
         inside = difflib.get_close_matches(last, [k.rpartition(".")[2] for k in known], n=1)
         better = near or [k for k in known if inside and k.endswith("." + inside[0])][:1]
-        return f"{place} is unknown" + (f"; did you mean {better[0]}?" if better else "; see `headrace run --help`")
+        return f"{place} is unknown" + (
+            f"; did you mean {better[0]}?" if better else "; all keys: docs/configuration.md, `headrace schema`"
+        )
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"])
         return message if not place or message.startswith((place, "engine.", "round.")) else f"{place}: {message}"

@@ -18,6 +18,7 @@ from cluster.units import BYTES, SECONDS
 from data_ops.curation.config import HISTORIES, RULES
 from data_ops.documents.reasons import REASONS, Reason
 from data_ops.sources.kinds import SOURCES
+from ray_jobs.config.json_schema import PLACE, schema_text
 from ray_jobs.config.schema import Config
 
 UNITS = {"parse_duration": "duration", "parse_size": "size", "parse_share": "share", "parse_count": "count"}
@@ -107,10 +108,11 @@ def metrics_reference() -> str:
 
 
 def write(folder: str) -> None:
-    """Write the tables into a folder of documents."""
+    """Write the tables into a folder of documents, and the schema to its place."""
     Path(folder, "configuration.md").write_text(reference(), encoding="utf-8")
     Path(folder, "metrics.md").write_text(metrics_reference(), encoding="utf-8")
     Path(folder, "reasons.md").write_text(reasons_reference(), encoding="utf-8")
+    PLACE.write_text(schema_text(SOURCES.own), encoding="utf-8")
 
 
 def _blocks(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
