@@ -1,6 +1,7 @@
 """The commands that take documents in and train: run, train, ingest, submit, sweep."""
 
 import json
+import os
 import sys
 
 import typer
@@ -67,7 +68,7 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
             show(json.dumps(plan, indent=1).splitlines())
         finish(0, plan, as_json)
     with Display(json=as_json) as display:
-        display.starting("Ray and torch")
+        display.starting(settings.cluster.address or os.environ.get("RAY_ADDRESS"))
         from ray_jobs.driver.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
 
         outcome = run_all(settings, display, follow=follow, judged=judged)

@@ -95,6 +95,7 @@ def watch(config: Config) -> None:
             if time.monotonic() - asked >= ASK_SECONDS:
                 asked = time.monotonic()
                 if holder(store, run) is None:
+                    display.close()  # its last line of training stands above
                     display.note(f"nobody drives run {run} now")
                     return
             time.sleep(POLL_SECONDS)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import models_json_schema
 
 from data_ops.sources.kinds import SOURCES
@@ -24,7 +24,8 @@ BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exc
 def schema_text(kinds: Iterable[str] | None = None) -> str:
     """Return the schema as JSON text; kinds: of sources, absent: those of this project and of installed packages."""
     configs: list[type[SourceConfig]] = [SOURCES[kind].CONFIG for kind in (SOURCES if kinds is None else kinds)]
-    names, whole = models_json_schema([(model, "validation") for model in (Config, *configs)])
+    models: list[type[BaseModel]] = [Config, *configs]
+    names, whole = models_json_schema([(model, "validation") for model in models])
     root, definitions = names[(Config, "validation")], whole["$defs"]
     top = definitions.pop(root["$ref"].rpartition("/")[2])
     top["properties"]["sources"]["additionalProperties"] = {"anyOf": [names[(m, "validation")] for m in configs]}

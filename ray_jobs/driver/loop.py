@@ -26,6 +26,7 @@ from ray_jobs.driver.signals import STOPPING
 from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
+from ray_jobs.report.progress import Asked, warming
 from ray_jobs.report.summary import Judged, verdict_events
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
@@ -73,11 +74,11 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     config, opened, training = run.config, run.opened, run.training
     began, store = time.time(), opened.store
     resumed = commits.latest(store, config.name)
-    run.display.header(_header(config, training, resumed, opened))
+    windows = opened.lake.windows()[0]
+    kept = {window.window: int((window.counts or {}).get("kept", 0)) for window in windows}
+    run.display.header(_header(config, training, resumed, opened), _asked(config), kept)
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
-    meter = Meter(
-        config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), opened.lake.windows()[0]
-    )
+    meter = Meter(config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), windows)
     step = resumed.step if resumed else None
     with open_telemetry(config, store, training.session, run.stopped.set, step) as telemetry:
         listeners = Listeners(lines, meter, telemetry)
@@ -119,6 +120,8 @@ def _outcome(run: Drive, summary: dict[str, Any], *, cut_short: bool) -> Outcome
     if cut_short:
         run.display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
+    if slow := warming(_asked(run.config), summary["tokens"]):
+        run.display.note(slow)
     if all(source.IS_SAMPLE for source in run.config.sources.values()):
         run.display.note(f"your own files: {OWN_FILES}")
     if not summary["ok"]:
@@ -162,6 +165,11 @@ def _note(run: Drive, last: Commit) -> None:
 
 def _taken_over(config: Config) -> str:
     return f"run {config.name} was taken over by another driver; this one stops"
+
+
+def _asked(config: Config) -> Asked:
+    schedule, rounds = config.optim.schedule, config.round
+    return Asked(rounds.replay_share, rounds.max_backlog_tokens, schedule.warming_tokens, config.optim.lr)
 
 
 def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> dict[str, Any]:

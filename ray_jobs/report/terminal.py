@@ -19,6 +19,7 @@ from rich.text import Text
 
 from cluster.readable import is_number, many, rate, seconds, share, short, signed, size, visible, whole
 from data_ops.ingest.events import Warned, WindowDone
+from ray_jobs.report.progress import Asked, Progress
 from ray_jobs.training.events import (
     BranchBegun,
     Committed,
@@ -32,6 +33,7 @@ from ray_jobs.training.events import (
 BAR = 22
 REDRAW_S = 0.1
 EIGHTHS = " ▏▎▍▌▋▊▉"
+NONE: Mapping[int, int] = {}
 GOOD, BAD, SOFT, STRONG = "green", "bold red", "dim", "bold"
 
 
@@ -52,8 +54,7 @@ class Display:
         self._live: Live | None = None
         self._train: tuple[Text, bool] | None = None
         self._last_s = -every_s
-        self._step = self._start = 0
-        self._end: int | None = None
+        self.progress = Progress(Asked(), {}, 0, clock)
 
     def __enter__(self) -> "Display":
         return self
@@ -64,18 +65,19 @@ class Display:
     def close(self) -> None:
         """Leave the last train line standing and give the terminal back."""
         if self._live and self._train:
-            self._live.update(_row("train", self._train[0]), refresh=True)
+            self._live.update(_row(self._label, self._train[0]), refresh=True)
             self._live.stop()
         elif self._train and not self._train[1]:
-            self._line("train", self._train[0])
+            self._line(self._label, self._train[0])
         self._live = self._train = None
 
-    def header(self, facts: Mapping[str, Any]) -> None:
+    def header(self, facts: Mapping[str, Any], asked: Asked | None = None, windows: Mapping[int, int] = NONE) -> None:
         """Tell what runs, on what, and from where it goes on.
 
-        Keys: name, store, workers, nodes, zero_stage, precision, parameters, resumed_step, resumed_round.
+        Keys: name, store, workers, nodes, zero_stage, precision, parameters, resumed_step, resumed_round. asked: what
+        rounds should be like; windows: documents kept by each window so far.
         """
-        self._step = facts.get("resumed_step") or 0
+        self.progress = Progress(asked or Asked(), windows, facts.get("resumed_step") or 0, self.clock)
         parts = [f"headrace {version('headrace')}", visible(facts.get("name", "")), visible(facts.get("store", ""))]
         if facts.get("workers"):
             parts.append(f"{many(facts['workers'], 'worker')} on {many(facts.get('nodes') or 1, 'node')}")
@@ -83,8 +85,8 @@ class Display:
             parts.append(f"ZeRO-{facts['zero_stage']} {facts.get('precision', '')}".strip())
         if is_number(facts.get("parameters")):
             parts.append(f"{short(facts['parameters'])} parameters")
-        if self._step:
-            parts.append(f"resumed at step {whole(self._step)} (round {whole(facts.get('resumed_round'))})")
+        if facts.get("resumed_step"):
+            parts.append(f"resumed at step {whole(facts['resumed_step'])} (round {whole(facts.get('resumed_round'))})")
         self.console.print(Text(" · ".join(part for part in parts if part), style=STRONG), soft_wrap=True)
 
     def event(self, happened: Event) -> None:
@@ -107,6 +109,7 @@ class Display:
 
     def window(self, done: WindowDone) -> None:
         """Tell what a window took in."""
+        self.progress.window(done)
         reasons = sorted(done.dropped.items(), key=lambda item: -item[1])
         named = ", ".join(f"{visible(reason).replace('_', ' ')} {whole(n)}" for reason, n in reasons[:2] if n)
         more = ", ..." if len([n for _, n in reasons if n]) > 2 else ""
@@ -118,23 +121,27 @@ class Display:
 
     def round(self, begun: RoundBegun) -> None:
         """Tell what a round trains on."""
-        self._expect(begun.steps)
+        self._finish_train()
+        remarks = self.progress.round(begun)
         fresh, replay = begun.fresh_tokens, begun.replay_tokens
-        line = Text(f"{whole(begun.round):<13} fresh {short(fresh)} tokens ")
+        line = Text(f"{self.progress.number(begun):<13} fresh {short(fresh)} tokens ")
         line.append(f"({whole(begun.fresh_documents)} documents)", SOFT)
         line.append(f" + replay {short(replay)} ({share(replay / ((fresh + replay) or 1))})")
-        self._line("round", line.append(f"  {whole(begun.steps)} steps", SOFT))
+        self._line("round", line.append(f"  {many(begun.steps, 'step')}", SOFT))
+        for remark in remarks:
+            self.note(remark)
 
     def branch(self, begun: BranchBegun) -> None:
         """Tell of the decay branch that is trained now."""
-        self._expect(begun.steps)
+        self._finish_train()
+        self.progress.branch(begun)
         line = Text(f"step {whole(begun.step):<8} a copy decays on replay {short(begun.tokens)} tokens")
-        self._line("branch", line.append(f"  {whole(begun.steps)} steps", SOFT))
+        self._line("branch", line.append(f"  {many(begun.steps, 'step')}", SOFT))
 
     def train(self, step: StepDone) -> None:
         """Tell how training goes."""
-        self._step = step.step
-        line, done = _train_line(step, self._start, self._end), self._step == self._end
+        self.progress.done(step)
+        line, done = _train_line(step, self.progress), step.step == self.progress.last
         pace_s = REDRAW_S if self.console.is_terminal else self.every_s
         due = done or self.clock() - self._last_s >= pace_s
         self._train = (line, due)
@@ -142,12 +149,12 @@ class Display:
             return
         self._last_s = self.clock()
         if not self.console.is_terminal:
-            self._line("train", line)
+            self._line(self._label, line)
             return
         if self._live is None:
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
             self._live.start()
-        self._live.update(_row("train", line), refresh=True)
+        self._live.update(_row(self._label, line), refresh=True)
 
     def judge(self, decision: Mapping[str, Any]) -> None:
         """Tell the gate's verdict, from `gate.Decision.to_dict()`."""
@@ -192,9 +199,10 @@ class Display:
                 )
                 self._line("bits/byte", line)
 
-    def starting(self, what: str) -> None:
-        """Tell at once what is being started, for it takes seconds."""
-        self.console.print(Text(f" starting {what} …", style=SOFT))
+    def starting(self, address: str | None) -> None:
+        """Tell at once what is being started, for it takes seconds. address: of the Ray cluster; None: a local Ray."""
+        what = f"connecting to Ray at {visible(address)}" if address else "starting Ray on this machine"
+        self.console.print(Text(f" {what}, loading torch …", style=SOFT))
 
     def proof(self, run: str, store: str, *, ok: bool) -> None:
         """Tell in words what the ledger of a run shows."""
@@ -216,10 +224,9 @@ class Display:
         """Tell something a person may have to act on."""
         self._line("note", Text(visible(said), "yellow"))
 
-    def _expect(self, steps: int) -> None:
-        """Begin the bar of the next stretch of steps."""
-        self._finish_train()
-        self._start, self._end = self._step, self._step + steps
+    @property
+    def _label(self) -> str:
+        return "decay" if self.progress.decays else "train"
 
     def _finish_train(self) -> None:
         if self._live or self._train:
@@ -241,10 +248,12 @@ def _row(label: str, line: Text) -> Table:
     return row
 
 
-def _train_line(step: StepDone, first: int, last: int | None) -> Text:
-    now = step.step
-    line = Text(_bar((now - first) / max(last - first, 1)) + " " if last else "").append(whole(now), STRONG)
-    line.append(f"/{whole(last)}" if last else "", SOFT)
+def _train_line(step: StepDone, progress: Progress) -> Text:
+    first, last, line = progress.first, progress.last, Text()
+    before = first if progress.decays else 0  # a branch counts its own steps
+    if last > first:
+        line.append(_bar((step.step - first) / (last - first)) + " ")
+    line.append(whole(step.step - before), STRONG).append(f"/{whole(last - before)}" if last > first else "", SOFT)
     fresh = sorted(step.freshness_s)
     for value, write in (
         (step.loss, "loss {:.3f}".format),
@@ -256,7 +265,8 @@ def _train_line(step: StepDone, first: int, last: int | None) -> Text:
     ):
         if value is not None:
             line.append(f"  {write(value)}", "" if is_number(value) else BAD)
-    return line
+    left_s = progress.left_s()
+    return line.append(f"  {seconds(left_s)} left", SOFT) if left_s else line
 
 
 def _bar(part: float) -> str:

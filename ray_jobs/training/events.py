@@ -39,6 +39,7 @@ class _Planned(Happening, frozen=True, kw_only=True):
     replay_tokens: int = 0
     last_window: int = -1
     closed: str = ""  # why the round was cut
+    shed_documents: int = 0
 
 
 class RoundBegun(_Planned, frozen=True, kw_only=True, tag="round"):

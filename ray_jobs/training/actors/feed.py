@@ -62,6 +62,7 @@ class RoundNotice(NamedTuple):
     replay_tokens: int = 0
     last_window: int = -1
     closed: str = ""
+    shed_documents: int = 0
 
 
 class Batch(NamedTuple):
@@ -282,4 +283,5 @@ def _notice(manifest: Manifest) -> RoundNotice:
         replay_tokens=replay,
         last_window=max(manifest.start.window, manifest.end.window),
         closed=manifest.closed,
+        shed_documents=len(manifest.shed),
     )
