@@ -50,7 +50,16 @@ def many(value: Any, name: str) -> str:
     >>> many(1, "worker"), many(8, "worker")
     ('1 worker', '8 workers')
     """
-    return f"{whole(value)} {name}{'' if value == 1 else 's'}"
+    return f"{whole(value)} {noun(value, name)}"
+
+
+def noun(value: Any, name: str) -> str:
+    """Write a noun as its count asks.
+
+    >>> noun(1, "worker"), noun(8, "worker")
+    ('worker', 'workers')
+    """
+    return name if value == 1 else f"{name}s"
 
 
 def size(value: Any) -> str:
@@ -70,8 +79,8 @@ def size(value: Any) -> str:
 def seconds(value: Any) -> str:
     """Write a duration.
 
-    >>> seconds(0.0021), seconds(1.84), seconds(38), seconds(130), seconds(5400), seconds(30 * 86400)
-    ('2 ms', '1.8 s', '38 s', '2.2 min', '1.5 h', '30 d')
+    >>> seconds(0.0021), seconds(1.84), seconds(130), seconds(5400), seconds(30 * 86400), seconds(2129 * 86400)
+    ('2 ms', '1.8 s', '2.2 min', '1.5 h', '30 d', '5.8 years')
     """
     if not is_number(value):
         return NOTHING
@@ -81,7 +90,8 @@ def seconds(value: Any) -> str:
         (120, 1, "s"),
         (5400, 60, "min"),
         (86_400, 3600, "h"),
-        (math.inf, 86400, "d"),
+        (400 * 86_400, 86_400, "d"),
+        (math.inf, 365.25 * 86_400, "years"),
     ):
         if abs(value) < limit:
             scaled = value / factor

@@ -1,30 +1,58 @@
-"""What does `headrace report` do? It writes a run's report again, from what is kept."""
+"""What does `headrace report` do? It writes a run's report again from what is kept, also while the run goes on."""
 
 import json
 from typing import Any
 
 from cluster.storage.store import Store
+from data_ops.audit.account import account
 from data_ops.lake.lake import Lake
+from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
+from ray_jobs.report.summary import Judged, summarise
+from ray_jobs.store.lease import holder
 from ray_jobs.store.paths import run_path
-from ray_jobs.training.events import read_events
+from ray_jobs.training.events import Event, Started, read_events
 
 
 def rewrite_report(config: Config) -> str:
-    """Draw the report again from the run's own files; returns its place."""
+    """Draw the report again from the run's own files; returns its place.
+
+    A run that is driven now, or was killed before it could sum up, is summed up from its events and tables.
+    """
     store, run = Store.open(config.store), config.name
-    summary = _json(store, run_path(run, "summary.json"))
+    lake, events, own = Lake(store), read_events(store, run), _own(store, config)
+    is_live = holder(store, run) is not None
+    summary = None if is_live else _json(store, run_path(run, "summary.json"))
     if summary is None:
-        raise ConfigError(f"run {run} in {config.store} has no summary yet; it is written when the run ends")
+        if not events:
+            raise ConfigError(f"run {run} in {config.store} has written nothing yet; start it with `headrace run`")
+        summary = _summed_up(own, lake, events, is_live)
     name = f"registry/decisions/{(summary['checkpoint'] or 'none').replace('/', '-')}.json"
-    judged = _json(store, name)
-    data = gather(config, Lake(store), read_events(store, run), summary, judged["decision"] if judged else None)
+    judged = None if is_live else _json(store, name)
+    data = gather(own, lake, events, summary, judged["decision"] if judged else None)
     place = run_path(run, "report.html")
     store.write(place, render_run(data).encode())
     return f"{config.store}/{place}"
+
+
+def _summed_up(config: Config, lake: Lake, events: list[Event], is_live: bool) -> dict[str, Any]:
+    """The summary of a run that has not written one."""
+    last = commits.newest_readable(lake.store, config.name)
+    workers = next((event.workers for event in reversed(events) if isinstance(event, Started)), 0)
+    state = Judged(None, last, workers, events[-1].time - events[0].time, "running" if is_live else "ended")
+    return summarise(config.name, config.engine, events, lake.windows()[0], account(lake, config.name), state)
+
+
+def _own(store: Store, config: Config) -> Config:
+    """The configuration that the run wrote down, where this version can read it; secrets are not in it."""
+    try:
+        kept = Config.model_validate(_json(store, run_path(config.name, "config.json")))
+    except ValueError:
+        return config
+    return kept.model_copy(update={"name": config.name, "store": config.store})
 
 
 def _json(store: Store, path: str) -> dict[str, Any] | None:

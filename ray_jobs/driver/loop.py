@@ -27,7 +27,7 @@ from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
 from ray_jobs.report.progress import Asked, warming
-from ray_jobs.report.summary import Judged, verdict_events
+from ray_jobs.report.summary import Judged, State, verdict_events
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
 from ray_jobs.store.paths import branch_name, run_path
@@ -87,7 +87,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
         if training.failure is None and not run.is_ours:
             training.failure = _taken_over(config)
         last = commits.latest(store, config.name)
-        result = Judged(resumed, last, training.placement.workers, time.time() - began)
+        state: State = "stopped" if cut_short else "ended"
+        result = Judged(resumed, last, training.placement.workers, time.time() - began, state)
         champion = None
         if last is not None and training.failure is None:
             candidate = commits.latest(store, branch_name(config.name, last.step)) or last

@@ -52,7 +52,7 @@ def gather(
         metrics=[{**event_to_row(s), "data_wait_share": s.data_wait_s / max(s.seconds, 1e-9)} for s in steps],
         evaluations=[evaluations[n] for n in sorted(evaluations)],
         decision=decision,
-        ages=ages(lake, config.name, config.reservoir.half_lives_s),
+        ages=ages(lake, config.name, config.reservoir.half_lives_s, int(summary["rounds"])),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),
         freshness_s=[f for s in steps for f in s.freshness_s],
@@ -61,10 +61,13 @@ def gather(
     )
 
 
-def ages(lake: Lake, run: str, half_lives_s: HalfLives) -> dict[str, Any]:
-    """How old, by event time against the newest document, the trained text is; fresh and replayed, and the ideal."""
+def ages(lake: Lake, run: str, half_lives_s: HalfLives, num_rounds: int) -> dict[str, Any]:
+    """How old, by event time against the newest document, the trained text is; fresh and replayed, and the ideal.
+
+    num_rounds: those that training has begun, for the next is planned ahead.
+    """
     table = lake.rounds(run)
-    manifests = [Manifest.from_row(table, i) for i in range(table.num_rows)]
+    manifests = [Manifest.from_row(table, i) for i in range(min(table.num_rows, num_rounds))]
     if not manifests:
         return {}
     log = lake.documents(0, lake.last_window(), ["window", "position", "event_time", "source"], ["kept", "forgotten"])

@@ -24,7 +24,9 @@ def knowledge(evaluations: Sequence[Mapping[str, Any]]) -> Html:
     title = "What it knows"
     names = _slice_names(evaluations)
     if len(evaluations) < 2 or not names:
-        return section(title, None, none(_single_evaluation(evaluations, names)))
+        if not names:
+            return section(title, None, none("No held-out text was evaluated."))
+        return section(title, "One evaluation, in bits per byte; lower is better.", _table(evaluations[0], names))
     kept = _evenly(list(evaluations), MAX_ROWS)
     values = [[_bits(e, name) for name in names] for e in kept]
     rows = ["untrained" if e is evaluations[0] else f"round {e.get('round')}" for e in kept]
@@ -122,11 +124,15 @@ def _slice_names(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(name for name, _ in weight.most_common(MAX_SLICES))
 
 
-def _single_evaluation(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    if not names:
-        return "No held-out text was evaluated."
-    figures = ", ".join(f"{name} {_bits(evaluations[0], name) or 0:.3f}" for name in names[:12])
-    return f"One evaluation, in bits per byte: {figures}."
+def _table(evaluation: Mapping[str, Any], names: Sequence[str]) -> Html:
+    """Return one evaluation as a table: a row a period, a column a source."""
+    sources = sorted({name.partition("/")[0] for name in names})
+    periods = sorted({name.partition("/")[2] for name in names})
+    rows = []
+    for period in periods:
+        values = [_bits(evaluation, f"{source}/{period}" if period else source) for source in sources]
+        rows.append(tag("tr", tag("td", period), *(tag("td", "–" if v is None else f"{v:.3f}") for v in values)))
+    return tag("figure", tag("table", tag("tr", tag("th", "period"), *(tag("th", s) for s in sources)), *rows))
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from cluster.readable import is_number, many, seconds, share, short, signed, whole
+from cluster.readable import is_number, many, noun, seconds, share, short, signed, whole
 from cluster.redaction import redact
 from ray_jobs.report import model_sections as learning
 from ray_jobs.report import sections
@@ -86,7 +86,8 @@ def _verdict(data: ReportData, name: str) -> Html:
     moments += [m["time"] for m in [*data.metrics[:1], *data.metrics[-1:]] if is_number(m.get("time"))]
     when = f" · {clock(min(moments), '%d %B %Y, %H:%M')} UTC, {seconds(max(moments) - min(moments))}" if moments else ""
     kicker = tag("p", tag("b", "headrace"), " · ", tag("b", name), when, class_="kicker")
-    judged = data.decision or (data.summary if data.summary.get("reasons") else {})
+    cut_short = data.summary.get("state") in ("stopped", "running") and not data.decision
+    judged = data.decision or (data.summary if data.summary.get("reasons") and not cut_short else {})
     promoted = judged.get("promoted")
     mark = tag("span", class_=f"mark {'yes' if promoted else 'no' if promoted is False else ''}".strip())
     tiles = tag("div", *(_tile(*tile) for tile in _tiles(data)), class_="tiles")
@@ -101,8 +102,13 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
         who += f", decayed over {many(int(tip) - summary['steps'], 'more step')},"
     reasons = decision.get("reasons") or summary.get("reasons") or []
     if promoted is None:
-        done = many(summary.get("steps"), "step"), many(summary.get("rounds"), "round")
-        return f"{done[0]} in {done[1]}; no candidate was judged."
+        done = f"{many(summary.get('steps'), 'step')} in {many(summary.get('rounds'), 'round')}"
+        match summary.get("state"):
+            case "stopped":
+                return f"Stopped by you at step {whole(summary.get('steps'))}; the same command goes on from there."
+            case "running":
+                return f"Running: {done} are committed; it is judged at its end."
+        return f"{done}; no candidate was judged."
     if not promoted:
         learned = (decision.get("fresh") or {}).get("verdict") == "better"
         why = [*(reasons[1:] if learned else reasons), "no reason was recorded"][0]
@@ -150,7 +156,7 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         tiles.append(
             (
                 short(documents["trained"]),
-                "documents",
+                noun(documents["trained"], "document"),
                 f"trained, of {whole(documents.get('read'))} read{lost}",
             )
         )
@@ -174,13 +180,14 @@ def _tile(figure: str, unit: str, said: str) -> Html:
 
 def _facts(summary: Mapping[str, Any]) -> Html | None:
     fresh = summary.get("freshness_s") or {}
+    workers = summary.get("workers")
     known = [
-        ("steps", whole(summary.get("steps"))),
-        ("rounds", whole(summary.get("rounds"))),
+        (noun(summary.get("steps"), "step"), whole(summary.get("steps"))),
+        (noun(summary.get("rounds"), "round"), whole(summary.get("rounds"))),
         ("tokens", short(summary.get("tokens"))),
         (
-            f"workers, ZeRO-{stage}" if is_number(stage := summary.get("zero_stage")) else "workers",
-            whole(summary.get("workers")),
+            noun(workers, "worker") + (f", ZeRO-{stage}" if is_number(stage := summary.get("zero_stage")) else ""),
+            whole(workers),
         ),
         ("tokens/s", short(summary.get("tokens_per_second"))),
         ("data wait", share(summary.get("data_wait_share"))),

@@ -18,7 +18,6 @@ from ray_jobs.report.charts.timeline import Moment, timeline
 
 MAX_SAMPLES = 12
 EVENTS = {"promote": "judgement", "skip": "skipped step"}
-DAY = 86400.0
 
 
 def judgement(decision: Mapping[str, Any] | None) -> Html:
@@ -63,14 +62,9 @@ def diet(ages: Mapping[str, Any]) -> Html:
         "  — " if ideal else "",
         ", ".join(f"ideal replay, {name}" for name in ideal),
     )
-    chart = comparisons.age_bars(
-        edges,
-        stacks,
-        ideal,
-        lambda days: seconds(days * DAY) if days else "0",
-        unit,
-        label="age of trained text",
-    )
+    time_unit, in_days = _time_unit(edges[-1])
+    scaled = [edge / in_days for edge in edges]
+    chart = comparisons.age_bars(scaled, stacks, ideal, (time_unit, unit), label="age of trained text")
     fresh, replay = sum(stacks["fresh"]), sum(stacks["replay"])
     lead = f"{short(fresh)} fresh and {short(replay)} replayed {unit} ({share(replay / total)}), by event time."
     sources = ages.get("sources") or {}
@@ -195,6 +189,12 @@ def _samples(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
         tag("h3", "Quarantine ", tag("span", f"{more} samples, kept in the lake with their place")),
         tag("table", head, *rows),
     )
+
+
+def _time_unit(longest_days: float) -> tuple[str, float]:
+    """Return the unit that suits ages up to so many days, and how many days it has."""
+    units = (("years", 365.25), ("months", 30.44), ("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440))
+    return next(((name, days) for name, days in units if longest_days >= 2 * days), units[-1])
 
 
 def _swatch(colour: str) -> Html:

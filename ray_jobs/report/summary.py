@@ -5,8 +5,9 @@ summary.json, `gather.gather` what the report draws.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,13 @@ from ray_jobs.checkpoints.position import Position
 from ray_jobs.evaluation.gate import Decision
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
+
+State = Literal["ended", "stopped", "running"]
+NOT_JUDGED: Mapping[State, str] = {
+    "ended": "nothing new was trained to the end, so nothing was judged",
+    "stopped": "stopped by you, so nothing was judged; the same command goes on",
+    "running": "the run goes on, and is judged at its end",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Judged:
     last: Commit | None
     workers: int
     seconds: float
+    state: State = "ended"
     identity: Identity | None = None
     decision: Decision | None = None
     before: pa.Table | None = None
@@ -95,14 +104,15 @@ def summarise(
         "resumed_from": resumed.step if resumed else None,
         "checkpoint": identity.checkpoint if identity else last.name if last else None,
         "promoted": decision.promoted if decision else False,
-        "reasons": decision.reasons if decision else ["nothing new was trained to the end, so nothing was judged"],
+        "state": result.state,
+        "reasons": decision.reasons if decision else [NOT_JUDGED[result.state]],
     }
 
 
 def _documents(windows: list[Window], audit: Account) -> dict[str, Any]:
     dropped: Counter[str] = Counter()
     for window in windows:
-        dropped.update((window.counts or {})["dropped"])
+        dropped.update((window.counts or {}).get("dropped", {}))
     names = ("read", "trained", "pending", "held_out", "shed", "quarantined", "forgotten", "skipped")
     kept = audit.trained + audit.pending + audit.shed + audit.skipped
     return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dict(dropped)}
@@ -121,12 +131,12 @@ def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, f
 
 
 def _speed(batch_tokens: int, steps: list[StepDone]) -> dict[str, Any]:
-    """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness."""
+    """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness; None without a step."""
     busy = sum(s.seconds for s in steps)
     freshness = [f for s in steps for f in s.freshness_s]
     p50, p95 = np.quantile(freshness, [0.5, 0.95]).tolist() if freshness else (None, None)
     return {
-        "tokens_per_second": len(steps) * batch_tokens / busy if busy else 0.0,
-        "data_wait_share": sum(s.data_wait_s for s in steps) / busy if busy else 0.0,
+        "tokens_per_second": len(steps) * batch_tokens / busy if busy else None,
+        "data_wait_share": sum(s.data_wait_s for s in steps) / busy if busy else None,
         "freshness_s": {"p50": p50, "p95": p95},
     }

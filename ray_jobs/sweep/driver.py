@@ -35,7 +35,7 @@ from ray_jobs.sweep.result import (
     STOPPED,
     best_of,
     best_yaml,
-    run_command,
+    end_told,
     summary,
     table_lines,
     trials_in_order,
@@ -184,10 +184,10 @@ class Driver:
             noise = measure_noise(self.job, best.key, config, diet, self.place.resources, self.say)
         found = summary(self.config, self.job, ordered, best, noise, seconds)
         if best is not None:
-            values = best_values(self.config, best.point)
+            values = best_values(self.config, best.point, self.table.configs[best.key].optim.schedule.tokens)
             self.store.write(self.job.run_path("best.yaml"), best_yaml(values, best, self.job.run).encode())
             self.say("best", f"{best.key}  {best.last['score']:.4f} bits/byte  {said(best.point)}")
-            self.say("best", run_command(found["best_yaml"], values))
+            self.say("best", f"headrace run -c {found['best_yaml']}{end_told(values)}")
         self.store.write(self.job.run_path("summary.json"), json.dumps(found, indent=1).encode())
         self.say("report", write_report(self.store, self.config, self.job, ordered, found))
         if stopped:

@@ -20,6 +20,7 @@ from tune.policy import Member
 from tune.space import Point, couple, nested, point_key
 
 JOB = "job.json"  # what a sweep that was begun works with; written last of what it prepares
+ENDING = ("cosine", "wsd")  # schedules that need an end
 FREE = ("cluster", "wandb", "telemetry", "checkpoint", "gate", "plan", "sources", "window", "curate", "store", "name")
 
 
@@ -63,12 +64,14 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     return trial
 
 
-def best_values(config: Config, point: Point) -> dict[str, Any]:
+def best_values(config: Config, point: Point, end_tokens: int | None) -> dict[str, Any]:
     """A configuration for `headrace run` with a trial's settings; a sweep from scratch gives a run of its own.
 
-    A schedule that ended where the trials end has no end here: beyond it a run would train at learning rate 0.
+    end_tokens: where the trial's schedule ended, which is taken over where the schedule needs an end and has none.
     """
     values = _settings(config, point)
+    if lacks_end(values):
+        values["optim"]["schedule"]["tokens"] = end_tokens
     if sweep_of(config).start == "scratch":
         values["name"] = f"{config.name}-best"
     return values
@@ -77,7 +80,7 @@ def best_values(config: Config, point: Point) -> dict[str, Any]:
 def lacks_end(values: Mapping[str, Any]) -> bool:
     """Do these settings have a schedule that needs an end, and none?"""
     schedule = values.get("optim", {}).get("schedule", {})
-    return schedule.get("kind") in ("cosine", "wsd") and schedule.get("tokens") is None
+    return schedule.get("kind") in ENDING and schedule.get("tokens") is None
 
 
 def _settings(config: Config, point: Point) -> dict[str, Any]:

@@ -129,17 +129,21 @@ def _batches(judged: Sequence[TrialResult], found: Mapping[str, Any]) -> Html:
     title = "Batch and rate"
     most = max((t.last["tokens"] for t in judged), default=0)
     cells: dict[tuple[int, float], float] = {}
+    stopped: dict[tuple[int, float], int] = {}
     for t in judged:
-        place = (t.batch_tokens, t.lr)
-        if len({x.batch_tokens for x in judged}) > 1 and len({x.lr for x in judged}) > 1:
-            first = t.verdicts[0]["score"]
-            score = t.last["score"] if t.last["tokens"] == most else first
-            if score is not None:
-                cells[place] = min(cells.get(place, score), t.last["score"])
-    if not cells or len(cells) > 200:
+        place, tokens, score = (t.batch_tokens, t.lr), t.last["tokens"], t.last["score"]
+        if tokens == most:
+            cells[place] = min(cells.get(place, score), score)
+        else:
+            stopped[place] = max(stopped.get(place, 0), tokens)
+    both_differ = len({x.batch_tokens for x in judged}) > 1 and len({x.lr for x in judged}) > 1
+    if not both_differ or len(cells) + len(stopped) > 200:
         return section(title, None, none("Batch and rate did not both differ between trials."), _critical(found))
-    chart = figure(batch_and_rate(cells, label="best score at each batch and rate"), "Best score", "batch × rate")
-    return section(title, "The best score at each batch (tokens a step) and learning rate.", chart, _critical(found))
+    chart = figure(
+        batch_and_rate(cells, stopped, label="best score at each batch and rate"), "Best score", "batch × rate"
+    )
+    lead = f"The best score at each batch (tokens a step) and learning rate, of trials that trained {most:,} tokens."
+    return section(title, lead, chart, _critical(found))
 
 
 def _critical(found: Mapping[str, Any]) -> Html:

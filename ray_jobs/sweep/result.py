@@ -13,7 +13,7 @@ import yaml
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.store.paths import run_path
-from ray_jobs.sweep.question import lacks_end, said, sweep_of
+from ray_jobs.sweep.question import ENDING, said, sweep_of
 from ray_jobs.sweep.trial.job import SweepJob, end_path, result_path
 from tune.policy import critical_batch, propose_batches, ranked
 from tune.space import BATCH, RATE, Point
@@ -144,14 +144,21 @@ def best_yaml(values: Mapping[str, Any], best: TrialResult, run: str) -> str:
         f"# The best trial of sweep {run}: {best.key}, {score:.4f} bits per byte of averaged weights\n"
         f"# after {best.last['trained']:,} tokens; {said(best.point)}.\n"
     )
-    if lacks_end(values):
-        head += f"# Its schedule ended with the trial; say where the run ends: {run_command('best.yaml', values)}\n"
+    if told := end_told(values):
+        head += f"#{told}\n"
     return head + yaml.safe_dump(_plain(values), sort_keys=False, default_flow_style=None, width=100)
 
 
-def run_command(place: str, values: Mapping[str, Any]) -> str:
-    """How a run is started with these settings in a file; `...` stands where only the user knows the number."""
-    return f"headrace run -c {place}" + (" optim.schedule.tokens=..." if lacks_end(values) else "")
+def end_told(values: Mapping[str, Any]) -> str:
+    """Tell where the learning rate of these settings ends; nothing where it has no end.
+
+    >>> end_told({"optim": {"schedule": {"kind": "cosine", "tokens": 98304}}})
+    ' (its schedule ends after 98,304 tokens; for a longer run set optim.schedule.tokens)'
+    """
+    schedule = values.get("optim", {}).get("schedule", {})
+    if schedule.get("kind") not in ENDING or not schedule.get("tokens"):
+        return ""
+    return f" (its schedule ends after {schedule['tokens']:,} tokens; for a longer run set optim.schedule.tokens)"
 
 
 def table_lines(trials: Sequence[TrialResult], most: int = 20) -> list[str]:

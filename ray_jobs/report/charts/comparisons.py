@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.readable import short, signed, whole
+from cluster.readable import many, short, signed, whole
 from ray_jobs.report.charts.svg import Html, Scale, joined, path, picture, tag, ticks, words
 
 VERDICTS = {"better": "green", "within": "blue", "worse": "red", "unclear": "grey"}
@@ -58,7 +58,7 @@ def _whisker(s: Mapping[str, Any], x: Scale, y: float) -> Html:
         for v, beyond in ((s["low"], x.low), (s["difference"], 0.0), (s["high"], x.high))
     )
     figures = f"{signed(s['difference'], 4)} [{signed(s['low'], 4)}, {signed(s['high'], 4)}]"
-    tip = f"{s['name']}: {figures} bits/byte over {whole(s['documents'])} documents, {s['verdict']}"
+    tip = f"{s['name']}: {figures} bits/byte over {many(s['documents'], 'document')}, {s['verdict']}"
     mark = tag("circle", tag("title", tip), cx=middle, cy=y, r=4.0, class_=f"f-{colour}")
     if not x.low <= s["difference"] <= x.high:
         turn = -8 if middle == x.start else 8
@@ -80,12 +80,15 @@ def age_bars(
     edges: Sequence[float],
     stacks: Mapping[str, Sequence[float]],
     ideal: Mapping[str, Sequence[float]],
-    write: Any,
-    unit: str,
+    units: tuple[str, str],
     *,
     label: str,
 ) -> Html:
-    """Draw stacked counts per age bin, with the shape that an ideal decay would give as a line over them."""
+    """Draw stacked counts per age bin, with the shape that an ideal decay would give as a line over them.
+
+    units: of the edges (years), and of what is counted (documents).
+    """
+    time_unit, unit = units
     width, height, bins = 700.0, 280.0, len(edges) - 1
     totals = [sum(stack[i] for stack in stacks.values()) for i in range(bins)]
     peak = max([*totals, *(v for curve in ideal.values() for v in curve), 1e-9])
@@ -99,7 +102,9 @@ def age_bars(
     for i in range(bins):
         at = 0.0
         for (name, stack), colour in zip(stacks.items(), ("orange", "blue"), strict=False):
-            tip = tag("title", f"{name}, {write(edges[i])} to {write(edges[i + 1])} old: {short(stack[i])} {unit}")
+            tip = tag(
+                "title", f"{name}, {_age(edges[i])} to {_age(edges[i + 1])} {time_unit} old: {short(stack[i])} {unit}"
+            )
             drawn.append(
                 tag(
                     "rect",
@@ -113,14 +118,18 @@ def age_bars(
             )
             at += stack[i]
     every = max(1, math.ceil(bins / 14))
-    drawn += [words(x(i), height - 27, write(edges[i]), "soft small", "middle") for i in range(0, bins + 1, every)]
+    drawn += [words(x(i), height - 27, _age(edges[i]), "soft small", "middle") for i in range(0, bins + 1, every)]
     drawn += [
         path([(52, y(0)), (width - 26, y(0))], "axis"),
-        words(width - 26, height - 8, "age of the text when trained", "soft small", "end"),
+        words(width - 26, height - 8, f"age of the text when trained, in {time_unit}", "soft small", "end"),
     ]
     for dash, (name, curve) in zip(("", " dash", " dash"), ideal.items(), strict=False):
         drawn.append(path([(x(i + 0.5), y(v)) for i, v in enumerate(curve)], f"thick l-ink{dash}", name))
     return picture(width, height, label, *drawn)
+
+
+def _age(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def stacked_bars(names: Sequence[str], stacks: Mapping[str, Sequence[float]], *, label: str) -> Html:
@@ -164,7 +173,7 @@ def waterfall(steps: Sequence[tuple[str, float, str]], *, label: str) -> Html:
             words(200, y + 14, name, "bold" if kind in ("total", "rest") else "", "end"),
             tag(
                 "rect",
-                tag("title", f"{name}: {whole(amount)} documents, {part}"),
+                tag("title", f"{name}: {many(amount, 'document')}, {part}"),
                 x=x(low),
                 y=y + 2,
                 width=max(x(high) - x(low), 1.0),

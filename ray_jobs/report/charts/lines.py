@@ -166,9 +166,9 @@ def log_histogram(values: Sequence[float], write: Write, marks: Sequence[tuple[f
     drawn.append(path([(x.start, floor), (x.end, floor)], "axis"))
     round_values = [m * 10**e for e in range(-3, 8) for m in (1, 2, 5) if low <= math.log10(m * 10**e) <= high]
     drawn += [words(x(math.log10(v)), floor + 17, write(v), "soft small", "middle") for v in round_values]
-    for value, name in marks:
+    for row, (value, name) in enumerate(marks):  # each on a line of its own, for marks may lie close
         at = x(math.log10(max(value, 1e-3)))
-        drawn.append(path([(at, floor), (at, 12.0)], "axis l-ink"))
+        drawn.append(path([(at, floor), (at, 2.0 + 13 * row)], "axis l-ink"))
         side = "end" if at > width * 0.8 else None
-        drawn.append(words(at + (-6 if side else 6), 20, name, "bold halo", side))
+        drawn.append(words(at + (-6 if side else 6), 10 + 13 * row, name, "bold halo", side))
     return picture(width, floor + 26, label, *drawn, wide=True)

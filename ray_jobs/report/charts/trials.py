@@ -30,7 +30,8 @@ def parallel(rows: Sequence[Row], axes: Sequence[str], logs: set[str], *, label:
         drawn.append(path([(x, floor), (x, top)], "axis"))
         drawn.append(words(x, top - 18, name, "bold", "middle"))
         for value, y in scale.marks:
-            drawn.append(words(x + 6, y + 4, value, "small halo"))
+            beside = x - 8 if x > left else x + 8  # no line comes from the left of the first axis
+            drawn.append(words(beside, y - 5, value, "small halo", "end" if x > left else None))
     return picture(width, floor + 16, label, *drawn, wide=True)
 
 
@@ -58,9 +59,15 @@ class _Axis:
         return math.log(value) if self.is_log else float(value)
 
 
-def batch_and_rate(cells: Mapping[tuple[int, float], float], *, label: str) -> Html:
-    """Draw the best score at each (batch tokens, learning rate): bright is good, distances are logarithmic."""
-    batches, rates = sorted({b for b, _ in cells}), sorted({r for _, r in cells})
+def batch_and_rate(
+    cells: Mapping[tuple[int, float], float], stopped: Mapping[tuple[int, float], int], *, label: str
+) -> Html:
+    """Draw the best score at each (batch tokens, learning rate): bright is good, distances are logarithmic.
+
+    stopped: the tokens of those that got less far, whose score would not compare.
+    """
+    places = [*cells, *stopped]
+    batches, rates = sorted({b for b, _ in places}), sorted({r for _, r in places})
     best, worst = min(cells.values()), max(cells.values())
     left, top, tall = 90.0, 44.0, 34.0
     cell = min(120.0, (1080.0 - left) / len(rates))
@@ -70,6 +77,9 @@ def batch_and_rate(cells: Mapping[tuple[int, float], float], *, label: str) -> H
         y = top + i * tall
         drawn.append(words(left - 8, y + tall / 2 + 4, f"{short(batch)}", "soft small", "end"))
         for j, lr in enumerate(rates):
+            if (batch, lr) not in cells and (tokens := stopped.get((batch, lr))) is not None:
+                middle = (left + (j + 0.5) * cell, y + tall / 2 + 4)
+                drawn.append(words(*middle, f"stopped at {short(tokens)}", "soft small", "middle"))
             if (value := cells.get((batch, lr))) is not None:
                 share = math.log1p((value - best) / 0.01) / math.log1p((worst - best) / 0.01) if worst > best else 0.0
                 drawn.append(_cell(value, share, (left + j * cell, y, cell, tall), f"batch {batch:,}, rate {rate(lr)}"))

@@ -242,3 +242,42 @@ def test_the_funnel_adds_up_to_what_was_trained():
     amounts = re.findall(r"<title>([a-z ]+): ([\d,]+) documents", page)
     losses = [("short", "20"), ("duplicate", "10"), ("quarantined", "3"), ("held out to judge", "5"), ("pending", "2")]
     assert amounts == [("read", "100"), *losses, ("trained", "60")]
+
+
+def test_one_of_a_kind_has_no_plural(data):
+    summary = data.summary | {"steps": 1, "rounds": 1, "workers": 1, "documents": {"read": 1, "trained": 1}}
+    said = Page(render_run(replace(data, summary=summary, decision=None))).text
+    assert "1 step ·" in said and "1 round ·" in said and "1 worker, ZeRO-2" in said and "1 document" in said
+    assert not re.search(r"\b1 (steps|rounds|workers|documents)\b", said)
+
+
+def test_a_stop_by_the_user_is_no_refusal(data):
+    summary = data.summary | {"state": "stopped", "promoted": False, "reasons": ["stopped by you"], "steps": 17}
+    page = render_run(replace(data, summary=summary, decision=None))
+    assert "Stopped by you at step 17; the same command goes on from there." in page
+    assert 'class="mark no"' not in page
+
+
+def test_a_start_without_a_step_has_no_speed(data):
+    summary = data.summary | {"tokens_per_second": None, "data_wait_share": None}
+    assert "tokens/s" not in Page(render_run(replace(data, summary=summary, metrics=[]))).text.split("Made with")[0]
+
+
+@pytest.mark.parametrize(("days", "unit"), [(2129, "years"), (300, "months"), (20, "days"), (1.5, "hours")])
+def test_ages_are_told_in_the_unit_that_suits_them(data, days, unit):
+    bins = len(data.ages["fresh"])
+    edges = [days * i / bins for i in range(bins + 1)]
+    assert f"age of the text when trained, in {unit}" in render_run(
+        replace(data, ages=data.ages | {"edges_days": edges})
+    )
+
+
+def test_percentiles_that_lie_close_are_written_below_each_other(data):
+    page = render_run(replace(data, freshness_s=[420.0] * 90 + [438.0] * 10 + [600.0]))
+    places = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>p(?:50|95) ', page)
+    assert len(places) == 2 and places[0][1] != places[1][1]
+
+
+def test_one_evaluation_of_many_slices_is_a_table(data):
+    page = render_run(replace(data, evaluations=data.evaluations[:1]))
+    assert "<th>period</th><th>help</th><th>wire</th>" in page and "<td>2026-01</td>" in page

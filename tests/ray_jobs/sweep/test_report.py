@@ -108,8 +108,8 @@ def test_the_table_ranks_who_got_furthest_by_score_and_names_what_was_not_starte
 def test_best_yaml_is_a_configuration_for_a_run_with_the_best_settings(config, trials, tmp_path):
     best = best_of(trials)
     place = tmp_path / "best.yaml"
-    place.write_text(best_yaml(best_values(config, best.point), best, "news@sweep"))
-    read = read_config([str(place)], ["optim.schedule.tokens=98304"])
+    place.write_text(best_yaml(best_values(config, best.point, 98304), best, "news@sweep"))
+    read = read_config([str(place)])
     assert read.optim.lr == best.point["optim.lr"]
     assert read.engine.batch_tokens == best.point["engine.batch_tokens"]
     assert (read.name, read.engine.workers, read.sweep) == ("news-best", 2, None)
@@ -117,19 +117,18 @@ def test_best_yaml_is_a_configuration_for_a_run_with_the_best_settings(config, t
     assert "sweep" not in yaml.safe_load(place.read_text())
 
 
-def test_the_end_of_a_trials_schedule_is_not_the_end_of_the_run_that_follows(config, trials, tmp_path):
+def test_a_run_takes_best_yaml_whatever_schedule_won_and_its_end_is_told(config, trials, tmp_path):
     best, place = best_of(trials), tmp_path / "best.yaml"
     cosine = {**best.point, "optim.schedule.kind": "cosine"}
     assert trial_config(config, cosine, 1000).optim.schedule.tokens == 1000 + config.sweep.mark_tokens(64)[-1]
-    place.write_text(best_yaml(best_values(config, cosine), best, "news@sweep"))
-    with pytest.raises(ValueError, match=r"optim.schedule: kind=cosine needs an end; set tokens, or use kind=infinite"):
-        read_config([str(place)])
+    place.write_text(best_yaml(best_values(config, cosine, 98304), best, "news@sweep"))
+    assert read_config([str(place)]).optim.schedule.tokens == 98304
     assert read_config([str(place)], ["optim.schedule.tokens=5000"]).optim.schedule.tokens == 5000
-    assert "headrace run -c best.yaml optim.schedule.tokens=..." in place.read_text()
+    assert "# (its schedule ends after 98,304 tokens; for a longer run set optim.schedule.tokens)" in place.read_text()
     given = check({**BASE, "optim": {"schedule": {"tokens": 7000}}})
-    assert best_values(given, cosine)["optim"]["schedule"] == {"kind": "cosine", "tokens": 7000}
+    assert best_values(given, cosine, 98304)["optim"]["schedule"] == {"kind": "cosine", "tokens": 7000}
     chosen = {**cosine, "optim.schedule.tokens": 9000}
-    assert best_values(config, chosen)["optim"]["schedule"] == {"kind": "cosine", "tokens": 9000}
+    assert best_values(config, chosen, 98304)["optim"]["schedule"] == {"kind": "cosine", "tokens": 9000}
 
 
 def test_the_summary_adds_up_and_finds_the_critical_batch(config, job, trials):
@@ -191,9 +190,9 @@ def test_charts_draw_every_trial_and_cell():
     assert drawn.count("stroke-width:3.0") == 1
     assert drawn.count("fill:none") == 2
     assert "cosine" in drawn
-    cells = batch_and_rate({(1024, 1e-3): 2.0, (1024, 1e-2): 2.5, (4096, 1e-3): 2.1}, label="map")
-    assert cells.count('class="cell"') == 3
-    assert "2.100" in cells
+    cells = batch_and_rate({(1024, 1e-3): 2.0, (4096, 1e-3): 2.1}, {(1024, 1e-2): 6144}, label="map")
+    assert cells.count('class="cell"') == 2, "a trial that was stopped has no score at these tokens"
+    assert "2.100" in cells and "stopped at 6,144" in cells
 
 
 def test_what_is_wrong_in_every_trial_is_told_once():
