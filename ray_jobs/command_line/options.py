@@ -39,6 +39,8 @@ ToCheckpoint = Annotated[
     str | None, typer.Option("--to", metavar="RUN/STEP", help="Make this checkpoint the champion, unjudged.")
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
+Looked = Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://... or gs://...")]
+ToFile = Annotated[str, typer.Option("--to", metavar="FILE", help="The YAML file to write.")]
 IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]

@@ -1,14 +1,31 @@
-"""The commands for the time before a run: schema, plan, doctor."""
+"""The commands for the time before a run: init, schema, plan, doctor."""
+
+from pathlib import Path
 
 import typer
 
 from cluster.planner.config import PlanConfig
 from ray_jobs.command_line.ending import finish, show
-from ray_jobs.command_line.options import ClusterFile, Files, Json, Overrides, command
+from ray_jobs.command_line.options import ClusterFile, Files, Json, Looked, Overrides, ToFile, command
 from ray_jobs.command_line.reading import read
+from ray_jobs.outcome import ConfigError
 
 commands = typer.Typer()
 PANEL = "Prepare"
+
+
+@command(commands, PANEL, "headrace init texts/", "headrace init 's3://acme/wire/**/*.jsonl.zst' --to wire.yaml")
+def init(path: Looked, to: ToFile = "headrace.yaml", as_json: Json = False) -> None:
+    """Look at files and write a short configuration that runs: headrace init PATH."""
+    from ray_jobs.commands.init import propose
+
+    if Path(to).exists():
+        raise ConfigError(f"{to} is there already; name another file with --to, or delete it")
+    proposal = propose(path)
+    Path(to).write_text(proposal.text, encoding="utf-8")
+    if not as_json:
+        show([*proposal.lines, f"wrote {to}; next: headrace run -c {to}"])
+    finish(0, {"file": to, "found": proposal.lines}, as_json)
 
 
 @command(commands, PANEL, "headrace schema > headrace.schema.json", "headrace schema | jq .properties.optim")

@@ -1,0 +1,186 @@
+"""What does `headrace init` do? It looks at files and writes a short configuration that runs.
+
+Files are told apart by their suffix, a source a kind. Which field holds the text, the time and the id is tried out on
+the first records, read by the source itself: what is written down has been read once. Sizes of model, batch and warm-up
+follow from how much text there is, so that a small corpus learns something.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cluster.readable import many, short, size
+from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.listing import WILD, FileState, list_files
+from data_ops.sources.kinds import open_source
+from ray_jobs.outcome import ConfigError
+
+TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
+TIMES = ("time", "date", "timestamp", "published_at", "published", "created_at", "created", "updated_at", "datetime")
+IDS = ("id", "uuid", "doc_id", "document_id", "url", "key", "sha", "name")
+KINDS = {
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "parquet": (".parquet",),
+    "text": (".txt", ".md", ".rst", ".text", ".html"),
+}
+LOOKED_AT = 100  # records
+FILES_LOOKED_AT = 20
+ENOUGH = 0.8  # share of the records in which a field has to make sense
+BYTES_A_TOKEN = 4
+TRAINED_SMALL = 20_000_000  # tokens up to which the model for trying things out is proposed
+
+
+@dataclass(frozen=True)
+class Found:
+    """One source: a glob, how much it matches, and the fields that make sense."""
+
+    label: str
+    path: str
+    num_files: int
+    num_bytes: int
+    text: str | None
+    time: str | None
+    id: str | None
+    sample: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration as text, and lines that say what was found."""
+
+    text: str
+    lines: list[str]
+
+
+def propose(path: str) -> Proposal:
+    """Look at a file, a folder, a glob or a bucket; ConfigError where there is nothing to read."""
+    try:
+        files = list_files((path,))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be listed: {error}; check the path and the rights") from None
+    if not files:
+        raise ConfigError(f"{path} matches no file; give a folder, a file, a glob, s3://... or gs://...")
+    kinds = {kind: [file for file in files if kind_of(file.partition) == kind] for kind in KINDS}
+    passed = Counter(Path(f.partition).suffix or "no suffix" for f in files if kind_of(f.partition) is None)
+    of_a_kind = {kind: group for kind, group in kinds.items() if group}
+    if not of_a_kind:
+        there = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
+        known = " ".join(suffix for suffixes in KINDS.values() for suffix in suffixes)
+        raise ConfigError(
+            f"{path} holds no file of a kind that is read ({there}); kinds are {known}, also .gz and .zst"
+        )
+    found = [look(path, kind, group, alone=len(of_a_kind) == 1 and not passed) for kind, group in of_a_kind.items()]
+    lines = [f"{f.label}: {many(f.num_files, 'file')}, {size(f.num_bytes)}; {f.sample}" for f in found]
+    if passed:
+        told = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
+        lines.append(f"passed over {many(passed.total(), 'file')}: {told}")
+    return Proposal(_written(path, found), lines)
+
+
+def kind_of(partition: str) -> str | None:
+    """Tell the kind of a file by its suffix; None for one that is not read unasked.
+
+    >>> kind_of("a/b.jsonl.gz"), kind_of("a/b.PNG")
+    ('jsonl', None)
+    """
+    name = partition.lower().removesuffix(".gz").removesuffix(".zst")
+    return next((kind for kind, suffixes in KINDS.items() if name.endswith(suffixes)), None)
+
+
+def look(path: str, kind: str, files: list[FileState], *, alone: bool) -> Found:
+    """Try the fields out on the first records of some files of a kind; ConfigError if none holds text."""
+    glob = path if alone or WILD.search(path) else f"{path.rstrip('/')}/**/*{_suffix(files)}"
+    stride = max(1, len(files) // FILES_LOOKED_AT)
+    some = tuple(file.partition for file in files[::stride][:FILES_LOOKED_AT])
+    text = "text" if kind == "text" else _best(kind, some, "text", TEXTS)
+    if text is None:
+        raise ConfigError(
+            f"{glob}: no record has text in one of the fields {', '.join(TEXTS)}; write a configuration by hand and "
+            "name the field, for example sources.mine.text=field"
+        )
+    time = None if kind == "text" else _best(kind, some, "time", TIMES, text)
+    name = None if kind == "text" else _best(kind, some, "id", IDS, text)
+    rows = _rows(kind, some, text=text, time=time, id=name)
+    first = next(row for row in rows if row["error"] is None)
+    when = f"{first['event_time']:%Y-%m-%d}, " if first["event_time"] else "no time, so as old as its file, "
+    words = " ".join(str(first["text"]).split())[:60]
+    label = re.sub(r"[^A-Za-z0-9]+", "-", Path(path.partition("*")[0].rstrip("/")).name.partition(".")[0]).strip("-")
+    label = label or "mine"
+    total = sum(file.size for file in files)
+    sample = f"the first record: {when}'{words}…'"
+    return Found(label if alone else f"{label}-{kind}", glob, len(files), total, text, time, name, sample)
+
+
+def _suffix(files: Iterable[FileState]) -> str:
+    """The part of the names that a glob can ask for: the suffix, and what may follow where some are packed."""
+    names = {re.sub(r"\.(gz|zst)$", "", Path(file.partition).name.lower()) for file in files}
+    suffixes = {Path(name).suffix for name in names}
+    packed = any(file.partition.lower().endswith((".gz", ".zst")) for file in files)
+    return (suffixes.pop() if len(suffixes) == 1 else ".*") + ("*" if packed else "")
+
+
+def _best(kind: str, files: tuple[str, ...], key: str, candidates: tuple[str, ...], text: str = "text") -> str | None:
+    """The candidate that makes sense in most records, the earlier one where two are alike; None if none does."""
+    shares = {}
+    for candidate in candidates:
+        fields = {"text": text} | {key: candidate}
+        rows = _rows(kind, files, **fields)
+        column = {"text": "text", "time": "event_time", "id": "external_id"}[key]
+        good = sum(row["error"] is None and bool(row[column]) for row in rows)
+        shares[candidate] = good / max(len(rows), 1)
+    best = max(candidates, key=lambda candidate: shares[candidate])
+    return best if shares[best] >= (ENOUGH if key != "text" else 0.01) else None
+
+
+def _rows(kind: str, files: tuple[str, ...], **fields: str | None) -> list[dict[str, object]]:
+    """The first records of some files, as a source with these fields reads them."""
+    config = FilesConfig(path=tuple(map(_literal, files)), format=kind, settle=0, **fields)
+    source, rows = open_source("mine", config), list[dict[str, object]]()
+    for span in source.discover({}, LOOKED_AT).spans:
+        for batch in source.read(span):
+            rows += batch.slice(0, LOOKED_AT - len(rows)).to_pylist()
+    return rows
+
+
+def _literal(partition: str) -> str:
+    """A pattern that means one file, whatever its name."""
+    return re.sub(r"([*?\[])", r"[\1]", partition)
+
+
+def _written(path: str, found: list[Found]) -> str:
+    tokens = sum(source.num_bytes for source in found) // BYTES_A_TOKEN
+    sources = {s.label: {k: v for k, v in vars(s).items() if k in ("path", "text", "time", "id") and v} for s in found}
+    for source in sources.values():
+        if source["text"] == "text":
+            del source["text"]  # as it is anyway
+    block = yaml.safe_dump({"sources": sources}, sort_keys=False, default_flow_style=None, width=1000)
+    small = tokens < TRAINED_SMALL
+    warmup = max(tokens // 20, 4096)
+    return f"""\
+# yaml-language-server: $schema=headrace.schema.json
+# Written by `headrace init {path}`; about {short(tokens)} tokens. All keys: docs/configuration.md.
+# For an editor that completes keys: headrace schema > headrace.schema.json
+name: {found[0].label}            # a new name is a new run, an old one resumes
+store: ./lake         # everything is kept here: a folder, s3://... or gs://...
+{block}held_out: 2%          # never trained on; by it a new checkpoint is judged
+round: {{tokens: {131_072 if small else 1_048_576}, replay_share: 25%}}     # a quarter of each round is old text
+{_model(small)}
+optim: {{lr: {"3.0e-3" if small else "6.0e-4"}, schedule: {{warmup_tokens: {warmup}}}}}     # a twentieth of the text
+"""
+
+
+def _model(small: bool) -> str:
+    if small:
+        return (
+            "tokenizer: {vocabulary: 4096}\n"
+            "model: {layers: 4, width: 128, heads: 4, row_tokens: 256}     # to try things out; from random weights\n"
+            "engine: {workers: 1, batch_tokens: 4096}"
+        )
+    return (
+        "model: {layers: 12, width: 768, heads: 12, row_tokens: 1024}     # from random weights\n"
+        "engine: {workers: 1, batch_tokens: 65536}"
+    )
