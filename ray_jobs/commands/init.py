@@ -15,7 +15,8 @@ import yaml
 
 from cluster.readable import many, short, size
 from data_ops.sources.files.config import FilesConfig
-from data_ops.sources.files.listing import WILD, FileState, list_files
+from data_ops.sources.files.listing import WILD, list_files
+from data_ops.sources.files.walk import FileState
 from data_ops.sources.kinds import open_source
 from ray_jobs.outcome import ConfigError
 
