@@ -28,6 +28,8 @@ def test_verify_finds_the_only_run_and_says_in_words_that_it_is_proved(lake: str
 
 
 def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
-    run = {"name": "mine", "driver": None, "step": 7, "round": 1, "loss": None, "committed_s_ago": 2074.0}
+    run = {"name": "mine", "driver": None, "step": 7, "round": 1, "loss": None, "committed_s_ago": 2074.0} | {
+        "died": None
+    }
     lines = status_lines({"store": "./lake", "windows": 3, "champion": None, "runs": [run]})
     assert "committed 35 min ago" in lines[1]

@@ -81,7 +81,7 @@ def test_a_stop_that_comes_when_all_is_trained_finds_nothing_to_stop(asked, code
 
     def write_down(*given: Any) -> dict[str, Any]:
         stopped.set()
-        return {"ok": True}
+        return {"ok": True, "tokens": 0}
 
     for name, fake in (("_listen", train), ("write_down", write_down), ("JsonLines", MagicMock())):
         monkeypatch.setattr(driving, name, fake)
