@@ -23,6 +23,7 @@ from data_ops.documents.document import held_out
 from data_ops.documents.fates import drop_living, living
 from data_ops.documents.tokenizer import Tokenizer, train_bpe
 from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import ingest
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
@@ -48,7 +49,7 @@ def measure(quick: bool) -> list[Row]:
                 lake = Lake(Store.open(f"{folder}/lake-{repeat}"))
                 began = time.perf_counter()
                 lake.create()
-                ingest(lake, settings, tokenizer)
+                ingest(IngestContext(lake, settings), tokenizer)
                 seconds = time.perf_counter() - began
                 table = lake.documents(0, lake.last_window())
                 wrong += len(mistakes(table, made, places, settings.seed))

@@ -17,6 +17,7 @@ from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.curation.history.exact import IdHistory
 from data_ops.documents.tokenizer import Tokenizer
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
 
@@ -72,7 +73,7 @@ def measure(quick: bool) -> list[Row]:
 
         with connect(ClusterConfig()):
             clock[0] = time.perf_counter()
-            ingest(lake, settings, tokenizer_json, report=report)
+            ingest(IngestContext(lake, settings, report=report), tokenizer_json)
     whole, work, execution, commits = (values[WARM_UP:] for values in (whole, work, execution, commits))
     return rows(whole, work, execution, commits)
 

@@ -27,6 +27,7 @@ from cluster.runtime.config import ClusterConfig
 from cluster.runtime.session import connect
 from data_ops.audit.account import account
 from data_ops.documents.document import document_id
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import ingest
 from data_ops.rounds.manifest import Manifest
 from models.engine.checkpoint import read_full_weights
@@ -114,7 +115,7 @@ class Bench:
         for delivery in arrived:
             delivery.append_to(self.folder)
         self.opened = self.opened or open_store(self.config(Chain("", 0, (1,), ()), 1))
-        self.last_window = ingest(self.opened.lake, self.opened.settings, self.opened.tokenizer_json)
+        self.last_window = ingest(IngestContext(self.opened.lake, self.opened.settings), self.opened.tokenizer_json)
 
     def attempts(self, chains: Sequence[Chain], number: int) -> None:
         """Attempt `number` of every chain, some side by side."""

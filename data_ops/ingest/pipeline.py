@@ -10,10 +10,10 @@ make its commit exactly-once, and Ray Data needs no state of its own. The only R
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,19 +22,18 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
+from cluster.runtime.actors import SERVICE, Handle, start_actor
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
-from data_ops.ingest.events import Report, Warned, WindowDone
+from data_ops.ingest.context import IngestContext
+from data_ops.ingest.events import WindowDone
 from data_ops.ingest.open_sources import OpenSources
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
-from data_ops.ingest.takeover import POLL_SECONDS, take_up
-from data_ops.lake.lake import Lake
-from data_ops.lake.progress import Progress
+from data_ops.ingest.takeover import POLL_SECONDS, take_over
 from data_ops.lake.window import Window
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Discovery, Source, Span
@@ -43,50 +42,36 @@ from data_ops.sources.quarantine import confirm, read_span
 logger = logging.getLogger(__name__)
 WRITE_SECONDS = 30.0  # between two notes of what the sources did not give, while nothing else happens
 READ_FIELDS = [pa.field("span", pa.int64()), pa.field("node", pa.string())]  # which piece of the window, and where
+Seen = Handle[Histories]
 TASK_SCHEMA = pa.schema([*CURATED_SCHEMA, DOCUMENT_SCHEMA.field("tokens"), *READ_FIELDS])
 
 
-def ingest(
-    lake: Lake,
-    settings: IngestSettings,
-    tokenizer_json: str,
-    *,
-    follow: bool = False,
-    report: Report = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
-    works: Callable[[str], bool] = lambda owner: False,
-) -> int:
+def ingest(context: IngestContext, tokenizer_json: str) -> int:
     """Take in windows until the sources are drained (or for ever, with follow); return the last window's number.
 
-    Several processes may ingest into one lake: each window is planned by one and committed once. works: whether the
-    owner of a window is at work; what it has planned from sources that are not ours is left to it (OpenPlanError if
-    it is not at work).
+    OpenPlanError for an open window of sources that are not ours, whose owner is not at work.
     """
     import ray.data  # 1.5 s: only where windows are run
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it sets itself to INFO on import
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
-    seen = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Histories).remote(
-        lake, settings.curate.remembered
-    )
-    warned: set[str] = set()
-    progress, sources = Progress(), OpenSources(settings, lake.store)
-    planned = partial(next_window, lake, settings, follow=follow, stop=stop, warned=warned, report=report, works=works)
-    while not stop():
-        window = planned(progress=progress, sources=sources)
+    options = ray.data.DataContext.get_current()
+    options.enable_progress_bars = False
+    options.execution_options.preserve_order = True
+    lake, settings = context.lake, context.settings
+    seen = start_actor(Histories, SERVICE, lake, settings.curate.remembered)
+    while not context.stop():
+        window = next_window(context)
         if window is None:
             break
         started = time.perf_counter()
         documents = run_window(window, settings, tokenizer_json, seen)
         done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
-        progress.take(done)
+        context.progress.take(done)
         committed = lake.commit_window(done, documents)
-        _acknowledge(done, sources, progress.cursors)
+        _acknowledge(done, context.sources, context.progress.cursors)
         if committed:
             told = {"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})}
-            report(msgspec.convert(told, WindowDone))
+            context.report(msgspec.convert(told, WindowDone))
     return lake.last_window()
 
 
@@ -99,47 +84,33 @@ def _acknowledge(window: Window, sources: OpenSources, cursors: dict[str, dict[s
             logger.warning("source %s could not be told what is durable; it is told again later (%s)", label, error)
 
 
-def next_window(
-    lake: Lake,
-    settings: IngestSettings,
-    *,
-    follow: bool,
-    stop: Callable[[], bool],
-    warned: set[str],
-    report: Report,
-    works: Callable[[str], bool] = lambda owner: False,
-    progress: Progress | None = None,
-    sources: OpenSources | None = None,
-) -> Window | None:
+def next_window(context: IngestContext) -> Window | None:
     """Return the window that is planned but not committed, or plan the next one; None when drained or stopped.
 
     Under follow a window waits for more until it is full or its first record has waited `max_seconds`. Whoever
     loses the race for a window takes up the winner's plan or, if that is committed already, goes on behind it.
     """
-    progress, sources = progress or Progress(), sources or OpenSources(settings, lake.store)
-    catch_up = partial(take_up, lake, settings, progress, stop=stop, warned=warned, report=report, works=works)
-    if progress.next_window < 0 and (planned := catch_up()):
+    settings, progress, sources = context.settings, context.progress, context.sources
+    if progress.next_window < 0 and (planned := take_over(context)):
         return planned
     opened: float | None = None
     written = time.monotonic()
-    while not stop():
+    while not context.stop():
         plan, warnings, drained, full = _discover(progress.next_window, settings, progress.cursors, sources)
         for warning in warnings:
-            if warning not in warned:
-                warned.add(warning)
-                report(Warned(text=warning))
+            context.warn(warning)
         if plan.num_records and opened is None:
             opened = time.monotonic()
         waited = opened is not None and time.monotonic() - opened >= settings.window.max_seconds
-        ready = plan.num_records and (full or waited or not follow)
-        if ready or (drained and not follow) or time.monotonic() - written >= WRITE_SECONDS:
+        ready = plan.num_records and (full or waited or not context.follow)
+        if ready or (drained and not context.follow) or time.monotonic() - written >= WRITE_SECONDS:
             sources.write()
             written = time.monotonic()
         if ready:
-            if planned := plan if lake.plan_window(plan) else catch_up():
+            if planned := plan if context.lake.plan_window(plan) else take_over(context):
                 return planned
             opened = None
-        elif drained and not follow:
+        elif drained and not context.follow:
             return None
         else:
             time.sleep(min(POLL_SECONDS, settings.window.max_seconds / 4))
@@ -185,7 +156,7 @@ def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes
     return found, cut
 
 
-def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Any) -> pa.Table:
+def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Seen) -> pa.Table:
     """Read, curate, deduplicate and tokenise one window: DOCUMENT_SCHEMA rows in (source, span, offset) order."""
     import ray.data
 
@@ -218,7 +189,12 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
 
 
 def _read_spans(
-    batch: pa.Table, settings: IngestSettings, tokenizer_json: str, seen: Any, window: int, arrived_s: float
+    batch: pa.Table,
+    settings: IngestSettings,
+    tokenizer_json: str,
+    seen: Seen,
+    window: int,
+    arrived_s: float,
 ) -> Iterator[pa.Table]:
     """Turn a block of spans into curated, tokenised rows (TASK_SCHEMA): the body of a Ray Data task."""
     tokenizer = _tokenizer(tokenizer_json)
@@ -235,7 +211,7 @@ def _read_spans(
             )
             documents = table.filter(pa.array(living(table)))
             sketches = sketches_of(documents, settings.curate.remembered)
-            reasons = ray.get(seen.look.remote(window, documents["id"].combine_chunks(), sketches))
+            reasons = seen.call(Histories.look, window, documents["id"].combine_chunks(), sketches).get()
             table = drop_living(table, reasons)
             table = table.append_column("tokens", _tokens(table, living(table), tokenizer))
             table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))

@@ -6,15 +6,12 @@ count as taken in for ever. Who may not leaves the window to its owner, or is re
 """
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from data_ops.ingest.config import IngestSettings
-from data_ops.ingest.events import Report, Warned
-from data_ops.lake.lake import Lake
-from data_ops.lake.progress import Progress
+from data_ops.ingest.context import IngestContext
 from data_ops.lake.window import Window
 from data_ops.sources.kinds import ConfiguredSource, open_source
 from data_ops.sources.protocol import SourceConfig
@@ -35,30 +32,22 @@ class Misfit(NamedTuple):
     otherwise: str = "have it read as configured here"
 
 
-def take_up(
-    lake: Lake,
-    settings: IngestSettings,
-    progress: Progress,
-    *,
-    stop: Callable[[], bool],
-    warned: set[str],
-    report: Report,
-    works: Callable[[str], bool],
-) -> Window | None:
+def take_over(context: IngestContext) -> Window | None:
     """Catch up, and return the open window once it may be finished here; None if there is none, or stopped.
 
-    One that would be read otherwise here is left to its owner while that works; OpenPlanError once it does not.
+    A window planned under another source configuration is left to its owner while the owner is alive; OpenPlanError
+    once it is not.
     """
+    settings = context.settings
     left_open = -1  # the window that was open when its owner was no longer at work
-    while (planned := progress.catch_up(lake)) and not stop():
+    while (planned := context.progress.catch_up(context.lake)) and not context.stop():
         found = misfit(planned, settings)
         if found is None:
             return planned
-        if planned.owner not in ("", settings.owner) and works(planned.owner):
-            text = f"windows planned by {owner_of(planned)} from sources configured otherwise here are waited for"
-            if text not in warned:
-                warned.add(text)
-                report(Warned(text=text))
+        if planned.owner not in ("", settings.owner) and context.is_alive(planned.owner):
+            context.warn(
+                f"windows planned by {owner_of(planned)} from sources configured otherwise here are waited for"
+            )
             time.sleep(POLL_SECONDS)
         elif left_open == planned.window:
             raise refusal(planned, found, settings)

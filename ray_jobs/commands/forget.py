@@ -23,7 +23,7 @@ from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.exposure import Seen, champion_seen, seen_by
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store.access import alone
+from ray_jobs.store.access import exclusive
 from ray_jobs.store.paths import run_path
 
 HEX_ID = re.compile(r"[0-9a-fA-F]{32}")
@@ -40,7 +40,7 @@ def forget(config: Config, names: list[str]) -> dict[str, Any]:
     lake = Lake(store)
     if lake.last_window() < 0:
         raise ConfigError(f"store {config.store} holds no documents; there is nothing to forget")
-    with alone(store):
+    with exclusive(store):
         found = known_ids(lake, ids) | is_member(ids, lake.forgotten())
         if not found.all():
             unknown = hex_ids(ids[~found])

@@ -6,13 +6,14 @@ from typing import Any
 
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.signals import stop_on_signal
 from ray_jobs.ingest.opening import open_store
 from ray_jobs.report.terminal import Display
-from ray_jobs.store.access import at_work, ingesting
+from ray_jobs.store.access import at_work, shared
 from ray_jobs.store.lease import LEASE_SECONDS
 
 
@@ -28,12 +29,11 @@ def ingest_only(config: Config, display: Display, *, follow: bool) -> dict[str, 
                 counts[name] += getattr(event, name)
 
     store = Store.open(config.store)
-    here, works = ingesting(store), partial(at_work, store, wait_seconds=LEASE_SECONDS)
+    here, is_alive = shared(store), partial(at_work, store, wait_seconds=LEASE_SECONDS)
     cluster = connect(config.cluster, preload=("ray.data", "data_ops.ingest.pipeline"))
     with here as name, cluster, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
         opened, stop = open_store(config, stopped.is_set, follow=follow), stopped.is_set
         settings = replace(opened.settings, owner=name)
-        last = ingest(
-            opened.lake, settings, opened.tokenizer_json, follow=follow, report=report, stop=stop, works=works
-        )
+        context = IngestContext(opened.lake, settings, follow=follow, report=report, stop=stop, is_alive=is_alive)
+        last = ingest(context, opened.tokenizer_json)
     return {**counts, "last_window": last, "stopped": stopped.is_set()}

@@ -15,6 +15,7 @@ from cluster.runtime.actors import Handle
 from cluster.storage.retry import NETWORK_SECONDS, is_transient, one_line
 from cluster.storage.store import Store
 from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Report, Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
@@ -48,10 +49,11 @@ def ingest_task(
         return listener.call(Listener.stopping).get()
 
     lake = Lake(Store.open(store))
-    works = partial(at_work, lake.store, wait_seconds=LEASE_SECONDS)
+    is_alive = partial(at_work, lake.store, wait_seconds=LEASE_SECONDS)
 
     def take_in(report: Report) -> int:
-        return ingest(lake, settings, tokenizer_json, follow=follow, report=report, stop=stop, works=works)
+        context = IngestContext(lake, settings, follow=follow, report=report, stop=stop, is_alive=is_alive)
+        return ingest(context, tokenizer_json)
 
     return retry_on_network_loss(take_in, report, stop)
 

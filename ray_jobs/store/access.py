@@ -22,7 +22,7 @@ SWEEP = "@sweep"  # behind the name of a run: its sweep
 
 
 @contextmanager
-def alone(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[None]:
+def exclusive(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[None]:
     """Work while no run and no ingest does; ConfigError if one does, after `wait_seconds` if it is elsewhere."""
     try:
         heart = Heart(store, acquire(store, FORGET, wait_seconds))
@@ -45,7 +45,7 @@ def alone(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[None]:
 
 
 @contextmanager
-def ingesting(store: Store) -> Iterator[str]:
+def shared(store: Store) -> Iterator[str]:
     """Ingest without a run: say so in the store as long as it lasts; ConfigError while something is forgotten.
 
     Gives the name under which it is at work.

@@ -14,6 +14,7 @@ from typing import Any
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import Tokenizer
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
@@ -110,5 +111,6 @@ def _take_in(config: Config, stopped: threading.Event, say: Callable[[str, str],
             say("note", event.text)
 
     opened = open_store(config, stopped.is_set)
-    works = partial(at_work, opened.store, wait_seconds=LEASE_SECONDS)
-    return ingest(opened.lake, opened.settings, opened.tokenizer_json, report=report, stop=stopped.is_set, works=works)
+    is_alive = partial(at_work, opened.store, wait_seconds=LEASE_SECONDS)
+    context = IngestContext(opened.lake, opened.settings, report=report, stop=stopped.is_set, is_alive=is_alive)
+    return ingest(context, opened.tokenizer_json)

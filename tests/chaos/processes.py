@@ -17,7 +17,7 @@ NAMES = {
     "feed": r"ray::Feed",
     "coordinator": r"ray::Coordinator",
     "shard": r"ray::Shard",
-    "seen": r"ray::Seen",
+    "seen": r"ray::Histories",
     "ingest": r"ray::ingest_task",
     "raylet": r"\S*/raylet/raylet",
     "gcs": r"\S*/gcs/gcs_server",

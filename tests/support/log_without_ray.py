@@ -15,6 +15,7 @@ from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import next_window
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.lake.lake import Lake
@@ -40,7 +41,7 @@ def plan_window(lake: Lake, settings: IngestSettings) -> Window | None:
     def ignore(event: dict[str, Any]) -> None:
         pass
 
-    return next_window(lake, settings, follow=False, stop=never, warned=set(), report=ignore)
+    return next_window(IngestContext(lake, settings, follow=False, stop=never, warned=set(), report=ignore))
 
 
 def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Histories) -> tuple[Window, pa.Table]:

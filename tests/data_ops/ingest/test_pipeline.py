@@ -10,15 +10,19 @@ from types import SimpleNamespace
 import orjson
 import pyarrow as pa
 import pytest
+import ray
 from ray.exceptions import RayTaskError, UserCodeException
 
+from cluster.runtime.actors import Local
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.tokenizer import byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import next_window
+from data_ops.lake.progress import Progress
 from data_ops.sources.files import source as files
 from data_ops.sources.kinds import FilesConfig, Span, open_source
 from data_ops.sources.quarantine import read_span
@@ -42,10 +46,9 @@ def settings_of(path, **window):
     return IngestSettings({"mine": FilesConfig(path=str(path))}, WindowConfig(**window), CurateConfig(), 0, 0.0)
 
 
-def curated(settings, label, span, monkeypatch):
+def curated(settings, label, span):
     """What the body of a Ray task makes of one span, without Ray."""
-    monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
-    seen = SimpleNamespace(look=SimpleNamespace(remote=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
+    seen = Local(SimpleNamespace(look=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
     batch = pa.Table.from_pylist([{"piece": 0, "source": label, "span": orjson.dumps(span).decode()}])
     return pa.concat_tables(pipeline._read_spans(batch, settings, byte_tokenizer().to_json(), seen, 0, 0.0))
 
@@ -55,7 +58,7 @@ def curated(settings, label, span, monkeypatch):
 
 def test_records_of_a_source_that_is_configured_no_more_are_quarantined_place_by_place(tmp_path, monkeypatch):
     span = Span("gone/a.jsonl", 5, 3, 100, 200, 0.0)
-    rows = curated(settings_of(tmp_path / "*"), "gone", span, monkeypatch).to_pylist()
+    rows = curated(settings_of(tmp_path / "*"), "gone", span).to_pylist()
     assert [(row["source"], row["offset"]) for row in rows] == [("gone", 5), ("gone", 6), ("gone", 7)]
     assert {(row["fate"], row["reason"], row["weight"]) for row in rows} == {("quarantined", "source_removed", 1.0)}
 
@@ -128,11 +131,10 @@ def window_read_elsewhere(tmp_path, monkeypatch, hide):
     path = lines(tmp_path / "a.jsonl", *"abc")
     settings = settings_of(path)
     given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
-    window = next_window(make_lake(tmp_path / "lake"), settings, **given)
-    monkeypatch.setattr(pipeline.ray, "get", lambda answer: answer)
-    monkeypatch.setattr(pipeline.ray, "data", Elsewhere(lambda: hide(path)), raising=False)
-    monkeypatch.setitem(sys.modules, "ray.data", pipeline.ray.data)
-    seen = SimpleNamespace(look=SimpleNamespace(remote=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
+    window = next_window(IngestContext(make_lake(tmp_path / "lake"), settings, **given))
+    monkeypatch.setattr(ray, "data", Elsewhere(lambda: hide(path)), raising=False)
+    monkeypatch.setitem(sys.modules, "ray.data", ray.data)
+    seen = Local(SimpleNamespace(look=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
     return pipeline.run_window(window, settings, byte_tokenizer().to_json(), seen)
 
 
@@ -188,9 +190,9 @@ def planned(tmp_path, **window):
     """The windows of a folder, (records, bytes) each."""
     lake, settings = make_lake(tmp_path / "lake"), settings_of(tmp_path / "data" / "*", **window)
     given = {"follow": True, "stop": threading.Event().is_set, "warned": set(), "report": lambda event: None}
-    progress, found = pipeline.Progress(), []
+    progress, found = Progress(), []
     while not found or sum(n for n, _ in found) < 7:
-        plan = next_window(lake, settings, **given, progress=progress)
+        plan = next_window(IngestContext(lake, settings, **given, progress=progress))
         progress.take(plan)
         lake.commit_window(plan, pa.Table.from_pylist([], schema=pipeline.DOCUMENT_SCHEMA))
         found.append((plan.num_records, sum(s.end - s.start for s in plan.spans["mine"])))

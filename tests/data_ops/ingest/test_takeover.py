@@ -11,6 +11,7 @@ import pytest
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import DOCUMENT_SCHEMA
 from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import next_window
 from data_ops.ingest.takeover import OpenPlanError
 from data_ops.lake.window import window_row
@@ -55,9 +56,11 @@ def never_asked(owner):
     raise AssertionError(f"whether {owner} works was asked")
 
 
-def plan(lake, settings, works=never_asked, stop=lambda: False, said=None):
+def plan(lake, settings, is_alive=never_asked, stop=lambda: False, said=None):
     report = (lambda event: None) if said is None else (lambda event: said.append(event.text))
-    return next_window(lake, settings, follow=False, stop=stop, warned=set(), report=report, works=works)
+    return next_window(
+        IngestContext(lake, settings, follow=False, stop=stop, warned=set(), report=report, is_alive=is_alive)
+    )
 
 
 def test_the_open_window_of_a_source_that_is_not_configured_here_is_refused_in_a_sentence(lake, folder):
@@ -82,13 +85,13 @@ def test_who_has_the_same_source_takes_the_window_up(lake, folder):
 def test_a_window_is_left_to_its_owner_while_that_works(lake, folder):
     theirs, asked, said = plan(lake, of_news(folder)), [], []
 
-    def works(owner):
+    def is_alive(owner):
         asked.append(owner)
         if len(asked) == 3:
             lake.commit_window(theirs, NOTHING)
         return True
 
-    ours = plan(lake, of_mine(folder), works, said=said)
+    ours = plan(lake, of_mine(folder), is_alive, said=said)
     assert (ours.window, list(ours.spans)) == (1, ["mine"])
     assert asked == ["theirs"] * 3
     assert len(said) == 1 and "planned by run theirs" in said[0], "it is told once what is waited for"
@@ -97,11 +100,11 @@ def test_a_window_is_left_to_its_owner_while_that_works(lake, folder):
 def test_an_owner_that_finished_its_window_before_it_left_is_no_mistake(lake, folder):
     theirs = plan(lake, of_news(folder))
 
-    def works(owner):
+    def is_alive(owner):
         lake.commit_window(theirs, NOTHING)
         return False
 
-    assert plan(lake, of_mine(folder), works).window == 1
+    assert plan(lake, of_mine(folder), is_alive).window == 1
 
 
 def test_waiting_for_an_owner_ends_when_it_should_stop(lake, folder):

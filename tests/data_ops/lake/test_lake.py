@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import DOCUMENT_SCHEMA
+from data_ops.ingest.context import IngestContext
 from data_ops.lake.lake import Lake
 from data_ops.lake.schemas import UPKEEP
 from data_ops.sources.kinds import FilesConfig
@@ -115,7 +116,7 @@ def test_a_window_records_only_the_cursors_that_moved(tmp_path):
     settings = IngestSettings({"mine": config}, WindowConfig(max_documents=100), CurateConfig(), 0, 0.0)
 
     def plan():
-        return next_window(lake, settings, follow=False, stop=lambda: False, warned=set(), report=lambda event: None)
+        return next_window(IngestContext(lake, settings))
 
     for number, name in enumerate(("a", "b", "c")):
         (data / f"{name}.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
@@ -156,7 +157,7 @@ def test_losing_the_race_for_a_window_is_not_being_drained(tmp_path):
     config = FilesConfig(path=str(data / "*.jsonl"))
     settings = IngestSettings({"mine": config}, WindowConfig(max_documents=2), CurateConfig(), 0, 0.0)
     given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
-    window = next_window(lake, settings, **given)
+    window = next_window(IngestContext(lake, settings, **given))
     assert window is not None
     assert (window.window, [s.first_record for s in window.spans["mine"]]) == (1, [2])
 
@@ -176,7 +177,7 @@ def test_the_log_of_windows_is_read_at_the_start_and_after_a_lost_race_only(tmp_
     given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
     for number in range(5):
         lake.others = 2 if number == 1 else 0
-        window = next_window(lake, settings, **given, progress=progress)
+        window = next_window(IngestContext(lake, settings, **given, progress=progress))
         if window is None:
             break
         lake.commit_window(window, make_documents(window.window, ["kept"], window.window))
@@ -195,9 +196,9 @@ def test_an_open_plan_is_taken_up_again_whatever_the_files_are_now(tmp_path):
     lake = make_lake(tmp_path / "lake")
     settings = IngestSettings({"mine": FilesConfig(path=str(path))}, WindowConfig(), CurateConfig(), 0, 0.0)
     given = {"follow": False, "stop": lambda: False, "warned": set(), "report": lambda event: None}
-    plan = next_window(lake, settings, **given)
+    plan = next_window(IngestContext(lake, settings, **given))
     path.unlink()
-    assert next_window(lake, settings, **given).spans == plan.spans
+    assert next_window(IngestContext(lake, settings, **given)).spans == plan.spans
 
 
 def test_documents_come_in_the_order_of_the_log_with_the_asked_columns_and_fates(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from cluster.storage.store import Store
+from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import next_window
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.commands.status import status, status_lines
@@ -220,7 +221,7 @@ def test_an_open_window_that_this_configuration_would_read_otherwise_is_told_bef
 ):
     store = Store.open(str(tmp_path / "store"))
     opened = open_store(read_config([], given))
-    next_window(opened.lake, opened.settings, **LOOK)
+    next_window(IngestContext(opened.lake, opened.settings, **LOOK))
     other = [*given, "sources.mine.text=body"]
     assert mistakes(*given) == []
     assert mistakes(*other) == [
