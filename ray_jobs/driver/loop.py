@@ -76,7 +76,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     resumed = commits.latest(store, config.name)
     windows = opened.lake.windows()[0]
     kept = {window.window: int((window.counts or {}).get("kept", 0)) for window in windows}
-    run.display.header(_header(config, training, resumed, opened), _asked(config), kept)
+    run.display.header(_header(config, training, resumed, opened), asked_of(config), kept)
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
     meter = Meter(config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), windows)
     step = resumed.step if resumed else None
@@ -121,7 +121,7 @@ def _outcome(run: Drive, summary: dict[str, Any], *, cut_short: bool) -> Outcome
     if cut_short:
         run.display.note("stopped after a checkpoint; the same command goes on from there")
         return Outcome(STOPPED, summary)
-    if slow := warming(_asked(run.config), summary["tokens"]):
+    if slow := warming(asked_of(run.config), summary["tokens"]):
         run.display.note(slow)
     if all(source.IS_SAMPLE for source in run.config.sources.values()):
         run.display.note(f"your own files: {OWN_FILES}")
@@ -168,7 +168,8 @@ def _taken_over(config: Config) -> str:
     return f"run {config.name} was taken over by another driver; this one stops"
 
 
-def _asked(config: Config) -> Asked:
+def asked_of(config: Config) -> Asked:
+    """Return what the configuration asks of rounds and of the learning rate."""
     schedule, rounds = config.optim.schedule, config.round
     return Asked(rounds.replay_share, rounds.max_backlog_tokens, schedule.warming_tokens, config.optim.lr)
 

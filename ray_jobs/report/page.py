@@ -18,6 +18,7 @@ from ray_jobs.report import sections
 from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.charts.timeline import Moment, clock
 
+FIRST = "no champion yet: "  # how the gate begins its reason where there was nothing to compare with
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -116,7 +117,10 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
     old = [s for s in decision.get("slices", []) if s["role"] == "old"]
     fresh = decision.get("fresh")
     if not fresh or not old:
-        return f"{who} is the new champion: {reasons[0] if reasons else 'it was moved by hand'}."
+        why = str(reasons[0]) if reasons else "it was moved by hand"
+        if why.startswith(FIRST):
+            return f"{who} is the first champion: {why.removeprefix(FIRST).partition(', so it is')[0]}."
+        return f"{who} is the new champion: {why}."
     kept = f", and none of {len(old)} old slices got worse by more than {decision['old_margin']:g}" if old else ""
     gain = f"fresh text costs {abs(fresh['difference']):.3f} bits per byte less{kept}"
     return f"{who} is the new champion: {gain}."

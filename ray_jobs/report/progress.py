@@ -72,7 +72,7 @@ class Progress:
 
     def number(self, begun: RoundBegun) -> str:
         """Say which round it is, and about how many are to come."""
-        return whole(begun.round) + (f" (about {whole(self.rounds_left)} to come)" if self.rounds_left else "")
+        return whole(begun.round) + (f", ~{whole(self.rounds_left)} to come" if self.rounds_left else "")
 
     def left_s(self) -> float | None:
         """Estimate the seconds until all rounds are trained; None while there is nothing to go by."""

@@ -1,5 +1,7 @@
 """Are the docs true of the code? Tables are compared with the models; commands, links and examples are tried."""
 
+import hashlib
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -115,6 +117,16 @@ def test_the_page_of_keys_names_every_rule():
 def test_places_for_figures_are_closed():
     opened = re.findall(r"<!-- figures:\w+ -->", README)
     assert len(opened) == README.count("<!-- /figures -->") >= 1
+
+
+def test_the_pictures_are_small_and_of_the_recipe_as_it_is():
+    folder = ROOT / "docs" / "pictures"
+    made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
+    recipe = (ROOT / "ray_jobs" / "config" / "recipes" / f"{made['recipe']}.yaml").read_bytes()
+    anew = "run the demo and draw them anew: python docs/pictures/draw.py demo"
+    assert hashlib.sha256(recipe).hexdigest() == made["recipe_sha256"], anew
+    for name in re.findall(r"!\[[^]]*\]\((docs/pictures/[^)]+)\)", README):
+        assert (ROOT / name).stat().st_size < 150_000
 
 
 def test_no_file_names_a_folder_of_the_machine_it_was_written_on():

@@ -281,3 +281,10 @@ def test_percentiles_that_lie_close_are_written_below_each_other(data):
 def test_one_evaluation_of_many_slices_is_a_table(data):
     page = render_run(replace(data, evaluations=data.evaluations[:1]))
     assert "<th>period</th><th>help</th><th>wire</th>" in page and "<td>2026-01</td>" in page
+
+
+def test_the_first_champion_is_told_once(data):
+    reason = "no champion yet: 1.815 bits/byte over 75 documents beats the untrained model, so it is the first champion"
+    decision = data.decision | {"promoted": True, "fresh": None, "reasons": [reason]}
+    said = Page(render_run(replace(data, decision=decision))).text
+    assert "is the first champion: 1.815 bits/byte over 75 documents beats the untrained model." in said

@@ -20,7 +20,7 @@ def test_the_rounds_to_come_follow_from_the_documents_that_wait() -> None:
     progress.window(WindowDone(window=2, kept=150))
     begun = RoundBegun(round=3, steps=10, fresh_documents=100, last_window=0)
     progress.round(begun)
-    assert progress.number(begun) == "3 (about 6 to come)"
+    assert progress.number(begun) == "3, ~6 to come"
     last = RoundBegun(round=9, steps=10, fresh_documents=100, last_window=2)
     progress.round(last)
     assert progress.number(last) == "9"
