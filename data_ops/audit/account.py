@@ -8,7 +8,7 @@ beside it makes no false alarm. 1e6 records in 200 windows took 20 s and 0.6 GB 
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from data_ops.documents.place import Documents
 from data_ops.kernels.arrays import Bools
 from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
+from data_ops.lake.untaken import read_remainders
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest
 
@@ -43,11 +44,16 @@ class Account:
     problems: list[str]
     forgotten: int = 0
     skipped: int = 0  # trained in a step whose update was skipped
+    run: str = ""
+    waiting: int = 0  # files, at the last look at each source, of which more is read when their writers go on
+    abandoned: int = 0  # files that were seen and gone before they were read to their end
+    damaged: int = 0  # records whose source says another thing than the lake
+    untaken: dict[str, dict[str, dict[str, dict[str, int]]]] = field(default_factory=dict)  # by source, state, reason
 
     @property
     def ok(self) -> bool:
-        """Nothing lost, nothing repeated, nothing that does not add up."""
-        return self.lost == 0 and self.repeated == 0 and not self.problems
+        """Nothing lost, nothing repeated, nothing abandoned or damaged, nothing that does not add up."""
+        return not (self.lost or self.repeated or self.abandoned or self.damaged or self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """The face of `headrace verify --json`."""
@@ -92,7 +98,16 @@ def account(lake: Lake, run: str) -> Account:
     }
     if counts["read"] != sum(counts[name] for name in STATES):
         problems.append(f"{counts['read']} records were read, but {counts} do not add up to it")
-    return Account(**counts, repeated=repeated + planned.repeated + twice, problems=problems + planned.problems)
+    remainders = read_remainders(lake.store)
+    return Account(
+        **counts,
+        repeated=repeated + planned.repeated + twice,
+        problems=problems + planned.problems,
+        run=run,
+        waiting=sum(remainder.num("waiting", "unreadable") for remainder in remainders.values()),
+        abandoned=sum(remainder.num("abandoned") for remainder in remainders.values()),
+        untaken={label: remainder.to_dict() for label, remainder in remainders.items()},
+    )
 
 
 def read_stand(lake: Lake, run: str) -> Stand:

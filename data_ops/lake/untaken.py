@@ -34,6 +34,13 @@ class Remainder:
         """How many partitions are in these states."""
         return sum(partitions for state in states for partitions, _ in self.counts.get(state, {}).values())
 
+    def to_dict(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The counts by state and reason, for JSON."""
+        return {
+            state: {reason: {"files": n, "bytes": b} for reason, (n, b) in reasons.items()}
+            for state, reasons in self.counts.items()
+        }
+
     def sentences(self, label: str) -> list[str]:
         """One sentence a state, for people."""
         told = []
@@ -79,3 +86,8 @@ def read_remainders(store: Store) -> dict[str, Remainder]:
                 f"{path} in {store.uri} cannot be read ({error}); delete it, the next ingest writes it anew"
             ) from None
     return found
+
+
+def told_of(store: Store) -> list[str]:
+    """Say of every source what it had not given at its last look, a sentence a state."""
+    return [each for label, left in sorted(read_remainders(store).items()) for each in left.sentences(label)]

@@ -3,7 +3,7 @@
 import typer
 
 from ray_jobs.command_line.ending import finish, show, tell
-from ray_jobs.command_line.options import Files, IdFile, Ids, Json, Overrides, command, split
+from ray_jobs.command_line.options import All, Files, IdFile, Ids, Json, Overrides, Sources, command, split
 from ray_jobs.command_line.reading import read, read_run
 
 commands = typer.Typer()
@@ -41,19 +41,18 @@ def report(overrides: Overrides = None, config: Files = None, as_json: Json = Fa
     finish(0, {"report": place}, as_json)
 
 
-@command(commands, PANEL, "headrace verify", "headrace verify store=./lake name=mine")
-def verify(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
+@command(commands, PANEL, "headrace verify", "headrace verify -c mine.yaml --sources")
+def verify(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    sources: Sources = False,
+    every: All = False,
+) -> None:
     """Prove from the lake alone that no document was lost or repeated (of the store's only run, or of name=RUN)."""
-    from ray_jobs.commands.verify import verify as audit_run
-    from ray_jobs.report.terminal import Display
+    from ray_jobs.commands.verify import verify_command
 
-    settings = read_run(config, overrides)
-    audit = audit_run(settings)
-    with Display(json=as_json) as display:
-        display.ledger(audit.to_dict())
-        for problem in audit.problems:
-            display.note(problem)
-        display.proof(settings.name, settings.store, ok=audit.ok)
+    audit = verify_command(read_run(config, overrides), sources=sources, every=every, as_json=as_json)
     finish(0 if audit.ok else 1, audit.to_dict(), as_json)
 
 

@@ -46,6 +46,8 @@ Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
 Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
 ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file alone.")]
+Sources = Annotated[bool, typer.Option("--sources", help="Read sources again and compare, some spans of them.")]
+All = Annotated[bool, typer.Option("--all", help="With --sources: compare every span.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 
 

@@ -9,6 +9,7 @@ from cluster.storage.store import Store
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
+from data_ops.lake.untaken import read_remainders, told_of
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.signals import stop_on_signal
 from ray_jobs.ingest.opening import open_store
@@ -36,4 +37,7 @@ def ingest_only(config: Config, display: Display, *, follow: bool) -> dict[str, 
         settings = replace(opened.settings, owner=name)
         context = IngestContext(opened.lake, settings, follow=follow, report=report, stop=stop, is_alive=is_alive)
         last = ingest(context, opened.tokenizer_json)
-    return {**counts, "last_window": last, "stopped": stopped.is_set()}
+    for sentence in told_of(store):
+        display.note(sentence)
+    untaken = {label: remainder.to_dict() for label, remainder in read_remainders(store).items()}
+    return {**counts, "last_window": last, "stopped": stopped.is_set(), "untaken": untaken}

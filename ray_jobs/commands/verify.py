@@ -1,10 +1,54 @@
 """What can be said about a run afterwards, from the store alone: is it exact, what happened, what is happening?"""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+
 from cluster.storage.store import Store
 from data_ops.audit.account import Account, account
+from data_ops.audit.sources import compare
+from data_ops.curation.curate import Provenance, curate
 from data_ops.lake.lake import Lake
-from ray_jobs.config.schema import Config
+from data_ops.lake.untaken import told_of
+from data_ops.sources.kinds import open_source
+from data_ops.sources.protocol import Span
+from data_ops.sources.quarantine import read_span
+from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.outcome import ConfigError
+from ray_jobs.report.terminal import Display
+
+SAMPLED_SPANS = 50
+
+
+def verify_command(config: Config, *, sources: bool, every: bool, as_json: bool) -> Account:
+    """`headrace verify`: audit the run, read sources again if that is asked for, and show what came of it."""
+    audit = verify(config)
+    said: list[str] = []
+    if sources:
+        settings = ingest_settings(config)
+        if not settings.sources:
+            raise ConfigError(
+                "--sources compares with the sources, and none is configured; give -c with those of the run"
+            )
+
+        def curated(label: str, span: Span) -> Iterator[pa.Table]:
+            for records in read_span(open_source(label, settings.sources[label]), span):
+                origin = Provenance(label, span.partition, 1.0, span.modified_s, span.modified_s)
+                seed, held_out = settings.seed, settings.held_out
+                yield curate(records, settings.curate, origin, seed=seed, held_out_share=held_out)
+
+        lake, spans = Lake(Store.open(config.store)), None if every else SAMPLED_SPANS
+        again = compare(lake, settings.sources.keys(), curated, spans)
+        audit = replace(audit, damaged=audit.damaged + again.differing, problems=audit.problems + again.problems)
+        said = [f"{again.same} records of {again.spans} spans are in the lake as the sources hold them now"]
+        said += [f"{again.gone} records could not be compared: their files are gone or others now"] * bool(again.gone)
+    with Display(json=as_json) as display:
+        display.ledger(audit.to_dict())
+        for sentence in [*audit.problems, *said, *told_of(Store.open(config.store))]:
+            display.note(sentence)
+        display.proof(config.name, config.store, ok=audit.ok)
+    return audit
 
 
 def verify(config: Config) -> Account:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.telemetry.wandb_run import Champion
 from data_ops.audit.account import account
+from data_ops.lake.untaken import told_of
 from models.engine.checkpoint import weights_sha256
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit
@@ -59,6 +60,8 @@ def write_down(config: Config, opened: OpenStore, result: Judged, display: Displ
     if result.decision is not None:
         display.slices(summary["bits_per_byte"])
     display.ledger(audit.to_dict())
+    for sentence in told_of(store):
+        display.note(sentence)
     store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
     decision = result.decision.to_dict() if result.decision else None
     page = render_run(gather(config, opened.lake, events, summary, decision))

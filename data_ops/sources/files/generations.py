@@ -26,11 +26,15 @@ def where_it_is(span: Span) -> str:
         info = filesystem.get_file_info(path)
         if info.type is pafs.FileType.File and (info.mtime_ns or 0) / 1e9 == span.modified_s:
             return span.partition
-    if _holds(span.partition, span):
-        return span.partition
+    closed: OSError | None = None
+    try:
+        if _holds(span.partition, span):
+            return span.partition
+    except PermissionError as error:
+        closed = error  # of the file that has the name now; the one that is looked for may be another
     moved = renamed(span.partition, lambda other: _holds(other, span), span.marked)
     if moved is None:
-        raise ChangedError(
+        raise closed or ChangedError(
             f"{span.partition!r} is another file than the one that was listed, which is not beside it under another "
             "name; keep rotated files until they are read"
         )

@@ -79,7 +79,7 @@ def look(kind: Format, file: FileState, known: Entry | None, max_records: int, q
     spans = before.spans if before else []
     step = _look_on(kind, file, fresh, max_records - sum(s.num_records for s in spans), quiet(file))
     said = f"{file.partition} is another file than before, of which {known.num_records} records were read; now it is"
-    return replace(step, spans=spans + step.spans, warnings=[said, *step.warnings])
+    return replace(step, spans=spans + step.spans, warnings=[said] * bool(known.num_records) + step.warnings)
 
 
 def _same(known: Entry, file: FileState) -> bool:
@@ -88,7 +88,7 @@ def _same(known: Entry, file: FileState) -> bool:
 
 def _goes_on(kind: Format, file: FileState, known: Entry) -> bool:
     """Say whether what was read of a changed file still stands in it; Parquet and packed text come as a whole."""
-    if known.end == 0:
+    if known.end == 0 and (known.marked <= 0 or known.state == "damaged"):
         return known.state != "damaged"  # nothing of it was read
     packed = codec_of(file.partition) is not None
     if kind != "jsonl" and (kind == "parquet" or packed) and file.size != known.size:
@@ -122,7 +122,7 @@ def _read_predecessor(kind: Format, file: FileState, known: Entry, max_records: 
 
 def _left_behind(kind: Format, partition: str, known: Entry) -> int:
     """How many bytes were seen of an earlier generation and never read."""
-    if known.state not in ("cut", "waits", "stalled") or known.size < 0:
+    if known.state not in ("cut", "waits", "stalled") or known.size < 0 or known.end == 0:
         return 0
     return known.size - known.end if kind == "jsonl" and codec_of(partition) is None else known.size
 
@@ -165,6 +165,8 @@ def _look_at_lines(file: FileState, known: Entry, max_records: int, quiet: bool)
             take(start + found.rest, 1)
             state = "ended"
     mark, marked = (spans[-1].mark, spans[-1].marked) if spans else (known.mark, known.marked)
+    if start == 0 and file.size:  # only so can the file be found again if it is renamed before its first line is whole
+        mark, marked = raw_mark(file.partition, file.size), file.size
     entry = known._replace(end=start, num_records=number, mark=mark, marked=marked, state=state)
     entry = entry._replace(size=file.size, modified_ns=file.modified_ns)
     reason = "cut_stream" if found.torn else "half_line"
@@ -205,7 +207,7 @@ def _look_at_parquet(file: FileState, known: Entry, max_records: int, quiet: boo
         num_rows = count_rows(file.partition)
     except BadParquetError:
         if not _has_footer(file) or not quiet:
-            step = Step([], entry._replace(mark="", state="stalled" if quiet else "waits"))
+            step = Step([], entry._replace(mark="", marked=-1, state="stalled" if quiet else "waits"))
             return _waiting(step, file, "no_footer", file.size)
         span = Span(file.partition, known.num_records, 1, 0, 0, **common)
         return Step([span], entry._replace(num_records=known.num_records + 1, state="damaged"))
