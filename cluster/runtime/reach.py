@@ -14,29 +14,32 @@ ANSWER_SECONDS = 20.0  # for both; a head opens its port within some seconds of 
 PAUSE_S = 0.5
 
 
-def wait_for_head(address: str) -> None:
+def wait_for_head(address: str, seconds: float = ANSWER_SECONDS) -> None:
     """Return once a head answers; ConnectionError if none does in time. An address without a port is left to Ray."""
     parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
     if parts.hostname is None or parts.port is None:
         return
-    deadline = time.monotonic() + ANSWER_SECONDS
-    _wait_for_port(parts.hostname, parts.port, deadline)
+    deadline = time.monotonic() + seconds
+    try:
+        _wait_for_port(parts.hostname, parts.port, deadline)
+    except OSError as error:
+        raise ConnectionError(f"nobody has listened there for {seconds:.0f} s: {error}") from error
     if parts.scheme != "ray-gcs":  # ray://: another server, which only Ray's own client speaks with
         return
     answered = threading.Event()
     threading.Thread(target=_ask, args=(address, answered), daemon=True, name="reach").start()
     while not answered.wait(PAUSE_S):
         if time.monotonic() > deadline:
-            raise ConnectionError(f"something listens there, but no Ray head has answered for {ANSWER_SECONDS:.0f} s")
+            raise ConnectionError(f"something listens there, but no Ray head has answered for {seconds:.0f} s")
 
 
 def _wait_for_port(host: str, port: int, deadline: float) -> None:
     while True:
         try:
             socket.create_connection((host, port), timeout=5).close()
-        except OSError as error:
+        except OSError:
             if time.monotonic() + PAUSE_S > deadline:
-                raise ConnectionError(f"nobody has listened there for {ANSWER_SECONDS:.0f} s: {error}") from error
+                raise
             time.sleep(PAUSE_S)
         else:
             return

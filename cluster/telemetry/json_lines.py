@@ -25,11 +25,11 @@ MOST_WAITING = 64 * 2**20  # bytes kept for a disk that may be freed; older line
 class JsonLines:
     """The event log of a run: a line an event."""
 
-    def __init__(self, store: Store, path: str, flush_every_s: float = 30.0) -> None:
+    def __init__(self, store: Store, path: str, flush_every_s: float = 30.0, most_waiting: int = MOST_WAITING) -> None:
         """Go on with the file that is there; nothing is written yet."""
         local = store.local_path(path)
         self._log: _Appended | _Rewritten
-        self._log = _Rewritten(store, path, flush_every_s) if local is None else _Appended(local)
+        self._log = _Rewritten(store, path, flush_every_s) if local is None else _Appended(local, most_waiting)
 
     def log(self, event: dict[str, Any]) -> None:
         """Add one line; what the disk or the network does to it is a warning."""
@@ -47,14 +47,15 @@ class JsonLines:
 class _Appended:
     """A local file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.waiting, self.in_trouble = path, bytearray(), False
+    def __init__(self, path: Path, most_waiting: int) -> None:
+        self.path, self.most_waiting = path, most_waiting
+        self.waiting, self.in_trouble = bytearray(), False
 
     def add(self, line: bytes) -> None:
         self.waiting += line
         self.flush()
-        if len(self.waiting) > MOST_WAITING:
-            del self.waiting[: self.waiting.index(b"\n", len(self.waiting) - MOST_WAITING) + 1]
+        if len(self.waiting) > self.most_waiting:
+            del self.waiting[: self.waiting.index(b"\n", len(self.waiting) - self.most_waiting) + 1]
 
     def flush(self) -> None:
         if not self.waiting:

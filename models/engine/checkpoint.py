@@ -4,24 +4,25 @@ Each rank writes one safetensors file: the stretches of float32 master weights a
 each under `parameter|kind` with its start in the metadata. A reader at another world size or stage takes
 from every file the slices that overlap its own stretches: no conversion, no gathering, no pickle, each byte
 read once. `snapshot` stalls training for one copy to host memory; `Snapshot.write` then runs beside the next
-steps. The price: every rank opens every file of the checkpoint (headers of some kB; data only where needed).
+steps. The price: every rank reads the header of every file (some kB); of the data only what it owns (`ranges_needed`).
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError, safe_open
+import xxhash
 from torch import Tensor
 
 from models.engine import zero
 from models.engine.engine import Engine
+from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read_contents
 
 FORMAT = "headrace-1"
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
@@ -32,6 +33,7 @@ class Written(NamedTuple):
 
     size_bytes: int
     sha256: str
+    header: str  # xxh3-128 of its first bytes, which hold digests of the others: see parts.py
 
 
 @dataclass
@@ -46,23 +48,24 @@ class Snapshot:
 
         The safetensors layout is written here, not by the library: from the buffers, hashed on the way.
         """
-        header: dict[str, object] = {"__metadata__": self.metadata}
-        end = 0
+        header, end = dict[str, object](), 0
         for key, tensor in self.tensors.items():
             start, end = end, end + tensor.nbytes
             header[key] = {"dtype": "F32", "shape": [tensor.numel()], "data_offsets": [start, end]}
+        buffers = [memoryview(_bytes(tensor)).cast("B") for tensor in self.tensors.values()]
+        header["__metadata__"] = self.metadata | {CHUNKS: digests_of(buffers)}
         encoded = json.dumps(header, separators=(",", ":")).encode()
         encoded += b" " * (-len(encoded) % 8)
+        encoded = len(encoded).to_bytes(8, "little") + encoded
         digest = hashlib.sha256()
         size_bytes = 0
-        parts = (len(encoded).to_bytes(8, "little"), encoded, *map(_bytes, self.tensors.values()))
         with path.open("wb") as file:
-            for part in parts:
+            for part in (memoryview(encoded), *buffers):
                 digest.update(part)
                 size_bytes += file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        return Written(size_bytes, digest.hexdigest())
+        return Written(size_bytes, digest.hexdigest(), xxhash.xxh3_128_hexdigest(encoded))
 
 
 def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
@@ -98,24 +101,39 @@ def metadata(engine: Engine, owned: Sequence[zero.Fragment]) -> dict[str, str]:
 
 def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path]) -> None:
     """Fill `into` with the weights of these stretches, from files that hold weights alone."""
-    with _Checkpoint(paths) as stored:
+    with CheckpointReader(paths) as stored:
         for part, tensor in zip(owned, into, strict=True):
             stored.read(part.name, "weight", part.start, tensor)
 
 
-def restore(engine: Engine, paths: Sequence[Path]) -> None:
+def ranges_needed(owned: Iterable[tuple[str, int, int]], parts: Sequence[Part]) -> list[list[Range]]:
+    """Say which bytes of each file `restore` will read for stretches (parameter, first element, elements)."""
+    stored, found = CheckpointReader(parts), [list[Range]() for _ in parts]
+    for name, start, count in owned:
+        for kind in KINDS:
+            for index, first, _, bytes_of_it in stored.stretches(name, kind, start, count):
+                found[index].append((first, first + bytes_of_it))
+    return found
+
+
+def owned_stretches(engine: Engine) -> list[tuple[str, int, int]]:
+    """Name what this rank owns: parameter, first element, elements."""
+    return [(part.name, part.start, part.weight.numel()) for part in zero.fragments(engine.deepspeed)]
+
+
+def restore(engine: Engine, paths: Sequence[Path | Part]) -> None:
     """Put a checkpoint's weights, moments and steps into `engine`, whatever its world size and ZeRO stage.
 
     `paths`: the files of all ranks that wrote it, in any order. All ranks call it. ValueError where a file is
     missing or damaged, or the model is another one.
     """
-    with _Checkpoint(paths) as stored:
+    with CheckpointReader(paths) as stored:
         for part in zero.fragments(engine.deepspeed):
             if stored.shapes.get(part.name) != part.shape:
                 there = stored.shapes.get(part.name, "absent")
                 raise ValueError(
                     f"parameter {part.name} is {part.shape} in the model and {there} in the checkpoint of "
-                    f"{paths[0]}; use the model configuration and tokenizer it was trained with"
+                    f"{stored.parts[0].name}; use the model configuration and tokenizer it was trained with"
                 )
             for kind in KINDS:
                 stored.read(part.name, kind, part.start, getattr(part, kind))
@@ -126,13 +144,13 @@ def restore(engine: Engine, paths: Sequence[Path]) -> None:
 
 def read_full_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     """Return every parameter in float32 from the files of all ranks; one process, no DeepSpeed."""
-    with _Checkpoint(paths) as stored:
+    with CheckpointReader(paths) as stored:
         return dict(stored.weights())
 
 
 def weights_sha256(paths: Sequence[Path]) -> str:
     """Hash the full float32 weights: the same for the same weights, whatever wrote them."""
-    with _Checkpoint(paths) as stored:
+    with CheckpointReader(paths) as stored:
         return hash_weights(stored.weights())
 
 
@@ -145,15 +163,16 @@ def hash_weights(weights: Iterator[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
-class _Checkpoint:
-    """The open files of one checkpoint, and which stretch of which parameter lies where."""
+class CheckpointReader:
+    """The files of one checkpoint, and which stretch of which parameter lies where."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.files = [_open(path) for path in paths]
-        headers = [file.metadata() or {} for file in self.files]
-        for path, header in zip(paths, headers, strict=True):
+    def __init__(self, paths: Sequence[Path | Part]) -> None:
+        self.parts = [LocalPart(path) if isinstance(path, Path) else path for path in paths]
+        self.contents = [read_contents(part) for part in self.parts]
+        headers = [contents.metadata for contents in self.contents]
+        for part, header in zip(self.parts, headers, strict=True):
             if header.get("format") != FORMAT:
-                raise ValueError(f"{path} is format={header.get('format')}, not {FORMAT}; give files of a checkpoint")
+                raise ValueError(f"{part.name} is format={header.get('format')}, not {FORMAT}; give checkpoint files")
         wrote = {(header["world_size"], header["steps"]) for header in headers}
         ranks = sorted(int(header["rank"]) for header in headers)
         if len(wrote) != 1 or ranks != list(range(int(headers[0]["world_size"]))):
@@ -170,24 +189,31 @@ class _Checkpoint:
             for name, start in json.loads(header["starts"]).items():
                 self.places.setdefault(name, []).append((start, index))
 
-    def __enter__(self) -> "_Checkpoint":
+    def __enter__(self) -> "CheckpointReader":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self.files:
-            file.__exit__(None, None, None)
+        return None
+
+    def stretches(self, name: str, kind: str, start: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+        """Find elements from `start` of a flattened parameter: (file, byte in it, elements from `start`, bytes)."""
+        for first, index in self.places.get(name, ()):
+            begin, end = self.contents[index].places[f"{name}|{kind}"]
+            low, high = max(start, first), min(start + count, first + (end - begin) // 4)
+            if low < high:
+                yield index, begin + 4 * (low - first), low - start, 4 * (high - low)
 
     def read(self, name: str, kind: str, start: int, into: Tensor) -> None:
         """Fill `into` with elements from `start` of the flattened parameter."""
-        end, filled = start + into.numel(), 0
-        for first, index in self.places[name]:
-            stretch = self.files[index].get_slice(f"{name}|{kind}")
-            low, high = max(start, first), min(end, first + stretch.get_shape()[0])
-            if low < high:
-                into[low - start : high - start].copy_(stretch[low - first : high - first])
-                filled += high - low
+        filled, host = 0, into if into.device.type == "cpu" and into.is_contiguous() else torch.empty(into.shape)
+        for index, first, place, size in self.stretches(name, kind, start, into.numel()):
+            view = memoryview(_bytes(host)).cast("B")[4 * place : 4 * place + size]
+            self.parts[index].read_into(first, view)
+            filled += size // 4
         if filled != into.numel():
             raise ValueError(f"{name}|{kind} has {filled} of {into.numel()} elements from {start}; a file is damaged")
+        if host is not into:
+            into.copy_(host)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, full weight), ordered by name."""
@@ -195,15 +221,6 @@ class _Checkpoint:
             weight = torch.empty(self.shapes[name], dtype=torch.float32)
             self.read(name, "weight", 0, weight.view(-1))
             yield name, weight
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt", device="cpu").__enter__()
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"checkpoint file {path} cannot be read ({error}); fetch it again or use an older one"
-        ) from error
 
 
 def _host_buffers(sources: dict[str, Tensor]) -> dict[str, Tensor]:

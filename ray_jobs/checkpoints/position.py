@@ -29,6 +29,7 @@ class StoredFile:
     path: str
     size_bytes: int
     sha256: str
+    header: str | None = None  # digest of its header, which holds those of the rest (models.engine.parts)
 
 
 class TrainingState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -65,7 +65,7 @@ def at_work(store: Store, name: str, wait_seconds: float = 0.0) -> bool:
     return any(holder(store, lease, wait_seconds) is not None for lease in (name, f"{name}{SWEEP}"))
 
 
-def refuse_while_forgetting(store: Store) -> None:
+def refuse_while_forgetting(store: Store, wait_seconds: float = LEASE_SECONDS) -> None:
     """Ask after taking a lease of one's own; ConfigError while documents are being forgotten.
 
     A forget whose machine is gone holds up nobody for ever: its claim is taken over, after a last wait for its heart.
@@ -76,9 +76,9 @@ def refuse_while_forgetting(store: Store) -> None:
     where = f"process {lease.pid} on {lease.host.partition(':')[0]}"
     if holder(store, FORGET) is None:
         if not lease.is_local:
-            logger.warning("a forget (%s) is silent; it is waited for %.0f s, then taken over", where, LEASE_SECONDS)
+            logger.warning("a forget (%s) is silent; it is waited for %.0f s, then taken over", where, wait_seconds)
         try:
-            Heart(store, acquire(store, FORGET)).release()
+            Heart(store, acquire(store, FORGET, wait_seconds)).release()
         except RunIsLiveError:
             pass
         else:

@@ -82,4 +82,4 @@ def _write(store: Store, folder: str, name: str, snapshot: checkpoint.Snapshot) 
             store.upload(place, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return tuple(gather_objects(StoredFile(path, written.size_bytes, written.sha256), StoredFile))
+    return tuple(gather_objects(StoredFile(path, written.size_bytes, written.sha256, written.header), StoredFile))

@@ -6,7 +6,7 @@ still be the wrong model, if the code that reads them changed.
 """
 
 import math
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from cluster.storage.store import Store
 from data_ops.ingest.events import Warned
 from models.engine import checkpoint
 from models.engine.engine import Engine
+from models.engine.parts import Part
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.ranges import fetch, node_folder, open_parts
 from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.events import Event
 from ray_jobs.training.worker.collectives import all_reduce_max, broadcast_int
@@ -48,11 +49,12 @@ def restore(
         if step < 0:
             return Position()
         commit = commits.load(store, run, step)
-        with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-            paths, damage, trouble = _fetch(store, commit, Path(scratch))
+        with node_folder(broadcast_int(secrets.randbits(62))) as shared:
+            parts, damage, trouble = _fetch(store, commit, engine, shared)
             trouble_anywhere = all_reduce_max(2 if trouble else 1 if damage else 0)
             if trouble_anywhere == 0:
-                checkpoint.restore(engine, paths)
+                checkpoint.restore(engine, parts)
+                all_reduce_max(0)  # nobody of this node reads from the folder any more
                 check_probe(engine, commit)
                 return commit.state.position
         if trouble_anywhere == 2:
@@ -63,10 +65,12 @@ def restore(
             tell(Warned(text=f"checkpoint {step} is put aside: {why}"))
 
 
-def _fetch(store: Store, commit: commits.Commit, scratch: Path) -> tuple[list[Path], str, str]:
-    """The checkpoint's files, or what is wrong with them, or what went wrong on the way."""
+def _fetch(store: Store, commit: commits.Commit, engine: Engine, shared: Path) -> tuple[list[Part], str, str]:
+    """The checkpoint's files with all that this rank needs of them, or what is wrong, or what went wrong on the way."""
     try:
-        return fetch_files(store, commit, scratch), "", ""
+        parts = open_parts(store, commit, shared)
+        fetch(parts, checkpoint.ranges_needed(checkpoint.owned_stretches(engine), parts))
+        return parts, "", ""
     except (commits.DamagedCheckpointError, FileNotFoundError) as error:
         return [], str(error), ""
     except OSError as error:

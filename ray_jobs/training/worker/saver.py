@@ -139,7 +139,7 @@ class Saver:
             written = snapshot.write(place)
             if local is None:
                 author.store.upload(place, path)
-            file = StoredFile(path, written.size_bytes, written.sha256)
+            file = StoredFile(path, written.size_bytes, written.sha256, written.header)
             self.receipt = Receipt(author.run, attempt, author.rank, author.world, file, state)
             self.link.coordinator.call(Coordinator.receipt, self.receipt).get()
         except Exception as error:  # noqa: BLE001 - whatever stopped this thread, the step is not saved

@@ -50,10 +50,9 @@ def test_what_never_reached_the_disk_is_said_at_the_end(tmp_path: Path, caplog: 
     assert "17 bytes of events are not in" in caplog.text
 
 
-def test_memory_for_a_disk_that_stays_full_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.telemetry.json_lines.MOST_WAITING", 100)
+def test_memory_for_a_disk_that_stays_full_is_bounded(tmp_path: Path) -> None:
     (tmp_path / PATH).mkdir(parents=True)
-    log = JsonLines(Store.open(str(tmp_path)), PATH)
+    log = JsonLines(Store.open(str(tmp_path)), PATH, most_waiting=100)
     for number in range(50):
         log.log({"number": number})
     (tmp_path / PATH).rmdir()

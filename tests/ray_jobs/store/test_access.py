@@ -10,15 +10,12 @@ import pytest
 
 from cluster.storage.store import Store
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store import access, lease
+from ray_jobs.store import lease
 from ray_jobs.store.access import FORGET, alone, ingesting, refuse_while_forgetting
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
-    monkeypatch.setattr(lease.acquire, "__defaults__", (0.3,))
-    monkeypatch.setattr(access, "LEASE_SECONDS", 0.3)
+def store(tmp_path: Path) -> Store:
     return Store.open(str(tmp_path))
 
 
@@ -36,7 +33,7 @@ def elsewhere(store: Store, name: str, silent_s: float) -> None:
 
 def test_a_forget_that_died_on_another_machine_is_taken_over(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere(store, FORGET, silent_s=3 * 3600)
-    refuse_while_forgetting(store)
+    refuse_while_forgetting(store, 0.3)
     assert "a forget (process 41 on pod-7) is silent" in caplog.text
     assert lease.unreleased(store, FORGET) is None, "who comes next does not have to wait"
     with ingesting(store):
