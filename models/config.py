@@ -167,6 +167,9 @@ class OptimConfig(Settings):
         gt=0,
         description="Skip a step whose loss is so many deviations above the last 128; absent: none.",
     )
+    max_skipped_in_a_row: int = Field(
+        20, ge=1, description="Skipped steps in a row that end a run; their documents stay pending."
+    )
     schedule: ScheduleConfig = Field(ScheduleConfig.model_validate({}), description="Its course.")
 
     @model_validator(mode="after")

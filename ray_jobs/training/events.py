@@ -27,6 +27,7 @@ class Fault(Happening, frozen=True, kw_only=True, tag="fault"):
 
     rank: int
     text: str
+    is_final: bool = False  # starting again would not change it
 
 
 class _Planned(Happening, frozen=True, kw_only=True):

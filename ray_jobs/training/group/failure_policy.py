@@ -49,6 +49,8 @@ class Health:
     def _fault(self, event: Fault) -> str | None:
         again = self.faults.get(event.rank) == event.text
         self.faults[event.rank] = self.last_fault = event.text
+        if event.is_final:
+            return event.text
         if is_transient(event.text):  # it gets better by itself: time counts, not how often
             self.network_since = event.time if self.network_since is None else self.network_since
             if event.time - self.network_since < NETWORK_SECONDS:

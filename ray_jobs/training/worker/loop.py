@@ -40,6 +40,7 @@ from ray_jobs.training.worker.evaluator import Evaluator
 from ray_jobs.training.worker.reporter import Reporter
 from ray_jobs.training.worker.restore import restore
 from ray_jobs.training.worker.saver import Author, Link, Saver
+from ray_jobs.training.worker.skips import LastingSkipsError, Skips
 from ray_jobs.training.worker.step import Course, train_rows
 from ray_jobs.training.worker.step_events import StepMeter
 
@@ -80,17 +81,19 @@ def train_loop(jobs: dict[str, WorkerJob]) -> None:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        fault = Fault(rank=rank, text=f"{type(error).__name__}: {said}")
+        final = isinstance(error, LastingSkipsError)
+        fault = Fault(rank=rank, text=said if final else f"{type(error).__name__}: {said}", is_final=final)
         job.coordinator.call(Coordinator.post, [fault]).get()
         raise
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of training: where it commits and how it steps. The main line, or a decay branch of it."""
+    """A line of training: where it commits, how it steps and what it skipped. The main line, or a decay branch."""
 
     saver: Saver
     course: Course
+    skips: Skips
     is_branch: bool = False
 
 
@@ -114,7 +117,8 @@ class Worker:
         )
         self.position = restore(self.store, config.name, self.engine, job.coordinator, self._tell)
         course = Course(config.optim, config.engine.batch_tokens, partial(lr_at, config=config.optim))
-        self.line = Line(self._new_saver(config.name, config.checkpoint.every_seconds), course)
+        skips = Skips(config.optim.max_skipped_in_a_row)
+        self.line = Line(self._new_saver(config.name, config.checkpoint.every_seconds), course, skips)
         text = f"{world} workers at step {self.position.step}"
         self._tell(Started(step=self.position.step, workers=world, pid=os.getpid(), text=text))
         flops = kind_of(config.model).flops_per_token(config.model, tokenizer.vocab_size)
@@ -126,6 +130,14 @@ class Worker:
         asked = self.job.coordinator.call(Coordinator.beat, []).get() if self.rank == 0 else Directive.GO
         if broadcast_int(asked) == Directive.STOP:
             return
+        try:
+            self._train_rounds()
+        except LastingSkipsError:
+            if not self.line.is_branch:
+                self.line.saver.finish(self.line.skips.committable(self.position))
+            raise
+
+    def _train_rounds(self) -> None:
         while (notice := self._next_round()).steps >= 0:
             directive = self._train_round(notice, self.position.round)
             if directive != Directive.GO:
@@ -134,6 +146,7 @@ class Worker:
             self.position = replace(self.position, round=self.position.round + 1, step_in_round=0)
             if self.position.round % self.config.evaluate.every_rounds == 0:
                 self._evaluate(notice.last_window)
+        self.position = self.line.skips.ended(self.position, all_read=notice.closed == "end")
         self.line.saver.save(self.position)
         if notice.closed == "end" and notice.last_window != self.evaluator.judged_window:
             self._evaluate(notice.last_window)
@@ -168,7 +181,7 @@ class Worker:
         )
         self.position = replace(main, round=0, step_in_round=0, skipped=())
         course = Course(config.optim, batch_tokens, lr_of)
-        self.line = Line(self._new_saver(name, math.inf), course, is_branch=True)
+        self.line = Line(self._new_saver(name, math.inf), course, Skips(self.line.skips.most), is_branch=True)
         self._tell(BranchBegun(step=main.step, **notice._asdict()))
         directive = self._train_round(notice, BRANCH)
         if directive == Directive.GO:
@@ -184,7 +197,7 @@ class Worker:
         while (here := self.position).step_in_round < notice.steps:
             directive = Directive(broadcast_int(self._directive()))
             if directive != Directive.GO and not line.is_branch:  # a branch is committed whole or not at all
-                line.saver.save(here)
+                line.saver.save(line.skips.committable(here))
             if directive in ENDINGS:
                 return directive
             began = time.perf_counter()
@@ -195,6 +208,7 @@ class Worker:
             if self.reporter:
                 for event in self.meter.events(batch, done, time.perf_counter() - began, fetched - began):
                     self._tell(event)
+            line.skips.update(here, done.result, done.limit)
         return Directive.GO
 
     def _next_round(self) -> RoundNotice:
@@ -208,7 +222,7 @@ class Worker:
             if directive in ENDINGS:
                 return RoundNotice(-1, closed=ENDINGS[directive])
             if directive == Directive.CHECKPOINT:
-                self.line.saver.save(self.position)
+                self.line.saver.save(self.line.skips.committable(self.position))
             if notice is not None:
                 break
             time.sleep(POLL_SECONDS)

@@ -8,6 +8,7 @@ import numpy as np
 from models.measures import metrics
 from ray_jobs.training.actors.feed import Batch
 from ray_jobs.training.events import StepDone, StepSkipped
+from ray_jobs.training.worker.skips import why_skipped
 from ray_jobs.training.worker.step import Stepped
 
 MOST_FRESHNESS = 64  # values a step: quantiles of them where there are more
@@ -45,6 +46,4 @@ class StepMeter:
         )
         if not result.skipped:
             return (event,)
-        spike = f"its loss of {result.loss:.3f} is above {done.limit:.3f}"
-        text = spike if result.loss > done.limit else "its loss or gradient is not finite"
-        return StepSkipped(step=here.step, round=here.round, text=text), event
+        return StepSkipped(step=here.step, round=here.round, text=why_skipped(result, done.limit)), event
