@@ -38,8 +38,13 @@ class Shard:
     """Shard `number` of `config.shards`, as of the last window it was advanced to."""
 
     def __init__(self, lake: Lake, config: ReservoirConfig, seed: int, number: int) -> None:
-        self.lake, self.number, self.num_shards, self.window = lake, number, config.shards, -1
-        self.sketches = new_sketches(config, seed)
+        self.lake, self.number, self.num_shards = lake, number, config.shards
+        self.config, self.seed = config, seed
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand before the first window."""
+        self.window, self.sketches = -1, new_sketches(self.config, self.seed)
         self.rows = pa.schema([DOCUMENT_SCHEMA.field(c) for c in COLUMNS]).empty_table()
         self.rows = self.rows.set_column(0, "id", pa.array([], pa.binary()))
 
@@ -57,9 +62,12 @@ class Shard:
             self.window = last
 
     def state(self, window: int) -> tuple[list[dict[str, Any]], pa.Table]:
-        """Give this shard's sketches and the places of what they hold, as of `window`."""
+        """Give this shard's sketches and the places of what they hold, as of `window`.
+
+        For one that is behind, as a round before a decay branch is, the log is read anew from its start.
+        """
         if self.window > window:
-            raise ValueError(f"this shard is at window {self.window} already; ask for that one or a later one")
+            self._begin()
         self.advance(window)
         return [sketch.state_dict() for sketch in self.sketches], self.rows.drop_columns(["tokens"])
 

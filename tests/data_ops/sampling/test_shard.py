@@ -99,6 +99,14 @@ def test_advancing_twice_is_advancing_once(lake):
     assert shard.window == 4
 
 
+def test_a_shard_that_went_ahead_gives_an_earlier_window_as_if_it_had_not(lake):
+    """A decay branch asks for the lake's last window; a worker group that is started again plans a round before it."""
+    shard = Shard(lake, config_of(1), SEED, 0)
+    shard.state(5)
+    again = merge_shards(config_of(1), SEED, [shard.state(2)])
+    same(again, merge_shards(config_of(1), SEED, [Shard(lake, config_of(1), SEED, 0).state(2)]))
+
+
 def test_a_shard_gives_the_tokens_of_sampled_documents_and_of_no_others(lake):
     rows = lake.documents(0, 5, ["id", "tokens"], ["kept"])
     ids = ids_to_array(rows["id"])
