@@ -6,7 +6,7 @@ sure that is (plan_time.py), and here what it costs, on which GPUs, rented or bo
 
 from typing import Any
 
-from cluster.planner.config import Count, PlanConfig
+from cluster.planner.config import Count, PlanConfig, show_count
 from cluster.planner.duration import Range, days, failures, flops, gpu_hours, mfu_range, stated_error, tokens
 from cluster.planner.gpus import GPUS, PRICES_AS_OF
 from cluster.planner.memory import (
@@ -24,6 +24,7 @@ from cluster.planner.memory import (
 __all__ = ["Count", "PlanConfig", "memory_gb", "plan"]
 
 
+FEWEST_STEPS = 10_000  # a rule of thumb: published runs of all sizes took more
 LISTED = f"list of {PRICES_AS_OF}: {{}}"
 
 
@@ -205,10 +206,36 @@ def notes(case: Case) -> list[str]:
             f"No number of {case.gpu} ends in plan.days={config.days:g}: a step has {rows:,} rows, so more than "
             f"{case.gpus:,} GPUs have nothing to do; allow {days(case):,.0f} days or raise plan.batch_tokens."
         )
+    if config.gpus is not None and days(case) > config.days:
+        found.append(
+            f"{days(case):,.0f} days are more than plan.days={config.days:g}: take more than {case.gpus:,} GPUs, or "
+            "leave plan.gpus out to see how many end in time."
+        )
+    found += _notes_on_steps(case)
     if config.mfu is None and case.gpu.startswith("H"):
         found.append("Published H100 and H800 runs took longer than expected here: by 5, 7, 36 and 127 %.")
     if config.mfu is None and not case.kind.published_runs:
         found.append(f"No published run on {case.gpu} stands behind these hours; give plan.mfu once you measured it.")
+    return found
+
+
+def _notes_on_steps(case: Case) -> list[str]:
+    """Return what is said about the size of a step: too few steps learn badly, and single rows leave a GPU idle."""
+    found, config = [], case.config
+    num_tokens = tokens(case)
+    num_steps = num_tokens // config.batch_tokens
+    if num_steps < FEWEST_STEPS:
+        better = 1 << max(0, (num_tokens // FEWEST_STEPS).bit_length() - 1)
+        found.append(
+            f"plan.batch_tokens={config.batch_tokens:,} makes {num_steps:,} steps of {show_count(num_tokens)} tokens, "
+            f"which is few to learn in; {max(better, config.row_tokens):,} leave {FEWEST_STEPS:,} or more."
+        )
+    best = recommend(case)
+    if best["zero_stage"] == 3 and best["micro_batch_rows"] == 1:
+        found.append(
+            "Micro batches of one row under ZeRO-3 leave the GPUs waiting for the network: at this size tensor "
+            "parallelism, which Headrace has not, is the better way."
+        )
     return found
 
 

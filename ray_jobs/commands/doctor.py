@@ -60,8 +60,9 @@ def examine(store_uri: str | None = None, address: str | None = None) -> list[Ch
     address: of the Ray dashboard, http://host:8265; absent: RAY_API_SERVER_ADDRESS if set.
     """
     checks = [check_python(), *look_at_packages(), *check_machine(), check_compiler(), check_gpus()]
-    checks += [check_auth_mode(), check_token_file(), check_wandb(), check_open_files()]
     dashboard = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+    auth = check_auth_mode(has_cluster=bool(dashboard or os.environ.get("RAY_ADDRESS")))
+    checks += [auth, check_token_file(), check_wandb(), check_open_files()]
     if dashboard and dashboard.startswith("http"):
         checks.append(check_cluster_closed(dashboard))
     if store_uri:
@@ -174,12 +175,14 @@ def check_gpus() -> Check:
     return Check("gpus", "warn", f"{found}, no bf16", "set engine.precision=fp32, or use A100 or newer")
 
 
-def check_auth_mode(mode: str | None = None) -> Check:
+def check_auth_mode(mode: str | None = None, *, has_cluster: bool = True) -> Check:
     """Is Ray's authentication mode explicit?"""
     mode = mode if mode is not None else os.environ.get("RAY_AUTH_MODE", "")
     if mode == "token":
         return Check("ray auth", "ok", "RAY_AUTH_MODE=token")
     found = f"RAY_AUTH_MODE={mode}" if mode else "RAY_AUTH_MODE is not set"
+    if not mode and not has_cluster:
+        return Check("ray auth", "ok", f"{found}; a local Ray listens on this machine alone")
     if mode == "disabled":
         return Check("ray auth", "warn", found, "export RAY_AUTH_MODE=token wherever others reach this network")
     return Check("ray auth", "warn", found, "export RAY_AUTH_MODE=token; the default depends on a file in $HOME")

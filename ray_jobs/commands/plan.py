@@ -68,7 +68,7 @@ def _page(found: dict[str, Any]) -> Iterator[RenderableType]:
         words = [f"engine.{name}={value}" for name, value in settings.items()]
         words.append(f"model.row_tokens={found['row_tokens']}")
         words += ["model.recompute=true"] if found["recompute"] else []
-        lines.append(("to train so", " ".join(words)))
+        lines.append(("settings", " ".join(words)))
     yield _pairs(lines)
 
 
@@ -125,7 +125,7 @@ def _choices(found: dict[str, Any]) -> Table:
         rent, runs = f"{choice['price_per_hour']:.2f}", str(choice["published_runs"] or "none")
         style = GOOD if choice["cost"]["expected"] == cheapest else ""
         table.add_row(choice["gpu"] + recompute, f"{choice['gpus']:,}", days, *_usd_span(cost), rent, runs, style=style)
-    table.caption = "green: the cheapest; published: runs that stand behind the hours"
+    table.caption = "green: the cheapest; published: how many published runs the hours rest on"
     table.caption += "; (r): recomputes" * any(choice["recompute"] for choice in found["choices"])
     table.caption_justify = "left"
     return table
@@ -139,8 +139,9 @@ def _usd_span(cost: dict[str, float]) -> tuple[str, str]:
 
 def _sentences(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     every = found["days"]["expected"] / found["failures_expected"]
-    text = f"{_figure(found['failures_expected'])} expected, one in {seconds(every * 86_400)}; with a checkpoint every "
-    text += f"{seconds(found['checkpoint_interval_s'])}, which is best, {found['goodput']:.1%} of the time is training"
+    text = f"{_figure(found['failures_expected'])} expected, one every {seconds(every * 86_400)}; "
+    text += f"with a checkpoint every {seconds(found['checkpoint_interval_s'])} (the best interval) "
+    text += f"{found['goodput']:.1%} of the time is spent training"
     yield "failures", text
     deal = found["rent_or_buy"]
     needed = f"this run needs {_figure(deal['hours_needed']['expected'])} h of each GPU"

@@ -21,13 +21,18 @@ from ray_jobs.training.events import read_events
 
 
 def status(store: Store) -> dict[str, Any]:
-    """Everything `headrace status` tells: {store, windows, champion, runs: [...]}."""
+    """Everything `headrace status` tells: {store, windows, champion, runs: [...], sweeps: [...]}."""
     lake = Lake(store)
     return {
         "store": store.uri,
         "windows": lake.last_window() + 1,
         "champion": read_champion(store),
         "runs": [run_status(store, lake, name) for name in runs_of(store)],
+        "sweeps": [
+            {"name": path.split("/")[1], "ended": store.exists(path.replace("question.json", "summary.json"))}
+            for path in store.list("runs")
+            if path.count("/") == 2 and path.endswith("@sweep/question.json")
+        ],
     }
 
 
@@ -66,7 +71,10 @@ def status_lines(found: dict[str, Any]) -> list[str]:
             state = f"died: {run['died']}, last beat {beat}; the same command goes on"
         ago = "no commit yet" if run["committed_s_ago"] is None else f"committed {seconds(run['committed_s_ago'])} ago"
         loss = "" if run["loss"] is None else f"   loss {run['loss']:.3f}"
+        if p95 := (run.get("freshness_s") or {}).get("p95"):
+            loss += f"   freshness p95 {seconds(p95)}"
         lines.append(f"run       {run['name']}   step {run['step']:,} (round {run['round']})   {ago}{loss}   {state}")
+    lines += [f"sweep     {s['name']}   {'ended' if s['ended'] else 'begun'}" for s in found.get("sweeps", [])]
     return lines
 
 

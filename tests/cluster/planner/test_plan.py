@@ -129,7 +129,7 @@ def test_what_does_not_fit_gets_the_number_of_gpus_it_needs():
     found = plan(PlanConfig(parameters="70B", gpu="A100-80", gpus=8))
     best, text = found["recommended"], shown(found)
     assert best["gpus"] > 8 and best["reason"].startswith("8 A100-80 are too few in memory")
-    assert f"plan.gpus={best['gpus']}" in text and "Does not fit" in text and "to train so" not in text
+    assert f"plan.gpus={best['gpus']}" in text and "Does not fit" in text and "settings" not in text
     assert best_stage(Case(PlanConfig(parameters="70B", recompute=False), "A100-80", best["gpus"]))
     fewer = int(best["reason"].partition("or plan.gpus=")[2].split()[0])
     assert 8 < fewer < best["gpus"]
@@ -168,6 +168,19 @@ def test_a_deadline_that_no_number_of_gpus_meets_is_told_with_what_would():
     assert any("No number of A100-80 ends in plan.days=10" in note for note in found["notes"])
 
 
+def test_few_steps_are_told_with_a_step_that_leaves_enough():
+    notes = plan(PlanConfig(parameters="350M", tokens="7B", gpu="H100"))["notes"]
+    (said,) = (note for note in notes if "few to learn in" in note)
+    assert said.startswith("plan.batch_tokens=4,194,304 makes 1,668 steps of 7B tokens")
+    assert "524,288 leave 10,000 or more" in said
+
+
+def test_chosen_gpus_that_end_too_late_are_told():
+    notes = plan(PlanConfig(parameters="70B", gpu="H100", gpus=64))["notes"]
+    assert any("days are more than plan.days=30: take more than 64 GPUs" in note for note in notes)
+    assert any("tensor parallelism, which Headrace has not" in note for note in notes)
+
+
 def test_more_gpus_than_rows_in_a_step_are_told():
     notes = plan(PlanConfig(gpu="H100", gpus=4096))["notes"]
     assert any("use 2048 GPUs at most" in note for note in notes)
@@ -186,7 +199,7 @@ def test_more_failures_cost_more_hours_and_ask_for_more_checkpoints():
 
 
 def test_a_measured_mfu_narrows_the_interval():
-    own = plan(PlanConfig(mfu=0.5, gpu="H100", gpus=8))
+    own = plan(PlanConfig(mfu=0.5, gpu="H100", gpus=8, days=1000))
     wide = plan(PlanConfig(gpu="H100", gpus=8))
     assert own["mfu"] == {"low": 0.5 / SIBLING, "expected": 0.5, "high": 0.5 * SIBLING}
     assert own["gpu_hours"]["expected"] == pytest.approx(0.8 * wide["gpu_hours"]["expected"])
@@ -278,7 +291,7 @@ def test_the_table_says_what_a_person_wants_to_know_first():
     assert "engine.workers=64 engine.zero_stage=" in text and "take this" in text
     assert max(map(len, lines)) <= 120
     narrow = shown(plan(PlanConfig(parameters="7B")), width=80)
-    assert "to train so" in narrow
+    assert "settings" in narrow
 
 
 @pytest.mark.slow

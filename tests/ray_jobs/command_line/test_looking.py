@@ -33,3 +33,11 @@ def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
     }
     lines = status_lines({"store": "./lake", "windows": 3, "champion": None, "runs": [run]})
     assert "committed 35 min ago" in lines[1]
+
+
+def test_status_names_the_sweeps_of_a_store(lake: str) -> None:
+    store = Store.open(lake.partition("=")[2])
+    store.write("runs/mine@sweep/question.json", b"{}")
+    assert "sweep     mine@sweep   begun" in CliRunner().invoke(app, ["status", lake]).output
+    store.write("runs/mine@sweep/summary.json", b"{}")
+    assert "sweep     mine@sweep   ended" in CliRunner().invoke(app, ["status", lake]).output

@@ -88,6 +88,11 @@ def test_the_auth_mode_must_be_explicit(mode, state):
     assert doctor.check_auth_mode(mode).state == state
 
 
+def test_a_machine_without_a_cluster_needs_no_auth_mode():
+    assert doctor.check_auth_mode("", has_cluster=False).state == "ok"
+    assert doctor.check_auth_mode("disabled", has_cluster=False).state == "warn"
+
+
 def test_a_token_that_others_read_fails_and_is_never_shown(tmp_path, monkeypatch):
     assert doctor.check_token_file().state == "ok"
     token = tmp_path / ".ray" / "auth_token"
