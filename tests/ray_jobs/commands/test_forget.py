@@ -36,7 +36,7 @@ from ray_jobs.commands import forget as job
 from ray_jobs.commands.forget import forget, forget_lines, hex_ids, parse_ids, read_ids
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store.access import alone, ingesting, refuse_while_forgetting
+from ray_jobs.store.access import exclusive, refuse_while_forgetting, shared
 from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
 from tests.support.lakes import add_window, made_once, make_documents, make_lake
@@ -281,13 +281,13 @@ def test_nothing_is_forgotten_while_a_run_or_an_ingest_is_at_work(tmp_path):
     with pytest.raises(ConfigError, match="run other is at work"):
         forget(config_of(tmp_path), [id_of(2)])
     heart.release()
-    with ingesting(lake.store), pytest.raises(ConfigError, match="an ingest is at work"):
+    with shared(lake.store), pytest.raises(ConfigError, match="an ingest is at work"):
         forget(config_of(tmp_path), [id_of(2)])
     assert len(lake.forgotten()) == 0
-    with alone(lake.store):
+    with exclusive(lake.store):
         with pytest.raises(ConfigError, match="are being forgotten"):
             refuse_while_forgetting(lake.store)
-        with pytest.raises(ConfigError, match="are being forgotten"), ingesting(lake.store):
+        with pytest.raises(ConfigError, match="are being forgotten"), shared(lake.store):
             pass
         with pytest.raises(ConfigError, match="another `headrace forget`"):
             forget(config_of(tmp_path), [id_of(2)])

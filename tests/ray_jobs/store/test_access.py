@@ -10,12 +10,15 @@ import pytest
 
 from cluster.storage.store import Store
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store import lease
-from ray_jobs.store.access import FORGET, alone, ingesting, refuse_while_forgetting
+from ray_jobs.store import access, lease
+from ray_jobs.store.access import FORGET, exclusive, refuse_while_forgetting, shared
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(lease.acquire, "__defaults__", (0.3,))
+    monkeypatch.setattr(access, "LEASE_SECONDS", 0.3)
     return Store.open(str(tmp_path))
 
 
@@ -33,12 +36,12 @@ def elsewhere(store: Store, name: str, silent_s: float) -> None:
 
 def test_a_forget_that_died_on_another_machine_is_taken_over(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere(store, FORGET, silent_s=3 * 3600)
-    refuse_while_forgetting(store, 0.3)
+    refuse_while_forgetting(store)
     assert "a forget (process 41 on pod-7) is silent" in caplog.text
     assert lease.unreleased(store, FORGET) is None, "who comes next does not have to wait"
-    with ingesting(store):
+    with shared(store):
         pass
-    with alone(store):
+    with exclusive(store):
         pass
 
 
@@ -46,11 +49,11 @@ def test_a_forget_that_beats_on_another_machine_keeps_everybody_out(store: Store
     elsewhere(store, FORGET, silent_s=2)
     with pytest.raises(ConfigError, match=r"being forgotten in .* \(process 41 on pod-7\); start again when that is"):
         refuse_while_forgetting(store)
-    with pytest.raises(ConfigError, match="being forgotten"), ingesting(store):
+    with pytest.raises(ConfigError, match="being forgotten"), shared(store):
         pass
 
 
 def test_a_run_that_died_on_another_machine_does_not_keep_a_forget_out(store: Store) -> None:
     elsewhere(store, "news", silent_s=3 * 3600)
-    with alone(store, 0.3):
+    with exclusive(store, 0.3):
         pass
