@@ -9,6 +9,7 @@ from ray_jobs.command_line.options import (
     Files,
     Json,
     Overrides,
+    Reference,
     ToCheckpoint,
     ToDirectory,
     command,
@@ -54,21 +55,18 @@ def promote(
     as_json: Json = False,
     checkpoint: Checkpoint = None,
     to: ToCheckpoint = None,
+    reference: Reference = False,
 ) -> None:
     """Let the gate judge a checkpoint (default: the run's last), or move the champion by hand with --to."""
     from ray_jobs.commands.promote import promote_by_hand, promote_checkpoint
-    from ray_jobs.report.terminal import Display
 
     target, rest = take("to", to, overrides)
     settings = read_run(config, rest)
     if target is not None:
-        entry = promote_by_hand(settings, target)
+        entry = promote_by_hand(settings, target, new_reference=reference)
         tell(f"champion is {entry['checkpoint']} (was {entry['previous']})")
         finish(0, entry, as_json)
-    decision = promote_checkpoint(settings, checkpoint)
-    with Display(json=as_json) as display:
-        display.judge(decision)
-    finish(0 if decision["promoted"] else 3, decision, as_json)
+    finish(*promote_checkpoint(settings, checkpoint, as_json=as_json), as_json)
 
 
 @command(

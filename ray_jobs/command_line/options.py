@@ -38,6 +38,9 @@ Exported = Annotated[
 ToCheckpoint = Annotated[
     str | None, typer.Option("--to", metavar="RUN/STEP", help="Make this checkpoint the champion, unjudged.")
 ]
+Reference = Annotated[
+    bool, typer.Option("--reference", help="With --to: accept what old text has lost, and count anew.")
+]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
 Looked = Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://... or gs://...")]
 ToFile = Annotated[str, typer.Option("--to", metavar="FILE", help="The YAML file to write.")]

@@ -1,7 +1,6 @@
 """What do `headrace evaluate`, `promote` and `export` do with a checkpoint?"""
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,13 @@ from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.ingest.opening import TOKENIZER
 from ray_jobs.outcome import ConfigError
-from ray_jobs.registry.champion import champion_name, put_in_service
-from ray_jobs.registry.judge import judge_and_promote
-from ray_jobs.registry.scoring import scores_of, task_scores
+from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
+from ray_jobs.registry.judge import Candidate, judge_and_promote
+from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
+from ray_jobs.report.terminal import Display
 from ray_jobs.store.paths import runs_of
+
+EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
 
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
@@ -35,23 +37,25 @@ def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
     return {"checkpoint": commit.name, "slices": by_slice(table), **({"tasks": tasks} if tasks else {})}
 
 
-def promote_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
-    """Let the gate judge a checkpoint (default: the run's last) against the champion; the decision as a dict."""
+def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, dict[str, Any]]:
+    """Let the gate judge a checkpoint (default: the run's last) against the champion; exit code and decision."""
     store, commit = _chosen(config, name)
     tokenizer_json = store.read(TOKENIZER).decode()
+    details = {"last_window": Lake(store).last_window(), "weights_sha256": weights_of(store, commit)}
     with connect(config.cluster):
-        details = {"last_window": Lake(store).last_window()}
-        decision = judge_and_promote(config, tokenizer_json, commit, details).decision
-    return {"checkpoint": commit.name, **decision.to_dict()}
+        decision = judge_and_promote(config, tokenizer_json, [Candidate(commit, details)]).decision.to_dict()
+    with Display(json=as_json) as display:
+        display.judge(decision)
+    return EXIT_CODES[decision["verdict"]], {"checkpoint": commit.name, **decision}
 
 
-def promote_by_hand(config: Config, name: str) -> dict[str, Any]:
-    """Put a committed checkpoint in service without the gate, for example to move back."""
+def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -> dict[str, Any]:
+    """Put a committed checkpoint in service without the gate, for example to move back.
+
+    new_reference: what old text has lost over the champions so far is accepted, and counted anew from here.
+    """
     store = Store.open(config.store)
-    commit = _chosen(config, name)[1]
-    entry = {"checkpoint": commit.name, "decided": time.time(), "previous": champion_name(store), "by_hand": True}
-    put_in_service(store, entry)
-    return entry
+    return put_in_service_by_hand(store, _chosen(config, name)[1].name, new_reference=new_reference)
 
 
 def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:

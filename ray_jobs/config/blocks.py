@@ -29,9 +29,13 @@ class EvaluateConfig(Settings):
 class GateConfig(Settings):
     """What a candidate has to show before it becomes the champion."""
 
-    fresh_margin: float = Field(0.0, ge=0, description="bits per byte by which fresh text has to improve at least")
-    old_margin: float = Field(0.005, ge=0, description="bits per byte by which an old slice may get worse")
-    confidence: Share = Field(0.95, gt=0.5, lt=1, description="level of each one-sided bound")
-    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples per slice")
-    min_documents: int = Field(5, ge=2, description="slices with fewer held-out documents are judged together")
-    seed: int = Field(0, ge=0, description="seed of the resampling weights")
+    confidence: Share = Field(
+        0.95, gt=0.5, lt=1, description="that no ask against a champion promotes what is no better"
+    )
+    fresh_margin: Share = Field(
+        0.0, description="share of its bits per byte by which fresh text has to improve at least"
+    )
+    old_margin: Share = Field(0.01, description="share of its bits per byte that old text of a source may lose at once")
+    drift_margin: Share = Field(0.03, description="share that it may lose over many champions together")
+    fresh_documents: int = Field(5000, ge=32, description="fresh held-out documents that are judged at most")
+    old_documents: int = Field(3000, ge=20, description="old held-out documents of a source that are judged at least")

@@ -27,6 +27,12 @@ KNOWN_ELSEWHERE_AS = {  # what other trainers call our keys, for "did you mean"
     "warmup_steps": "optim.schedule.warmup_tokens",
 }
 
+GONE = {  # keys of older versions, and why they are not needed
+    "gate.min_documents": "small slices are judged in the pool of their source; leave it out",
+    "gate.resamples": "the gate's bounds need no resampling; leave it out",
+    "gate.seed": "the gate's bounds need no seed; leave it out",
+}
+
 
 def key_of_mistake(error: Any) -> str:
     """The key a mistake is about, without the kinds and types that were tried on its value."""
@@ -39,6 +45,8 @@ def sentence_of_mistake(error: Any) -> str:
     place = key_of_mistake(error)
     if error["type"] == UNKNOWN_KIND:
         return f"{place}.kind={error['ctx']['kind']} is unknown; {error['ctx']['mend']}"
+    if place in GONE:
+        return f"{place} is gone: {GONE[place]}"
     if error["type"] == "extra_forbidden":
         label = place.split(".")[1] if place.startswith("sources.") else "<label>"
         known = [f"{prefix}{name}".replace("<label>", label) for prefix, name in _keys(Config)]

@@ -16,7 +16,7 @@ from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.registry.champion import is_judged
-from ray_jobs.registry.judge import judge_and_promote
+from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.lineage import lineage
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
@@ -40,7 +40,8 @@ def judge_result(
     """Let the gate judge the candidate, unless it was judged before; `held`: whether the run is still ours."""
     if result.identity is None or is_judged(opened.store, candidate):
         return result
-    verdict = judge_and_promote(config, opened.tokenizer_json, candidate, asdict(result.identity), held)
+    asking = [Candidate(candidate, asdict(result.identity))]
+    verdict = judge_and_promote(config, opened.tokenizer_json, asking, held)
     return result.with_decision(verdict.decision, verdict.before, verdict.after)
 
 

@@ -146,7 +146,7 @@ def _listen(run: Drive, listeners: Listeners) -> None:
 
 def _tell_verdict(run: Drive, listeners: Listeners, candidate: Commit, result: Judged) -> None:
     """Show the gate's verdict, if there is one, and write it down."""
-    if result.decision is None or result.before is None:
+    if result.decision is None:
         return
     run.display.judge(result.decision.to_dict())
     if result.decision.promoted:

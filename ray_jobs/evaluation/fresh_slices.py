@@ -5,18 +5,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.lake.lake import Lake
-from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.evaluation.held_out import PERIODS
+from ray_jobs.evaluation.judged_text import given_until
 
 
 def fresh_slices(lake: Lake, period: str, champion: commits.Commit | None) -> set[str]:
     """Slices most of whose kept documents the champion had not been given; all of them without a champion."""
     table = lake.documents(0, lake.last_window(), ["source", "event_time", "window", "position"], ["kept"])
-    end: tuple[int, ...] = (-1, 0)
-    if champion is not None:
-        rows = lake.rounds(champion.run, champion.round if champion.step_in_round else champion.round - 1)
-        end = tuple(Manifest.from_row(rows, 0).end) if rows.num_rows else end
+    end = given_until(lake, champion)
     windows, positions = table["window"].to_numpy(), table["position"].to_numpy()
     new = (windows > end[0]) | ((windows == end[0]) & (positions >= end[1]))
     periods = pc.strftime(table["event_time"], format=PERIODS[period])

@@ -1,244 +1,234 @@
 """May this candidate replace the champion?
 
-Yes, if every figure is finite, fresh text got better, and no old slice got worse than a margin, each shown
-by a one-sided confidence bound and not by a mean; nor may a further task (`evaluate.tasks`) get worse than its
-margin. Items are paired (the same held-out document under both models), weighted by size, and resampled by
-Poisson(1) weights that are a hash of (seed, item's id, resample): no order, repeat or machine changes a
-verdict. All must pass at once (an intersection-union test), so no multiplicity correction is due: a bad
-candidate passes with probability at most 1 - confidence. The price is power: with many small old slices a
-good candidate may be refused as unclear; the cure is more held-out text.
+Yes, if fresh text got better, every pool of old text stayed within a margin of the champion's bits per byte and within
+a wider one of a reference that many small losses cannot move, no single slice is shown to be worse, and neither is a
+further task (guard.py). Each is shown
+by a one-sided bound at the level of the ask. All must pass at once, so no further correction is due: over all asks
+against one champion, a candidate that is no better passes with probability at most 1 - gate.confidence. docs/gate.md
+tells the rule in words and what it was measured to do.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 
-from cluster.readable import signed
+from cluster.readable import whole
 from ray_jobs.config.blocks import GateConfig
-from ray_jobs.evaluation.bootstrap import Pairs, bounds, column, pair
-from ray_jobs.evaluation.tasks.held_out_bits import uniform
+from ray_jobs.evaluation.bounds import Array, Correlation, Sample, highest, level_of, lowest, within_day
+from ray_jobs.evaluation.decision import (
+    Decision,
+    SliceResult,
+    advice_fresh,
+    fresh_sentence,
+    pool_sentence,
+    result,
+    slice_sentence,
+)
+from ray_jobs.evaluation.guard import HARM, Guard, guarded
+from ray_jobs.evaluation.pairs import Pairs, not_finite, pair
 from ray_jobs.evaluation.tasks.task import Scores
 
-Role = Literal["fresh", "old"]
-Verdict = Literal["better", "within", "worse", "unclear"]
+POOL_LEAST = 1000  # old documents; sources with fewer are judged together
+SLICE_LEAST = 20  # documents; single slices with fewer are judged in their pool only
 
 
 @dataclass(frozen=True)
-class SliceResult:
-    """One slice in `unit`; low and high bound the difference, each at `confidence`. bytes: the sizes of its items."""
+class Terms:
+    """The circumstances of an ask: the how-manieth against this champion, and of how many candidates.
 
-    name: str
-    role: Role
-    documents: int
-    bytes: int
-    before: float
-    after: float
-    difference: float
-    low: float
-    high: float
-    verdict: Verdict
-    unit: str = "bits/byte"
+    drift_asks: the how-manieth against a source's figures in the drift reference; arrivals: held-out documents a day.
+    """
+
+    ask: int = 1
+    candidates: int = 1
+    champion: str | None = None
+    drift: str = ""
+    drift_asks: Mapping[str, int] = field(default_factory=dict)
+    arrivals: float = 0.0
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The verdict on one candidate, with its reasons as sentences."""
+class Against:
+    """What else a candidate is compared with: the drift reference's figures, and the champion at further tasks."""
 
-    promoted: bool
-    reasons: list[str]
-    slices: list[SliceResult] = field(default_factory=list)
-    fresh: SliceResult | None = None
-    fresh_margin: float = 0.0
-    old_margin: float = 0.0
-    confidence: float = 0.95
-    against: str = "the champion"
-    tasks: dict[str, list[SliceResult]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the decision as JSON-able values; an infinite bound becomes None."""
-        return {key: _jsonable(value) for key, value in asdict(self).items()}
+    drift: Scores | None = None
+    tasks: Mapping[str, Guard] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Guard:
-    """Both models' scores at a further task, and by how much the candidate may be worse."""
-
-    candidate: Scores
-    champion: Scores
-    margin: float
+NOTHING = Against()
 
 
 def decide(
     candidate: Scores,
-    champion: Scores | None,
+    reference: Scores,
+    text: pa.Table,
+    terms: Terms,
     config: GateConfig,
-    *,
-    fresh_slices: Iterable[str],
-    untrained: Scores | None = None,
-    tasks: Mapping[str, Guard] = MappingProxyType({}),
+    against: Against = NOTHING,
 ) -> Decision:
-    """Judge a candidate by its held-out documents against the champion's figures on the same documents.
+    """Judge a candidate by its held-out documents against the reference's figures on the same documents.
 
-    Slices are named "source/2026-01"; only documents that both models have read count. Without a champion, a candidate
-    that beats `untrained` (or, without that, 8 bits per byte) becomes the first one. tasks: in which a candidate must
-    not be worse than the champion. Raises ValueError for scores with a repeated id or an item without size.
+    Slices are named "source/2026-01"; text has id, day and fresh of the documents that count. reference: the champion,
+    or the untrained model where terms name no champion. Raises ValueError for scores with a repeated id or an item
+    without size.
     """
-    reference = champion if champion is not None else untrained
-    if broken := _not_finite(candidate, "candidate") or (reference and _not_finite(reference, "reference")):
-        return Decision(False, [broken])
-    pairs = pair(candidate, reference if reference is not None else uniform(candidate))
-    if champion is None:
-        against = "8 bits/byte" if untrained is None else "the untrained model"
-        decision = replace(_first_champion(pairs, config, against), against=against)
-    else:
-        decision = _against_champion(pairs, config, frozenset(fresh_slices))
-    for name, guard in tasks.items():
-        decision = _guarded(decision, name, guard, config)
-    unpaired = max(s.table.num_rows for s in (candidate, reference) if s is not None) - len(pairs.ids)
-    notes = [f"{unpaired:,} held-out documents were read by one model only and do not count"] if unpaired else []
-    margins = {name: getattr(config, name) for name in ("fresh_margin", "old_margin", "confidence")}
-    return replace(decision, reasons=decision.reasons + notes, **margins)
-
-
-def _guarded(decision: Decision, name: str, guard: Guard, config: GateConfig) -> Decision:
-    """Refuse a candidate that is not shown to be within the margin of the champion at a further task."""
-    broken = _not_finite(guard.candidate, f"candidate at {name}") or _not_finite(guard.champion, f"champion at {name}")
+    broken = not_finite(candidate, "candidate") or not_finite(reference, "reference")
     if broken:
-        return replace(decision, promoted=False, reasons=[*decision.reasons, broken])
-    pairs = pair(guard.candidate, guard.champion)
-    limits = config.model_copy(update={"old_margin": guard.margin})
-    found = _judge_slices(pairs, frozenset(pairs.slices.tolist()), "old", guard.margin, config)
-    found = [_in_unit(result, guard.candidate) for result in found]
-    passes, reasons = _old_verdict(found, limits, guard.candidate.unit, f"slices of {name}")
-    return replace(
-        decision,
-        promoted=decision.promoted and passes,
-        reasons=[*decision.reasons, *reasons],
-        tasks={**decision.tasks, name: found},
+        level = level_of(terms.ask, 1 - config.confidence, terms.candidates)
+        return Decision("refused", [broken], ask=terms.ask, level=level, old_margin=config.old_margin)
+    pairs = pair(candidate, reference, text)
+    drifted = pair(candidate, against.drift, text) if against.drift is not None and terms.champion else None
+    decision = weigh(pairs, drifted, terms, config)
+    for name, guard in against.tasks.items():
+        decision = guarded(decision, name, guard)
+    unpaired = max(candidate.table.num_rows, reference.table.num_rows) - pairs.sample.count
+    notes = [f"{whole(unpaired)} held-out documents were read by one model only and do not count"] if unpaired else []
+    return replace(decision, reasons=decision.reasons + notes)
+
+
+def weigh(pairs: Pairs, drift: Pairs | None, terms: Terms, config: GateConfig) -> Decision:
+    """Judge by paired documents; drift: the candidate beside the drift reference's figures."""
+    alpha = 1 - config.confidence
+    fresh, old = (pairs, None) if terms.champion is None else (pairs.of(pairs.fresh), pairs.of(~pairs.fresh))
+    known = within_day((old or fresh).sample)
+    level = level_of(terms.ask, alpha, terms.candidates)
+    test = _fresh(fresh.sample, known, level, terms, config)
+    found, failed, held = [], [], []
+    if old is not None:
+        pools, lost = _pools(old, known, config.old_margin, {"": level}, "the champion")
+        slices, harmed = _slices(old, known, config.old_margin, "the champion")
+        found, failed = [*pools, *slices], [*lost, *harmed]
+        held = [_within(pools, config.old_margin)] if not failed else []
+    if drift is not None and drift.sample.count:
+        what = f"the drift reference {terms.drift}".strip()
+        levels = {name: level_of(ask, alpha, terms.candidates) for name, ask in terms.drift_asks.items()}
+        _, lost = _pools(drift, known, config.drift_margin, {"": level_of(1, alpha, terms.candidates), **levels}, what)
+        _, harmed = _slices(drift, known, config.drift_margin, what)
+        used = "the champions since then have used up what lies between them"
+        failed += [f"{reason}: {used}; raise round.replay_share, or promote --to --reference" for reason in lost]
+        failed += harmed
+    passes = test.found.verdict == "better"
+    skew, kurtosis = _shape(fresh.sample)
+    first = [] if passes else [test.sentence]
+    return Decision(
+        "promoted" if passes and not failed else "refused",
+        [*first, *failed, *([test.sentence] if passes else []), *held],
+        [*_of_slices(fresh, known), *found],
+        test.found,
+        terms.ask,
+        level,
+        config.old_margin,
+        terms.champion or "the untrained model",
+        skew,
+        kurtosis,
     )
 
 
-def _in_unit(result: SliceResult, scores: Scores) -> SliceResult:
-    """Turn costs back into the task's figures, where more may be better."""
-    if scores.better == "lower":
-        return replace(result, unit=scores.unit)
-    turned = {key: -getattr(result, key) for key in ("before", "after", "difference")}
-    return replace(result, **turned, low=-result.high, high=-result.low, unit=scores.unit)
+def best(decisions: Sequence[Decision]) -> int:
+    """Of candidates that asked together, the one that was promoted with the lowest fresh estimate; else the nearest."""
+
+    def rank(index: int) -> tuple[bool, float]:
+        decision = decisions[index]
+        return not decision.promoted, decision.fresh.difference if decision.fresh else math.inf
+
+    return min(range(len(decisions)), key=rank)
 
 
-def _against_champion(pairs: Pairs, config: GateConfig, fresh: frozenset[str]) -> Decision:
-    names = frozenset(pairs.slices.tolist())
-    old = _judge_slices(pairs, names - fresh, "old", config.old_margin, config)
-    if not names & fresh:
-        return Decision(False, ["nothing fresh: no held-out document is newer than the champion"], old)
-    new = _judge_slices(pairs, names & fresh, "fresh", -config.fresh_margin, config)
-    pooled = _judge("fresh", pairs.of(fresh), "fresh", -config.fresh_margin, config)
-    fresh_passes, fresh_reason = _fresh_verdict(pooled, config)
-    old_passes, old_reasons = _old_verdict(old, config)
-    return Decision(fresh_passes and old_passes, [fresh_reason, *old_reasons], new + old, pooled)
+@dataclass(frozen=True)
+class _FreshTest:
+    found: SliceResult
+    sentence: str
 
 
-def _first_champion(pairs: Pairs, config: GateConfig, baseline: str) -> Decision:
-    if not len(pairs.ids):
-        return Decision(False, ["no champion yet and no held-out document to judge the candidate by"])
-    slices = _judge_slices(pairs, frozenset(pairs.slices.tolist()), "fresh", 0.0, config)
-    pooled = _judge("all", pairs, "fresh", 0.0, config)
-    passes = pooled.verdict == "better"
-    said = f"{pooled.after:.3f} bits/byte over {pooled.documents:,} documents"
-    verdict = f"beats {baseline}, so it is the first champion" if passes else f"is not shown to beat {baseline}"
-    return Decision(passes, [f"no champion yet: {said} {verdict}"], slices, pooled)
+def _fresh(sample: Sample, known: Correlation, level: float, terms: Terms, config: GateConfig) -> _FreshTest:
+    if not sample.count:
+        nothing = SliceResult("fresh", "fresh", 0, 0, math.nan, math.nan, math.nan, None, None, "unclear")
+        return _FreshTest(replace(nothing, before=0.0, after=0.0, difference=0.0), "there is no fresh document")
+    limit = -config.fresh_margin * sample.reference
+    found = result("fresh", "fresh", sample, (lowest(sample, HARM, known), highest(sample, level, known)), limit)
+    against = f" against {terms.champion}" if terms.champion else " against the untrained model"
+    following = level_of(terms.ask + 1, 1 - config.confidence, terms.candidates)
+    advice = advice_fresh(sample, limit, following, known, terms.arrivals)
+    return _FreshTest(found, fresh_sentence(found, sample, f"ask {terms.ask}{against}, level {level:.2g}", advice))
 
 
-def _fresh_verdict(pooled: SliceResult, config: GateConfig) -> tuple[bool, str]:
-    figures = f"{_figures(pooled)} over {pooled.documents:,} documents"
-    if pooled.documents < config.min_documents:
-        return (
-            False,
-            f"fresh text {figures}: fewer than gate.min_documents={config.min_documents}; hold out more",
-        )
-    if pooled.verdict == "better":
-        return True, f"fresh text got better: {figures}"
-    if pooled.verdict == "worse":
-        return False, f"fresh text got worse: {figures}"
-    return (
-        False,
-        f"fresh text is not shown to improve by more than {config.fresh_margin:g} bits/byte: {figures}",
-    )
+def pools_of(sources: Array) -> dict[str, list[str]]:
+    """Tell which sources are judged together, by the number of their documents alone.
+
+    A source with at least POOL_LEAST documents is a pool; the others are one together, which joins the smallest of
+    the large ones if it is still too small.
+    """
+    names, counts = np.unique(sources, return_counts=True)
+    sizes = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    small = [name for name in sizes if sizes[name] < POOL_LEAST]
+    groups = {name: [name] for name in sizes if name not in small}
+    if small and groups and sum(sizes[name] for name in small) < POOL_LEAST:
+        groups[min(groups, key=lambda name: sizes[name])] += small
+    elif small:
+        groups[small[0] if len(small) == 1 else "other sources" if groups else "all sources"] = small
+    return groups
 
 
-def _old_verdict(
-    old: list[SliceResult], config: GateConfig, unit: str = "bits/byte", what: str = "old slices"
-) -> tuple[bool, list[str]]:
-    judged = sorted((s for s in old if s.documents >= config.min_documents), key=lambda s: s.high, reverse=True)
-    few = [f"{s.name}: {s.documents} documents are too few to judge" for s in old if s not in judged]
-    failed = [s for s in judged if s.verdict in ("worse", "unclear")]
-    if failed:
-        head = f"{len(failed)} of {len(judged)} {what} may be over {config.old_margin:g} {unit}"
-        return False, [head, *(f"{s.name} is {s.verdict}: {_figures(s)}" for s in failed[:5]), *few]
-    if not judged:
-        return True, ["no old slice to protect yet" if what == "old slices" else f"no {what} to judge", *few]
-    head = f"{len(judged)} {what} within {config.old_margin:g} {unit}, worst {judged[0].name}"
-    return True, [f"{head}: {_figures(judged[0])}", *few]
+def _pools(
+    old: Pairs, known: Correlation, margin: float, levels: Mapping[str, float], against: str
+) -> tuple[list[SliceResult], list[str]]:
+    """Bound every pool's loss; levels by source, "" for the others: a pool has the smallest of its sources."""
+    found, failed = [], []
+    for name, members in pools_of(old.sources).items():
+        sample = old.of(np.isin(old.sources, members)).sample
+        level = min(levels.get(member, levels[""]) for member in members)
+        limit = margin * sample.reference
+        bounds = lowest(sample, HARM, known), highest(sample, level, known)
+        found.append(result(name, "pool", sample, bounds, limit))
+        if bounds[1] > limit:
+            failed.append(pool_sentence(found[-1], sample, margin, against, level))
+    return found, failed
 
 
-def _judge_slices(
-    pairs: Pairs, names: frozenset[str], role: Role, limit: float, config: GateConfig
-) -> list[SliceResult]:
-    """Judge each slice; small ones together per source, and what is then still too small as one."""
-    members = {name: [name] for name in sorted(names)}
-    for pooled_name in (lambda name: f"{name.partition('/')[0]} other", lambda name: "other"):
-        grouped: dict[str, list[str]] = {}
-        for name, slices in members.items():
-            small = np.isin(pairs.slices, slices).sum() < config.min_documents
-            grouped.setdefault(pooled_name(slices[0]) if small else name, []).extend(slices)
-        members = grouped
-    return [_judge(name, pairs.of(slices), role, limit, config) for name, slices in members.items()]
+def _slices(old: Pairs, known: Correlation, margin: float, against: str) -> tuple[list[SliceResult], list[str]]:
+    """Find slices that are shown to be worse; against a drift reference, than the margin itself."""
+    strict = against != "the champion"
+    found = _of_slices(old, known, margin)
+    harmed = []
+    for one in found:
+        low, limit = one.low if one.low is not None else -math.inf, one.limit
+        if one.documents >= SLICE_LEAST and (low > limit if strict else low > 0 and one.difference > limit):
+            harmed.append(slice_sentence(one, against))
+    return found, harmed
 
 
-def _judge(name: str, pairs: Pairs, role: Role, limit: float, config: GateConfig) -> SliceResult:
-    size = pairs.sizes.sum()
-    before, after = pairs.costs_before.sum() / size, pairs.costs_after.sum() / size
-    low, high = bounds(pairs, config.confidence, config.resamples, config.seed)
-    verdict: Verdict = "unclear"
-    if high < limit or (high <= limit and role == "old"):
-        verdict = "better" if role == "fresh" or high < 0 else "within"
-    elif low > 0:
-        verdict = "worse"
-    return SliceResult(
-        name=name,
-        role=role,
-        documents=len(pairs.ids),
-        bytes=int(size),
-        before=float(before),
-        after=float(after),
-        difference=float(after - before),
-        low=low,
-        high=high,
-        verdict=verdict,
-    )
+def _of_slices(pairs: Pairs, known: Correlation, margin: float | None = None) -> list[SliceResult]:
+    """Bound each slice, all of them together at HARM; margin: of an old slice."""
+    names, sizes = np.unique(pairs.slices, return_counts=True)
+    judged = max(int((sizes >= SLICE_LEAST).sum()), 1)
+    found = []
+    for name in names.tolist():
+        sample = pairs.of(pairs.slices == name).sample
+        bounds = lowest(sample, HARM / judged, known), -lowest(sample.reversed(), HARM / judged, known)
+        limit = 0.0 if margin is None else margin * sample.reference
+        found.append(result(name, "fresh" if margin is None else "old", sample, bounds, limit))
+    return found
 
 
-def _not_finite(scores: Scores, whose: str) -> str | None:
-    table = scores.table
-    bad = ~np.isfinite(column(table, "total"))
-    if not bad.any():
-        return None
-    names = sorted({str(name) for name, is_bad in zip(table["slice"].to_pylist(), bad, strict=True) if is_bad})
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"the {whose}'s loss is not finite on {bad.sum():,} of {len(bad):,} held-out documents ({shown})"
+def _within(pools: Sequence[SliceResult], margin: float) -> str:
+    if not pools:
+        return "there is no old text to protect yet"
+    worst = max(pools, key=lambda pool: (pool.high or 0.0) - pool.limit)
+    documents = sum(pool.documents for pool in pools)
+    said = f"old text stayed within {margin:.1%} over {whole(documents)} documents"
+    return f"{said}: {worst.name} at most {worst.high:+.4f}, limit {worst.limit:+.4f}"
 
 
-def _figures(s: SliceResult) -> str:
-    return f"{signed(s.difference, 4)} {s.unit} [{signed(s.low, 4)}, {signed(s.high, 4)}]"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _shape(sample: Sample) -> tuple[float | None, float | None]:
+    """Skew and kurtosis of the residuals: what the bound's honesty hangs on."""
+    if sample.count < 3:
+        return None, None
+    residuals = sample.after - sample.before - sample.difference * sample.sizes
+    spread = residuals.std()
+    if not spread:
+        return None, None
+    z = (residuals - residuals.mean()) / spread
+    return round(float((z**3).mean()), 3), round(float((z**4).mean()), 3)

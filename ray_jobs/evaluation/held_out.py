@@ -35,19 +35,26 @@ class HeldOut:
     document_token: int
 
 
-def held_out(lake: Lake, last_window: int, config: EvaluateConfig, row_tokens: int, document_token: int) -> HeldOut:
-    """Collect the held-out documents of all windows up to one; the same for everybody who asks."""
+def held_out(
+    lake: Lake,
+    last_window: int,
+    config: EvaluateConfig,
+    row_tokens: int,
+    document_token: int,
+    only: pa.Array | None = None,
+) -> HeldOut:
+    """Collect the held-out documents of all windows up to one; the same for everybody who asks.
+
+    only: ids of the documents that are wanted, instead of as many of each slice as are scored in training.
+    """
     from data_ops.rounds.packing import pack  # numba, 0.5 s: who only reads the settings does without
 
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
     periods = pc.strftime(table["event_time"], format=PERIODS[config.period])
     slices = pc.binary_join_element_wise(table["source"], periods, "/")
     table = table.append_column("slice", slices)
-    names = np.asarray(slices.to_pylist(), dtype=object)
-    keep = np.zeros(len(names), bool)
-    for name in set(names.tolist()):
-        keep[np.flatnonzero(names == name)[: config.documents_per_slice]] = True
-    table = table.filter(pa.array(keep)).combine_chunks()
+    keep = _first_of_each(slices, config.documents_per_slice) if only is None else pc.is_in(table["id"], only)
+    table = table.filter(keep).combine_chunks()
     tokens = table["tokens"].combine_chunks() if table.num_rows else pa.array([], pa.list_(pa.int32()))
     lengths = pc.list_value_length(tokens).to_numpy().astype(np.int64) + 1
     return HeldOut(
@@ -58,3 +65,12 @@ def held_out(lake: Lake, last_window: int, config: EvaluateConfig, row_tokens: i
         row_tokens,
         document_token,
     )
+
+
+def _first_of_each(slices: pa.ChunkedArray, most: int) -> pa.Array:
+    """Mark the first so many documents of each slice."""
+    names = np.asarray(slices.to_pylist(), dtype=object)
+    keep = np.zeros(len(names), bool)
+    for name in set(names.tolist()):
+        keep[np.flatnonzero(names == name)[:most]] = True
+    return pa.array(keep)

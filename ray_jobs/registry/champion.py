@@ -2,26 +2,53 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.champion import read_champion
-from ray_jobs.evaluation.gate import Decision
+from ray_jobs.checkpoints.champion import DriftReference, read_champion
+from ray_jobs.evaluation.decision import Decision
 from ray_jobs.outcome import ConfigError
+from ray_jobs.registry.asks import naming
 from ray_jobs.store.paths import CHAMPION
 
 
 class Verdict(NamedTuple):
-    """The gate's word on a candidate, the figures it saw, the champion then, and what it was compared with."""
+    """The gate's word on a candidate, the champion then, what was compared with, and the figures, if seen now."""
 
     decision: Decision
-    before: pa.Table
-    after: pa.Table
     champion: str | None
     reference: str | None  # the champion, or the one before if that is the candidate; None: the untrained model
+    candidate: str
+    ask: str | None = None  # path of the reservation
+    drift: DriftReference | None = None  # what a promoted candidate goes on with
+    before: pa.Table | None = None
+    after: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """What candidates are compared with: the champion, the one before it if they are in service, or nothing."""
+
+    in_service: str | None
+    commit: commits.Commit | None = None
+    sha256: str | None = None  # of its weights; None: not written down
+    reference: DriftReference | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Name of the checkpoint; None: the untrained model."""
+        return self.commit.name if self.commit else None
+
+    @property
+    def drift_name(self) -> str:
+        """Whose ask the drift reference's figures were written beside."""
+        return self.reference.figures.rpartition("/")[0].rpartition("/")[2] if self.reference else ""
 
 
 def decision_path(candidate: commits.Commit) -> str:
@@ -41,10 +68,14 @@ def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: 
     """
     if champion_name(store) != verdict.champion:
         return False
+    if verdict.decision.verdict == "not asked":
+        return True
     entry = {
         "checkpoint": candidate.name,
         "decided": time.time(),
         "previous": verdict.reference,
+        "ask": verdict.ask,
+        "reference": msgspec.to_builtins(verdict.drift),
         **{k: v for k, v in details.items() if k != "checkpoint"},
     }
     record = {**entry, "decision": verdict.decision.to_dict()}
@@ -52,6 +83,39 @@ def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: 
         put_in_service(store, entry)
     store.write(decision_path(candidate), json.dumps(record, indent=1).encode())
     return True
+
+
+def opponent_of(store: Store, candidates: Sequence[str]) -> Opponent:
+    """Find what candidates are compared with.
+
+    One that is in service unjudged was put there by hand, or by a driver of an older version that ended before it wrote
+    the verdict down. ConfigError if somebody deleted the champion.
+    """
+    champion = read_champion(store)
+    if champion is None:
+        return Opponent(None)
+    name, sha256 = champion["checkpoint"], champion.get("weights_sha256")
+    reference = msgspec.convert(champion.get("reference"), DriftReference | None)
+    if name not in candidates:
+        return Opponent(name, _kept(store, name), sha256, reference)
+    try:
+        before = commits.by_name(store, champion["previous"]) if champion.get("previous") else None
+    except FileNotFoundError:
+        before = None
+    return Opponent(name, before, None, reference if before else None)
+
+
+def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool) -> dict[str, Any]:
+    """Move the pointer without the gate. The drift reference stays, unless it is to begin anew."""
+    before = read_champion(store) or {}
+    reference = msgspec.convert(before.get("reference"), DriftReference | None)
+    if reference is not None:
+        named = naming(store, before["checkpoint"], reference.figures)
+        reference = msgspec.structs.replace(reference, asks={name: n + named for name, n in reference.asks.items()})
+    entry = {"checkpoint": checkpoint, "decided": time.time(), "previous": before.get("checkpoint"), "by_hand": True}
+    entry["reference"] = None if new_reference else msgspec.to_builtins(reference)
+    put_in_service(store, entry)
+    return entry
 
 
 def champion_name(store: Store) -> str | None:
@@ -74,4 +138,14 @@ def put_in_service(store: Store, entry: dict[str, Any]) -> None:
         raise ConfigError(
             f"checkpoint {entry['checkpoint']} was let go while it was judged, for its run goes on; "
             "promote a newer one, or raise checkpoint.keep"
+        ) from None
+
+
+def _kept(store: Store, name: str) -> commits.Commit:
+    try:
+        return commits.by_name(store, name)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"the champion {name} is no longer in {store.uri}; put another checkpoint in service: "
+            "headrace promote --to RUN/STEP"
         ) from None

@@ -2,16 +2,18 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
-from models.engine.checkpoint import read_full_weights
+from models.engine.checkpoint import read_full_weights, weights_sha256
 from models.kinds.kinds import model_config
 from models.measures import scoring
 from ray_jobs.checkpoints import manifest as commits
@@ -23,36 +25,58 @@ from ray_jobs.evaluation.tasks.held_out_bits import HeldOutBits
 from ray_jobs.evaluation.tasks.task import Scorer, Scores
 from ray_jobs.evaluation.tasks.tasks import further_tasks
 
+JUDGED = "-judged"  # figures on the documents of a judgement, beside those of training
 
-def scores_of(config: Config, tokenizer_json: str, name: str | None) -> pa.Table:
-    """Per-document figures of a checkpoint (None: the untrained model) on every held-out document of now.
 
-    What a run scored itself at that step is used if it covers the same documents; else a Ray task scores it.
+def weights_of(store: Store, commit: commits.Commit) -> str:
+    """Hash the weights of a checkpoint."""
+    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+        return weights_sha256(fetch_files(store, commit, Path(scratch)))
+
+
+def scores_of(
+    config: Config, tokenizer_json: str, name: str | None, last_window: int | None = None, only: pa.Array | None = None
+) -> pa.Table:
+    """Per-document figures of a checkpoint (None: the untrained model) on held-out documents.
+
+    last_window: the newest that counts, else the last one; only: ids of the documents, else those that are scored in
+    training. What was scored before is used if it covers them; else a Ray task scores.
     """
     store = Store.open(config.store)
     lake = Lake(store)
-    last = lake.last_window()
+    last = lake.last_window() if last_window is None else last_window
     if name is not None:
         run, _, step = name.rpartition("/")
-        tokenizer = Tokenizer.from_json(tokenizer_json)
-        wanted = held_out(lake, last, config.evaluate, config.model.row_tokens, tokenizer.document_token)
-        try:
-            found = read_scores(store, run, step)
-        except FileNotFoundError:
-            found = None
-        if found is not None and found["id"].combine_chunks().equals(wanted.table["id"].combine_chunks()):
-            return found
-    table = _on_cluster(_score_task, config, tokenizer_json, name, last)
+        tokenizer, wanted = Tokenizer.from_json(tokenizer_json), only
+        if wanted is None:
+            data = held_out(lake, last, config.evaluate, config.model.row_tokens, tokenizer.document_token)
+            wanted = data.table["id"].combine_chunks()
+        for kept in (step, f"{step}{JUDGED}"):
+            if (found := _kept_scores(store, run, kept, wanted)) is not None:
+                return found
+    table = _on_cluster(partial(_score_task, only), config, tokenizer_json, name, last)
     if name is not None:
-        write_scores(store, run, step, table)
+        write_scores(store, run, step if only is None else f"{step}{JUDGED}", table)
     return table
 
 
-def task_scores(config: Config, tokenizer_json: str, name: str | None) -> dict[str, Scores]:
+def _kept_scores(store: Store, run: str, name: str, wanted: pa.Array) -> pa.Table | None:
+    """What was scored before, if it covers the documents."""
+    try:
+        found = read_scores(store, run, name)
+    except FileNotFoundError:
+        return None
+    found = found.filter(pc.is_in(found["id"], wanted)).combine_chunks()
+    return found if found.num_rows == len(wanted) else None
+
+
+def task_scores(
+    config: Config, tokenizer_json: str, name: str | None, last_window: int | None = None
+) -> dict[str, Scores]:
     """Scores of a checkpoint at each task in `evaluate.tasks`; asked anew, because settings may have changed."""
     if not further_tasks(config.evaluate):
         return {}
-    last = Lake(Store.open(config.store)).last_window()
+    last = Lake(Store.open(config.store)).last_window() if last_window is None else last_window
     return _on_cluster(_run_tasks, config, tokenizer_json, name, last)
 
 
@@ -63,13 +87,20 @@ def _on_cluster(
     ask: Callable[[str, str, str | None, int], Found], config: Config, tokenizer_json: str, name: str | None, last: int
 ) -> Found:
     gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
-    task = ray.remote(num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=3)(ask)
-    found: Found = ray.get(task.remote(config.model_dump_json(), tokenizer_json, name, last))
+    task = ray.remote(num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=3)(_call)
+    found: Found = ray.get(task.remote(ask, config.model_dump_json(), tokenizer_json, name, last))
     return found
 
 
-def _score_task(config_json: str, tokenizer_json: str, name: str | None, last_window: int) -> pa.Table:
-    return HeldOutBits().nats(_scorer(Config.model_validate_json(config_json), tokenizer_json, name, last_window))
+def _call(ask: Callable[..., Found], *asked: object) -> Found:
+    return ask(*asked)
+
+
+def _score_task(
+    only: pa.Array | None, config_json: str, tokenizer_json: str, name: str | None, last_window: int
+) -> pa.Table:
+    scorer = _scorer(Config.model_validate_json(config_json), tokenizer_json, name, last_window)
+    return HeldOutBits().nats(scorer, only)
 
 
 def _run_tasks(config_json: str, tokenizer_json: str, name: str | None, last_window: int) -> dict[str, Scores]:

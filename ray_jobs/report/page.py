@@ -111,26 +111,31 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
                 return f"Running: {done} are committed; it is judged at its end."
         return f"{done}; no candidate was judged."
     if not promoted:
-        learned = (decision.get("fresh") or {}).get("verdict") == "better"
-        why = [*(reasons[1:] if learned else reasons), "no reason was recorded"][0]
-        return f"{who} was not promoted: {why}."
-    old = [s for s in decision.get("slices", []) if s["role"] == "old"]
-    fresh = decision.get("fresh")
+        why = [*reasons, "no reason was recorded"][0]
+        asked = "was not judged yet" if judged_as(decision, summary) == "not asked" else "was not promoted"
+        return f"{who} {asked}: {why}."
+    fresh, old = decision.get("fresh"), sections.pools(decision)
     if not fresh or not old:
         why = str(reasons[0]) if reasons else "it was moved by hand"
         if why.startswith(FIRST):
             return f"{who} is the first champion: {why.removeprefix(FIRST).partition(', so it is')[0]}."
         return f"{who} is the new champion: {why}."
-    kept = f", and none of {len(old)} old slices got worse by more than {decision['old_margin']:g}" if old else ""
-    gain = f"fresh text costs {abs(fresh['difference']):.3f} bits per byte less{kept}"
-    return f"{who} is the new champion: {gain}."
+    margins = f"{decision['old_margin']:.1%}" if "verdict" in decision else f"{decision['old_margin']:g}"
+    gain = f"fresh text costs {abs(fresh['difference']):.3f} bits per byte less"
+    return f"{who} is the new champion: {gain}, and old text stayed within {margins}."
+
+
+def judged_as(decision: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Promoted, refused or not asked; a decision of an older version only says whether it promoted."""
+    word = decision.get("verdict") or summary.get("verdict")
+    return str(word or ("promoted" if decision.get("promoted") else "refused"))
 
 
 def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     decision, summary = data.decision or {}, data.summary
     tiles = []
     if fresh := decision.get("fresh"):
-        sure = f"{share(decision['confidence'])} bounds {signed(fresh['low'])} and {signed(fresh['high'])}"
+        sure = f"at least {signed(fresh['low'])}, at most {signed(fresh['high'])}"
         tiles.append(
             (
                 signed(fresh["difference"]),
@@ -138,16 +143,15 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
                 f"on fresh text, {whole(fresh['documents'])} held-out documents; {sure}",
             )
         )
-    old = [s for s in decision.get("slices", []) if s["role"] == "old" and s["high"] is not None]
+    old = [s for s in sections.pools(decision) if s["high"] is not None]
     if old:
-        worst = max(old, key=lambda s: float(s["high"]))
+        worst = max(old, key=lambda s: float(s["high"]) - sections.limit_of(s, decision))
         tiles.append(
             (
                 signed(worst["difference"], 4),
                 "bits/byte",
-                f"on the worst of {len(old)} old slices, {worst['name']}; "
-                f"at most {signed(worst['high'], 4)}, "
-                f"allowed {signed(decision['old_margin'])}",
+                f"on old text, worst {worst['name']}; at most {signed(worst['high'], 4)}, "
+                f"allowed {signed(sections.limit_of(worst, decision))}",
             )
         )
     documents = summary.get("documents") or {}

@@ -27,19 +27,31 @@ def judgement(decision: Mapping[str, Any] | None) -> Html:
     slices = [s for s in decision.get("slices", []) if is_number(s["difference"])]
     fresh = [s for s in slices if s["role"] == "fresh"]
     old = sorted(
-        (s for s in slices if s["role"] == "old"),
-        key=lambda s: -(s["high"] if s["high"] is not None else 1e9),
+        (s for s in slices if s["role"] != "fresh"),
+        key=lambda s: (s["role"] != "pool", -(s["high"] if s["high"] is not None else 1e9)),
     )
     shown = (fresh[:12] + old)[:30]
+    sure = f"level {decision['level']:.2g}" if "level" in decision else f"{share(decision['confidence'])}"
     lead = (
-        f"Difference to {decision.get('against', 'the champion')} in bits per byte on the same documents, with its "
-        f"{share(decision['confidence'])} bounds. Fresh text has to lie left of zero, "
-        "every old slice left of the margin."
+        f"Difference to {decision.get('against', 'the champion')} in bits per byte on the same documents, with bounds "
+        f"({sure}). Fresh text has to lie left of zero, old text of every source left of the margin."
     )
+    margin = max([limit_of(s, decision) for s in old], default=0.0)
     reasons = tag("ul", *(tag("li", reason) for reason in decision.get("reasons", [])), class_="reasons")
-    chart = figure(comparisons.forest(shown, decision["old_margin"], label="difference per slice")) if shown else None
+    chart = figure(comparisons.forest(shown, margin, label="difference per slice")) if shown else None
     more = none(f"{len(slices) - len(shown)} more slices, none worse than these.") if len(slices) > len(shown) else None
     return section("The judgement", lead, reasons, chart, more)
+
+
+def pools(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What old text was judged by: pools of sources; in a decision of an older version, slices."""
+    found = decision.get("slices", [])
+    return [s for s in found if s["role"] == "pool"] or [s for s in found if s["role"] == "old"]
+
+
+def limit_of(judged: Mapping[str, Any], decision: Mapping[str, Any]) -> float:
+    """How much worse it might have become, in bits per byte."""
+    return float(judged.get("limit", decision["old_margin"]))
 
 
 def diet(ages: Mapping[str, Any]) -> Html:

@@ -17,7 +17,7 @@ from data_ops.lake.window import Window
 from models.config import EngineConfig
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.position import Position
-from ray_jobs.evaluation.gate import Decision
+from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
 
@@ -63,15 +63,17 @@ class Judged:
         """The same with what identifies the result."""
         return replace(self, identity=identity)
 
-    def with_decision(self, decision: Decision, before: pa.Table, after: pa.Table) -> "Judged":
+    def with_decision(self, decision: Decision, before: pa.Table | None, after: pa.Table | None) -> "Judged":
         """The same with the gate's word and the per-document figures it saw."""
         return replace(self, decision=decision, before=before, after=after)
 
 
-def verdict_events(last: Commit, decision: Decision, before: pa.Table, resumed: Commit | None) -> list[Event]:
-    """The verdict, and in a run's first one the untrained model's figures, as events."""
-    told: list[Event] = [CandidateJudged(step=last.step, promoted=decision.promoted)]
-    return told if resumed is not None else [*told, Evaluated(step=0, slices=by_slice(before))]
+def verdict_events(last: Commit, decision: Decision, before: pa.Table | None, resumed: Commit | None) -> list[Event]:
+    """The verdict, and in a run's first one the untrained model's figures, as events; nothing asked is no event."""
+    told: list[Event] = []
+    if decision.verdict != "not asked":
+        told.append(CandidateJudged(step=last.step, promoted=decision.promoted))
+    return told if resumed is not None or before is None else [*told, Evaluated(step=0, slices=by_slice(before))]
 
 
 def summarise(
@@ -107,6 +109,7 @@ def summarise(
         "resumed_from": resumed.step if resumed else None,
         "checkpoint": identity.checkpoint if identity else last.name if last else None,
         "promoted": decision.promoted if decision else False,
+        "verdict": decision.verdict if decision else None,
         "state": result.state,
         "reasons": decision.reasons if decision else [NOT_JUDGED[result.state]],
     }

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cluster.readable import is_number, many, rate, seconds, share, short, signed, size, visible, whole
+from cluster.readable import is_number, many, rate, seconds, share, short, size, visible, whole
 from data_ops.ingest.events import Warned, WindowDone
 from ray_jobs.report.progress import Asked, Progress
 from ray_jobs.training.events import (
@@ -159,16 +159,12 @@ class Display:
     def judge(self, decision: Mapping[str, Any]) -> None:
         """Tell the gate's verdict, from `gate.Decision.to_dict()`."""
         self._finish_train()
-        fresh, line = decision.get("fresh"), Text()
-        old = [s for s in decision.get("slices", []) if s["role"] == "old"]
-        if not fresh or not old or not decision.get("promoted"):
-            style = GOOD if decision.get("promoted") else BAD
-            self._line("judge", Text("; ".join(visible(reason) for reason in decision.get("reasons", [])), style))
-            return
-        worst = max(old, key=lambda s: float("inf") if s["high"] is None else float(s["high"]))
-        line.append(f"fresh {_bounds(fresh, 3)} ").append(str(fresh["verdict"]), GOOD)
-        line.append(f" · {many(len(old), 'old slice')}, worst {visible(worst['name'])} {_bounds(worst, 4)} ")
-        self._line("judge", line.append(f"within {decision.get('old_margin', 0):g}", GOOD))
+        word = str(decision.get("verdict") or ("promoted" if decision.get("promoted") else "refused"))
+        style = GOOD if decision.get("promoted") else SOFT if word == "not asked" else BAD
+        reasons = [visible(reason) for reason in decision.get("reasons", [])]
+        self._line("judge", Text(f"{word}: ", style).append("; ".join(reasons[:1]), style))
+        for reason in reasons[1:4]:
+            self._line("", Text(reason, SOFT))
 
     def promoted(self, step: int, was: int | None = None) -> None:
         """Tell which checkpoint is the champion now."""
@@ -273,11 +269,6 @@ def _bar(part: float) -> str:
     eighths = round(min(max(part, 0.0), 1.0) * BAR * 8)
     full, rest = divmod(eighths, 8)
     return "▕" + ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR) + "▏"
-
-
-def _bounds(s: Mapping[str, Any], digits: int) -> str:
-    figures = [signed(s[name], digits) for name in ("difference", "low", "high")]
-    return f"{figures[0]} bits/byte [{figures[1]}, {figures[2]}]"
 
 
 def _total(value: Any) -> Any:

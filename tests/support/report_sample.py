@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_jobs.config.blocks import GateConfig
-from ray_jobs.evaluation.gate import decide
+from ray_jobs.evaluation.gate import Terms, decide
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.page import ReportData
@@ -51,7 +51,7 @@ def sample(seed=0, rounds=17, steps_per_round=76, periods=6, sources=("wire", "h
             "model": {"layers": 12, "width": 768, "heads": 12, "kv_heads": 4, "row_tokens": 2048},
             "engine": {"workers": [4, 8], "zero_stage": 2, "precision": "bf16", "batch_tokens": 524_288},
             "optim": {"lr": 3e-4, "schedule": {"kind": "infinite", "warmup": 0.01, "decay": 0.1}},
-            "wandb": {"mode": "offline", "api_key": "hunter2-very-secret"}, "gate": {"old_margin": 0.005, "confidence": 0.95},
+            "wandb": {"mode": "offline", "api_key": "hunter2-very-secret"}, "gate": {"old_margin": 0.01, "confidence": 0.95},
         },
         metrics=metrics,
         evaluations=evaluations(rng, names, sources, periods, rounds, steps_per_round),
@@ -110,7 +110,8 @@ def gate_decision(rng, names, fresh, documents=400):
     ids = pa.array([rng.bytes(16) for _ in slices], pa.binary(16))
     columns = {"id": ids, "slice": pa.array(slices.tolist()), "num_bytes": pa.array(num_bytes)}
     tables = [pa.table({**columns, "nats": pa.array(x * num_bytes * math.log(2))}) for x in (after, before)]
-    return decide(*map(bits_of, tables), GateConfig(resamples=300), fresh_slices=fresh)
+    text = pa.table({"id": ids, "day": slices.tolist(), "fresh": [name in fresh for name in slices.tolist()]})
+    return decide(*map(bits_of, tables), text, Terms(3, 1, "news/00000760"), GateConfig())
 
 
 def ages(rng, sources):

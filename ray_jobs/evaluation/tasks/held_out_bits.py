@@ -11,8 +11,6 @@ from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.scores import score, with_nats
 from ray_jobs.evaluation.tasks.task import Better, Scorer, Scores, Task
 
-UNIFORM_BITS_PER_BYTE = 8.0
-
 
 class HeldOutBits(Task):
     """Ask for the bits per byte of held-out documents."""
@@ -23,10 +21,10 @@ class HeldOutBits(Task):
     def run(self, scorer: Scorer) -> Scores:
         return bits_of(self.nats(scorer))
 
-    def nats(self, scorer: Scorer) -> pa.Table:
-        """Return what is kept of a checkpoint: id, slice, num_bytes and nats of every held-out document."""
+    def nats(self, scorer: Scorer, only: pa.Array | None = None) -> pa.Table:
+        """Return what is kept of a checkpoint: id, slice, num_bytes and nats of held-out documents, or only some."""
         token = scorer.tokenizer.document_token
-        data = held_out(scorer.lake, scorer.last_window, scorer.config, scorer.row_tokens, token)
+        data = held_out(scorer.lake, scorer.last_window, scorer.config, scorer.row_tokens, token, only)
         return with_nats(data, score(data, scorer.evaluate))
 
 
@@ -34,12 +32,6 @@ def bits_of(table: pa.Table) -> Scores:
     """Turn nats of documents (id, slice, num_bytes, nats) into scores; a null is not a number."""
     nats = np.asarray(table["nats"].cast(pa.float64()).to_numpy(), dtype=np.float64)
     return _scores(table, nats / math.log(2))
-
-
-def uniform(scores: Scores) -> Scores:
-    """What who knows nothing pays for the same documents: 8 bits a byte."""
-    sizes = scores.table["size"].to_numpy()
-    return Scores(scores.table.set_column(2, "total", pa.array(sizes * UNIFORM_BITS_PER_BYTE)), "lower", scores.unit)
 
 
 def _scores(table: pa.Table, bits: np.typing.NDArray[np.float64]) -> Scores:

@@ -11,132 +11,116 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ray_jobs.config.blocks import GateConfig
-from ray_jobs.evaluation import gate
-from ray_jobs.evaluation.bootstrap import bounds, pair, student_t
-from ray_jobs.evaluation.gate import Decision
+from ray_jobs.evaluation.decision import Decision
+from ray_jobs.evaluation.gate import Against, Terms, best, decide, pools_of
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
+from tests.support.judged import FRESH, SLICES, held_out, table, text_of
 
-CONFIG = GateConfig(resamples=400)
-SLICES = ("wire/2026-01", "wire/2026-02", "help/2026-02", "wire/2026-03")
-FRESH = {"wire/2026-03"}
-
-
-def held_out(seed, documents=60, slices=SLICES, noise=0.15, change=None):
-    """Two models on the same documents: the second differs by `change[slice]` bits per byte, with t4 noise."""
-    rng = np.random.default_rng(seed)
-    names = np.repeat(slices, documents)
-    num_bytes = rng.lognormal(7, 0.8, len(names)).astype(int) + 20
-    rate = 1.2 + 0.2 * rng.standard_normal(len(names))
-    shift = np.array([(change or {}).get(name, 0.0) for name in names])
-    after = rate + shift + noise * rng.standard_t(4, len(names))
-    ids = [rng.bytes(16) for _ in names]
-    return table(ids, names, num_bytes, after), table(ids, names, num_bytes, rate)
+CONFIG = GateConfig()
+TERMS = Terms(1, 1, "news/00000005")
 
 
-def table(ids, names, num_bytes, bits_per_byte):
-    return pa.table(
-        {
-            "id": pa.array(ids, pa.binary(16)),
-            "slice": pa.array([str(name) for name in names]),
-            "num_bytes": pa.array(np.asarray(num_bytes)),
-            "nats": pa.array(np.asarray(bits_per_byte) * np.asarray(num_bytes) * math.log(2)),
-        }
-    )
-
-
-def decide(candidate, champion, config, *, untrained=None, **rest) -> Decision:
-    """The gate's decision on tables of nats."""
-    reference, start = (None if t is None else bits_of(t) for t in (champion, untrained))
-    return gate.decide(bits_of(candidate), reference, config, untrained=start, **rest)
+def judged(tables, terms=TERMS, config=CONFIG, drift=None, fresh=FRESH):
+    candidate, champion = tables
+    against = Against(None if drift is None else bits_of(drift))
+    return decide(bits_of(candidate), bits_of(champion), text_of(champion, fresh), terms, config, against)
 
 
 def shuffled(data, seed):
     return data.take(pa.array(np.random.default_rng(seed).permutation(data.num_rows)))
 
 
-def by_name(decision: Decision):
-    return {s.name: s for s in decision.slices}
-
-
 def test_a_candidate_that_learns_fresh_text_and_keeps_the_old_is_promoted():
-    decision = decide(*held_out(1, 400, noise=0.01, change={"wire/2026-03": -0.04}), CONFIG, fresh_slices=FRESH)
-    assert decision.promoted
+    decision = judged(held_out(1, 400, noise=0.01, change={"wire/2026-03": -0.04}))
+    assert decision.promoted and decision.verdict == "promoted"
     assert decision.fresh.verdict == "better" and decision.fresh.difference == pytest.approx(-0.04, abs=0.01)
     assert decision.fresh.low < decision.fresh.difference < decision.fresh.high < 0
-    assert "3 old slices within 0.005" in decision.reasons[1]
-    assert {s.name: s.role for s in decision.slices}["wire/2026-03"] == "fresh"
+    assert decision.sentence.startswith("promoted: fresh text got better: −0.0398 bits/byte, at most −0.03")
+    assert "(ask 1 against news/00000005, level 0.024)" in decision.reasons[0]
+    assert decision.reasons[1].startswith("old text stayed within 1.0% over 1,200 documents")
 
 
 def test_one_old_slice_that_got_worse_refuses_the_candidate_and_is_named():
-    change = {"wire/2026-03": -0.04, "help/2026-02": 0.05}
-    decision = decide(*held_out(2, 400, noise=0.01, change=change), CONFIG, fresh_slices=FRESH)
-    assert not decision.promoted
-    assert by_name(decision)["help/2026-02"].verdict == "worse"
-    assert by_name(decision)["wire/2026-01"].verdict == "within"
-    assert any(reason.startswith("help/2026-02 is worse: +0.05") for reason in decision.reasons)
+    names = [f"wire/2025-{month:02d}" for month in range(1, 11)] + ["wire/2026-03"]
+    decision = judged(held_out(2, 200, names, noise=0.01, change={"wire/2026-03": -0.04, "wire/2025-04": 0.05}))
+    assert decision.verdict == "refused"
+    assert decision.reasons[0].startswith("wire/2025-04 got worse than the champion: +0.05")
+    assert [s.verdict for s in decision.slices if s.role == "pool"] == ["within"], "the pool alone would not see it"
 
 
-def test_a_noisy_old_slice_is_unclear_and_refuses():
-    candidate, champion = held_out(3, 20, noise=0.3, change={"wire/2026-03": -2.0})
-    decision = decide(candidate, champion, CONFIG, fresh_slices=FRESH)
-    assert not decision.promoted and "unclear" in {s.verdict for s in decision.slices}
+def test_old_text_that_lost_everywhere_a_little_more_than_the_margin_is_refused():
+    change = {**dict.fromkeys(SLICES, 0.03), "wire/2026-03": -0.1}
+    decision = judged(held_out(3, 400, noise=0.05, change=change))
+    assert decision.reasons[0].startswith("old text of all sources lost more than 1.0% against the champion: +0.03")
+
+
+def test_old_text_that_is_only_noisy_is_refused_with_advice_that_can_be_followed():
+    decision = judged(held_out(3, 40, noise=0.15, change={"wire/2026-03": -0.5}))
+    assert decision.verdict == "refused" and decision.reasons[0].startswith("old text of all sources may have lost")
+    assert "more old documents (gate.old_documents, held_out) would show it, or a margin of" in decision.reasons[0]
+    wider = float(decision.reasons[0].rpartition("a margin of ")[2].partition("%")[0]) / 100
+    again = judged(held_out(3, 40, noise=0.15, change={"wire/2026-03": -0.5}), config=GateConfig(old_margin=wider))
+    assert again.promoted
 
 
 def test_the_champion_itself_is_not_promoted_over_itself():
     _, champion = held_out(4)
-    decision = decide(champion, champion, CONFIG, fresh_slices=FRESH)
-    assert not decision.promoted and "not shown to improve" in decision.reasons[0]
-    assert all(s.verdict == "within" for s in decision.slices if s.role == "old")
+    decision = judged((champion, champion))
+    assert decision.sentence.startswith("refused: fresh text is not shown to be better: 0.0000")
+    assert decision.reasons[0].endswith("it does not look better")
 
 
 def test_worse_fresh_text_refuses():
-    tables = held_out(5, 200, noise=0.02, change={"wire/2026-03": 0.1})
-    decision = decide(*tables, CONFIG, fresh_slices=FRESH)
-    assert not decision.promoted and decision.reasons[0].startswith("fresh text got worse: +0.1")
+    decision = judged(held_out(5, 200, noise=0.02, change={"wire/2026-03": 0.1}))
+    assert decision.reasons[0].startswith("fresh text got worse: +0.1")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("documents", [8, 60])
-def test_false_promotions_at_the_margin_stay_below_the_nominal_rate(documents):
-    sims, wrong = 400, {"fresh": 0, "old": 0}
-    for seed in range(sims):
-        candidate, champion = held_out(seed, documents, slices=("a/1",))
-        pairs = pair(candidate, champion)
-        wrong["fresh"] += bounds(pairs, 0.95, 400, seed)[1] < 0
-        wrong["old"] += bounds(pairs, 0.95, 400, seed)[0] > 0
-    allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / sims)
-    assert wrong["fresh"] / sims <= allowed and wrong["old"] / sims <= allowed
-    assert wrong["fresh"] / sims >= 0.005, "a bound that never errs has no power"
+def test_a_gain_too_small_to_be_shown_tells_how_many_documents_would_show_it():
+    tables = held_out(6, 100, noise=0.05, change={"wire/2026-03": -0.01})
+    decision = judged(tables, Terms(3, 1, "news/00000005", arrivals=12.0))
+    assert decision.verdict == "refused"
+    assert "more held-out documents would show it, in about" in decision.reasons[0]
 
 
-def test_a_clear_improvement_is_nearly_always_seen():
-    change = {"wire/2026-03": -0.08}
-    decisions = [
-        decide(*held_out(seed, 200, noise=0.02, change=change), with_margin(0.02), fresh_slices=FRESH)
-        for seed in range(40)
-    ]
-    assert sum(d.promoted for d in decisions) >= 36
+def test_the_level_is_spent_over_asks_and_candidates():
+    tables = held_out(7, 200, noise=0.05, change={"wire/2026-03": -0.017})
+    assert [judged(tables, Terms(k, 1, "a/1"), GateConfig(old_margin=0.5)).promoted for k in (1, 200)] == [True, False]
+    bounds = [judged(tables, Terms(2, m, "a/1")).fresh.high for m in (1, 3, 30)]
+    assert bounds == sorted(bounds)
 
 
-def with_margin(margin):
-    return CONFIG.model_copy(update={"old_margin": margin})
+def test_of_several_the_promoted_one_with_the_lowest_estimate_is_meant():
+    good, better = (held_out(8, 300, noise=0.01, change={"wire/2026-03": -gain}) for gain in (0.03, 0.06))
+    harmful = held_out(8, 300, noise=0.01, change={**dict.fromkeys(SLICES, 0.1), "wire/2026-03": -0.5})
+    decisions = [judged(tables, Terms(1, 3, "a/1")) for tables in (good, better, harmful)]
+    assert [d.promoted for d in decisions] == [True, True, False] and best(decisions) == 1
+    assert best([Decision("refused", ["x"]), decisions[0]]) == 1
+
+
+def test_many_small_losses_meet_the_drift_reference():
+    """Each is within the margin of the champion before it; together they are not."""
+    candidate, champion = held_out(9, 500, noise=0.01, change={**dict.fromkeys(SLICES, 0.008), "wire/2026-03": -0.05})
+    start = champion.set_column(3, "nats", pa.array(np.asarray(champion["nats"]) * 0.96))
+    assert judged((candidate, champion)).promoted
+    decision = judged((candidate, champion), Terms(1, 1, "a/9", "a/1"), drift=start)
+    assert decision.verdict == "refused" and "against the drift reference a/1" in decision.reasons[0]
+    assert "promote --to --reference" in decision.reasons[0]
+    assert judged((candidate, champion), Terms(1, 1, "a/9", "a/1"), drift=champion).promoted
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(2, 30))
 def test_the_order_of_the_documents_changes_nothing(seed, order, documents):
     candidate, champion = held_out(seed, documents)
-    first = decide(candidate, champion, CONFIG, fresh_slices=FRESH)
-    second = decide(shuffled(candidate, order), shuffled(champion, order + 1), CONFIG, fresh_slices=FRESH)
-    assert first == second
+    first = judged((candidate, champion))
+    assert first == judged((shuffled(candidate, order), shuffled(champion, order + 1)))
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(-0.2, 0.2), st.floats(0, 0.2))
 def test_a_larger_margin_never_turns_a_promotion_into_a_refusal(seed, change, margin):
-    tables = held_out(seed, 30, noise=0.05, change={"wire/2026-03": change})
-    strict = decide(*tables, with_margin(margin), fresh_slices=FRESH)
-    loose = decide(*tables, with_margin(margin + 0.05), fresh_slices=FRESH)
+    tables = held_out(seed, 40, noise=0.05, change={"wire/2026-03": change})
+    strict, loose = (judged(tables, config=GateConfig(old_margin=m)) for m in (margin, margin + 0.05))
     assert loose.promoted or not strict.promoted
     for s in strict.slices:
         assert s.low <= s.high and s.difference == pytest.approx(s.after - s.before)
@@ -146,88 +130,57 @@ def test_figures_are_paired_by_id_and_weighted_by_bytes():
     ids = [bytes([n]) * 16 for n in range(6)]
     before = table(ids, ["a/1"] * 6, [100] * 5 + [500], [1.0] * 6)
     after = table(ids[::-1], ["a/1"] * 6, [500] + [100] * 5, [2.0] + [1.0] * 5)
-    result = decide(after, before, CONFIG, fresh_slices={"a/1"}).fresh
+    result = judged((after, before), fresh={"a/1"}).fresh
     assert (result.before, result.after) == pytest.approx((1.0, 1.5))
 
 
 def test_documents_read_by_one_model_only_do_not_count_and_are_mentioned():
-    candidate, champion = held_out(6)
-    decision = decide(candidate.slice(7), champion, CONFIG, fresh_slices=FRESH)
-    assert sum(s.documents for s in decision.slices) == candidate.num_rows - 7
+    candidate, champion = held_out(10)
+    decision = judged((candidate.slice(7), champion))
+    assert decision.fresh.documents + sum(s.documents for s in decision.slices if s.role == "pool") == 240 - 7
     assert decision.reasons[-1].startswith("7 held-out documents were read by one model only")
 
 
-def test_small_slices_are_judged_together_and_no_document_is_lost():
-    names = ["wire/2026-01"] * 2 + ["wire/2026-02"] * 4 + ["help/2026-01"] * 3 + ["code/2026-01"] * 3
-    names += ["wire/2026-03"] * 9
-    ids = [bytes([n]) * 16 for n in range(len(names))]
-    data = table(ids, names, [100] * len(names), [1.0] * len(names))
-    decision = decide(data, data, CONFIG, fresh_slices=FRESH)
-    counts = {s.name: s.documents for s in decision.slices}
-    assert counts == {"wire/2026-03": 9, "other": 6, "wire other": 6}
+def test_sources_are_pooled_by_size_alone():
+    def pools(**sizes):
+        return pools_of(np.repeat(list(sizes), list(sizes.values())))
 
-
-def test_a_slice_too_small_to_judge_does_not_block_but_is_named():
-    candidate, champion = held_out(7, 300, noise=0.01, slices=("wire/1", "wire/2"), change={"wire/2": -0.1})
-    extra, base = held_out(8, 3, slices=("help/1",))
-    both = [pa.concat_tables(x) for x in ((candidate, extra), (champion, base))]
-    decision = decide(*both, CONFIG, fresh_slices={"wire/2"})
-    assert decision.promoted and "other: 3 documents are too few to judge" in decision.reasons
-
-
-def test_too_few_fresh_documents_refuse():
-    candidate, champion = held_out(9, 3, noise=0.0, change={"wire/2026-03": -1.0})
-    decision = decide(candidate, champion, CONFIG, fresh_slices=FRESH)
-    assert not decision.promoted and "gate.min_documents=5" in decision.reasons[0]
+    assert pools(a=1000, b=2000) == {"a": ["a"], "b": ["b"]}
+    assert pools(a=1000, b=2000, c=30) == {"a": ["a", "c"], "b": ["b"]}
+    assert pools(a=1000, b=600, c=500) == {"a": ["a"], "other sources": ["b", "c"]}
+    assert pools(a=10, b=20) == {"all sources": ["a", "b"]}
+    assert pools(a=10) == {"a": ["a"]}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 @pytest.mark.parametrize("whose", [0, 1])
 def test_a_loss_that_is_not_finite_refuses_and_says_where(value, whose):
-    tables = list(held_out(10))
+    tables = list(held_out(11))
     nats = tables[whose]["nats"].to_pylist()
     nats[3] = value
     tables[whose] = tables[whose].set_column(3, "nats", pa.array(nats, pa.float64()))
-    decision = decide(*tables, CONFIG, fresh_slices=FRESH)
-    assert not decision.promoted
+    decision = judged(tables)
+    assert decision.verdict == "refused"
     assert "is not finite on 1 of 240 held-out documents (wire/2026-01)" in decision.reasons[0]
 
 
-@pytest.mark.parametrize("fresh", [set(), {"wire/2031-01"}])
-def test_nothing_fresh_is_not_promoted(fresh):
-    decision = decide(*held_out(11), CONFIG, fresh_slices=fresh)
-    assert not decision.promoted and decision.reasons[0].startswith("nothing fresh")
-    assert len(decision.slices) == 4 and decision.fresh is None
-
-
-def test_the_first_champion_has_to_know_more_than_nothing():
+def test_the_first_champion_has_to_know_more_than_the_untrained_model():
     candidate, untrained = held_out(12, 50, noise=0.01, change=dict.fromkeys(SLICES, -0.2))
-    assert decide(candidate, None, CONFIG, fresh_slices=FRESH).promoted
-    assert decide(candidate, None, CONFIG, fresh_slices=FRESH, untrained=untrained).promoted
-    worse = decide(untrained, None, CONFIG, fresh_slices=FRESH, untrained=candidate)
-    assert not worse.promoted and "not shown to beat the untrained model" in worse.reasons[0]
-    empty = decide(candidate.slice(0, 0), None, CONFIG, fresh_slices=FRESH)
-    assert not empty.promoted and "no held-out document" in empty.reasons[0]
+    first = Terms()
+    decision = judged((candidate, untrained), first)
+    assert decision.promoted and decision.against == "the untrained model" and decision.fresh.documents == 200
+    assert judged((untrained, candidate), first).verdict == "refused"
 
 
-def test_no_old_slice_is_no_obstacle():
-    tables = held_out(13, 100, slices=("a/1",), noise=0.01, change={"a/1": -0.1})
-    decision = decide(*tables, CONFIG, fresh_slices={"a/1"})
-    assert decision.promoted and "no old slice to protect yet" in decision.reasons
+def test_no_old_text_is_no_obstacle():
+    decision = judged(held_out(13, 100, ("a/1",), noise=0.01, change={"a/1": -0.1}), fresh={"a/1"})
+    assert decision.promoted and "there is no old text to protect yet" in decision.reasons
 
 
 def test_a_decision_becomes_json_without_infinities():
-    candidate, champion = held_out(14, 1)
-    decision = decide(candidate, champion, CONFIG, fresh_slices=FRESH)
-    assert decision.fresh.high == math.inf
+    decision = judged(held_out(14, 1))
     found = json.loads(json.dumps(decision.to_dict(), allow_nan=False))
-    assert found["fresh"]["high"] is None and found["confidence"] == 0.95 and found["promoted"] is False
-
-
-def test_the_same_tables_give_the_same_bounds_as_ever():
-    low, high = bounds(pair(*map(bits_of, held_out(15, 30))), 0.95, 400, seed=0)
-    assert (low, high) == (bounds(pair(*map(bits_of, held_out(15, 30))), 0.95, 400, seed=0))
-    assert (low, high) != bounds(pair(*map(bits_of, held_out(15, 30))), 0.95, 400, seed=1)
+    assert found["fresh"]["high"] is None and found["promoted"] is False and found["verdict"] == "refused"
 
 
 @pytest.mark.parametrize(
@@ -242,14 +195,9 @@ def test_the_same_tables_give_the_same_bounds_as_ever():
     ],
 )
 def test_tables_that_cannot_be_right_are_refused_with_the_reason(change, message):
-    candidate, champion = held_out(16)
+    candidate, champion = held_out(15)
     with pytest.raises(ValueError, match=message):
-        decide(change(candidate), champion, CONFIG, fresh_slices=FRESH)
-
-
-def test_student_t_agrees_with_the_tables():
-    for freedom, known in ((4, 2.132), (9, 1.833), (29, 1.699), (1000, 1.646)):
-        assert student_t(0.95, freedom) == pytest.approx(known, abs=0.003)
+        judged((change(candidate), champion))
 
 
 def test_a_confidence_that_is_no_confidence_is_refused():

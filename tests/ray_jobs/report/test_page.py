@@ -215,12 +215,25 @@ def test_a_refusal_names_the_first_reason_in_the_headline(data):
 
 
 def test_a_refusal_for_old_text_does_not_boast_of_the_fresh_one(data):
-    decision = {
-        **data.decision,
-        "promoted": False,
-        "reasons": ["fresh text got better", "2 of 9 old slices may be over"],
-    }
-    assert "was not promoted: 2 of 9 old slices may be over." in render_run(replace(data, decision=decision))
+    reasons = ["old text of wire may have lost more than 1.0%", "fresh text got better"]
+    decision = {**data.decision, "promoted": False, "verdict": "refused", "reasons": reasons}
+    page = render_run(replace(data, decision=decision))
+    assert "was not promoted: old text of wire may have lost more than 1.0%." in page
+
+
+def test_what_was_not_asked_is_no_refusal(data):
+    summary = data.summary | {"promoted": False, "verdict": "not asked", "reasons": ["12 fresh held-out documents"]}
+    page = render_run(replace(data, decision=None, summary=summary))
+    assert "was not judged yet: 12 fresh held-out documents." in page
+
+
+def test_a_decision_of_an_older_version_is_drawn(data):
+    """It had one bound for all, an absolute margin, and slices instead of pools."""
+    kept = ("name", "role", "documents", "bytes", "before", "after", "difference", "low", "high", "verdict")
+    slices = [{name: s[name] for name in kept} for s in data.decision["slices"] if s["role"] != "pool"]
+    old = {"promoted": True, "reasons": ["fresh text got better"], "slices": slices, "fresh": data.decision["fresh"]}
+    old |= {"old_margin": 0.005, "confidence": 0.95, "against": "the champion"}
+    assert "and old text stayed within 0.005." in render_run(replace(data, decision=old))
 
 
 def test_a_decay_branch_is_named_with_the_checkpoint_it_left(data):

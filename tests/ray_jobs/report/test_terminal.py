@@ -123,14 +123,18 @@ def test_the_bar_fills_over_the_round_and_not_over_the_run():
     assert "▕███████████           ▏ 1,005/1,010" in stream.getvalue()
 
 
-def test_the_judgement_shows_figures_when_promoted_and_reasons_when_refused():
+def test_the_judgement_begins_with_its_word_and_the_reason_that_decided():
     display, stream = plain()
-    display.judge({"promoted": True, "old_margin": 0.005, "fresh": FRESH, "slices": [{**SLICE, "role": "old"}]})
-    display.judge({"promoted": False, "reasons": ["fresh text got worse: +0.1", "help/1 is worse"], "slices": []})
-    first, second = stream.getvalue().splitlines()
-    assert "fresh −0.041 bits/byte [−0.046, −0.036] better · 1 old slice, worst wire/2026-01 +0.0004" in first
-    assert first.endswith("within 0.005")
-    assert second == " judge    fresh text got worse: +0.1; help/1 is worse"
+    display.judge({"promoted": True, "verdict": "promoted", "reasons": ["fresh text got better: −0.04", "old kept"]})
+    display.judge({"promoted": False, "reasons": ["fresh text got worse: +0.1", "help/1 is worse"]})
+    display.judge({"promoted": False, "verdict": "not asked", "reasons": ["60 fresh held-out documents"]})
+    assert [line.strip() for line in stream.getvalue().splitlines()] == [
+        "judge    promoted: fresh text got better: −0.04",
+        "old kept",
+        "judge    refused: fresh text got worse: +0.1",
+        "help/1 is worse",
+        "judge    not asked: 60 fresh held-out documents",
+    ]
 
 
 def test_the_ledger_adds_up_before_the_eyes_and_shows_losses():

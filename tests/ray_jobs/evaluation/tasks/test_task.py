@@ -13,7 +13,8 @@ from cluster.rows import Rows
 from data_ops.documents.tokenizer import byte_tokenizer
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
 from ray_jobs.config.schema import Config
-from ray_jobs.evaluation.gate import Guard, decide
+from ray_jobs.evaluation.gate import Against, Terms, decide
+from ray_jobs.evaluation.guard import Guard
 from ray_jobs.evaluation.tasks.held_out_bits import HeldOutBits, bits_of
 from ray_jobs.evaluation.tasks.task import SCORES, Better, Evaluate, Scorer, Scores, Task
 from ray_jobs.evaluation.tasks.tasks import TASKS, further_tasks
@@ -98,22 +99,26 @@ class TestEveryTask:
             assert slices[row["slice"]].value == pytest.approx(expected)
 
     def test_the_gate_refuses_who_is_worse_at_it_and_passes_who_is_not(self, name: str, tmp_path: Path):
-        task, gate = TASKS[name](), GateConfig(resamples=200, min_documents=2)
+        task, gate = TASKS[name](), GateConfig()
         good, bad = (task.run(scorer_of(tmp_path / str(x), likes_repeats=x)) for x in (True, False))
         if (np.sum(good.table["total"].to_numpy()) < np.sum(bad.table["total"].to_numpy())) != (task.better == "lower"):
             good, bad = bad, good
         held = bits_of(HeldOutBits().nats(scorer_of(tmp_path / "held")))
         better = Scores(held.table.set_column(2, "total", pa.array(held.table["total"].to_numpy() * 0.5)), "lower", "b")
-        fresh = set(held.table["slice"].to_pylist())
+        ids = held.table["id"]
+        text = pa.table({"id": ids, "day": [str(n) for n in range(len(ids))], "fresh": [True] * len(ids)})
         verdicts = {}
         for which, guard in (
             ("worse", Guard(bad, good, 0.0)),
             ("same", Guard(good, good, 0.0)),
             ("better", Guard(good, bad, 0.0)),
         ):
-            verdicts[which] = decide(better, held, gate, fresh_slices=fresh, tasks={name: guard})
+            verdicts[which] = decide(better, held, text, Terms(1, 1, "a/1"), gate, Against(tasks={name: guard}))
         assert [v.promoted for v in verdicts.values()] == [False, True, True]
-        assert any(f"slices of {name} may be over 0 {task.unit}" in reason for reason in verdicts["worse"].reasons)
+        assert any(
+            reason.startswith((f"{name} lost more than 0 {task.unit}", f"{name} may have"))
+            for reason in verdicts["worse"].reasons
+        )
         result = verdicts["worse"].tasks[name][0]
         assert result.verdict == "worse" and result.unit == task.unit and result.low <= result.difference <= result.high
         assert (result.difference > 0) == (task.better == "lower")
