@@ -30,6 +30,7 @@ BENCHMARKS = {
     "own_files": "benchmarks.training.own_files:measure",
     "window": "benchmarks.data.window:measure",
     "ingest": "benchmarks.data.ingest:measure",
+    "digests": "benchmarks.data.digests:measure",
     "resume": "benchmarks.training.resume:measure",
     "checkpoint": "benchmarks.training.checkpoint:measure",
     "stall": "benchmarks.training.stall:measure",

@@ -216,9 +216,15 @@ class Store:
         base = self._at(prefix) if prefix else self.root
         with self._explained("list", prefix):
             selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-            listed = retry(lambda: self.filesystem.get_file_info(selector))
+            listed = retry(lambda: self._look(selector))
             found = [f for f in listed if f.type == pafs.FileType.File]
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
+
+    def _look(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        try:
+            return list(self.filesystem.get_file_info(selector))
+        except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks
+            return list(self.filesystem.get_file_info(selector))
 
     def _read_remote(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:

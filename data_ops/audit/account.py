@@ -81,12 +81,14 @@ class Planned:
 def account(lake: Lake, run: str) -> Account:
     """Audit one run against the whole lake. May run beside an ingest or the run itself."""
     stand = read_stand(lake, run)  # first what is written last: all that it names is in the tables read after it
-    rounds = lake.rounds(run)
+    written, rounds = lake.num_rounds(run), lake.rounds(run)
     manifests = [Manifest.from_row(rows, i) for rows in [rounds] for i in range(rows.num_rows)]
-    windows = [w for last in [lake.last_window()] for w in lake.windows()[0] if w.window <= last]
+    windows = [w for last in [lake.last_window()] for w in lake.windows(whole=False)[0] if w.window <= last]
     records = read_records(lake, windows)
     lost, repeated, problems = check_windows(windows, records)
     planned = check_rounds(manifests, records, stand)
+    if written > len(manifests):
+        problems.append(f"{len(manifests)} rounds are there of {written} that were written down")
     twice = _living_twice(records)
     if twice:
         problems.append(f"{twice} documents were kept or held out twice; deduplication should have dropped them")

@@ -4,7 +4,8 @@ The stretches of windows that hold them are rewritten, each in one commit; what 
 and so are the log's older entries, whose statistics may quote a text. Nothing is kept for time travel: a reader that
 opened the table before and is still reading may miss a file and must start again, so this runs only while nobody
 trains or ingests. Each step may be repeated; a kill between two leaves text on the disk that no reader is shown
-(`Lake.documents`).
+(`Lake.documents`). What is about to be rewritten is compared with its digest before, and has a new one written down
+first, so that a kill in between leaves rows that agree with one of the two.
 
 Rewritten by hand, not by Delta's `update`: that writes text in a layout (Arrow's views) that pyarrow 26 cannot filter.
 """
@@ -35,11 +36,12 @@ def erase(lake: Lake) -> int:
     todo = unerased(lake)
     while todo:
         first, last = _stretch(table, next(iter(todo)))
-        here = (pc.field("window") >= first) & (pc.field("window") <= last)
-        rows = lake.dataset(table).to_table(filter=here)
+        rows = lake.stored(first, last)
+        hidden = hide(rows, gone)
+        lake.note_erased(first, hidden)
         write_deltalake(
             table,
-            hide(rows, gone).cast(STORED_DOCUMENT_SCHEMA),
+            hidden.cast(STORED_DOCUMENT_SCHEMA),
             mode="overwrite",
             predicate=f"window >= {first} AND window <= {last}",
         )

@@ -6,8 +6,9 @@ go). All are append-only, each row enters once (tables.py); only forgetting rewr
 the moment an id stands in `forgotten` its text is not shown any more, rewritten or not.
 """
 
-import json
+import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,55 +17,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from data_ops.documents.document import DOCUMENT_SCHEMA
-from data_ops.documents.fates import LIVING, hide
+from cluster.storage.seal import DamagedError
+from data_ops.documents.document import DOCUMENT_SCHEMA, FATES
+from data_ops.documents.fates import LIVING, count, hide
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
-from data_ops.lake.schemas import FORGOTTEN_SCHEMA, LEDGER_SCHEMA, ROUND_SCHEMA, STORED_DOCUMENT_SCHEMA
-from data_ops.lake.tables import Tables
-from data_ops.lake.window import Window, read_window, window_row
+from data_ops.lake.digest import differences, digest_of
+from data_ops.lake.schemas import FORGOTTEN_SCHEMA, STORED_DOCUMENT_SCHEMA
+from data_ops.lake.sealed_rows import MEND, sealed_note, sealed_round, unsealed_notes, unsealed_rounds
+from data_ops.lake.window import Window, window_row
+from data_ops.lake.window_log import WindowLog, between
+
+logger = logging.getLogger(__name__)
 
 
-class Lake(Tables):
+class Lake(WindowLog):
     """The durable tables of one store."""
 
-    def plan_window(self, window: Window) -> bool:
-        """Write a window's spans down before anything of it is read; False if that number was planned before."""
-        return self._append("windows", "planned", window.window, window_row(window, "planned"))
-
     def commit_window(self, window: Window, documents: pa.Table) -> bool:
-        """Store a window's documents and then its counts; False if another process had done so before.
+        """Store a window's documents and then its counts and digest; False if another process had done so before.
 
         A crash between the two leaves documents that no committed window names: the next attempt finds them
-        stored, skips them and commits the window.
+        stored, skips its own and commits the window with what is stored.
         """
-        self._append("documents", "documents", window.window, documents.cast(STORED_DOCUMENT_SCHEMA))
-        return self._append("windows", "committed", window.window, window_row(window, "committed"))
-
-    def windows(self, first_window: int = 0) -> tuple[list[Window], Window | None]:
-        """Read the log from `first_window` on: the committed ones in order, and the one that is only planned."""
-        newer = pc.field("window") >= first_window
-        table = self._read("windows", None, newer, [("window", ">=", first_window)]).sort_by("window")
-        read = {"planned": {}, "committed": {}}  # type: dict[str, dict[int, Window]]
-        for row in table.to_pylist():
-            read[row["event"]][row["window"]] = read_window(row)
-        committed = [read["committed"][n] for n in sorted(read["committed"])]
-        open_plans = [w for n, w in sorted(read["planned"].items()) if n not in read["committed"]]
-        return committed, open_plans[0] if open_plans else None
-
-    def cursors(self, first_window: int = 0) -> list[tuple[int, dict[str, dict[str, Any]]]]:
-        """The number and the changed cursors of each committed window from `first_window` on, in order.
-
-        What a starting ingest needs of all windows: a third of the time of reading their spans and counts too.
-        """
-        chosen = (pc.field("event") == "committed") & (pc.field("window") >= first_window)
-        table = self._read("windows", ["window", "cursors"], chosen, [("window", ">=", first_window)])
-        table = table.sort_by("window")
-        return list(zip(table["window"].to_pylist(), map(json.loads, table["cursors"].to_pylist()), strict=True))
-
-    def last_window(self) -> int:
-        """Number of the last committed window, -1 when there is none: one look at the log, no data read."""
-        last = self._last_number("windows", "committed")
-        return -1 if last is None else last
+        if not self._append("documents", "documents", window.window, documents.cast(STORED_DOCUMENT_SCHEMA)):
+            stored = self._documents(window.window, window.window, STORED_DOCUMENT_SCHEMA.names, None)
+            if stored.num_rows:
+                documents, window = stored, replace(window, counts=window.counts and count(stored))
+        done = replace(window, documents=digest_of(documents))
+        return self._append("windows", "committed", window.window, window_row(done, "committed"))
 
     def documents(
         self,
@@ -78,20 +58,60 @@ class Lake(Tables):
         Only windows that are committed count: rows a crashed ingest left behind are not shown.
         """
         names = list(columns) if columns is not None else DOCUMENT_SCHEMA.names
-        last = min(last_window, self.last_window())
-        gone = self.forgotten()
-        condition = (pc.field("window") >= first_window) & (pc.field("window") <= last)
+        last, gone = min(last_window, self.last_window()), self.forgotten()
         wanted = None if fates is None else list(fates)
-        if wanted is not None:
-            condition = condition & pc.field("fate").isin([*wanted, *LIVING] if "forgotten" in wanted else wanted)
-        extra = ["window", "position", *(["id", "fate"] if len(gone) else [])]
-        table = self._read("documents", list(dict.fromkeys([*names, *extra])), condition, _between(first_window, last))
+        stored = wanted if wanted is None or "forgotten" not in wanted else list({*wanted, *LIVING})
+        extra = ["window", "position", "fate", *(["id"] if len(gone) else [])]
+        table = self._checked(first_window, last, list(dict.fromkeys([*names, *extra])), stored)
         if len(gone):
             table = hide(table, gone)
         if len(gone) and wanted is not None:
             table = table.filter(pc.is_in(table["fate"], pa.array(wanted)))
+        return table.select(names)
+
+    def stored(self, first_window: int, last_window: int) -> pa.Table:
+        """All rows of committed windows as they are stored, also what is not shown; DamagedError where they changed."""
+        return self._checked(first_window, last_window, STORED_DOCUMENT_SCHEMA.names, None)
+
+    def _checked(self, first: int, last: int, columns: list[str], fates: list[str] | None) -> pa.Table:
+        """Rows of committed windows as they are stored, compared with the digests that the windows carry.
+
+        A difference is looked at twice, for documents may be forgotten in this moment. Raises DamagedError.
+        """
+        for look in range(2):
+            rows = self._documents(first, last, columns, fates)
+            wrong = differences(rows, fates or FATES, self.digests(first, last))
+            if not wrong:
+                return rows
+            logger.debug("look %d: %s", look, wrong)
+        number, problems = min(wrong.items())
+        more = f" (and {len(wrong) - 1} more windows)" if len(wrong) > 1 else ""
+        files = ", ".join(self.files_of(number)) or "its file is not in the log"
+        where = f"{number}{more} of {self.store.delta_uri('documents')}"
+        raise DamagedError(
+            f"window {where} is damaged: {'; '.join(problems)} ({files}); "
+            "restore that from a copy; `headrace verify --deep` names all that is damaged"
+        )
+
+    def _documents(self, first: int, last: int, columns: list[str], fates: list[str] | None) -> pa.Table:
+        """Rows as they are stored, in (window, position) order."""
+        window = pc.field("window")
+        condition = (window >= first) & (window <= last)
+        if fates is not None:
+            condition = condition & pc.field("fate").isin(fates)
+        table = self._read("documents", columns, condition, between(first, last))
         order = pc.sort_indices(table, sort_keys=[("window", "ascending"), ("position", "ascending")])
-        return table.take(order).select(names)
+        return table.take(order)
+
+    def files_of(self, window: int) -> list[str]:
+        """The files of `documents` that hold a window, as the log tells."""
+
+        def held(table: DeltaTable) -> list[str]:
+            files = table.get_add_actions(flatten=True)
+            columns = (files.column(name).to_pylist() for name in ("min.window", "max.window", "path"))
+            return [p for low, high, p in zip(*columns, strict=True) if low is None or low <= window <= (high or low)]
+
+        return self._look("documents", held) or []
 
     def stretches(self, first_window: int, last_window: int, rows: int) -> list[tuple[int, int]]:
         """Cut windows first..last into stretches of about so many rows, in order: who reads all of them opens a file
@@ -101,9 +121,9 @@ class Lake(Tables):
         if first_window >= last_window:
             return [(first_window, last_window)] if first_window == last_window else []
         held = np.zeros(last_window - first_window + 1)
-        for low, high, count in self._look("documents", _held) or ():
+        for low, high, number in self._look("documents", _held) or ():
             part = slice(max(low - first_window, 0), max(high + 1 - first_window, 0))
-            held[part] += count / (high + 1 - low)
+            held[part] += number / (high + 1 - low)
         cuts = np.flatnonzero(np.diff(np.cumsum(held) // rows)) + 1
         firsts = [first_window, *(first_window + cuts).tolist()]
         return list(zip(firsts, [*(first - 1 for first in firsts[1:]), last_window], strict=True))
@@ -131,22 +151,19 @@ class Lake(Tables):
             if self._append("forgotten", "forgotten", 0 if done is None else done + 1, rows):
                 return len(new)
 
-    def arrivals(self, first_window: int, last_window: int) -> dict[int, float]:
-        """When the records of each committed window arrived, in seconds since 1970."""
-        window = pc.field("window")
-        chosen = (pc.field("event") == "committed") & (window >= first_window) & (window <= last_window)
-        table = self._read("windows", ["window", "arrived"], chosen, _between(first_window, last_window))
-        return {row["window"]: row["arrived"].timestamp() for row in table.to_pylist()}
-
     def add_round(self, run: str, number: int, row: dict[str, Any]) -> bool:
         """Write a round's manifest down; False if that round of that run is written already."""
-        table = pa.Table.from_pylist([{"run": run, "round": number, **row}], schema=ROUND_SCHEMA)
-        return self._append("rounds", f"rounds/{run}", number, table)
+        return self._append("rounds", f"rounds/{run}", number, sealed_round(run, number, row))
 
     def num_rounds(self, run: str) -> int:
         """How many rounds of this run are written down: one look at the log, no data read."""
         last = self._last_number("rounds", f"rounds/{run}")
         return 0 if last is None else last + 1
+
+    def runs(self) -> set[str]:
+        """Names of all runs that have rounds or notes."""
+        tables = (self._read(name, ["run"]) for name in ("rounds", "ledger"))
+        return {run for table in tables for run in pc.unique(table["run"]).to_pylist()}
 
     def rounds(self, run: str | None = None, number: int | None = None) -> pa.Table:
         """Read manifests in order: of every run or one, all rounds or one."""
@@ -156,13 +173,17 @@ class Lake(Tables):
         for name, _, value in prune:
             same = pc.field(name) == value
             condition = same if condition is None else condition & same
-        return self._read("rounds", None, condition, prune).sort_by([("run", "ascending"), ("round", "ascending")])
+        table = self._read("rounds", None, condition, prune).sort_by([("run", "ascending"), ("round", "ascending")])
+        if run is not None and number is not None and table.num_rows != int(0 <= number < self.num_rounds(run)):
+            raise self._incomplete("rounds", run, {number})
+        return unsealed_rounds(table, self.store.delta_uri("rounds"))
 
     def round_batches(self) -> Iterator[pa.RecordBatch]:
         """Read the manifests of every run a few at a time, in no order: for who looks for documents in all of them."""
         table = self.table("rounds")
         if table is not None:
-            yield from self.dataset(table).to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1)
+            for batch in self.dataset(table).to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1):
+                yield from unsealed_rounds(pa.Table.from_batches([batch]), table.table_uri).to_batches()
 
     def add_ledger(self, run: str, entry: dict[str, Any]) -> bool:
         """Note the checkpoint a run stands at; False if its last note says the same.
@@ -175,21 +196,32 @@ class Lake(Tables):
                 return False
             sequence = last["sequence"] + 1 if last else 0
             row = {"run": run, "sequence": sequence, "committed": datetime.now(UTC), **entry}
-            rows = pa.Table.from_pylist([row], schema=LEDGER_SCHEMA)
-            if self._append("ledger", f"ledger/{run}", sequence, rows):
+            if self._append("ledger", f"ledger/{run}", sequence, sealed_note(row)):
                 return True
 
     def ledger(self, run: str | None = None) -> pa.Table:
         """Read the committed checkpoints of a run (or of all) in the order in which they came to count."""
         condition = pc.field("run") == run if run is not None else None
-        return self._read("ledger", None, condition).sort_by([("run", "ascending"), ("sequence", "ascending")])
+        last = self._last_number("ledger", f"ledger/{run}") if run is not None else None
+        table = self._read("ledger", None, condition).sort_by([("run", "ascending"), ("sequence", "ascending")])
+        there = table["sequence"].to_pylist()
+        if last is not None and there[: last + 1] != list(range(last + 1)):
+            raise self._incomplete("ledger", run, set(range(last + 1)) - set(there))
+        return unsealed_notes(table, self.store.delta_uri("ledger"))
+
+    def _incomplete(self, name: str, run: str | None, missing: set[int]) -> DamagedError:
+        which = f"rows {', '.join(map(str, sorted(missing)[:8]))} of run {run} are not there, or twice"
+        return DamagedError(f"{self.store.delta_uri(name)} is damaged: {which}; {MEND}")
 
     def _last_note(self, run: str) -> dict[str, Any] | None:
         last = self._last_number("ledger", f"ledger/{run}")
         if last is None:
             return None
         same = (pc.field("run") == run) & (pc.field("sequence") == last)
-        return dict(self._read("ledger", None, same, [("sequence", "=", last)]).to_pylist()[0])
+        rows = self._read("ledger", None, same, [("sequence", "=", last)])
+        if rows.num_rows != 1:
+            raise self._incomplete("ledger", run, {last})
+        return dict(unsealed_notes(rows, self.store.delta_uri("ledger")).to_pylist()[0])
 
 
 def _held(table: DeltaTable) -> list[tuple[int, int, int]]:
@@ -197,7 +229,3 @@ def _held(table: DeltaTable) -> list[tuple[int, int, int]]:
     files = table.get_add_actions(flatten=True)
     columns = (files.column(name).to_pylist() for name in ("min.window", "max.window", "num_records"))
     return [found for found in zip(*columns, strict=True) if None not in found]
-
-
-def _between(first: int, last: int) -> list[tuple[str, str, int]]:
-    return [("window", ">=", first), ("window", "<=", last)]

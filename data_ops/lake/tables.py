@@ -7,7 +7,7 @@ Who appends also compacts, now and then and in a thread (compact.py), so that re
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,13 +17,15 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 from pyarrow.fs import SubTreeFileSystem
 
-from cluster.storage.retry import one_line, retry
+from cluster.storage.retry import is_transient, one_line, retry
+from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.lake.compact import LOOK_EVERY, compact
 from data_ops.lake.schemas import SCHEMAS, properties
 
 #: How Delta says that, since the table was looked at, a compaction began or the log was cleaned: look again.
 OVERTAKEN = ("Metadata changed", "Invalid table version", "not found", "No such file")
+MEND = "restore the file from a copy"
 LOOKS = 5  # at a table that is overtaken each time; two in a row have not been seen
 Answer = TypeVar("Answer")
 
@@ -83,7 +85,14 @@ class Tables:
         """Read the rows that meet the condition; see `dataset`."""
 
         def read(table: DeltaTable) -> pa.Table:
-            return self.dataset(table, prune).to_table(columns=columns, filter=condition)
+            dataset = self.dataset(table, prune)
+            try:
+                return dataset.to_table(columns=columns, filter=condition)
+            except Exception as error:  # of pyarrow, which fails in many ways and seldom names the file
+                if is_transient(error) or isinstance(error, FileNotFoundError):
+                    raise
+                what = f"{self.store.delta_uri(name)} is damaged ({', '.join(_unreadable(dataset)) or 'its log'})"
+                raise DamagedError(f"{what}: {one_line(error)}; {MEND}") from error
 
         found = self._look(name, read)
         return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names) if found is None else found
@@ -127,7 +136,7 @@ class Tables:
         """
         try:
             return retry(lambda: self._look_closely(name, ask))
-        except (OSError, DeltaError) as error:
+        except (OSError, DeltaError, pa.ArrowException) as error:
             if isinstance(error, OSError) and "\n" not in str(error):
                 raise
             raise OSError(f"{self.store.delta_uri(name)} cannot be read or written: {one_line(error)}") from error
@@ -147,3 +156,12 @@ class Tables:
 
     def _options(self) -> dict[str, str] | None:
         return self.store.delta_options() or None
+
+
+def _unreadable(dataset: Dataset) -> Iterator[str]:
+    """The files that cannot be read at all."""
+    for fragment in dataset.get_fragments():
+        try:
+            fragment.to_table()
+        except Exception:  # noqa: BLE001 - damaged bytes make it fail in many ways
+            yield fragment.path

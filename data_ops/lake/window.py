@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
+from cluster.storage.seal import DamagedError, seal, unseal
 from data_ops.documents.document import TIME
+from data_ops.lake.digest import WindowDigest
 from data_ops.sources.protocol import Span
 
 WINDOW_SCHEMA = pa.schema(
@@ -27,12 +30,23 @@ WINDOW_SCHEMA = pa.schema(
     ]
 )
 
+BASE_COLUMNS = ["window", "event", "counts", "arrived", "seconds"]  # what the seal of counts is about
+EVENTS = ("planned", "committed", "erased")
+MEND = "restore the file from a copy, or start a new store"
+
+
+class Counts(msgspec.Struct):
+    """Of a row's counts: what is said of its documents."""
+
+    documents: WindowDigest | None = None
+
 
 @dataclass(frozen=True)
 class Window:
     """What one pass of ingest took in, or is about to: one list of spans per source. Immutable once committed.
 
     owner, sources: who planned it, and how each source was configured then; "" and {} where an older version did.
+    documents: digest of the rows that were committed; None where an older version did.
     """
 
     window: int
@@ -43,6 +57,7 @@ class Window:
     seconds: float = 0.0
     owner: str = ""
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    documents: WindowDigest | None = field(default=None, compare=False)
 
     @property
     def num_records(self) -> int:
@@ -51,24 +66,59 @@ class Window:
 
 
 def window_row(window: Window, event: str) -> pa.Table:
-    """One row of the `windows` table; event: planned or committed."""
-    plan = {"owner": window.owner, "sources": window.sources} if window.sources else {}
+    """One row of the `windows` table; event: planned, committed, or erased (the digest once documents were forgotten).
+
+    Its JSON is sealed: spans and cursors each for itself, counts together with the rest of the row.
+    """
+    counts: dict[str, Any] = {"owner": window.owner, "sources": window.sources} if window.sources else {}
+    if event != "planned":
+        counts = window.counts or {}
+    if window.documents is not None:
+        counts = {**counts, "documents": msgspec.to_builtins(window.documents)}
+    number, arrived = window.window, pa.scalar(window.arrived, TIME).value
     row = {
-        "window": window.window,
+        "window": number,
         "event": event,
-        "spans": json.dumps({k: [asdict(s) for s in v] for k, v in window.spans.items()}),
-        "cursors": json.dumps(window.cursors),
-        "counts": json.dumps(plan if event == "planned" else window.counts or {}),
+        "spans": seal(json.dumps({k: [asdict(s) for s in v] for k, v in window.spans.items()}), number),
+        "cursors": seal(json.dumps(window.cursors), number),
+        "counts": seal(json.dumps(counts), number, event, arrived, window.seconds),
         "arrived": window.arrived,
         "seconds": window.seconds,
     }
     return pa.Table.from_pylist([row], schema=WINDOW_SCHEMA)
 
 
+def unsealed(rows: pa.Table, where: str) -> list[dict[str, Any]]:
+    """The rows of `windows` that were read, at least BASE_COLUMNS of them, with their JSON as it was before sealing.
+
+    Raises DamagedError where a row is not what was written.
+    """
+    try:
+        found = rows.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{where} is damaged: {error}; {MEND}") from error
+    arrived = rows["arrived"].cast(pa.int64()).to_pylist()
+    for row, time_us in zip(found, arrived, strict=True):
+        number, event = row["window"], row["event"]
+        what = f"window {number} in {where}"
+        if event not in EVENTS:
+            raise DamagedError(f"{what} is damaged: its event {event!r} is none of {', '.join(EVENTS)}; {MEND}")
+        for name in [name for name in ("spans", "cursors") if name in row]:
+            row[name] = unseal(row[name], f"{name} of {what}", number)
+        row["counts"] = unseal(row["counts"], f"counts of {what}", number, event, time_us, row["seconds"])
+    return found
+
+
+def read_digest(row: dict[str, Any]) -> WindowDigest | None:
+    """The digest of a window's documents; None of an older version."""
+    return msgspec.json.decode(row["counts"], type=Counts).documents
+
+
 def read_window(row: dict[str, Any]) -> Window:
-    """Read what `window_row` wrote."""
+    """Read what `window_row` wrote, unsealed."""
     spans = {k: [Span(**s) for s in v] for k, v in json.loads(row["spans"]).items()}
     told = json.loads(row["counts"])
+    told.pop("documents", None)
     planned = row["event"] == "planned"
     return Window(
         window=row["window"],
@@ -79,4 +129,5 @@ def read_window(row: dict[str, Any]) -> Window:
         seconds=row["seconds"],
         owner=told.get("owner", "") if planned else "",
         sources=told.get("sources", {}) if planned else {},
+        documents=read_digest(row),
     )

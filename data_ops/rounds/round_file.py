@@ -57,11 +57,9 @@ class RoundFile(NamedTuple):
             return None
         except OSError as error:
             return self._distrust(str(error))
-        if data[: len(MAGIC)] != MAGIC:
-            return self._distrust("it does not begin as such a file does")
-        body = memoryview(data)[HEADER_BYTES:]
-        if data[len(MAGIC) : HEADER_BYTES] != _digest(body).ljust(HEADER_BYTES - len(MAGIC), b"\0"):
+        if not is_whole(data):
             return self._distrust("its checksum does not match")
+        body = memoryview(data)[HEADER_BYTES:]
         table = pa.ipc.open_stream(pa.py_buffer(body)).read_all()
         version, _, digest = table.schema.metadata[ENTRY].decode().partition(" ")
         manifest, entry = Manifest.from_row(table, 0), self._log_entry(int(version))
@@ -120,6 +118,11 @@ class RoundFile(NamedTuple):
         actions = [json.loads(line).get("txn") or {} for line in entry.splitlines()]
         wanted = (f"rounds/{self.run}", self.number)
         return any((action.get("appId"), action.get("version")) == wanted for action in actions)
+
+
+def is_whole(data: bytes) -> bool:
+    """Are these the bytes of such a file, as they were written?"""
+    return data[:HEADER_BYTES] == (MAGIC + _digest(memoryview(data)[HEADER_BYTES:])).ljust(HEADER_BYTES, b"\0")
 
 
 def round_file(store: Store, run: str, number: int) -> RoundFile:

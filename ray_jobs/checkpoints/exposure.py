@@ -9,6 +9,7 @@ from data_ops.audit.sightings import Position, Sighting
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.manifest import DAMAGES, commits, load
+from ray_jobs.store.paths import names_of
 
 COLUMNS = ("run", "step", "round", "step_in_round", "checkpoint", "committed")
 
@@ -49,7 +50,7 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
 def _not_noted(store: Store, noted: set[tuple[str, int]]) -> list[dict[str, Any]]:
     """Kept checkpoints that the ledger does not have, as rows of it; when they were committed is not known."""
     rows = []
-    for run in sorted({path.split("/")[1] for path in store.list("runs") if "/checkpoints/" in path}):
+    for run in names_of(store, "checkpoints"):
         for step in commits(store, run):
             if (run, step) not in noted:
                 with suppress(*DAMAGES):  # what cannot be read cannot be used either
@@ -64,4 +65,4 @@ def champion_seen(store: Store, seen: list[Seen]) -> dict[str, Any] | None:
     champion = read_champion(store)
     if champion is None:
         return None
-    return {"checkpoint": champion["checkpoint"], "seen": champion["checkpoint"] in {s.checkpoint for s in seen}}
+    return {"checkpoint": champion.checkpoint, "seen": champion.checkpoint in {s.checkpoint for s in seen}}

@@ -6,14 +6,13 @@ the same instant. Files without a manifest never happened. Folders carry the att
 should be dead cannot write into another attempt's files.
 """
 
-import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-import msgspec
-
+from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints.position import StoredFile, TrainingState, state_from_json
 from ray_jobs.store.lease import Lease, overruled
@@ -21,7 +20,7 @@ from ray_jobs.store.paths import run_path
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)  # 1: without a digest
 SIZES_AT_ONCE = 16  # files whose sizes are asked for side by side: each costs a request to a bucket
 LATE = "a driver that had lost the run wrote it"
 DAMAGES = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)  # what a broken manifest raises
@@ -60,10 +59,7 @@ class DamagedCheckpointError(ValueError):
 
 def publish(store: Store, commit: Commit) -> bool:
     """Make a checkpoint true; False if that step of that run was committed before."""
-    return store.publish(
-        run_path(commit.run, "checkpoints", f"{commit.step:08d}.json"),
-        json.dumps(msgspec.to_builtins(commit), indent=1).encode(),
-    )
+    return publish_json(store, run_path(commit.run, "checkpoints", f"{commit.step:08d}.json"), commit)
 
 
 def commits(store: Store, run: str) -> list[int]:
@@ -75,9 +71,11 @@ def commits(store: Store, run: str) -> list[int]:
 
 def load(store: Store, run: str, step: int) -> Commit:
     """Read one manifest."""
-    raw = json.loads(store.read(run_path(run, "checkpoints", f"{step:08d}.json")))
-    if raw.get("format") != FORMAT:
-        raise FormatError(f"checkpoint {run}/{step} has format {raw.get('format')!r}; this version reads {FORMAT}")
+    path = run_path(run, "checkpoints", f"{step:08d}.json")
+    raw = read_json(store, path, dict[str, Any], "the checkpoint before it is used")
+    if raw.get("format") not in READABLE:
+        given = raw.get("format")
+        raise FormatError(f"checkpoint {run}/{step} has format {given!r}; this version reads up to {FORMAT}")
     files = tuple(StoredFile(**file) for file in raw["files"])
     return Commit(**{**raw, "files": files, "state": state_from_json(raw["state"])})
 
@@ -98,22 +96,24 @@ def latest(store: Store, run: str) -> Commit | None:
         try:
             commit = load(store, run, step)
             _check_sizes(store, commit)
-            if overruled(store, run, commit.state.lease or 0, step):
-                raise DamagedCheckpointError(LATE)
         except DAMAGES as error:
             put_aside(store, run, step, str(error))
-        else:
+            continue
+        if not overruled(store, run, commit.state.lease or 0, step):  # a damaged lease damages no checkpoint
             return commit
+        put_aside(store, run, step, LATE)
     return None
 
 
 def newest_readable(store: Store, run: str) -> Commit | None:
     """The newest manifest that can be read and counts, for who only looks: nothing is put aside, files not compared."""
     for step in reversed(commits(store, run)):
-        with suppress(*DAMAGES):
+        try:
             commit = load(store, run, step)
-            if not overruled(store, run, commit.state.lease or 0, step):
-                return commit
+        except DAMAGES:
+            continue
+        if not overruled(store, run, commit.state.lease or 0, step):
+            return commit
     return None
 
 

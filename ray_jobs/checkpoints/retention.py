@@ -1,7 +1,7 @@
 """Which checkpoints are kept, and what is deleted?"""
 
 from cluster.storage.store import Store
-from ray_jobs.checkpoints.champion import is_champion
+from ray_jobs.checkpoints.champion import may_be_champion
 from ray_jobs.checkpoints.manifest import DAMAGES, FormatError, commits, load, publish, put_aside
 from ray_jobs.store.lease import Lease
 from ray_jobs.store.paths import run_path
@@ -11,11 +11,12 @@ def retain(store: Store, run: str, keep: int) -> list[int]:
     """Delete checkpoints beyond the newest `keep`, but not the champion; returns the deleted steps.
 
     Who promotes moves the pointer and then looks for the manifest; here the manifest goes and then the pointer is
-    looked at: one of the two sees the other, however long a request takes.
+    looked at: one of the two sees the other, however long a request takes. Where the pointer cannot be trusted, every
+    checkpoint stays that was ever put in service.
     """
     gone = []
     for step in commits(store, run)[:-keep]:
-        if is_champion(store, name := f"{run}/{step:08d}"):
+        if may_be_champion(store, name := f"{run}/{step:08d}"):
             continue
         try:
             commit = load(store, run, step)
@@ -23,7 +24,7 @@ def retain(store: Store, run: str, keep: int) -> list[int]:
             put_aside(store, run, step, str(error))
             continue
         store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
-        if is_champion(store, name):
+        if may_be_champion(store, name):
             publish(store, commit)
             continue
         for place in {file.path.rpartition("/")[0] for file in commit.files}:

@@ -3,7 +3,7 @@
 import typer
 
 from ray_jobs.command_line.ending import finish, show, tell
-from ray_jobs.command_line.options import All, Files, IdFile, Ids, Json, Overrides, Sources, command, split
+from ray_jobs.command_line.options import All, Deep, Files, IdFile, Ids, Json, Overrides, Sources, command, split
 from ray_jobs.command_line.reading import read, read_run
 
 commands = typer.Typer()
@@ -48,11 +48,15 @@ def verify(
     as_json: Json = False,
     sources: Sources = False,
     every: All = False,
+    deep: Deep = False,
 ) -> None:
-    """Prove from the lake alone that no document was lost or repeated (of the store's only run, or of name=RUN)."""
+    """Prove from the lake alone that no document was lost or repeated, with --deep also that no byte has changed.
+
+    Of the store's only run, or of name=RUN.
+    """
     from ray_jobs.commands.verify import verify_command
 
-    audit = verify_command(read_run(config, overrides), sources=sources, every=every, as_json=as_json)
+    audit = verify_command(read_run(config, overrides), sources=sources, every=every, deep=deep, as_json=as_json)
     finish(0 if audit.ok else 1, audit.to_dict(), as_json)
 
 

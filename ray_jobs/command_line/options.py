@@ -50,6 +50,7 @@ Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job'
 Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
 ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file alone.")]
 Sources = Annotated[bool, typer.Option("--sources", help="Read sources again and compare, some spans of them.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Read every byte and compare it with what was recorded.")]
 All = Annotated[bool, typer.Option("--all", help="With --sources: compare every span.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]
 

@@ -61,7 +61,7 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
     from ray_jobs.report.terminal import Display
 
     follow = follow or settings.round.starved != "stop"
-    check_run(settings, follow=follow)
+    check_run(settings, follow=follow, judged=judged)
     if dry_run:
         plan = redact(settings.model_dump(mode="json"))
         if not as_json:

@@ -4,9 +4,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
-from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from models.engine.checkpoint import read_full_weights
 from models.kinds.kind import Pretrained
@@ -15,7 +16,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.scores import by_slice
-from ray_jobs.ingest.opening import TOKENIZER
+from ray_jobs.ingest.opening import read_tokenizer, refuse_other_tokenizer
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
@@ -29,7 +30,7 @@ EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
     """Score a checkpoint (default: the run's last) on held-out text and further tasks: {checkpoint, slices, tasks}."""
     store, commit = _chosen(config, name)
-    tokenizer_json = store.read(TOKENIZER).decode()
+    tokenizer_json = read_tokenizer(store).to_json()
     with connect(config.cluster):
         table = scores_of(config, tokenizer_json, commit.name)
         asked = task_scores(config, tokenizer_json, commit.name)
@@ -40,7 +41,7 @@ def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
 def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, dict[str, Any]]:
     """Let the gate judge a checkpoint (default: the run's last) against the champion; exit code and decision."""
     store, commit = _chosen(config, name)
-    tokenizer_json = store.read(TOKENIZER).decode()
+    tokenizer_json = read_tokenizer(store).to_json()
     details = {"last_window": Lake(store).last_window(), "weights_sha256": weights_of(store, commit)}
     with connect(config.cluster):
         decision = judge_and_promote(config, tokenizer_json, [Candidate(commit, details)]).decision.to_dict()
@@ -55,7 +56,8 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
     new_reference: what old text has lost over the champions so far is accepted, and counted anew from here.
     """
     store = Store.open(config.store)
-    return put_in_service_by_hand(store, _chosen(config, name)[1].name, new_reference=new_reference)
+    entry = put_in_service_by_hand(store, _chosen(config, name)[1].name, new_reference=new_reference)
+    return dict(msgspec.to_builtins(entry))
 
 
 def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:
@@ -64,7 +66,8 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
     store = Store.open(config.store)
     commit = _chosen(config, name or champion_name(store))[1]
-    tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
+    tokenizer = read_tokenizer(store)
+    refuse_other_tokenizer(store, commit, tokenizer)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
     model = Pretrained(model_config(commit.state.model), tokenizer.vocab_size, weights)

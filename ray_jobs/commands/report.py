@@ -1,8 +1,8 @@
 """What does `headrace report` do? It writes a run's report again from what is kept, also while the run goes on."""
 
-import json
 from typing import Any
 
+from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from data_ops.audit.account import account
 from data_ops.lake.lake import Lake
@@ -13,7 +13,7 @@ from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
 from ray_jobs.store.lease import holder
-from ray_jobs.store.paths import run_path
+from ray_jobs.store.paths import decision_path, run_path
 from ray_jobs.training.events import Event, Started, read_events
 
 
@@ -30,8 +30,7 @@ def rewrite_report(config: Config) -> str:
         if not events:
             raise ConfigError(f"run {run} in {config.store} has written nothing yet; start it with `headrace run`")
         summary = _summed_up(own, lake, events, is_live)
-    name = f"registry/decisions/{(summary['checkpoint'] or 'none').replace('/', '-')}.json"
-    judged = None if is_live else _json(store, name)
+    judged = None if is_live else _json(store, decision_path(summary["checkpoint"] or "none"))
     data = gather(own, lake, events, summary, judged["decision"] if judged else None)
     place = run_path(run, "report.html")
     store.write(place, render_run(data).encode())
@@ -57,7 +56,6 @@ def _own(store: Store, config: Config) -> Config:
 
 def _json(store: Store, path: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(store.read(path))
+        return read_json(store, path, dict[str, Any])
     except FileNotFoundError:
         return None
-    return found

@@ -3,12 +3,15 @@
 Read from the store alone, so it works beside a live run and on a machine without Ray.
 """
 
-import json
 import time
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from cluster.readable import seconds
+from cluster.storage.seal import DamagedError
+from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
@@ -20,20 +23,36 @@ from ray_jobs.store.paths import run_path, runs_of
 from ray_jobs.training.events import read_events
 
 
+class Figures(msgspec.Struct):
+    """What is told of a run's last summary."""
+
+    loss: dict[str, float | None] = {}
+    freshness_s: dict[str, float | None] | None = None
+
+
 def status(store: Store) -> dict[str, Any]:
-    """Everything `headrace status` tells: {store, windows, champion, runs: [...], sweeps: [...]}."""
+    """Everything `headrace status` tells: {store, windows, champion, runs, sweeps, damaged: [sentence, ...]}."""
     lake = Lake(store)
-    return {
-        "store": store.uri,
-        "windows": lake.last_window() + 1,
-        "champion": read_champion(store),
-        "runs": [run_status(store, lake, name) for name in runs_of(store)],
-        "sweeps": [
-            {"name": path.split("/")[1], "ended": store.exists(path.replace("question.json", "summary.json"))}
-            for path in store.list("runs")
-            if path.count("/") == 2 and path.endswith("@sweep/question.json")
-        ],
-    }
+    champion, damaged = None, []
+    try:
+        found = read_champion(store)
+        champion = msgspec.to_builtins(found) if found is not None else None
+    except DamagedError as error:
+        damaged.append(str(error))
+    runs = []
+    for name in runs_of(store):
+        try:
+            runs.append(run_status(store, lake, name))
+        except DamagedError as error:
+            damaged.append(f"run {name}: {error}")
+    sweeps = [
+        {"name": path.split("/")[1], "ended": store.exists(path.replace("question.json", "summary.json"))}
+        for path in store.list("runs")
+        if path.count("/") == 2 and path.endswith("@sweep/question.json")
+    ]
+    windows = lake.last_window() + 1
+    told = {"store": store.uri, "windows": windows, "champion": champion}
+    return {**told, "runs": runs, "sweeps": sweeps, "damaged": damaged}
 
 
 def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
@@ -42,9 +61,9 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
     last = commits.newest_readable(store, run)
     committed = lake.ledger(run)["committed"]
     try:
-        summary = json.loads(store.read(run_path(run, "summary.json")))
-    except FileNotFoundError:
-        summary = {}
+        summary = read_json(store, run_path(run, "summary.json"), Figures)
+    except (FileNotFoundError, DamagedError):  # it is derived: the next end of the run writes it anew
+        summary = Figures()
     return {
         "name": run,
         "driver": _who(driver) if driver else None,
@@ -55,8 +74,8 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
         "tokens": last.state.position.tokens if last else 0,
         "checkpoint": last.name if last else None,
         "committed_s_ago": time.time() - committed[-1].as_py().timestamp() if len(committed) else None,
-        "loss": summary.get("loss", {}).get("last"),
-        "freshness_s": summary.get("freshness_s"),
+        "loss": summary.loss.get("last"),
+        "freshness_s": summary.freshness_s,
     }
 
 
@@ -64,6 +83,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
     """The same as lines for people."""
     champion = found["champion"]["checkpoint"] if found["champion"] else "none yet"
     lines = [f"store     {found['store']}   {found['windows']} windows   champion {champion}"]
+    lines += [f"damaged   {sentence}" for sentence in found.get("damaged", [])]
     for run in found["runs"]:
         state = f"live: {run['driver']}" if run["driver"] else "at rest"
         if run["died"]:

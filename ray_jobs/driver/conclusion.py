@@ -1,12 +1,12 @@
 """What comes of a driver's training: a verdict, a summary, a report?"""
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cluster.storage.state import write_json
 from cluster.telemetry.wandb_run import Champion
 from data_ops.audit.account import account
 from data_ops.lake.untaken import told_of
@@ -63,7 +63,7 @@ def write_down(config: Config, opened: OpenStore, result: Judged, display: Displ
     display.ledger(audit.to_dict())
     for sentence in told_of(store):
         display.note(sentence)
-    store.write(run_path(name, "summary.json"), json.dumps(summary, indent=1).encode())
+    write_json(store, run_path(name, "summary.json"), summary)
     decision = result.decision.to_dict() if result.decision else None
     page = render_run(gather(config, opened.lake, events, summary, decision))
     store.write(run_path(name, "report.html"), page.encode())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cluster.storage.seal import DamagedError
 from cluster.telemetry.json_lines import JsonLines
 from cluster.telemetry.sinks import Telemetry
 from models.engine.engine import resolve_precision
@@ -25,7 +26,7 @@ from ray_jobs.driver.meter import Meter
 from ray_jobs.driver.signals import STOPPING
 from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
-from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome
+from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome, last_line
 from ray_jobs.report.progress import Asked, warming
 from ray_jobs.report.summary import Judged, State, verdict_events
 from ray_jobs.report.terminal import Display
@@ -94,9 +95,12 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
             candidate = commits.latest(store, branch_name(config.name, last.step)) or last
             result = result.with_identity(identify(opened, candidate, training.sample_fingerprint))
             if judged and not cut_short:
-                result = judge_result(config, opened, candidate, result, partial(run.heart.lease.held, store))
-                champion = champion_of(opened, candidate, result)
-                _tell_verdict(run, listeners, candidate, result)
+                try:
+                    result = judge_result(config, opened, candidate, result, partial(run.heart.lease.held, store))
+                    champion = champion_of(opened, candidate, result)
+                    _tell_verdict(run, listeners, candidate, result)
+                except DamagedError as error:  # what it would be judged by: nothing is promoted
+                    training.failure = f"checkpoint {candidate.name} was not judged: {last_line(error)}"
         lines.close()
         training.close()
         if last is not None:

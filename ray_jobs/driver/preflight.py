@@ -15,16 +15,20 @@ from data_ops.lake.lake import Lake
 from data_ops.sources.kinds import open_source
 from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.evaluation.tasks.tasks import further_tasks
-from ray_jobs.ingest.opening import check_store
+from ray_jobs.ingest.opening import TOKENIZER, check_store, read_tokenizer, refuse_other_tokenizer
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import holder
 
 
-def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
-    """Raise ConfigError with every mistake found; drives=False for a command that does not train the run."""
+def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool = False) -> None:
+    """Raise ConfigError with every mistake found; drives=False for a command that does not train the run.
+
+    judged: will the gate be asked? Then the champion pointer must be readable.
+    """
     checks: list[Callable[[], None]] = [
         lambda: check_sources(config, follow=follow),
         lambda: check_writable(config),
@@ -33,6 +37,8 @@ def check_run(config: Config, *, follow: bool, drives: bool = True) -> None:
     ]
     if drives:
         checks += [lambda: check_live(config), lambda: check_packages(config)]
+    if judged:
+        checks.append(lambda: check_champion(config))
     mistakes = []
     for check in checks:
         try:
@@ -67,6 +73,8 @@ def check_writable(config: Config) -> None:
     last = commits.newest_readable(store, config.name)
     if last is None:
         return
+    if store.exists(TOKENIZER):
+        refuse_other_tokenizer(store, last, read_tokenizer(store))
     made = {f"model.{key}": value for key, value in model_config(last.state.model).model_dump(mode="json").items()}
     made["engine.batch_tokens"] = last.state.batch_tokens
     mine = {f"model.{key}": value for key, value in config.model.model_dump(mode="json").items()}
@@ -101,6 +109,11 @@ def check_packages(config: Config) -> None:
             "telemetry.tensorboard=true needs tensorboardX, which is not installed; "
             "pip install 'headrace[tensorboard]', or set it to false"
         )
+
+
+def check_champion(config: Config) -> None:
+    """What a candidate will be compared with must be known."""
+    read_champion(Store.open(config.store))
 
 
 def check_live(config: Config) -> None:

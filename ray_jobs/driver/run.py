@@ -6,12 +6,12 @@ The driver decides nothing about data: it starts things, listens (`ray_jobs.driv
 any point, the same command goes on from the last committed checkpoint.
 """
 
-import json
 import threading
 from importlib import import_module
 
 from cluster.redaction import redact
 from cluster.runtime.session import connect
+from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints.retention import sweep_orphans
 from ray_jobs.config.schema import Config
@@ -42,7 +42,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         refuse_while_forgetting(store)
         store.sweep_asides(run_path(config.name))  # as a half-written file of a round holds text
         public = redact(config.model_dump(mode="json"))
-        store.write(run_path(config.name, "config.json"), json.dumps(public, indent=1).encode())
+        write_json(store, run_path(config.name, "config.json"), public)
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts
         connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=PRELOAD)
         with stop_on_signal() as stopped, connected as session:  # behind `connect`: Ray sets handlers of its own

@@ -55,7 +55,7 @@ def judged_text(lake: Lake, last_window: int, given: Place, evaluate: EvaluateCo
 def arrivals_a_day(lake: Lake, last_window: int) -> float:
     """Tell how many held-out documents arrive a day, from the last windows; 0 where that is not known."""
     first = max(last_window - DAYS_OF_WINDOWS + 1, 0)
-    arrived = lake.arrivals(first - 1, last_window)
+    arrived = lake.arrivals(max(first - 1, 0), last_window)
     if len(arrived) < 2 or first - 1 not in arrived:
         return 0.0
     days = (arrived[last_window] - arrived[first - 1]) / 86400

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from cluster.rows import Rows
+from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from models.measures.metrics import bits_per_byte
 from ray_jobs.evaluation.held_out import HeldOut
@@ -16,6 +18,7 @@ from ray_jobs.store.paths import run_path
 Score = Callable[[Rows], tuple[npt.NDArray[np.float64], Any]]
 
 ROWS_AT_ONCE = 64
+MAGIC, OLD_MAGIC = b"headrace scores 2", b"ARROW1"  # the first is followed by the checksum of all behind it
 
 
 def score(data: HeldOut, evaluate: Score, rank: int = 0, world: int = 1) -> npt.NDArray[np.float64]:
@@ -77,13 +80,25 @@ def by_slice(table: pa.Table) -> dict[str, dict[str, float]]:
 
 
 def write_scores(store: Store, run: str, name: str, table: pa.Table) -> None:
-    """Keep per-document figures at runs/<run>/evaluations/<name>.arrow."""
+    """Keep per-document figures, with their checksum, at runs/<run>/evaluations/<name>.arrow."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    store.write(run_path(run, "evaluations", f"{name}.arrow"), sink.getvalue().to_pybytes())
+    body = sink.getvalue().to_pybytes()
+    store.write(scores_path(run, name), MAGIC + xxhash.xxh3_128_digest(body) + body)
 
 
 def read_scores(store: Store, run: str, name: str) -> pa.Table:
-    """Read what `write_scores` kept."""
-    return pa.ipc.open_file(pa.py_buffer(store.read(run_path(run, "evaluations", f"{name}.arrow")))).read_all()
+    """Read what `write_scores` kept; DamagedError where it changed. A file of an older version has no checksum."""
+    path = scores_path(run, name)
+    data = store.read(path)
+    body = data[len(MAGIC) + 16 :] if data.startswith(MAGIC) else data
+    sealed = data[len(MAGIC) : len(MAGIC) + 16] == xxhash.xxh3_128_digest(body)
+    if not (sealed if data.startswith(MAGIC) else data.startswith(OLD_MAGIC)):
+        raise DamagedError(f"{store.uri}/{path} is damaged: its checksum does not match; the checkpoint is scored anew")
+    return pa.ipc.open_file(pa.py_buffer(body)).read_all()
+
+
+def scores_path(run: str, name: str) -> str:
+    """Where the figures of a checkpoint are."""
+    return run_path(run, "evaluations", f"{name}.arrow")

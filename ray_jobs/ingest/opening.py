@@ -5,20 +5,38 @@ them. It needs no Ray, so that what is wrong can be said before seconds are spen
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from cluster.storage.seal import DamagedError
+from cluster.storage.state import publish_json, read_json, write_json
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer, load_tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.lake.lake import Lake
+from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.ingest.first_tokenizer import make_tokenizer
 from ray_jobs.outcome import ConfigError
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)  # 1: without digests
 SETTINGS, TOKENIZER = "store.json", "tokenizer.json"
+MEND = "restore it from a copy"
+PUBLISH_SECONDS = 10.0  # between settings and tokenizer of another process that makes the same store
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """What never changes in a store; tokenizer_fingerprint is None where an older version made it."""
+
+    format: int
+    seed: int
+    held_out: float
+    tokenizer: dict[str, Any]
+    tokenizer_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,21 +52,18 @@ class OpenStore:
 
 def check_store(store: Store, config: Config) -> None:
     """Refuse a configuration that contradicts what the store was made with. Touches nothing."""
-    try:
-        frozen = json.loads(store.read(SETTINGS))
-    except FileNotFoundError:
+    frozen = read_frozen(store)
+    if frozen is None:
         return
-    if frozen["format"] != FORMAT:
-        raise ConfigError(f"store {store.uri} has format {frozen['format']}; this version reads {FORMAT}")
     for key, mine in _frozen(config).items():
-        if frozen[key] != mine:
+        if (kept := getattr(frozen, key)) != mine:
             raise ConfigError(
-                f"{key}={_short(mine)} differs from {_short(frozen[key])}, which store {store.uri} was made with; "
+                f"{key}={_short(mine)} differs from {_short(kept)}, which store {store.uri} was made with; "
                 f"set it back, or use another store"
             )
     if config.tokenizer.kind == "file" and store.exists(TOKENIZER):
         given = load_tokenizer(str(config.tokenizer.path)).fingerprint
-        kept = Tokenizer.from_json(store.read(TOKENIZER).decode()).fingerprint
+        kept = read_tokenizer(store).fingerprint
         if given != kept:
             raise ConfigError(
                 f"tokenizer.path={config.tokenizer.path} has fingerprint {given}, store {store.uri} was made with "
@@ -66,14 +81,66 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
     check_store(store, config)
     lake = Lake(store)
     lake.create()
-    made = None if store.exists(TOKENIZER) else make_tokenizer(config, stop, follow=follow).to_json().encode()
-    if not store.publish(SETTINGS, json.dumps({"format": FORMAT, **_frozen(config)}, indent=1).encode()):
+    made = None if store.exists(TOKENIZER) else make_tokenizer(config, stop, follow=follow)
+    fingerprint = (made or read_tokenizer(store)).fingerprint
+    frozen = Frozen(format=FORMAT, **_frozen(config), tokenizer_fingerprint=fingerprint)
+    if not publish_json(store, SETTINGS, frozen):
         check_store(store, config)
-    if made is not None and not store.publish(TOKENIZER, made):
-        check_store(store, config)
-    tokenizer_json = store.read(TOKENIZER).decode()
-    tokenizer = Tokenizer.from_json(tokenizer_json)
-    return OpenStore(store, lake, tokenizer, tokenizer_json, ingest_settings(config))
+    if made is not None:
+        _publish(store, made)
+    tokenizer = read_tokenizer(store)
+    if (kept := read_frozen(store)) and kept.format < FORMAT:  # from now on it holds digests
+        write_json(store, SETTINGS, frozen)
+    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config))
+
+
+def _publish(store: Store, made: Tokenizer) -> None:
+    """Put a new store's tokenizer there, or wait until the process has done so whose settings were first."""
+    frozen, deadline = read_frozen(store), time.monotonic() + PUBLISH_SECONDS
+    if frozen is None or frozen.tokenizer_fingerprint in (None, made.fingerprint):
+        store.publish(TOKENIZER, made.to_json().encode())
+    while not store.exists(TOKENIZER):
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"{store.uri}/{SETTINGS} names a tokenizer that is not there, for the start that made it was ended; "
+                "delete that file, as nothing was taken in yet, and start again"
+            )
+        time.sleep(0.1)
+
+
+def read_frozen(store: Store) -> Frozen | None:
+    """What is frozen in a store; None before it is made. ConfigError for a format of another version."""
+    try:
+        frozen = read_json(store, SETTINGS, Frozen, MEND)
+    except FileNotFoundError:
+        return None
+    if frozen.format not in READABLE:
+        raise ConfigError(f"store {store.uri} has format {frozen.format}; this version reads up to {FORMAT}")
+    return frozen
+
+
+def read_tokenizer(store: Store) -> Tokenizer:
+    """The tokenizer of a store; DamagedError where it is not the one the store was made with."""
+    place, frozen = f"{store.uri}/{TOKENIZER}", read_frozen(store)
+    try:
+        tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
+    except ValueError as error:
+        raise DamagedError(f"{place} is damaged: {error}; {MEND}") from error
+    if frozen and frozen.tokenizer_fingerprint not in (None, tokenizer.fingerprint):
+        raise DamagedError(
+            f"{place} has fingerprint {tokenizer.fingerprint}, the store was made with {frozen.tokenizer_fingerprint}: "
+            f"it would tokenise otherwise; {MEND}"
+        )
+    return tokenizer
+
+
+def refuse_other_tokenizer(store: Store, commit: Commit, tokenizer: Tokenizer) -> None:
+    """Raise DamagedError unless a checkpoint was trained with this tokenizer; one of an older version may not say."""
+    if commit.state.tokenizer not in (None, tokenizer.fingerprint):
+        raise DamagedError(
+            f"checkpoint {commit.name} was trained with tokenizer {commit.state.tokenizer}, {store.uri}/{TOKENIZER} "
+            f"has fingerprint {tokenizer.fingerprint}; {MEND}"
+        )
 
 
 def _frozen(config: Config) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """How is a candidate put in service, and where is the decision written?"""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
+from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.champion import DriftReference, read_champion
+from ray_jobs.checkpoints.champion import DriftReference, InService, read_champion
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.asks import naming
-from ray_jobs.store.paths import CHAMPION
+from ray_jobs.store.paths import CHAMPION, by_hand_path, decision_path
 
 
 class Verdict(NamedTuple):
@@ -51,14 +51,9 @@ class Opponent:
         return self.reference.figures.rpartition("/")[0].rpartition("/")[2] if self.reference else ""
 
 
-def decision_path(candidate: commits.Commit) -> str:
-    """Where the verdict on a checkpoint is kept."""
-    return f"registry/decisions/{candidate.name.replace('/', '-')}.json"
-
-
 def is_judged(store: Store, candidate: commits.Commit) -> bool:
     """Was there a verdict on this checkpoint?"""
-    return store.exists(decision_path(candidate))
+    return store.exists(decision_path(candidate.name))
 
 
 def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: dict[str, Any]) -> bool:
@@ -70,18 +65,13 @@ def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: 
         return False
     if verdict.decision.verdict == "not asked":
         return True
-    entry = {
-        "checkpoint": candidate.name,
-        "decided": time.time(),
-        "previous": verdict.reference,
-        "ask": verdict.ask,
-        "reference": msgspec.to_builtins(verdict.drift),
-        **{k: v for k, v in details.items() if k != "checkpoint"},
-    }
-    record = {**entry, "decision": verdict.decision.to_dict()}
+    about = {key: value for key, value in details.items() if key != "checkpoint"}
+    entry = InService(checkpoint=candidate.name, decided=time.time(), previous=verdict.reference, **about)
+    entry = msgspec.structs.replace(entry, ask=verdict.ask, reference=verdict.drift)
+    record = {**msgspec.to_builtins(entry), "decision": verdict.decision.to_dict()}
     if verdict.decision.promoted:
         put_in_service(store, entry)
-    store.write(decision_path(candidate), json.dumps(record, indent=1).encode())
+    write_json(store, decision_path(candidate.name), record)
     return True
 
 
@@ -94,26 +84,30 @@ def opponent_of(store: Store, candidates: Sequence[str]) -> Opponent:
     champion = read_champion(store)
     if champion is None:
         return Opponent(None)
-    name, sha256 = champion["checkpoint"], champion.get("weights_sha256")
-    reference = msgspec.convert(champion.get("reference"), DriftReference | None)
+    name, sha256, reference = champion.checkpoint, champion.weights_sha256, champion.reference
     if name not in candidates:
         return Opponent(name, _kept(store, name), sha256, reference)
     try:
-        before = commits.by_name(store, champion["previous"]) if champion.get("previous") else None
+        before = commits.by_name(store, champion.previous) if champion.previous else None
     except FileNotFoundError:
         before = None
     return Opponent(name, before, None, reference if before else None)
 
 
-def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool) -> dict[str, Any]:
+def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool) -> InService:
     """Move the pointer without the gate. The drift reference stays, unless it is to begin anew."""
-    before = read_champion(store) or {}
-    reference = msgspec.convert(before.get("reference"), DriftReference | None)
-    if reference is not None:
-        named = naming(store, before["checkpoint"], reference.figures)
+    before = read_champion(store)
+    reference = before.reference if before else None
+    if before is not None and reference is not None:
+        named = naming(store, before.checkpoint, reference.figures)
         reference = msgspec.structs.replace(reference, asks={name: n + named for name, n in reference.asks.items()})
-    entry = {"checkpoint": checkpoint, "decided": time.time(), "previous": before.get("checkpoint"), "by_hand": True}
-    entry["reference"] = None if new_reference else msgspec.to_builtins(reference)
+    entry = InService(
+        checkpoint=checkpoint,
+        decided=time.time(),
+        previous=before.checkpoint if before else None,
+        by_hand=True,
+        reference=None if new_reference else reference,
+    )
     put_in_service(store, entry)
     return entry
 
@@ -121,22 +115,24 @@ def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool
 def champion_name(store: Store) -> str | None:
     """Name of the checkpoint in service, None before the first promotion."""
     champion = read_champion(store)
-    return champion["checkpoint"] if champion else None
+    return None if champion is None else champion.checkpoint
 
 
-def put_in_service(store: Store, entry: dict[str, Any]) -> None:
+def put_in_service(store: Store, entry: InService) -> None:
     """Move the pointer, from when on no commit lets that checkpoint go; back again if one just did."""
     before = read_champion(store)
-    store.write(CHAMPION, json.dumps(entry, indent=1).encode())
+    if entry.by_hand:
+        write_json(store, by_hand_path(entry.checkpoint), entry)
+    write_json(store, CHAMPION, entry)
     try:
-        commits.by_name(store, entry["checkpoint"])
+        commits.by_name(store, entry.checkpoint)
     except FileNotFoundError:
         if before is None:
             store.delete(CHAMPION)
         else:
-            store.write(CHAMPION, json.dumps(before, indent=1).encode())
+            write_json(store, CHAMPION, before)
         raise ConfigError(
-            f"checkpoint {entry['checkpoint']} was let go while it was judged, for its run goes on; "
+            f"checkpoint {entry.checkpoint} was let go while it was judged, for its run goes on; "
             "promote a newer one, or raise checkpoint.keep"
         ) from None
 

@@ -181,13 +181,11 @@ def _weights(store: Store, commit: commits.Commit, sha256: str | None) -> Weight
 
 def _already_in_service(store: Store, names: Sequence[str]) -> Verdict | None:
     """Return the verdict that put one of the candidates in service, if a driver ended before it wrote that down."""
-    pointer = read_champion(store) or {}
-    if pointer.get("checkpoint") not in names or not pointer.get("ask"):
+    pointer = read_champion(store)
+    if pointer is None or pointer.checkpoint not in names or pointer.ask is None:
         return None
-    ask = read_ask(store, pointer["ask"])
+    ask = read_ask(store, pointer.ask)
     said = answer_to(store, ask)
     if said is None:
         return None
-    return Verdict(
-        said.decision, pointer["checkpoint"], pointer["previous"], pointer["checkpoint"], ask.path, said.reference
-    )
+    return Verdict(said.decision, pointer.checkpoint, pointer.previous, pointer.checkpoint, ask.path, said.reference)

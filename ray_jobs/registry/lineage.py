@@ -4,19 +4,26 @@ Read from what is written down (the checkpoint's manifest, the decision, the rou
 TensorBoard are told the same as the registry.
 """
 
-import json
 import secrets
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
+from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from cluster.telemetry.wandb_run import Champion
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import state_to_json
-from ray_jobs.registry.champion import decision_path
-from ray_jobs.store.paths import run_path
+from ray_jobs.store.paths import decision_path, run_path
+
+
+class TrackingId(msgspec.Struct):
+    """What wandb.json holds."""
+
+    id: str
 
 
 def lineage(store: Store, candidate: commits.Commit, main: commits.Commit) -> Champion:
@@ -24,7 +31,7 @@ def lineage(store: Store, candidate: commits.Commit, main: commits.Commit) -> Ch
 
     main: the checkpoint that a decay branch left, else the candidate itself.
     """
-    verdict: dict[str, Any] = json.loads(store.read(decision_path(candidate)))
+    verdict = read_json(store, decision_path(candidate.name), dict[str, Any])
     facts = {
         "checkpoint": candidate.name,
         "previous": verdict["previous"],
@@ -60,5 +67,5 @@ def rounds_of(store: Store, commit: commits.Commit) -> dict[str, int]:
 def tracking_id(store: Store, run: str) -> str:
     """The run's id in W&B: made once and kept in the store, so that a name used again elsewhere is another run."""
     path = run_path(run, "wandb.json")
-    store.publish(path, json.dumps({"id": f"{run}-{secrets.token_hex(4)}"}).encode())
-    return str(json.loads(store.read(path))["id"])
+    publish_json(store, path, {"id": f"{run}-{secrets.token_hex(4)}"})
+    return read_json(store, path, TrackingId, "delete it, and W&B begins another run").id

@@ -1,5 +1,6 @@
 """How does a checkpoint come by its scores, where they were not kept? In a task on the cluster."""
 
+import logging
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,9 @@ from ray_jobs.evaluation.scores import read_scores, write_scores
 from ray_jobs.evaluation.tasks.held_out_bits import HeldOutBits
 from ray_jobs.evaluation.tasks.task import Scorer, Scores
 from ray_jobs.evaluation.tasks.tasks import further_tasks
+from ray_jobs.ingest.opening import refuse_other_tokenizer
+
+logger = logging.getLogger(__name__)
 
 JUDGED = "-judged"  # figures on the documents of a judgement, beside those of training
 
@@ -48,6 +52,7 @@ def scores_of(
     if name is not None:
         run, _, step = name.rpartition("/")
         tokenizer, wanted = Tokenizer.from_json(tokenizer_json), only
+        refuse_other_tokenizer(store, commits.by_name(store, name), tokenizer)
         if wanted is None:
             data = held_out(lake, last, config.evaluate, config.model.row_tokens, tokenizer.document_token)
             wanted = data.table["id"].combine_chunks()

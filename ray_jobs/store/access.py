@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from cluster.storage.store import Store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.lease import LEASE_SECONDS, Heart, RunIsLiveError, acquire, holder, unreleased
+from ray_jobs.store.paths import names_of, run_path
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def exclusive(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[Non
     except RunIsLiveError:
         raise ConfigError(f"another `headrace forget` is at work in {store.uri}; wait for it") from None
     try:
-        for name in sorted({path.split("/")[1] for path in store.list("runs") if path.split("/")[2:3] == ["lease"]}):
+        for name in names_of(store, "lease"):
             lease = holder(store, name, wait_seconds) if name != FORGET else None
             if lease is not None:
                 who = "an ingest" if name.startswith(INGEST) else f"run {name}"
@@ -38,7 +39,7 @@ def exclusive(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[Non
                     "stop it first, then forget, then start it again"
                 )
             if name.startswith(INGEST):  # of an ingest that was killed
-                store.delete(f"runs/{name}")
+                store.delete(run_path(name))
         yield
     finally:
         heart.release()
@@ -57,7 +58,7 @@ def shared(store: Store) -> Iterator[str]:
         yield name
     finally:
         heart.release()
-        store.delete(f"runs/{name}")
+        store.delete(run_path(name))
 
 
 def at_work(store: Store, name: str, wait_seconds: float = 0.0) -> bool:

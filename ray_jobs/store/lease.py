@@ -7,18 +7,20 @@ same host is noticed at once, one elsewhere, which another container is too, whe
 Who only asks does not wait: a heartbeat that is older than `SILENT_SECONDS` by the clock of the store is a dead one's.
 """
 
-import json
 import os
 import socket
 import threading
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.storage.clock import written_s_ago
+from cluster.storage.seal import DamagedError
+from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
+from ray_jobs.store.paths import run_path
 
 LEASE_SECONDS = 30.0
 SILENT_SECONDS = 120.0  # more than a file server's clients may remember the times of files
@@ -73,7 +75,7 @@ def acquire(store: Store, run: str, wait_seconds: float = LEASE_SECONDS) -> Leas
         process_started=_process_started(os.getpid()),
         newest_step=_newest_step(store, run),
     )
-    if not store.publish(_claim_path(run, mine.number), json.dumps(asdict(mine)).encode()):
+    if not publish_json(store, _claim_path(run, mine.number), mine):
         raise RunIsLiveError(f"run {run} was taken by another driver in this moment; wait for it")
     for path in _claim_paths(store, run)[:-KEPT_CLAIMS]:
         store.delete(path)
@@ -127,7 +129,11 @@ def holder(store: Store, run: str, wait_seconds: float = 0.0) -> Lease | None:
 
 def unreleased(store: Store, run: str) -> Lease | None:
     """The newest claim on a run if its holder never let it go, dead or alive."""
-    newest = _newest(store, run)
+    try:
+        newest = _newest(store, run)
+    except DamagedError:  # its heart tells whether it lives
+        number = int(_claim_paths(store, run)[-1].rpartition("/")[2].removesuffix(".json"))
+        newest = Lease(run, number, "", "a host that its damaged lease does not tell", 0, "", -1)
     return None if newest is None or _released(store, newest) else newest
 
 
@@ -163,12 +169,12 @@ def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
 def _newest(store: Store, run: str) -> Lease | None:
     while paths := _claim_paths(store, run):
         with suppress(FileNotFoundError):  # it went between list and read, with a lease that is over
-            return Lease(**json.loads(store.read(paths[-1])))
+            return _read_claim(store, paths[-1])
     return None
 
 
 def _newest_step(store: Store, run: str) -> int:
-    names = [path.rpartition("/")[2] for path in store.list(f"runs/{run}/checkpoints")]
+    names = [path.rpartition("/")[2] for path in store.list(run_path(run, "checkpoints"))]
     return max((int(n[:-5]) for n in names if n.endswith(".json") and n[:-5].isdigit()), default=-1)
 
 
@@ -177,13 +183,18 @@ def _claims(store: Store, run: str) -> list[Lease]:
     claims = []
     for path in _claim_paths(store, run):
         with suppress(FileNotFoundError):  # who takes the run in this moment lets the oldest go
-            claims.append(Lease(**json.loads(store.read(path))))
+            claims.append(_read_claim(store, path))
     return claims
+
+
+def _read_claim(store: Store, path: str) -> Lease:
+    mend = "if no process drives that run, delete the file, then start again"
+    return read_json(store, path, Lease, mend)
 
 
 def _claim_paths(store: Store, run: str) -> list[str]:
     """In the order in which they were made."""
-    return sorted(path for path in store.list(f"runs/{run}/lease") if path.endswith(".json"))
+    return sorted(path for path in store.list(run_path(run, "lease")) if path.endswith(".json"))
 
 
 def _released(store: Store, lease: Lease) -> bool:
@@ -198,11 +209,11 @@ def _beat(store: Store, lease: Lease) -> bytes:
 
 
 def _claim_path(run: str, number: int) -> str:
-    return f"runs/{run}/lease/{number:08d}.json"
+    return run_path(run, "lease", f"{number:08d}.json")
 
 
 def _beat_path(lease: Lease) -> str:
-    return f"runs/{lease.run}/lease/{lease.number:08d}.beat"
+    return run_path(lease.run, "lease", f"{lease.number:08d}.beat")
 
 
 def _host() -> str:

@@ -1,8 +1,18 @@
-"""Where does a run keep its things in a store?"""
+"""Where does a run keep its things in a store, and which runs does a store hold?"""
 
 from cluster.storage.store import Store
 
 CHAMPION = "registry/champion.json"
+
+
+def decision_path(checkpoint: str) -> str:
+    """Where the verdict on a checkpoint (run/step) is kept."""
+    return f"registry/decisions/{checkpoint.replace('/', '-')}.json"
+
+
+def by_hand_path(checkpoint: str) -> str:
+    """Where it is kept that somebody put a checkpoint (run/step) in service by hand."""
+    return f"registry/by_hand/{checkpoint.replace('/', '-')}.json"
 
 
 def branch_name(run: str, step: int) -> str:
@@ -22,5 +32,10 @@ def checkpoint_folder(run: str, step: int, attempt: str) -> str:
 
 def runs_of(store: Store) -> list[str]:
     """Names of the runs that a store holds, sorted; branches are no runs."""
-    names = {path.split("/")[1] for path in store.list("runs") if path.count("/") > 1}
-    return sorted(name for name in names if "@" not in name)
+    return [name for name in names_of(store) if "@" not in name]
+
+
+def names_of(store: Store, having: str | None = None) -> list[str]:
+    """Every name under which a store keeps files of a run (in its folder `having`): also of decay branches, ingests."""
+    paths = (path.split("/") for path in store.list("runs"))
+    return sorted({parts[1] for parts in paths if len(parts) > 2 and having in (None, parts[2])})

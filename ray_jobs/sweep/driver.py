@@ -7,7 +7,6 @@ trial answers from the store what it has done already, and the result is read fr
 point, the same command goes on: no finished work is repeated.
 """
 
-import json
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from cluster.runtime.session import connect
+from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.run import PRELOAD
@@ -188,7 +188,7 @@ class Driver:
             self.store.write(self.job.run_path("best.yaml"), best_yaml(values, best, self.job.run).encode())
             self.say("best", f"{best.key}  {best.last['score']:.4f} bits/byte  {said(best.point)}")
             self.say("best", f"headrace run -c {found['best_yaml']}{end_told(values)}")
-        self.store.write(self.job.run_path("summary.json"), json.dumps(found, indent=1).encode())
+        write_json(self.store, self.job.run_path("summary.json"), found)
         self.say("report", write_report(self.store, self.config, self.job, ordered, found))
         if stopped:
             self.say("note", "stopped; the same command goes on from the last commit of every trial")

@@ -4,16 +4,15 @@ What was found is written down once (`job.json`), so that a sweep which goes on 
 and held-out text, whatever arrived in between.
 """
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from cluster.storage.state import read_json, write_json
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
-from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
@@ -22,7 +21,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
 from ray_jobs.evaluation.held_out import held_out
-from ray_jobs.ingest.opening import TOKENIZER, open_store
+from ray_jobs.ingest.opening import TOKENIZER, open_store, read_tokenizer
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import LEASE_SECONDS
@@ -46,9 +45,9 @@ def prepare(
     """
     run, lake, sweep = sweep_run(config), Lake(store), sweep_of(config)
     path = run_path(run, JOB)
-    tokenizer = store.read(TOKENIZER).decode() if store.exists(TOKENIZER) else ""
+    tokenizer = read_tokenizer(store).to_json() if store.exists(TOKENIZER) else ""
     if store.exists(path):
-        found: dict[str, Any] = json.loads(store.read(path))
+        found = read_json(store, path, dict[str, Any])
         lists = {name: tuple(found[name]) for name in ("marks", "fresh", "place")}
         return SweepJob(**{**found, **lists, "store": config.store, "tokenizer": tokenizer})
     if config.sources:
@@ -57,8 +56,8 @@ def prepare(
             return None
     else:
         last = lake.last_window()
-    tokenizer = store.read(TOKENIZER).decode()
-    known = Tokenizer.from_json(tokenizer)
+    known = read_tokenizer(store)
+    tokenizer = known.to_json()
     job = SweepJob(
         run=run,
         store=config.store,
@@ -79,7 +78,7 @@ def prepare(
     if not data.table.num_rows:
         raise ConfigError("no document is held out, so nothing can be judged; use a store with held_out above 0")
     kept = {name: value for name, value in asdict(job).items() if name not in ("store", "tokenizer")}
-    store.write(path, json.dumps(kept, indent=1).encode())
+    write_json(store, path, kept)
     return job
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cluster.storage.state import read_json, write_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.reading import check, overlay
@@ -132,14 +133,14 @@ def fix_question(store: Store, run: str, asking: dict[str, Any]) -> None:
     """
     path = run_path(run, "question.json")
     if not store.exists(run_path(run, JOB)):
-        store.write(path, json.dumps(asking, indent=1).encode())
+        write_json(store, path, asking)
         return
-    there = json.loads(store.read(path))
+    there = read_json(store, path, dict[str, Any])
     for block in sorted(asking.keys() | there.keys()):
         mine, theirs = asking.get(block), there.get(block)
         if mine != theirs:
             both = isinstance(mine, dict) and isinstance(theirs, dict)
-            keys = [k for k in mine if mine[k] != theirs.get(k)] if both and isinstance(mine, dict) else []
+            keys = [k for k in mine if mine[k] != (theirs or {}).get(k)] if both and isinstance(mine, dict) else []
             name = f"{block}.{keys[0]}" if keys else block
             if keys and isinstance(mine, dict) and isinstance(theirs, dict):
                 mine, theirs = mine[keys[0]], theirs.get(keys[0])

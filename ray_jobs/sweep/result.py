@@ -3,13 +3,13 @@
 Read from the verdicts in the store alone, so it can be told at any time, also of a sweep that was stopped.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import yaml
 
+from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.store.paths import run_path
@@ -69,11 +69,11 @@ def read_trial(job: SweepJob, store: Store, key: str, point: Point, batch_tokens
             if found.verdicts:
                 break
             continue  # a member of a population begins behind a later mark
-        found.verdicts.append(json.loads(store.read(path)))
+        found.verdicts.append(read_json(store, path, dict[str, Any]))
     if found.verdicts:
         found.state = RUNNING
     if store.exists(end_path(job.run, key)):
-        end = json.loads(store.read(end_path(job.run, key)))
+        end = read_json(store, end_path(job.run, key), dict[str, Any])
         found.state, found.why = end["state"], end.get("why", "")
     return found
 

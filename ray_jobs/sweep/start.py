@@ -5,13 +5,13 @@ checkpoints and a champion is followed by another, but every trial, also after t
 the same weights. Costs one checkpoint's bytes.
 """
 
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
@@ -27,6 +27,12 @@ from tune.config import STARTS
 TRIES = 3  # a live run may delete a checkpoint while it is copied; it has a newer one then
 
 
+class Begun(msgspec.Struct):
+    """Of the job that a sweep was begun with."""
+
+    start: str | None
+
+
 def starting_point(store: Store, config: Config) -> commits.Commit | None:
     """The checkpoint that every trial starts from, by its own name; None: from scratch.
 
@@ -34,7 +40,7 @@ def starting_point(store: Store, config: Config) -> commits.Commit | None:
     """
     run, start = sweep_run(config), sweep_of(config).start
     try:
-        begun_with = json.loads(store.read(run_path(run, JOB)))["start"]
+        begun_with = read_json(store, run_path(run, JOB), Begun).start
     except FileNotFoundError:
         return None if start == "scratch" else _named(store, config)
     if begun_with is None:
@@ -99,7 +105,7 @@ def _named(store: Store, config: Config) -> commits.Commit:
         champion = read_champion(store)
         if champion is None:
             raise ConfigError(f"sweep.start=champion, but no checkpoint of {config.store} is in service; use scratch")
-        name = champion["checkpoint"]
+        name = champion.checkpoint
     try:
         found = commits.newest_readable(store, config.name) if start == "latest" else commits.by_name(store, name)
     except (FileNotFoundError, ValueError):

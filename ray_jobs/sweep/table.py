@@ -4,11 +4,14 @@ A generation is written down once, before any of it is trained: who failed may s
 same rule would then choose others, under names that have been trained with other settings.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
+from cluster.storage.seal import DamagedError
+from cluster.storage.state import publish_json, read_json, write_json
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
@@ -39,11 +42,20 @@ from tune.policy import WORST, Member
 from tune.space import BATCH, RATE, Point, point_key
 
 
+class Generation(msgspec.Struct):
+    """The members of one generation, as they are written down; an older version wrote a list alone."""
+
+    members: list[Member]
+
+
 def keep_generation(store: Store, run: str, decided: list[Member]) -> list[Member]:
     """Write a generation of sweep `run` down unless it stands there already; what stands there."""
     path = _path(run, decided[0].generation)
-    store.publish(path, json.dumps([asdict(member) for member in decided], indent=1).encode())
-    return [Member(**member) for member in json.loads(store.read(path))]
+    publish_json(store, path, {"members": [asdict(member) for member in decided]})
+    try:
+        return read_json(store, path, Generation).members
+    except DamagedError:
+        return read_json(store, path, list[Member])  # as an older version wrote it
 
 
 def is_decided(store: Store, run: str, generation: int) -> bool:
@@ -95,7 +107,8 @@ class Table:
     def asked_before(self) -> list[Point]:
         """Points of an earlier start of this sweep, in the order in which they were proposed."""
         paths = [path for path in self.store.list(self.job.run_path("trials")) if path.endswith("/point.json")]
-        told = sorted((json.loads(self.store.read(path)) for path in paths), key=lambda found: found["number"])
+        points = (read_json(self.store, path, dict[str, Any]) for path in paths)
+        told = sorted(points, key=lambda found: found["number"])
         return [found["point"] for found in told]
 
     def judged(self, spec: Segment, verdict: dict[str, Any]) -> bool:
@@ -143,7 +156,7 @@ class Table:
         """Enter a trial with what the store knows of it; what is asked of it: nothing if it is refused."""
         key, point = trial.key, trial.point
         told = {"number": len(self.trials) + (key not in self.trials), "point": point}
-        self.store.publish(self.job.run_path("trials", key, "point.json"), json.dumps(told).encode())
+        publish_json(self.store, self.job.run_path("trials", key, "point.json"), told)
         self.trials[key] = trial
         try:
             config = trial_config(self.config, point, self.job.start_tokens)
@@ -171,4 +184,4 @@ class Table:
 
     def _write_end(self, trial: TrialResult, mark: int) -> None:
         end = {"mark": mark, "state": trial.state, "why": trial.why}
-        self.store.write(end_path(self.job.run, trial.key), json.dumps(end).encode())
+        write_json(self.store, end_path(self.job.run, trial.key), end)

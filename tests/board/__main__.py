@@ -35,7 +35,7 @@ class Goal:
 
 
 GOALS = {
-    "files a folder, p50": Goal(6),
+    "files a folder, p50": Goal(6, 7),
     "files a folder, max": Goal(12),
     "files a folder of tests or benchmarks, max": Goal(12, 16),
     "imports that go up between rooms": Goal(0),
@@ -63,7 +63,7 @@ GOALS = {
     "public names defined twice": Goal(0, 30),
     "public functions with a docstring, %": Goal(100, 93, least=True),
     "raises that name the value, %": Goal(95, 91, least=True),
-    "words of the house in the glossary": Goal(45, 60),
+    "words of the house in the glossary": Goal(45, 61),
     "product files with a test at the mirrored path, %": Goal(100, 33, least=True),
     "private names imported by tests": Goal(0, 8),
     "monkeypatch.setattr in tests": Goal(20, 150),

@@ -8,7 +8,6 @@ they share.
 """
 
 import hashlib
-import json
 import os
 import secrets
 import time
@@ -21,6 +20,7 @@ import torch
 import torch.distributed as dist
 from msgspec.structs import replace
 
+from cluster.storage.state import read_json, write_json
 from cluster.storage.store import Store
 from cluster.telemetry.wandb_run import WandbRun, open_wandb
 from data_ops.documents.tokenizer import Tokenizer
@@ -151,10 +151,9 @@ class Trial:
 
     def _read(self, path: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(self.host.store.read(path))
+            return read_json(self.host.store, path, dict[str, Any])
         except FileNotFoundError:
             return None
-        return found
 
     def _load(self) -> None:
         """Start the engine with the trial's last commit, or the donor's, or the weights the sweep starts from."""
@@ -241,7 +240,7 @@ class Trial:
             "judge_seconds": time.perf_counter() - began,
         }
         if dist.get_rank() == 0:
-            self.host.store.write(result_path(self.job.run, self.segment.key, number), json.dumps(verdict).encode())
+            write_json(self.host.store, result_path(self.job.run, self.segment.key, number), verdict)
         self._log(verdict)
         self.curve, self.seconds = [], 0.0
         return verdict

@@ -65,6 +65,8 @@ class CommitCoordinator:
     def take(self, receipt: Receipt) -> bool:
         """Take a rank's receipt; True once the checkpoint is committed."""
         here = receipt.state.position
+        if here.step in self.ours and here.step in commits.commits(self.store, receipt.run):
+            return True  # a receipt that was asked for again, after the commit
         files = self.receipts.setdefault((here.step, receipt.attempt), {})
         files[receipt.rank] = receipt.file
         if len(files) < receipt.world:
@@ -72,7 +74,7 @@ class CommitCoordinator:
         ordered = tuple(files[rank] for rank in range(receipt.world))
         state = msgspec.structs.replace(receipt.state, lease=self.lease.number)
         self.commit(commits.Commit(receipt.run, here.step, here.round, here.step_in_round, ordered, state))
-        del self.receipts[(here.step, receipt.attempt)]
+        self.receipts = {key: files for key, files in self.receipts.items() if key[0] > here.step}
         return True
 
     def commit(self, done: commits.Commit) -> None:
@@ -94,7 +96,7 @@ class CommitCoordinator:
             record(self.lake, done, self.lease)
             if done.run == self.run:
                 retain(self.store, self.run, self.keep)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: nobody may be told that it is not committed
             text = f"checkpoint {done.name} is committed, but not noted, or older ones could not be deleted: {error}"
             self.log.post([Warned(text=text)])
 

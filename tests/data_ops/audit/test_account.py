@@ -18,6 +18,7 @@ from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Shape
 from data_ops.rounds.plan import PlanInput, plan_round
+from ray_jobs.command_line.reading import read_run
 from ray_jobs.commands.verify import verify
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
@@ -362,4 +363,4 @@ def test_a_run_the_store_does_not_have_is_refused(tmp_path):
     store.write("runs/r/config.json", b"{}")
     assert verify(Config(store=str(tmp_path), name="r")).ok
     with pytest.raises(ConfigError, match="has no run name=typo; it has r"):
-        verify(Config(store=str(tmp_path), name="typo"))
+        read_run([], [f"store={tmp_path}", "name=typo"])

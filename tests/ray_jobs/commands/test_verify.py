@@ -40,7 +40,7 @@ def take_in(config, **window):
 
 
 def audit(config, **how):
-    return verify_command(config, **{"sources": False, "every": False, "as_json": True} | how)
+    return verify_command(config, **{"sources": False, "every": False, "deep": False, "as_json": True} | how)
 
 
 def test_what_waits_is_counted_and_is_no_failure_and_what_is_gone_unread_is(config, file):

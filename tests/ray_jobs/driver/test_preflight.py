@@ -196,7 +196,7 @@ def test_a_checkpoint_of_another_version_is_one_sentence_too(given):
     config = read_config([], given)
     commit(config)
     Store.open(config.store).write("runs/news/checkpoints/00000001.json", b'{"format": 99}')
-    assert mistake(*given) == "checkpoint news/1 has format 99; this version reads 1"
+    assert mistake(*given) == "checkpoint news/1 has format 99; this version reads up to 2"
 
 
 def test_status_reads_a_store_and_changes_nothing_in_it(given):

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.rows import Rows
+from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from models.config import ModelConfig
 from models.measures.scoring import scorer
@@ -153,3 +155,34 @@ def test_scores_are_kept_document_by_document(lake, model, tmp_path):
     store = Store.open(str(tmp_path))
     write_scores(store, "news", "00000012", table)
     assert read_scores(store, "news", "00000012").equals(table)
+
+
+def test_figures_that_changed_are_never_judged_by(tmp_path):
+    store, table = Store.open(str(tmp_path)), pa.table({"id": [b"a"], "slice": ["x"], "num_bytes": [3], "nats": [2.5]})
+    write_scores(store, "news", "00000012", table)
+    path = scores.scores_path("news", "00000012")
+    data = store.read(path)
+    for place in range(0, 8 * len(data), 61):
+        flipped = bytearray(data)
+        flipped[place // 8] ^= 1 << place % 8
+        store.write(path, bytes(flipped))
+        with pytest.raises(DamagedError, match=r"evaluations/00000012\.arrow is damaged"):
+            read_scores(store, "news", "00000012")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    store.write(path, sink.getvalue().to_pybytes())
+    assert read_scores(store, "news", "00000012").equals(table), "a file of an older version"
+
+
+def test_held_out_text_that_changed_is_never_judged_by(tmp_path):
+    lake = make_lake(tmp_path)
+    add_window(lake, make_documents(0, FATES * 4))
+    for place in tmp_path.glob("documents/*.parquet"):
+        rows = pq.read_table(place)
+        tokens = rows["tokens"].to_pylist()
+        tokens[0] = [number + 1 for number in tokens[0]]
+        changed = pa.array(tokens, rows.schema.field("tokens").type)
+        pq.write_table(rows.set_column(rows.column_names.index("tokens"), rows.schema.field("tokens"), changed), place)
+    with pytest.raises(DamagedError, match=r"window 0 of .*tokens of the held_out documents changed"):
+        collect(lake, last_window=0)

@@ -17,10 +17,10 @@ from ray_jobs.commands.promote import promote_by_hand
 from ray_jobs.config.blocks import GateConfig
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.asks import asks
-from ray_jobs.registry.champion import champion_name, decision_path
+from ray_jobs.registry.champion import champion_name
 from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.reference import read_figures
-from ray_jobs.store.paths import CHAMPION
+from ray_jobs.store.paths import CHAMPION, decision_path
 from tests.support.court import Court
 
 
@@ -42,8 +42,8 @@ def test_the_first_champion_beats_the_untrained_model_and_its_decision_is_kept(c
     verdict = court.ask(done)
     assert verdict.decision.promoted and champion_name(court.store) == done.name
     champion = read_champion(court.store)
-    assert champion is not None and champion["ask"] == "registry/asks/untrained/1.json"
-    kept = json.loads(court.store.read(decision_path(done)))
+    assert champion is not None and champion.ask == "registry/asks/untrained/1.json"
+    kept = json.loads(court.store.read(decision_path(done.name)))
     assert (kept["checkpoint"], kept["previous"], kept["decision"]["verdict"]) == (done.name, None, "promoted")
 
 
@@ -85,7 +85,7 @@ def test_a_small_arrival_is_not_asked_and_leaves_nothing(court: Court) -> None:
     done = court.train("news", 6, -0.5)
     verdict = court.ask(done)
     assert verdict.decision.sentence.startswith("not asked: 20 fresh held-out documents; 12 more are needed")
-    assert folders(court) == {"untrained": 1} and not court.store.exists(decision_path(done))
+    assert folders(court) == {"untrained": 1} and not court.store.exists(decision_path(done.name))
     court.arrive(20)
     assert court.ask(done).decision.promoted, "they gather while the champion serves"
 
@@ -113,7 +113,7 @@ def test_a_champion_that_changed_meanwhile_is_judged_against(court: Court) -> No
     verdict = court.ask(mine)
     assert (verdict.champion, champion_name(court.store)) == (other.name, mine.name)
     champion = read_champion(court.store)
-    assert champion is not None and champion["previous"] == other.name
+    assert champion is not None and champion.previous == other.name
 
 
 @pytest.mark.parametrize("before", [None, "wire/00000007"])
@@ -131,7 +131,7 @@ def test_what_was_let_go_while_it_was_judged_does_not_go_into_service(court: Cou
     court.patched.setattr("ray_jobs.registry.judge.scores_of", while_scoring)
     with pytest.raises(ConfigError, match="news/00000005 was let go while it was judged"):
         court.ask(done)
-    assert champion_name(court.store) == before and not court.store.exists(decision_path(done))
+    assert champion_name(court.store) == before and not court.store.exists(decision_path(done.name))
 
 
 def test_who_lost_the_run_while_it_was_judged_promotes_nothing(court: Court) -> None:
@@ -148,13 +148,15 @@ def test_a_registry_of_an_older_version_opens_and_goes_on(court: Court) -> None:
     old = court.train("news", 5, 0.0)
     entry = {"checkpoint": old.name, "decided": 1.0, "previous": None, "weights_sha256": "ab" * 32, "last_window": 0}
     court.store.write(CHAMPION, json.dumps(entry).encode())
-    court.store.write(decision_path(old), json.dumps({**entry, "decision": {"promoted": True, "slices": []}}).encode())
+    court.store.write(
+        decision_path(old.name), json.dumps({**entry, "decision": {"promoted": True, "slices": []}}).encode()
+    )
     court.arrive()
     new = court.train("news", 6, -0.05)
     assert court.ask(new).decision.promoted
     champion = read_champion(court.store)
-    assert champion is not None and champion["ask"] == "registry/asks/news-00000005-abababababab/1.json"
-    figures = read_figures(court.store, champion["reference"]["figures"])
+    assert champion is not None and champion.ask == "registry/asks/news-00000005-abababababab/1.json"
+    figures = read_figures(court.store, champion.reference.figures)
     assert figures is not None and figures.num_rows == 600
 
 
@@ -223,5 +225,5 @@ def test_killed_between_any_two_writes_the_same_call_goes_on(first: int, second:
                 continue
         assert verdict.decision.promoted and champion_name(court.store) == better.name
         assert folders(court) == {"untrained": 1, "news-00000005": 1}
-        assert court.store.exists(decision_path(better))
+        assert court.store.exists(decision_path(better.name))
         assert commits.by_name(court.store, better.name).step == 6

@@ -1,0 +1,83 @@
+"""Does a store refuse a tokenizer, or settings, that are not those it was made with?"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster.storage.seal import DamagedError
+from cluster.storage.store import Store
+from data_ops.documents.tokenizer import train_bpe
+from ray_jobs.checkpoints.manifest import publish
+from ray_jobs.config.schema import Config
+from ray_jobs.driver.preflight import check_writable
+from ray_jobs.ingest import opening
+from ray_jobs.ingest.opening import open_store, read_frozen, read_tokenizer, refuse_other_tokenizer
+from ray_jobs.outcome import ConfigError
+from tests.support.checkpoints import commit_at
+from tests.support.small_store import small_config
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Of a store that is made already."""
+    config = small_config(tmp_path)
+    open_store(config)
+    return config
+
+
+def swapped(store: Store) -> bytes:
+    """The store's tokenizer with two ids exchanged."""
+    raw = json.loads(store.read(opening.TOKENIZER))
+    vocabulary = raw["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    return json.dumps(raw).encode()
+
+
+@pytest.mark.parametrize("change", [swapped, lambda store: b"{", lambda store: b"\xff", lambda store: b"{}"])
+def test_a_tokenizer_that_changed_is_refused_by_name(config, change):
+    store = Store.open(config.store)
+    store.write(opening.TOKENIZER, change(store))
+    for use in (lambda: open_store(config), lambda: read_tokenizer(store)):
+        with pytest.raises(DamagedError, match=r"/tokenizer\.json .*; restore it from a copy"):
+            use()
+
+
+def test_settings_that_changed_are_refused_by_name(config):
+    store = Store.open(config.store)
+    store.write(opening.SETTINGS, store.read(opening.SETTINGS).replace(b'"seed": 7', b'"seed": 6'))
+    with pytest.raises(DamagedError, match=r"/store\.json is damaged"):
+        open_store(config)
+
+
+def test_a_store_of_an_older_version_gets_a_digest_and_a_fingerprint(config):
+    store = Store.open(config.store)
+    old = {"format": 1, "seed": 7, "held_out": 0.2, "tokenizer": config.tokenizer.model_dump(exclude={"path"})}
+    store.write(opening.SETTINGS, json.dumps(old).encode())
+    assert read_tokenizer(store).fingerprint == open_store(config).tokenizer.fingerprint
+    frozen = read_frozen(store)
+    assert frozen is not None
+    assert (frozen.format, frozen.tokenizer_fingerprint) == (2, read_tokenizer(store).fingerprint)
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(config):
+    opened = open_store(config)
+    for fingerprint in (None, opened.tokenizer.fingerprint):
+        refuse_other_tokenizer(opened.store, commit_at("small", 3, tokenizer=fingerprint), opened.tokenizer)
+    other = commit_at("small", 3, tokenizer="0123456789abcdef")
+    with pytest.raises(DamagedError, match=r"checkpoint small/00000003 was trained with tokenizer 0123456789abcdef"):
+        refuse_other_tokenizer(opened.store, other, opened.tokenizer)
+    publish(opened.store, other)
+    with pytest.raises(DamagedError, match="was trained with tokenizer"):
+        check_writable(config)
+
+
+def test_a_start_that_ended_between_settings_and_tokenizer_is_told(config, monkeypatch):
+    store = Store.open(config.store)
+    store.delete(opening.TOKENIZER)
+    assert open_store(config).tokenizer.vocab_size == 257, "the same tokenizer is made again"
+    store.delete(opening.TOKENIZER)
+    monkeypatch.setattr(opening, "PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(opening, "make_tokenizer", lambda *given, **more: train_bpe(["a text"] * 9, 300))
+    with pytest.raises(ConfigError, match=r"store\.json names a tokenizer that is not there"):
+        open_store(config)
