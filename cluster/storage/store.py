@@ -220,11 +220,11 @@ class Store:
             found = [f for f in listed if f.type == pafs.FileType.File]
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
 
-    def _look(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+    def _look(self, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
         try:
-            return list(self.filesystem.get_file_info(selector))
+            return tuple(self.filesystem.get_file_info(selector))
         except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks
-            return list(self.filesystem.get_file_info(selector))
+            return tuple(self.filesystem.get_file_info(selector))
 
     def _read_remote(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:
