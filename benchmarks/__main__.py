@@ -39,6 +39,7 @@ BENCHMARKS = {
     "packing": "benchmarks.data.kernels:measure_packing",
     "plan_facts": "benchmarks.planner.plan_facts:measure",
     "sweep": "benchmarks.training.sweep:measure",
+    "gate": "benchmarks.gate.measure:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 MOST_SECONDS = 5400  # a sweep takes a quarter of an hour, on a busy machine three

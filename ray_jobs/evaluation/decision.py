@@ -9,6 +9,7 @@ from ray_jobs.evaluation.bounds import Correlation, Sample, items_needed, least_
 
 Word = Literal["promoted", "refused", "not asked"]
 Role = Literal["fresh", "pool", "old"]
+FIRST_LEAST = 5  # held-out documents for a first champion
 Outcome = Literal["better", "within", "worse", "unclear"]
 
 
@@ -84,12 +85,13 @@ def result(name: str, role: Role, sample: Sample, bounds: tuple[float, float], l
     )
 
 
-def not_asked(documents: int, level: float, arrivals: float = 0.0) -> Decision | None:
+def not_asked(documents: int, level: float, arrivals: float = 0.0, *, is_first: bool = False) -> Decision | None:
     """Return the verdict *not asked* where there are too few fresh documents to ask at a level; else None.
 
-    arrivals: held-out documents a day. Counts alone decide, never figures, so nothing is spent.
+    arrivals: held-out documents a day. Counts alone decide, never figures, so nothing is spent. A first champion needs
+    no more than a bound does: there is nobody in service whom a mistake would harm.
     """
-    short = least_items(level) - documents
+    short = (FIRST_LEAST if is_first else least_items(level)) - documents
     if short <= 0:
         return None
     said = f"{whole(documents)} fresh held-out documents; {whole(short)} more are needed{_wait(short, arrivals)}"

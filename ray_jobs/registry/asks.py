@@ -116,7 +116,9 @@ def reserve(store: Store, question: Question) -> Ask | Decision:
             if ask.candidates == question.candidates and (same or answer_to(store, ask) is None):
                 return ask
         ask = _next(question, earlier)
-        if nothing := not_asked(question.fresh_documents, ask.level, question.arrivals):
+        if nothing := not_asked(
+            question.fresh_documents, ask.level, question.arrivals, is_first=question.against == UNTRAINED
+        ):
             return nothing
         if store.publish(ask.path, msgspec.json.encode(ask)):
             return ask

@@ -10,6 +10,9 @@ import pytest
 from benchmarks import __main__ as bench
 from benchmarks import corpus
 from benchmarks.data import compact, ingest, kernels
+from benchmarks.gate.eras import Era, documents_needed, false_promotions
+from benchmarks.gate.families import FAMILIES, residuals
+from benchmarks.gate.whole import promoted
 from benchmarks.rows import Goal, Row, table
 from benchmarks.training import checkpoint, resume, stall, train_loop
 from cluster.storage.store import Store
@@ -180,3 +183,14 @@ def test_the_stall_of_a_run_counts_checkpoints_within_training_and_steps_beside_
     assert (share.ours, one.ours) == ([0.025], [250.0])
     assert (beside.ours, beside.against, beside.ratios) == ([1.5], [1.0], [1.5])
     assert share.note.startswith("1 checkpoints in 10 s of training; parts of one, in one process: copy 100.0 ms")
+
+
+def test_the_series_of_the_gate_keep_their_mean_and_the_plain_test_fails_where_it_should():
+    rng = np.random.default_rng(0)
+    for family in FAMILIES:
+        drawn = residuals(family, rng, (400_000,))
+        assert abs(drawn.mean()) < 0.02 and (family == "t3" or abs(drawn.std() - 1) < 0.1)
+    ours, plain = false_promotions(Era("mirrored", 25, 10), 300, seed=1)
+    assert ours < 0.09 and plain > 0.2
+    assert 20 < documents_needed(0.02, 0.05, 1) < 200
+    assert promoted([0.0] * 3, 0.05, 0.03, 1, 3) == 1.0 and promoted([0.0, 0.0, 0.2], 0.05, 0.03, 1, 3) == 0.0

@@ -225,3 +225,9 @@ def test_every_setting_says_what_it_is_and_unknown_ones_are_refused_everywhere()
         assert model.model_config["extra"] == "forbid"
         for name, info in model.model_fields.items():
             assert info.description or _models(info.annotation), f"{model.__name__}.{name} has no description"
+
+
+@pytest.mark.parametrize("key", ["resamples=400", "seed=1", "min_documents=9"])
+def test_a_key_of_an_older_version_is_said_to_be_gone(key):
+    (sentence,) = refused(f"gate.{key}")
+    assert sentence.startswith(f"gate.{key.partition('=')[0]} is gone: ") and sentence.endswith("; leave it out")

@@ -76,6 +76,14 @@ def test_too_few_documents_are_not_asked_and_nothing_is_written(store: Store) ->
     assert store.list() == []
 
 
+def test_a_first_champion_is_asked_about_with_few_documents(store: Store) -> None:
+    first = Question("untrained", question().candidates, 3, RULES, 5)
+    assert isinstance(reserve(store, first), Ask)
+    few = Question("untrained", (Weights("a/1", "0"),), 3, RULES, 4)
+    said = reserve(store, few)
+    assert isinstance(said, Decision) and said.sentence == "not asked: 4 fresh held-out documents; 1 more are needed"
+
+
 def test_who_loses_the_race_takes_the_next_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     publish, raced = Store.publish, list[str]()
 
