@@ -43,8 +43,9 @@ def curate(
 ) -> pa.Table:
     """Turn records (RECORD_SCHEMA) into one row each of CURATED_SCHEMA, in the same order.
 
-    A missing event time becomes `modified_s`; one before 1970 or over a day after `modified_s` is clamped, so
-    the result does not depend on when this runs. A held-out document that a rule drops is dropped.
+    An event time that is missing or not understood becomes `modified_s`; one before 1970 or over a day after
+    `arrived_s`, which is the window's, is clamped, so the result does not depend on when this runs. The file's time
+    bounds nothing: archives and images set it to 1980. A held-out document that a rule drops is dropped.
     """
     from data_ops.kernels.normalise import normalise  # numba, 0.5 s: who only reads the settings does without
 
@@ -54,7 +55,7 @@ def curate(
     raw = _column(records, "text")
     normal = normalise(pc.if_else(pa.array(bad), "", raw.fill_null("")) if bad.any() else raw.fill_null(""))
     sources = pa.repeat(pa.scalar(provenance.source), num_rows)
-    times, notes = _times(_column(records, "event_time"), bad, provenance.modified_s)
+    times, notes = _times(records, bad, provenance.modified_s, provenance.arrived_s)
     documents = Texts(normal, document_ids(normal), sources, _column(records, "external_id"), times)
     reasons, texts = _judge(documents, bad, config.chain)
     dropped = reasons.is_valid().to_numpy(zero_copy_only=False)
@@ -124,17 +125,17 @@ def _checked(name: str, verdict: Verdict, count: int) -> Verdict:
     return verdict
 
 
-def _times(times: pa.Array, bad: Bools, modified_s: float) -> tuple[pa.Array, pa.Array]:
+def _times(
+    records: pa.RecordBatch | pa.Table, bad: Bools, modified_s: float, arrived_s: float
+) -> tuple[pa.Array, pa.Array]:
     """Fill and clamp event times; quarantined records keep what they have."""
-    missing = times.is_null().to_numpy(zero_copy_only=False) & ~bad
-    modified_us = max(round(modified_s * 1e6), 0)
-    given = times.cast(pa.int64()).fill_null(modified_us).to_numpy(zero_copy_only=False)
-    inside = np.clip(given, 0, modified_us + DAY_US)
-    clamped = (inside != given) & ~bad
-    no_time = times.is_null().to_numpy(zero_copy_only=False) & bad
-    notes = np.select([missing, clamped], ["missing", "clamped"], "")
-    filled = np.where(bad, given, inside)
+    times, noted = _column(records, "event_time"), _column(records, "time_note")
+    absent = times.is_null().to_numpy(zero_copy_only=False)
+    given = times.cast(pa.int64()).fill_null(max(round(modified_s * 1e6), 0)).to_numpy(zero_copy_only=False)
+    inside = np.clip(given, 0, round(arrived_s * 1e6) + DAY_US)
+    notes = pc.coalesce(noted, pa.array(np.where(absent, "missing", "clamped"), pa.string()))
+    noteworthy = (absent | (inside != given)) & ~bad
     return (
-        pa.array(filled, pa.int64(), mask=no_time).cast(TIME),
-        pa.array(notes, pa.string(), mask=~(missing | clamped)),
+        pa.array(np.where(bad, given, inside), pa.int64(), mask=absent & bad).cast(TIME),
+        pc.if_else(pa.array(noteworthy), notes, pa.scalar(None, pa.string())),
     )

@@ -28,6 +28,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("external_id", pa.string()),
         pa.field("num_bytes_read", pa.int64(), nullable=False),
         pa.field("error", pa.string()),  # null, or why the record is quarantined
+        pa.field("time_note", pa.string()),  # null, or "not_understood": a time is there, event_time is null
     ]
 )
 
@@ -46,7 +47,7 @@ DOCUMENT_SCHEMA = pa.schema(
         pa.field("weight", pa.float64(), nullable=False),
         pa.field("fate", pa.string(), nullable=False),  # one of FATES
         pa.field("reason", pa.string()),  # null for kept and held_out; of a forgotten one the fate it had
-        pa.field("time_note", pa.string()),  # null, "missing" or "clamped"
+        pa.field("time_note", pa.string()),  # null, "missing", "not_understood" or "clamped"
         pa.field("num_bytes", pa.int64(), nullable=False),  # UTF-8 bytes of the normalised text
         pa.field("num_tokens", pa.int64(), nullable=False),  # length of tokens, 0 where there are none
         pa.field("text", pa.string()),  # null for dropped; a sample for quarantined

@@ -8,6 +8,7 @@ Bytes are far faster to encode (a copy), BPE makes rows about 4 times shorter; b
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ class Tokenizer:
         mask = texts.is_null() if texts.null_count else None
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.int32()), mask=mask)
 
+    def lost_share(self, texts: Iterable[str]) -> tuple[float, str]:
+        """Measure which share of the visible characters does not come back, and name the ones lost most often."""
+        lost: Counter[str] = Counter()
+        total = 0
+        for text in texts:
+            there = Counter(character for character in text if not character.isspace())
+            lost += there - Counter(self.decode(self.encode([text])[0].as_py()))
+            total += there.total()
+        return lost.total() / max(total, 1), "".join(character for character, _ in lost.most_common(8))
+
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids back into text; document tokens are left out. Bytes that are not UTF-8 become U+FFFD."""
         kept = [token for token in np.asarray(ids, dtype=np.int64).tolist() if token != self.document_token]
@@ -98,9 +109,28 @@ class Tokenizer:
         parts = [np.empty(0, dtype=np.int32)]
         for part in _parts(texts):
             encoded = self._backend.encode_batch_fast(part, add_special_tokens=False)
-            parts += [np.array(e.ids, dtype=np.int32) for e in encoded]
+            found = [np.array(e.ids, dtype=np.int32) for e in encoded]
+            parts += [
+                self._spelled_out(text) if (ids == self.document_token).any() else ids
+                for text, ids in zip(part, found, strict=True)
+            ]
         lengths = np.array([len(p) for p in parts[1:]], dtype=np.int64)
         return np.concatenate(parts), lengths
+
+    def _spelled_out(self, text: str) -> npt.NDArray[np.int32]:
+        """Encode a text that spells the document token with a piece of the model, as `</s>` is in Unigram vocabularies.
+
+        What such a piece covers is encoded character by character; a character that still is one is left out.
+        """
+        encoded, ids = self._backend.encode(text, add_special_tokens=False), []
+        for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            if token != self.document_token:
+                ids.append(token)
+                continue
+            for character in text[start:end]:
+                pieces = self._backend.encode(character, add_special_tokens=False).ids
+                ids += [piece for piece in pieces if piece != self.document_token]
+        return np.array(ids, dtype=np.int32)
 
 
 def byte_tokenizer() -> Tokenizer:

@@ -30,10 +30,12 @@ from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.context import IngestContext
-from data_ops.ingest.events import WindowDone
+from data_ops.ingest.events import Warned, WindowDone
+from data_ops.ingest.health import Health
 from data_ops.ingest.open_sources import OpenSources
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.ingest.takeover import POLL_SECONDS, take_over
+from data_ops.kernels.arrays import in_order
 from data_ops.lake.window import Window
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Discovery, Source, Span
@@ -59,6 +61,8 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
     options.execution_options.preserve_order = True
     lake, settings = context.lake, context.settings
     seen = start_actor(Histories, SERVICE, lake, settings.curate.remembered)
+    timed = frozenset(k for k, config in settings.sources.items() if getattr(config, "time", "given") is not None)
+    health = Health(timed)
     while not context.stop():
         window = next_window(context)
         if window is None:
@@ -72,6 +76,10 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
         if committed:
             told = {"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})}
             context.report(msgspec.convert(told, WindowDone))
+            for text in health.take(documents):
+                context.report(Warned(text=text))
+    for text in health.sum():
+        context.report(Warned(text=text))
     return lake.last_window()
 
 
@@ -177,9 +185,9 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
         },
     )
     blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
-    table = pa.concat_tables([b.cast(TASK_SCHEMA) for b in blocks]) if blocks else TASK_SCHEMA.empty_table()
+    table = pa.concat_tables([TASK_SCHEMA.empty_table(), *(b.cast(TASK_SCHEMA) for b in blocks)])
     confirm(table, pieces, settings.sources)
-    table = table.sort_by([("span", "ascending"), ("offset", "ascending")]).drop_columns(["span", "node"])
+    table = in_order(table, "span", "offset").drop_columns(["span", "node"])
     if table.num_rows != window.num_records:
         raise ValueError(
             f"window {window.window} read {table.num_rows} records where {window.num_records} were planned: "

@@ -1,8 +1,11 @@
 """How do Arrow columns become NumPy arrays, and back, without a copy a row, and what are the arrays called?"""
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ID = pa.binary(16)
 Ids = npt.NDArray[np.uint64]  # [n, 2]: high and low 64 bits of a document id
@@ -10,6 +13,7 @@ Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+TAKEN_AT_ONCE = 1 << 30  # bytes of a table that `take` puts into one piece; text ends there at 2 GiB
 
 
 def string_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
@@ -43,3 +47,21 @@ def array_to_ids(ids: Ids) -> pa.Array:
     if ids.ndim != 2 or ids.shape[1] != 2:
         raise ValueError(f"ids of shape {ids.shape} are not n rows of 2 words; reshape to (n, 2)")
     return pa.Array.from_buffers(ID, len(ids), [None, pa.py_buffer(ids.astype(">u8").tobytes())])
+
+
+def in_order(table: pa.Table, major: str, minor: str) -> pa.Table:
+    """Put rows in the order of two integer columns; a chunk's rows of one `major` follow one another.
+
+    A large table stays in pieces: a column of text or tokens in one piece ends at 2^31.
+    """
+    majors, minors = table[major].to_numpy(), table[minor].to_numpy()
+    changes = np.diff(majors)
+    back = (changes < 0) | ((changes == 0) & (np.diff(minors) < 0))
+    if not back.any():
+        return table
+    if table.nbytes < TAKEN_AT_ONCE:
+        return table.take(pc.sort_indices(table, sort_keys=[(major, "ascending"), (minor, "ascending")]))
+    ends = np.cumsum([len(chunk) for chunk in table[major].chunks])
+    cuts = np.unique([0, *(np.flatnonzero((changes != 0) | back) + 1), *ends]).tolist()
+    runs = sorted(itertools.pairwise(cuts), key=lambda run: (majors[run[0]], minors[run[0]]))
+    return pa.concat_tables([table.slice(start, stop - start) for start, stop in runs])

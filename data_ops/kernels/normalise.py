@@ -1,8 +1,9 @@
 """What is the one spelling of a text?
 
-Unicode NFC, line ends as LF, no control characters but tab and newline, no spaces or tabs before a line end,
-no white space around the text. One compiled pass over a batch does all but NFC, which Python does only where
-text is not ASCII. Only ASCII white space counts as such; indentation inside a text is kept.
+Unicode NFC, line ends as LF, no control characters but tab and newline, no spaces or tabs before a line end, no white
+space around the text. Controls that separate (form feed, vertical tab, NEL, the separators of ASCII) become LF or a
+space, so that the words beside them stay apart; the others go. One compiled pass over a batch does all but NFC, which
+Python does only where text is not ASCII. Only ASCII white space counts as such; indentation inside a text is kept.
 """
 
 import unicodedata
@@ -109,12 +110,13 @@ def _clean_one(source, begin, end, target, out):  # type: ignore[no-untyped-def]
             target[out] = byte
             out += 1
             solid = line = out
-        elif byte == 32 or byte == 9:
+        elif byte == 32 or byte == 9 or byte == 31:  # US separates fields
             if solid > start:
-                target[out] = byte
+                target[out] = 9 if byte == 9 else 32
                 out += 1
-        elif byte == 10 or byte == 13:
-            if byte == 13 and i < end and source[i] == 10:
+        elif (10 <= byte <= 13) or (28 <= byte <= 30) or (byte == 0xC2 and source[i] == 0x85):
+            # VT, FF, FS, GS, RS and NEL separate lines, pages and records
+            if byte == 0xC2 or (byte == 13 and i < end and source[i] == 10):
                 i += 1
             if solid > start:
                 target[line] = 10

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from cluster.storage.seal import DamagedError
 from data_ops.documents.document import DOCUMENT_SCHEMA, FATES
 from data_ops.documents.fates import LIVING, count, hide
-from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
+from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array, in_order
 from data_ops.lake.digest import differences, digest_of
 from data_ops.lake.schemas import FORGOTTEN_SCHEMA, STORED_DOCUMENT_SCHEMA
 from data_ops.lake.sealed_rows import MEND, sealed_note, sealed_round, unsealed_notes, unsealed_rounds
@@ -100,8 +100,7 @@ class Lake(WindowLog):
         if fates is not None:
             condition = condition & pc.field("fate").isin(fates)
         table = self._read("documents", columns, condition, between(first, last))
-        order = pc.sort_indices(table, sort_keys=[("window", "ascending"), ("position", "ascending")])
-        return table.take(order)
+        return in_order(table, "window", "position")
 
     def files_of(self, window: int) -> list[str]:
         """The files of `documents` that hold a window, as the log tells."""

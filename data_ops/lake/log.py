@@ -11,11 +11,11 @@ from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.lake.lake import Lake
-from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 
 LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
 TOKEN_COLUMNS = ["id", "tokens"]
-TOKEN_SCHEMA = pa.schema([STORED_DOCUMENT_SCHEMA.field(name) for name in TOKEN_COLUMNS])
+#: Tokens in one piece may be more than 2^31, which is where the offsets of the stored type end.
+WIDE_TOKEN_SCHEMA = pa.schema([("id", pa.binary()), ("tokens", pa.large_list(pa.int32()))])
 WINDOWS_AT_ONCE = 16  # how many windows are read with one look at the table, and in memory, to find replayed text
 
 
@@ -85,8 +85,8 @@ def in_order(
         lengths = np.zeros(len(documents), np.int64)
         lengths[~blank] = np.diff(offsets)
         return tokens[offsets[0] : offsets[-1]], np.concatenate([[0], np.cumsum(lengths)])
-    found = [t.select(TOKEN_COLUMNS) for t in tables if t.num_rows]
-    table = (pa.concat_tables(found) if found else pa.table({"id": [], "tokens": []}, TOKEN_SCHEMA)).combine_chunks()
+    found = [t.select(TOKEN_COLUMNS).cast(WIDE_TOKEN_SCHEMA) for t in tables if t.num_rows]
+    table = pa.concat_tables([WIDE_TOKEN_SCHEMA.empty_table(), *found])
     have = ids_to_array(table["id"].combine_chunks())
     where = np.lexsort((have[:, 1], have[:, 0]))
     words = _void(have[where])

@@ -1,19 +1,31 @@
 """How do the fields of a record become columns, and what is wrong with those that cannot?
 
-`Rows` gathers good and quarantined records into RECORD_SCHEMA batches. Times are understood liberally (ISO
-8601, seconds to nanoseconds since 1970): a missing one only costs a document its date, never the document.
+`Rows` gathers good and quarantined records into RECORD_SCHEMA batches. Times are understood liberally (times.py):
+one that is missing or not understood only costs a document its date, never the document.
 """
 
-from datetime import UTC, datetime
-from typing import Any
+import math
+import uuid
+from decimal import Decimal
+from typing import Any, NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from data_ops.documents.document import TIME, records, sample_of
 from data_ops.sources.protocol import MAX_BATCH_BYTES, MAX_BATCH_ROWS
+from data_ops.sources.times import time_us
 
-MAX_YEAR_US = 253402300799_000000  # the end of year 9999
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: What a record's `time_note` says of a time that is there, but is none that we understand.
+NOT_UNDERSTOOD = "not_understood"
+
+
+class Fields(NamedTuple):
+    """Where a record keeps its text, its time and its own id: names of fields, or paths to nested ones (meta.text)."""
+
+    text: str
+    time: str | None = None
+    id: str | None = None
 
 
 class Rows:
@@ -29,20 +41,28 @@ class Rows:
         self.names: list[str | None] = []
         self.sizes: list[int] = []
         self.errors: list[str | None] = []
+        self.unclear: list[int] = []  # rows whose time is there and not understood
         self.num_bytes = 0
 
     @property
     def full(self) -> bool:
         return self.num_bytes >= MAX_BATCH_BYTES or len(self.texts) >= MAX_BATCH_ROWS
 
-    def add(self, text: str, time_us: int | None, name: str | None, size: int) -> None:
-        """Add a good record that took `size` bytes to read."""
+    def add(self, text: str, time: int | None, name: str | None, size: int) -> None:
+        """Add a good record that took `size` bytes to read; `time` in microseconds since 1970."""
         self.texts.append(text)
-        self.times.append(time_us)
+        self.times.append(time)
         self.names.append(name)
         self.sizes.append(size)
         self.errors.append(None)
         self.num_bytes += size
+
+    def add_untyped(self, text: str, time: Any, name: Any, size: int) -> None:
+        """Add a good record whose time and id are as its file has them."""
+        micros = None if time is None else time_us(time)
+        if micros is None and time is not None and time != "":
+            self.unclear.append(len(self.texts))
+        self.add(text, micros, name_of(name), size)
 
     def quarantine(self, reason: str, raw: bytes | str, size: int) -> None:
         """Add a record that cannot be read, with a sample of it."""
@@ -52,7 +72,7 @@ class Rows:
 
     def take(self) -> pa.RecordBatch:
         """Hand out what was gathered as one batch and start anew."""
-        columns = {
+        columns: dict[str, Any] = {
             "offset": list(range(self.next_record, self.next_record + len(self.texts))),
             "text": self.texts,
             "event_time": pa.array(self.times, pa.int64()).cast(TIME),
@@ -60,47 +80,58 @@ class Rows:
             "num_bytes_read": self.sizes,
             "error": self.errors,
         }
+        if self.unclear:
+            rows = set(self.unclear)
+            columns["time_note"] = [NOT_UNDERSTOOD if row in rows else None for row in range(len(self.texts))]
         self.next_record += len(self.texts)
         self._clear()
         return records(columns)
 
 
-def time_us(value: Any) -> int | None:
-    """Read a time as microseconds since 1970 UTC; None if it is missing or not understood.
+def pick(record: dict[str, Any], path: str) -> Any:
+    """Give the field of this name, else the nested one that the path leads to; None if there is neither.
 
-    ISO 8601 (without a zone: UTC), or a number: seconds, from 1e11 on milliseconds, 1e14 on microseconds,
-    from 1e17 on nanoseconds.
-
-    >>> time_us("1970-01-01T00:00:01Z"), time_us(1), time_us(1_700_000_000_123), time_us("soon")
-    (1000000, 1000000, 1700000000123000, None)
+    >>> pick({"meta": {"text": "a"}}, "meta.text"), pick({"meta.text": "b"}, "meta.text"), pick({}, "meta.text")
+    ('a', 'b', None)
     """
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return _number_us(value)
-        return _moment_us(moment)
-    if isinstance(value, datetime):
-        return _moment_us(value)
-    return _number_us(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _moment_us(moment: datetime) -> int | None:
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
-    return since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds
-
-
-def _number_us(value: str | float) -> int | None:
-    try:
-        number = float(value)
-        size = abs(number)
-        scale = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1 if size < 1e17 else 1e-3
-        micros = int(value * int(scale)) if isinstance(value, int) and scale >= 1 else round(number * scale)
-    except (ValueError, OverflowError):
-        return None
-    return micros if abs(micros) <= MAX_YEAR_US else None
+    if path in record or "." not in path:
+        return record.get(path)
+    value: Any = record
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
 
 
 def name_of(value: Any) -> str | None:
-    """Read a record's own id: strings and integers, anything else is none."""
-    return value if isinstance(value, str) else str(value) if type(value) is int else None
+    """Read a record's own id as text, whatever its type: `headrace trace` finds a document by it.
+
+    A whole float is an integer that pandas made a float, because one id was missing; 16 bytes that are no text are a
+    UUID. What is an object or a list is kept as JSON.
+
+    >>> name_of(12.0), name_of(bytes(15) + bytes([5])), name_of({"$oid": "6f"})
+    ('12', '00000000-0000-0000-0000-000000000005', '{"$oid":"6f"}')
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return (
+            str(int(value))
+            if not isinstance(value, int) and math.isfinite(value) and value == int(value)
+            else str(value)
+        )
+    if isinstance(value, bytes):
+        return _name_of_bytes(value)
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except (TypeError, orjson.JSONEncodeError):  # an integer beyond 64 bits somewhere within
+        return str(value)
+
+
+def _name_of_bytes(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if text.isprintable() and (text or not value):
+        return text
+    return str(uuid.UUID(bytes=value)) if len(value) == 16 else value.hex()

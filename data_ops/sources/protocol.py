@@ -134,6 +134,10 @@ class Source(Protocol):
         """Return a sentence with what is wrong and its mend if there is nothing to look into, else None."""
         return None
 
+    def fields_there(self) -> Sequence[str]:
+        """Name the fields that the first records have, nested ones as paths; none where records have no fields."""
+        return ()
+
     def acknowledge(self, cursor: dict[str, Any]) -> None:
         """Be told that all before `cursor` is durable in the lake: a hint for logs that keep what nobody has read.
 

@@ -7,11 +7,13 @@ on a node that lacks a mount. The price is a second look at what is quarantined 
 
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.storage.retry import is_transient
 from data_ops.documents.document import records, sample_of
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import ChangedError, Source, SourceConfig, Span
@@ -37,18 +39,54 @@ def confirm(rows: pa.Table, pieces: Sequence[tuple[str, Span]], configs: dict[st
 
 
 def read_span(source: Source | None, span: Span) -> Iterator[pa.RecordBatch]:
-    """Read a span; if its file changed or went since it was planned, what is missing is quarantined, place by place."""
+    """Read exactly the places of a span; what its file, or its reader, does not give is quarantined, place by place.
+
+    Raises only what may pass: a network that fails, memory that is short now.
+    """
     read = 0
     try:
         if source is None:
             yield _quarantined(span, 0, "its source is not in the configuration", "source_removed")
-        for batch in source.read(span) if source else ():
-            read += batch.num_rows
-            yield batch
+            return
+        for batch in source.read(span):
+            planned = batch.slice(0, span.num_records - read)
+            read += planned.num_rows
+            yield planned
+        if read < span.num_records:
+            raise ChangedError(f"{span.partition} gives {read} records where {span.num_records} were planned")
     except (ChangedError, FileNotFoundError) as error:
         yield _quarantined(span, read, str(error), "changed_before_read")
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:  # what may pass is raised
         yield _quarantined(span, read, str(error), "unreadable")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever data do to their reader: it must not stop a store
+        if source is None or is_transient(error):
+            raise
+        yield from _without_killers(source, span, read, error)
+
+
+def _without_killers(source: Source, span: Span, read: int, error: Exception) -> Iterator[pa.RecordBatch]:
+    """Halve what is left of a span until the record that kills its reader stands alone, and quarantine that one.
+
+    Only where a source seeks by records can a span be halved; else all that is left of it is quarantined.
+    """
+    left = span.num_records - read
+    if left == 1 or span.end - span.start != span.num_records:
+        yield _quarantined(span, read, f"{type(error).__name__}: {error}", "kills_reader")
+        return
+    half = left // 2
+    for first, count in ((read, half), (read + half, left - half)):
+        yield from read_span(
+            source,
+            replace(
+                span,
+                first_record=span.first_record + first,
+                num_records=count,
+                start=span.start + first,
+                end=span.start + first + count,
+            ),
+        )
 
 
 def _quarantined(span: Span, read: int, why: str, reason: str) -> pa.RecordBatch:

@@ -15,9 +15,9 @@ from cluster.telemetry.wandb_run import SWEEP
 STOPPED = 128 + signal.SIGTERM
 
 
-def show(lines: Iterable[str]) -> None:
+def show(lines: Iterable[str], *, unless: bool = False) -> None:
     """Print what a command found, for people; whatever a stranger wrote into a line cannot steer their terminal."""
-    for line in lines:
+    for line in lines if not unless else ():
         sys.stdout.write(visible(line) + "\n")
 
 

@@ -68,13 +68,14 @@ def doctor(
     overrides: Overrides = None, config: Files = None, as_json: Json = False, cluster_file: ClusterFile = None
 ) -> None:
     """Check machine, cluster, storage rights and authentication; say the mend of what is wrong."""
-    from ray_jobs.commands.doctor import check_cluster_file, doctor_table, examine
+    from ray_jobs.commands.doctor import check_cluster_file, doctor_table, examine, look_at_sources
 
     settings = read(config, overrides)
     if cluster_file:
         checks = check_cluster_file(cluster_file)
     else:
         checks = examine(settings.store if config or overrides else None, settings.cluster.address)
+        checks += look_at_sources(settings.sources)
     if not as_json:
         show(doctor_table(checks).splitlines())
     failed = any(check.state == "fail" for check in checks)

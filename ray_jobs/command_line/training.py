@@ -61,11 +61,10 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
     from ray_jobs.report.terminal import Display
 
     follow = follow or settings.round.starved != "stop"
-    check_run(settings, follow=follow, judged=judged)
+    show(check_run(settings, follow=follow, judged=judged), unless=as_json)
     if dry_run:
         plan = redact(settings.model_dump(mode="json"))
-        if not as_json:
-            show(json.dumps(plan, indent=1).splitlines())
+        show(json.dumps(plan, indent=1).splitlines(), unless=as_json)
         finish(0, plan, as_json)
     with Display(json=as_json) as display:
         display.starting(settings.cluster.address or os.environ.get("RAY_ADDRESS"))
@@ -83,7 +82,7 @@ def ingest(overrides: Overrides = None, config: Files = None, as_json: Json = Fa
     from ray_jobs.report.terminal import Display
 
     settings = read(config, overrides)
-    check_run(settings, follow=follow, drives=False)
+    show(check_run(settings, follow=follow, drives=False), unless=as_json)
     with Display(json=as_json) as display:
         counts = ingest_only(settings, display, follow=follow)
     finish(143 if counts["stopped"] else 0, counts, as_json)

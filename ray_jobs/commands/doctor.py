@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +23,8 @@ from cluster.launch.check import check_launch_file
 from cluster.runtime.session import has_gpu
 from cluster.storage.store import Store
 from cluster.telemetry.wandb_run import has_key
+from data_ops.sources.first_look import first_look
+from data_ops.sources.protocol import SourceConfig
 
 PYTHON = (3, 11)
 PACKAGES = {
@@ -79,6 +81,23 @@ def check_cluster_file(path: str) -> list[Check]:
     if not found:
         return [Check("cluster file", "ok", f"{path}: keys exist, nothing is left to fill in, closed to strangers")]
     return [Check("cluster file", "fail", f"{place} {problem}", mend) for place, problem, mend in found]
+
+
+def look_at_sources(sources: Mapping[str, SourceConfig]) -> list[Check]:
+    """Does each source hold what its configuration says? One record of it as it will be read."""
+    checks = []
+    for label, config in sources.items():
+        try:
+            look = first_look(label, config)
+        except (OSError, ValueError) as error:
+            checks.append(Check(f"source {label}", "fail", str(error), "make it readable, or correct its keys"))
+            continue
+        if look.problem:
+            found, _, mend = look.problem.partition("; ")
+            checks.append(Check(f"source {label}", "fail", found, mend))
+        else:
+            checks.append(Check(f"source {label}", "ok", look.sample or "nothing is there yet"))
+    return checks
 
 
 def doctor_table(checks: Iterable[Check]) -> str:

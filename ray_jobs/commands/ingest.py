@@ -34,6 +34,8 @@ def ingest_only(config: Config, display: Display, *, follow: bool) -> dict[str, 
     cluster = connect(config.cluster, preload=("ray.data", "data_ops.ingest.pipeline"))
     with here as name, cluster, stop_on_signal() as stopped:  # in this order: Ray sets handlers of its own
         opened, stop = open_store(config, stopped.is_set, follow=follow), stopped.is_set
+        for warning in opened.warnings:
+            display.note(warning)
         settings = replace(opened.settings, owner=name)
         context = IngestContext(opened.lake, settings, follow=follow, report=report, stop=stop, is_alive=is_alive)
         last = ingest(context, opened.tokenizer_json)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from cluster.storage.store import Store
 from data_ops.ingest.takeover import misfit, refusal
 from data_ops.lake.lake import Lake
+from data_ops.sources.first_look import first_look
 from data_ops.sources.kinds import open_source
 from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
@@ -24,13 +25,15 @@ from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import holder
 
 
-def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool = False) -> None:
-    """Raise ConfigError with every mistake found; drives=False for a command that does not train the run.
+def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool = False) -> list[str]:
+    """Return one line a source with a record as it will be read. Raises ConfigError with every mistake found.
 
-    judged: will the gate be asked? Then the champion pointer must be readable.
+    drives=False for a command that does not train the run. judged: will the gate be asked? Then the champion pointer
+    must be readable.
     """
+    samples: list[str] = []
     checks: list[Callable[[], None]] = [
-        lambda: check_sources(config, follow=follow),
+        lambda: samples.extend(check_sources(config, follow=follow)),
         lambda: check_writable(config),
         lambda: check_open_window(config),
         lambda: check_tasks(config),
@@ -47,22 +50,30 @@ def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool
             mistakes.append(str(error))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
+    return samples
 
 
-def check_sources(config: Config, *, follow: bool) -> None:
-    """Every source must have something to read, unless it may wait for it."""
+def check_sources(config: Config, *, follow: bool) -> list[str]:
+    """Every source must have something to read, unless it may wait for it, and the fields that it is asked for.
+
+    Returns a line a source with a record as it will be read.
+    """
     if not config.sources:
         raise ConfigError("sources is empty; name at least one, for example sources.mine.path='texts/*.jsonl'")
     sources = [open_source(label, source) for label, source in config.sources.items()]
     if missing := [sentence for source in sources if (sentence := source.missing())]:
         raise ConfigError("\n".join(missing))
+    looks = {label: first_look(label, source) for label, source in config.sources.items()}
+    if problems := [look.problem for look in looks.values() if look.problem]:
+        raise ConfigError("\n".join(problems))
+    samples = [f"source {label}  {look.sample}" for label, look in looks.items() if look.sample]
     if follow or any(source.waits for source in config.sources.values()):
-        return
-    looks = [source.discover({}, 1) for source in sources]
-    if all(look.drained and not look.spans for look in looks):
+        return samples
+    if not samples and all(found.drained and not found.spans for found in (s.discover({}, 1) for s in sources)):
         raise ConfigError(
             f"sources {', '.join(sorted(config.sources))} hold no record; add documents, or wait for them with --follow"
         )
+    return samples
 
 
 def check_writable(config: Config) -> None:

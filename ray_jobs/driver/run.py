@@ -52,6 +52,8 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
 
             sweep_orphans(store, lease)
             opened = open_store(config, stopped.is_set, follow=follow)
+            for warning in opened.warnings:
+                display.note(warning)
             training = Training(config, opened, lease, session, follow=follow)
             with causes_told("run"):
                 return drive(Drive(config, opened, training, heart, stopped, display), judged=judged)

@@ -14,6 +14,8 @@ from data_ops.sources.protocol import Source, Span
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.outcome import ConfigError
 
+MEASURED_BYTES = 256 << 10  # of text, to see what a given tokenizer loses of it
+MOST_LOST = 0.001
 POLL_SECONDS = 0.5  # between two looks for the first text
 
 
@@ -27,6 +29,31 @@ def make_tokenizer(config: Config, stop: Callable[[], bool] = lambda: False, *, 
     if config.tokenizer.kind == "file":
         return load_tokenizer(str(config.tokenizer.path))
     return train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary)
+
+
+def what_is_lost(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
+    """Say which share of the sources' first texts a given tokenizer does not give back, if it is more than 0.1 %.
+
+    Bits per byte are over all bytes of a text, also those that the model then never sees.
+    """
+    if config.tokenizer.kind != "file":
+        return ()
+    settings = ingest_settings(config)
+    texts, left = [], MEASURED_BYTES
+    sources = {label: open_source(label, source) for label, source in settings.sources.items()}
+    for text, size in _kept_texts(settings, sources, {label: {} for label in sources}, set(), []):
+        texts.append(text[:MEASURED_BYTES])
+        left -= size
+        if left <= 0:
+            break
+    share, lost = tokenizer.lost_share(texts)
+    if share <= MOST_LOST:
+        return ()
+    return (
+        f"tokenizer.path={config.tokenizer.path} loses {share:.1%} of the characters of the first {len(texts)} texts "
+        f"({' '.join(lost)} ...): the model never sees them, and bits per byte count them all the same; give a "
+        "tokenizer that knows bytes, or tokenizer.kind=bpe",
+    )
 
 
 def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> Iterator[str]:

@@ -20,7 +20,7 @@ from data_ops.ingest.config import IngestSettings
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config, ingest_settings
-from ray_jobs.ingest.first_tokenizer import make_tokenizer
+from ray_jobs.ingest.first_tokenizer import make_tokenizer, what_is_lost
 from ray_jobs.outcome import ConfigError
 
 FORMAT, READABLE = 2, (1, 2)  # 1: without digests
@@ -48,6 +48,7 @@ class OpenStore:
     tokenizer: Tokenizer
     tokenizer_json: str
     settings: IngestSettings
+    warnings: tuple[str, ...] = ()
 
 
 def check_store(store: Store, config: Config) -> None:
@@ -91,7 +92,8 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
     tokenizer = read_tokenizer(store)
     if (kept := read_frozen(store)) and kept.format < FORMAT:  # from now on it holds digests
         write_json(store, SETTINGS, frozen)
-    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config))
+    warnings = () if made is None else what_is_lost(made, config)
+    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config), warnings)
 
 
 def _publish(store: Store, made: Tokenizer) -> None:

@@ -110,13 +110,13 @@ class Display:
     def window(self, done: WindowDone) -> None:
         """Tell what a window took in."""
         self.progress.window(done)
-        reasons = sorted(done.dropped.items(), key=lambda item: -item[1])
-        named = ", ".join(f"{visible(reason).replace('_', ' ')} {whole(n)}" for reason, n in reasons[:2] if n)
-        more = ", ..." if len([n for _, n in reasons if n]) > 2 else ""
         line = Text(f"window {whole(done.window):<6} read {whole(done.read)}  ")
         line.append(f"kept {whole(done.kept)}", GOOD)
-        line.append(f"  dropped {whole(sum(done.dropped.values()))}" + (f" ({named}{more})" if named else ""))
-        line.append(f"  quarantined {whole(done.quarantined)}", "yellow" if done.quarantined else "")
+        line.append(f"  dropped {whole(sum(done.dropped.values()))}{_named(done.dropped)}")
+        bad = f"  quarantined {whole(done.quarantined)}{_named(done.quarantined_by)}"
+        line.append(bad, "yellow" if done.quarantined else "")
+        if times := _named({note: n for note, n in done.times.items() if note != "missing"}):
+            line.append(f"  times{times}", "yellow")
         self._line("ingest", line.append(f"  {seconds(done.seconds)}", SOFT))
 
     def round(self, begun: RoundBegun) -> None:
@@ -233,6 +233,13 @@ class Display:
             self.console.print(_row(label, line))
         else:
             self.console.print(Text(f" {label:<8} ").append_text(line), soft_wrap=True)
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    """The two largest of some counts by reason, in brackets."""
+    most = sorted(((reason, n) for reason, n in counts.items() if n), key=lambda item: -item[1])
+    named = ", ".join(f"{visible(reason).replace('_', ' ')} {whole(n)}" for reason, n in most[:2])
+    return f" ({named}{', ...' if len(most) > 2 else ''})" if named else ""
 
 
 def _row(label: str, line: Text) -> Table:

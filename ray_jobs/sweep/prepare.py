@@ -110,6 +110,8 @@ def _take_in(config: Config, stopped: threading.Event, say: Callable[[str, str],
             say("note", event.text)
 
     opened = open_store(config, stopped.is_set)
+    for warning in opened.warnings:
+        say("note", warning)
     is_alive = partial(at_work, opened.store, wait_seconds=LEASE_SECONDS)
     context = IngestContext(opened.lake, opened.settings, report=report, stop=stopped.is_set, is_alive=is_alive)
     return ingest(context, opened.tokenizer_json)

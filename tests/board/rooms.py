@@ -20,7 +20,14 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("reservoir", "rounds"),
         ("audit", "ingest"),
     ),
-    "data_ops.sources": (("protocol",), ("fields",), ("files", "python_library"), ("kinds",), ("quarantine",)),
+    "data_ops.sources": (
+        ("protocol", "times"),
+        ("fields",),
+        ("files", "python_library"),
+        ("kinds",),
+        ("quarantine",),
+        ("first_look",),
+    ),
     "data_ops.curation": (("rules",), ("history",), ("config",), ("curate", "reasons")),
     "models": (("config",), ("size",), ("device",), ("kinds",), ("measures",), ("engine",)),
     "ray_jobs": (

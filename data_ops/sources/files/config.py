@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator
 
 from cluster.units import Duration, Size
+from data_ops.sources.files.formats.unpack import Limits
 from data_ops.sources.files.listing import split_pattern
 from data_ops.sources.protocol import SourceConfig
 
@@ -20,8 +21,16 @@ class FilesConfig(SourceConfig):
     text: str = Field("text", min_length=1, description="The field or column that holds the text.")
     time: str | None = Field(None, description="The field or column of the event time; none: the file's own time.")
     id: str | None = Field(None, description="The field or column of the record's own id, kept for reference.")
-    format: Literal["auto", "jsonl", "parquet", "text"] = Field("auto", description="auto: by the file's suffix.")
+    format: Literal["auto", "jsonl", "csv", "tsv", "parquet", "text", "lines"] = Field(
+        "auto", description="auto: by a file's first bytes and name; text: a document a file; lines: one a line."
+    )
     max_record_bytes: Size = Field(16 << 20, ge=64, le=256 << 20, description="A longer record is quarantined.")
+    max_ratio: int = Field(
+        1000, ge=1, le=10**9, description="Unpacked bytes for each packed one behind the first 32 MiB; more is no text."
+    )
+    max_unpack_memory: Size = Field(
+        2 << 30, ge=1 << 20, le=4 << 30, description="What a stream may ask for to be unpacked (the window of zstd)."
+    )
     settle: Duration = Field(
         5.0,
         ge=0,
@@ -45,6 +54,11 @@ class FilesConfig(SourceConfig):
     def patterns(self) -> tuple[str, ...]:
         """The globs, one or several."""
         return (self.path,) if isinstance(self.path, str) else self.path
+
+    @property
+    def limits(self) -> Limits:
+        """What reading one file may cost."""
+        return Limits(self.max_record_bytes, self.max_ratio, self.max_unpack_memory)
 
     @property
     def waits(self) -> bool:

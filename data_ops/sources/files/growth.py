@@ -10,20 +10,34 @@ bytes a file.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-from data_ops.sources.files.lines import scan
-from data_ops.sources.files.parquet import BadParquetError, count_rows
-from data_ops.sources.files.streams import TornError, blocks, codec_of, mark_of, raw_mark
+from data_ops.sources.files.formats.content import Format
+from data_ops.sources.files.formats.lines import scan
+from data_ops.sources.files.formats.parquet import count_rows
+from data_ops.sources.files.formats.parquet_file import BadParquetError
+from data_ops.sources.files.formats.streams import blocks, codec_of, mark_of, raw_mark
+from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.walk import FileState, renamed
 from data_ops.sources.protocol import Span, Untaken
 
 PIECE_BYTES = 32 << 20  # a span of an uncompressed file holds about so much, so that several workers can read it
 MAX_TAIL_BYTES = 16 << 20  # a longer unfinished line is not tried as an object
-Format = Literal["jsonl", "parquet", "text"]
 Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
+
+
+class Kind(NamedTuple):
+    """How a file is read, and what that may cost."""
+
+    format: Format
+    limits: Limits
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether it grows by lines or rows; Parquet and prose come as a whole."""
+        return self.format not in ("parquet", "text")
 
 
 class Entry(NamedTuple):
@@ -61,7 +75,7 @@ def is_done(known: Entry, file: FileState) -> bool:
     return known.state in ("read", "ended", "damaged") and _same(known, file)
 
 
-def look(kind: Format, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
+def look(kind: Kind, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
     """Find at most `max_records` new records in a file; `known` is what the last look gave.
 
     FileNotFoundError if the file is gone.
@@ -86,30 +100,30 @@ def _same(known: Entry, file: FileState) -> bool:
     return (known.size, known.modified_ns) == (file.size, file.modified_ns)
 
 
-def _goes_on(kind: Format, file: FileState, known: Entry) -> bool:
+def _goes_on(kind: Kind, file: FileState, known: Entry) -> bool:
     """Say whether what was read of a changed file still stands in it; Parquet and packed text come as a whole."""
     if known.end == 0 and (known.marked <= 0 or known.state == "damaged"):
         return known.state != "damaged"  # nothing of it was read
     packed = codec_of(file.partition) is not None
-    if kind != "jsonl" and (kind == "parquet" or packed) and file.size != known.size:
+    if not kind.has_lines and (kind.format == "parquet" or packed) and file.size != known.size:
         return False
-    if known.marked < 0 and kind == "jsonl" and packed:
+    if known.marked < 0 and kind.has_lines and packed:
         return mark_of(file.partition, known.end, file.size) == known.mark
-    marked = known.marked if known.marked >= 0 else known.end if kind == "jsonl" else known.size
+    marked = known.marked if known.marked >= 0 else known.end if kind.has_lines else known.size
     return file.size >= marked and raw_mark(file.partition, marked) == known.mark
 
 
-def _read_predecessor(kind: Format, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
+def _read_predecessor(kind: Kind, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
     """Read what is left of a file that was renamed when another took its name; None if it is not found.
 
     The entry has size -1 as long as more may come of it: then the new file is not looked at yet.
     """
-    if kind != "jsonl" or known.marked < 0 or known.state == "rewritten":
+    if not kind.has_lines or known.marked < 0 or known.state == "rewritten":
         return None
     old = renamed(file.partition, lambda other: raw_mark(other, known.marked) == known.mark, known.marked)
     if old is None:
         return None
-    step = _look_at_lines(old, known, max_records, quiet(old))
+    step = _look_at_lines(kind, old, known, max_records, quiet(old))
     step.spans = [replace(span, partition=file.partition) for span in step.spans]
     if step.entry.state in ("cut", "waits") or not quiet(old):
         step.entry = step.entry._replace(size=-1)
@@ -120,31 +134,32 @@ def _read_predecessor(kind: Format, file: FileState, known: Entry, max_records: 
     return step
 
 
-def _left_behind(kind: Format, partition: str, known: Entry) -> int:
+def _left_behind(kind: Kind, partition: str, known: Entry) -> int:
     """How many bytes were seen of an earlier generation and never read."""
     if known.state not in ("cut", "waits", "stalled") or known.size < 0 or known.end == 0:
         return 0
-    return known.size - known.end if kind == "jsonl" and codec_of(partition) is None else known.size
+    return known.size - known.end if kind.has_lines and codec_of(partition) is None else known.size
 
 
-def _look_on(kind: Format, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+def _look_on(kind: Kind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     known = known._replace(size=file.size, modified_ns=file.modified_ns)
     if known.state == "damaged" or max_records <= 0:
         return Step([], known if known.state == "damaged" else known._replace(state="cut"))
-    if kind == "jsonl":
-        return _look_at_lines(file, known, max_records, quiet)
-    return (_look_at_parquet if kind == "parquet" else _look_at_text)(file, known, max_records, quiet)
+    if kind.has_lines:
+        return _look_at_lines(kind, file, known, max_records, quiet)
+    return (_look_at_parquet if kind.format == "parquet" else _look_at_text)(file, known, max_records, quiet)
 
 
-def _look_at_lines(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+def _look_at_lines(kind: Kind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     packed = codec_of(file.partition) is not None
     if known.state == "ended":
         known = _behind_the_line(file, known)
         if known.state == "ended":
             return Step([], known._replace(size=file.size, modified_ns=file.modified_ns))
-    found = scan(file.partition, known.end, file.size, max_records, 1 << 62 if packed else PIECE_BYTES)
+    piece_bytes = 1 << 62 if packed else PIECE_BYTES
+    found = scan(file.partition, known.end, file.size, max_records, piece_bytes, *kind)
     spans: list[Span] = []
-    start, number = known.end, known.num_records
+    start, number = found.first, known.num_records
 
     def take(end: int, num_records: int) -> None:
         nonlocal start, number
@@ -161,7 +176,7 @@ def _look_at_lines(file: FileState, known: Entry, max_records: int, quiet: bool)
         state = "damaged"
     elif found.torn or found.rest:
         state = "stalled" if quiet else "waits"
-        if not found.torn and _is_object(file, start, found.rest):
+        if not found.torn and (_is_object(file, start, found.rest) if kind.format == "jsonl" else quiet):
             take(start + found.rest, 1)
             state = "ended"
     mark, marked = (spans[-1].mark, spans[-1].marked) if spans else (known.mark, known.marked)

@@ -5,29 +5,34 @@ time stand still, and looks into the others (growth.py). Nothing that stands in 
 be read is quarantined, and a file that cannot be opened is named, left for later, and tried again at every look.
 """
 
+import csv
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
-from data_ops.sources.fields import Rows
+from data_ops.sources.fields import Fields, Rows
 from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.formats.content import Format, UnknownKindError, kind_of
+from data_ops.sources.files.formats.lines import Parse, header_of, read_lines
+from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
+from data_ops.sources.files.formats.parquet_file import BadParquetError
+from data_ops.sources.files.formats.records import fields_of, json_parser, parse_document, row_of, table_parser
+from data_ops.sources.files.formats.streams import blocks, codec_of, head_of
+from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import Entry, Format, Step, is_done, look
-from data_ops.sources.files.lines import read_lines
+from data_ops.sources.files.growth import Entry, Kind, Step, is_done, look
 from data_ops.sources.files.listing import as_written, is_local, is_named, list_files
-from data_ops.sources.files.parquet import read_parquet, size_of_rows
-from data_ops.sources.files.streams import TornError, blocks
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span, Untaken
 
+LOOKED_AT = 16  # files, to see which fields their records have
 #: What is wrong with this machine, not with one file.
 MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-LINE_SUFFIXES = (".jsonl", ".ndjson", ".json")
 MEND = "make it readable, it is tried again"
 PASSED = {  # what is not read, by reason, as the beginning and the end of a sentence
     "closed_folder": ("folder", "cannot be read and is left for later (permission is denied); " + MEND),
@@ -41,13 +46,13 @@ PASSED = {  # what is not read, by reason, as the beginning and the end of a sen
 
 
 def format_of(config: FilesConfig, partition: str) -> Format:
-    """Tell how a file is read: by the config, else by its suffix."""
+    """Tell how a file is read: by the config, else by its first bytes and its name. UnknownKindError if by no way."""
     if config.format != "auto":
         return config.format
-    name = partition.lower().removesuffix(".gz").removesuffix(".zst")
-    if name.endswith(LINE_SUFFIXES):
-        return "jsonl"
-    return "parquet" if name.endswith(".parquet") else "text"
+    kind = kind_of(partition, head_of(partition, config.limits), config.text)
+    if kind == "parquet" and codec_of(partition) is not None:
+        raise UnknownKindError("it is a Parquet file that was packed once more; unpack it")
+    return kind
 
 
 class _Seen(NamedTuple):
@@ -74,6 +79,11 @@ class FilesSource(Source):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_seen": {}}  # what a clock said is true in one process
 
+    @property
+    def fields(self) -> Fields:
+        """Where a record keeps its text, time and id."""
+        return Fields(self.config.text, self.config.time, self.config.id)
+
     def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
         """List what is new, file by file in the order of their names. Opens only files that changed, or wait.
 
@@ -96,6 +106,9 @@ class FilesSource(Source):
                 step = self._look(file, known, left)
             except FileNotFoundError:
                 continue  # removed since it was listed
+            except UnknownKindError as error:
+                warnings.append(f"file {file.partition} is left out: {str(error).replace('<label>', self.label)}")
+                continue
             except OSError as error:
                 if not _is_of_the_file(error, file.partition):
                     raise
@@ -118,7 +131,8 @@ class FilesSource(Source):
         last = self._seen[file.partition]
         if last.step and (last.known, last.quiet) == (known, quiet):
             return last.step
-        step = look(format_of(self.config, file.partition), file, known, left, self._is_quiet)
+        kind = Kind(format_of(self.config, file.partition), self.config.limits)
+        step = look(kind, file, known, left, self._is_quiet)
         if step.spans or step.waiting is None:
             self._seen.pop(file.partition, None)
         else:
@@ -154,23 +168,51 @@ class FilesSource(Source):
                 return f"{said}; brackets are wildcards in it: write {meant} for the folder or file of that name"
         return f"{said}; check the path, or set sources.{self.label}.wait=true to start before data arrives"
 
+    def fields_there(self) -> Sequence[str]:
+        """Name the fields of the first records of up to 16 files; those that cannot be read now say nothing."""
+        files = list_files(self.config.patterns)
+        names: dict[str, None] = {}
+        for file in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]:
+            try:
+                kind = format_of(self.config, file.partition)
+                if kind == "parquet":
+                    names |= dict.fromkeys(columns_of(file.partition))
+                elif kind in ("csv", "tsv"):
+                    names |= dict.fromkeys(row_of(*header_of(file.partition, kind, self.config.limits)))
+                elif kind == "jsonl":
+                    names |= dict.fromkeys(fields_of(head_of(file.partition, self.config.limits)))
+            except (UnknownKindError, BadParquetError, UnicodeDecodeError, csv.Error, OSError):
+                continue
+        return tuple(names)
+
     def size_of(self, span: Span) -> int:
         """Tell how many bytes a span takes; of Parquet, unpacked, as its footer says."""
-        if format_of(self.config, span.partition) != "parquet":
-            return span.end - span.start
-        return size_of_rows(span, self.config.text)
+        try:
+            if format_of(self.config, span.partition) == "parquet":
+                return bytes_of(span, self.fields)
+        except (UnknownKindError, FileNotFoundError):
+            pass  # whoever reads it will say so
+        return span.end - span.start
+
+    def _parser(self, partition: str, kind: Format) -> Parse:
+        if kind in ("csv", "tsv"):
+            return table_parser(*header_of(partition, kind, self.config.limits), self.fields)
+        return parse_document if kind == "lines" else json_parser(self.fields)
 
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly the span's records; what is wrong with one of them quarantines only that one."""
-        fields = (self.config.text, self.config.time, self.config.id)
-        limit = self.config.max_record_bytes
-        kind = format_of(self.config, span.partition)
+        fields, limits = self.fields, self.config.limits
         try:
             here = replace(span, partition=where_it_is(span))
-            if kind == "jsonl":
-                yield from read_lines(here, fields, limit)
+            kind = format_of(self.config, here.partition)
+            if kind == "parquet":
+                yield from read_parquet(here, fields, limits)
+            elif kind == "text":
+                yield from _read_text(here, limits)
             else:
-                yield from read_parquet(here, fields, limit) if kind == "parquet" else _read_text(here, limit)
+                yield from read_lines(here, self._parser(here.partition, kind), limits, kind)
+        except UnknownKindError:  # planned by a version that read it as prose
+            yield from _read_text(span, limits)
         except OSError as error:  # pyarrow names a folder by a bare OSError
             if is_local(span.partition) and Path(span.partition).is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder now", span.partition) from error
@@ -189,23 +231,23 @@ def _is_of_the_file(error: OSError, partition: str) -> bool:
     return isinstance(error, PermissionError) or "ACCESS_DENIED" in str(error)
 
 
-def _read_text(span: Span, limit: int) -> Iterator[pa.RecordBatch]:
+def _read_text(span: Span, limits: Limits) -> Iterator[pa.RecordBatch]:
     rows = Rows(span.first_record)
-    data, reason = b"", None
+    data, reason, sample = b"", None, b""
     try:
-        for block in blocks(span.partition, span.start, span.end):
+        for block in blocks(span.partition, span.start, span.end, limits):
             data += block
-            if len(data) > limit:
+            if len(data) > limits.record_bytes:
                 reason = "oversized"
                 break
     except TornError as error:
-        reason = str(error)
+        reason, sample = error.reason, error.sample.encode()
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig").replace("\n\ufeff", "\n")
     except UnicodeDecodeError:
         reason = reason or "bad_utf8"
     if reason:
-        rows.quarantine(reason, data, len(data))
+        rows.quarantine(reason, sample or data, len(data))
     else:
         rows.add(text, None, None, len(data))
     yield rows.take()

@@ -2,6 +2,7 @@
 
 import itertools
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -35,13 +36,16 @@ TEXTS = st.lists(
 def records(texts: list, times: list | None = None, errors: list | None = None) -> pa.RecordBatch:
     count = len(texts)
     rows = [range(count), texts, times or [None] * count, map(str, range(count)), [9] * count, errors or [None] * count]
+    rows.append([None] * count)
     columns = [pa.array(list(row), field.type) for row, field in zip(rows, RECORD_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
 
 
-def curated(texts: list, config: CurateConfig | None = None, times=None, errors=None, held_out_share=0.0) -> list[dict]:
+def curated(
+    texts: list, config: CurateConfig | None = None, times=None, errors=None, held_out_share=0.0, source=None
+) -> list[dict]:
     batch = records(texts, times, errors)
-    table = curate(batch, config or CurateConfig(), FROM, seed=0, held_out_share=held_out_share)
+    table = curate(batch, config or CurateConfig(), source or FROM, seed=0, held_out_share=held_out_share)
     assert table.schema.equals(CURATED_SCHEMA)
     table.validate(full=True)
     return table.to_pylist()
@@ -120,14 +124,21 @@ def test_a_missing_time_becomes_the_time_of_the_file_and_is_noted():
     ("given_time", "expected", "note"),
     [
         (datetime(1969, 7, 20, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC), "clamped"),
-        (datetime(2031, 1, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC), "clamped"),
+        (datetime(2031, 1, 1, tzinfo=UTC), datetime(2026, 3, 2, 0, 1, tzinfo=UTC), "clamped"),
         (datetime(2026, 3, 1, 18, tzinfo=UTC), datetime(2026, 3, 1, 18, tzinfo=UTC), None),
         (datetime(1999, 1, 1, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC), None),
     ],
 )
-def test_times_outside_1970_and_a_day_after_the_file_are_clamped(given_time, expected, note):
+def test_times_outside_1970_and_a_day_after_the_arrival_are_clamped(given_time, expected, note):
     row = curated([PROSE], times=[given_time])[0]
     assert (row["event_time"], row["time_note"]) == (expected, note)
+
+
+@pytest.mark.parametrize("modified_s", [0.0, 315532800.0])  # archives and images set 0, 1980 or 1985
+def test_the_time_of_the_file_never_overrules_a_given_one(modified_s):
+    given_time = datetime(2023, 5, 1, tzinfo=UTC)
+    row = curated([PROSE], times=[given_time], source=replace(FROM, modified_s=modified_s))[0]
+    assert (row["event_time"], row["time_note"]) == (given_time, None)
 
 
 def test_a_quarantined_record_passes_with_its_reason_and_sample_untouched():
@@ -160,14 +171,17 @@ def test_no_records_give_an_empty_table():
 
 
 def plainly_normalised(text: str) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\x1f", " ")
+    text = "".join("\n" if c in "\r\v\f\x1c\x1d\x1e\x85" else c for c in text)
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
     text = "\n".join(line.rstrip(" \t") for line in text.split("\n")).strip(" \t\n")
     return unicodedata.normalize("NFC", text)
 
 
 MESSY = st.text(
-    st.one_of(st.sampled_from(" \t\r\n\0\x7f\x85\xa0ae\u0301\u2126"), st.characters(exclude_categories=["Cs"]))
+    st.one_of(
+        st.sampled_from(" \t\r\n\0\v\f\x1c\x1f\x7f\x85\xa0ae\u0301\u2126"), st.characters(exclude_categories=["Cs"])
+    )
 )
 
 

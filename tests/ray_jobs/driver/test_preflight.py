@@ -220,6 +220,9 @@ def test_an_open_window_that_this_configuration_would_read_otherwise_is_told_bef
     given, tmp_path
 ):
     store = Store.open(str(tmp_path / "store"))
+    both = tmp_path / "both.jsonl"
+    both.write_text('{"text": "One of two texts.", "body": "The other one."}\n', encoding="utf-8")
+    given = [*given, f"sources.mine.path={both}", "sources.mine.settle=0"]
     opened = open_store(read_config([], given))
     next_window(IngestContext(opened.lake, opened.settings, **LOOK))
     other = [*given, "sources.mine.text=body"]

@@ -115,7 +115,7 @@ class TestEveryRule:
 
     def test_gives_its_name_as_the_reason_and_every_record_is_counted(self, name: str):
         count = len(ODD)
-        columns = [range(count), ODD, [None] * count, [None] * count, [9] * count, [None] * count]
+        columns = [range(count), ODD, [None] * count, [None] * count, [9] * count, [None] * count, [None] * count]
         arrays = [pa.array(list(c), f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
         batch = pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
         config = CurateConfig(rules=({"kind": name},))
@@ -151,7 +151,7 @@ def test_counts_of_characters_are_taken_along_when_documents_go():
 def test_an_answer_that_does_not_fit_names_the_rule(monkeypatch: pytest.MonkeyPatch, answer: Verdict, said: str):
     monkeypatch.setattr(NoSecrets, "judge", lambda self, texts: answer)
     arrays = [
-        pa.array([value], f.type) for value, f in zip([0, PROSE, None, None, 9, None], RECORD_SCHEMA, strict=True)
+        pa.array([value], f.type) for value, f in zip([0, PROSE, None, None, 9, None, None], RECORD_SCHEMA, strict=True)
     ]
     batch = pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
     with pytest.raises(ValueError, match=f"the rule no_secrets .*{said}"):

@@ -94,7 +94,7 @@ def test_a_packed_file_that_is_flushed_with_long_pauses_is_read_to_its_end(tmp_p
 
 @suffixes
 def test_damage_inside_a_packed_file_is_one_record_for_it_will_never_be_whole(tmp_path: Path, suffix: str):
-    path = put(tmp_path / f"a.jsonl{suffix}", b"not compressed\n")
+    path = put(tmp_path / f"a.jsonl{suffix}", b"\xff\0not packed\n")
     reader = Reader(path, settle="5s")
     assert reader.poll() == [] and [row["error"] for row in quiet(reader)] == [
         f"torn_{'gzip' if suffix == '.gz' else 'zstd'}"
@@ -150,7 +150,7 @@ def test_a_cursor_of_an_older_version_is_read_on_also_where_it_had_given_up(tmp_
     shutil.copy(path, tmp_path / "whole")
     torn = Reader(tmp_path / "whole")
     grow(path, b'"2"}\n' + line("3"))
-    from data_ops.sources.files.streams import raw_mark
+    from data_ops.sources.files.formats.streams import raw_mark
 
     reader.cursor = {str(path): [size, modified_ns, end, 2, raw_mark(str(path), end), "ended"]}
     assert texts(reader.poll()) == ["3"], "the place of the half line was given for good"

@@ -1,0 +1,197 @@
+"""Where does each line of a file begin and end?
+
+`scan` counts newlines in big blocks without parsing (1 GB/s), so listing a window is cheap; `read_lines` takes its
+bytes line by line and lets `parse` say what each holds (records.py). Every line is a record, also a blank one (dropped
+later as empty), so that ordinals follow from bytes alone. A line is held in memory only up to `max_record_bytes`.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from data_ops.sources.fields import Rows
+from data_ops.sources.files.formats.content import Format
+from data_ops.sources.files.formats.streams import blocks, codec_of, head_of
+from data_ops.sources.files.formats.unpack import Limits, TornError
+from data_ops.sources.protocol import ChangedError, Span
+
+BOM = b"\xef\xbb\xbf"
+SAMPLE_BYTES = 200
+Parse = Callable[[bytes, int, Rows], None]  # a line without its end, its bytes in the file, and where its record goes
+
+
+class Piece(NamedTuple):
+    """A stretch of whole lines: they end at byte `end` and are `num_records` many."""
+
+    end: int
+    num_records: int
+
+
+class Scan(NamedTuple):
+    """What lies behind a position: whole lines, then `rest` bytes without a newline.
+
+    more: the limit cut the scan short. torn: the stream cannot be read on behind the rest; damaged: nor ever will be.
+    """
+
+    pieces: list[Piece]
+    rest: int
+    more: bool
+    torn: bool
+    damaged: bool = False
+    first: int = 0  # where the first record begins: behind the header of a table
+
+
+def scan(
+    partition: str,
+    start: int,
+    size: int,
+    max_records: int,
+    piece_bytes: int,
+    kind: Format = "jsonl",
+    limits: Limits | None = None,
+) -> Scan:
+    """Count records from byte `start` on, at most `max_records`, in pieces of at least `piece_bytes`."""
+    pieces: list[Piece] = []
+    cutter = _cutter(partition, kind, start, limits)
+    first = start + cutter.header_bytes
+    position = end = begin = first
+    found = 0  # records of the piece that is being gathered, which began at `begin`
+    try:
+        for block in blocks(partition, first, size, limits):
+            count, nth_end, last_end = cutter.count(block, max_records)
+            if nth_end:
+                pieces.append(Piece(position + nth_end, found + max_records))
+                return Scan(pieces, 0, True, False, False, first)
+            if count:
+                end = position + last_end
+            position += len(block)
+            found += count
+            max_records -= count
+            if end - begin >= piece_bytes and found:
+                pieces.append(Piece(end, found))
+                begin, found = end, 0
+        torn = damaged = False
+    except TornError as error:
+        torn, damaged = True, not error.ends_early
+    if found:
+        pieces.append(Piece(end, found))
+    return Scan(pieces, position - end, False, torn, damaged, first)
+
+
+def read_lines(span: Span, parse: Parse, limits: Limits, kind: Format = "jsonl") -> Iterator[pa.RecordBatch]:
+    """Read the records of a span; whatever fails on one of them quarantines only that one.
+
+    ChangedError if the bytes no longer hold as many lines as `discover` counted.
+    """
+    rows = Rows(span.first_record)
+    done = 0
+    for line, num_bytes, reason in _lines(span, limits, kind):
+        done += 1
+        if done > span.num_records:
+            break
+        if reason:
+            rows.quarantine(reason, line, num_bytes)
+        else:
+            parse(line, num_bytes, rows)
+        if rows.full:
+            yield rows.take()
+    if done != span.num_records:
+        raise ChangedError(
+            f"{span.partition!r} holds {done} records in bytes {span.start}..{span.end}, not the listed"
+            f" {span.num_records}: it was rewritten; discover again"
+        )
+    if rows.texts:
+        yield rows.take()
+
+
+def _lines(span: Span, limits: Limits, kind: Format) -> Iterator[tuple[bytes, int, str | None]]:
+    """Yield (line, bytes, reason) of each line; of one beyond the limit only the beginning is kept."""
+    kept, dropped, left = b"", 0, span.end - span.start  # the unfinished line: its bytes, how many more were let go
+    number, limit, cutter = 0, limits.record_bytes, _cutter(span.partition, kind, span.start, limits)
+    size = span.end if codec_of(span.partition) is None else sys.maxsize
+    try:
+        for block in blocks(span.partition, span.start, size, limits):
+            block = block[:left]
+            left -= len(block)
+            lines = cutter.split(block)
+            for line in lines[:-1]:
+                yield _line(kept + line if kept else line, dropped, limit)
+                kept, dropped, number = b"", 0, number + 1
+            kept += lines[-1]
+            if len(kept) > limit:
+                dropped += len(kept) - SAMPLE_BYTES
+                kept = kept[:SAMPLE_BYTES]
+            if left == 0 and number >= span.num_records:
+                return
+    except TornError as error:
+        yield error.sample.encode() or kept, len(kept) + dropped, error.reason
+        return
+    if kept or dropped:
+        yield _line(kept, dropped, limit)
+
+
+def _line(line: bytes, dropped: int, limit: int) -> tuple[bytes, int, str | None]:
+    num_bytes = len(line) + dropped + 1
+    if dropped or len(line) > limit:
+        return line[:SAMPLE_BYTES], num_bytes, "oversized"
+    return line.removeprefix(BOM), num_bytes, None  # also in the middle: `cat` of two files with marks
+
+
+class _Newlines:
+    """Cuts blocks where lines end."""
+
+    header_bytes = 0
+
+    def count(self, block: bytes, most: int) -> tuple[int, int, int]:
+        """Count the records that end in a block: how many, the end of the `most`-th or 0, the end of the last."""
+        count = block.count(b"\n")
+        if count < most:
+            return count, 0, block.rfind(b"\n") + 1
+        return count, int(np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == 10)[most - 1]) + 1, 0
+
+    def split(self, block: bytes) -> list[bytes]:
+        """Split a block into the records that end in it, without their newlines, and what is left behind the last."""
+        return block.split(b"\n")
+
+
+class _Rows(_Newlines):
+    """Cuts blocks where rows of a table end; a newline in a quoted field ends none."""
+
+    def __init__(self, delimiter: str, header_bytes: int) -> None:
+        self.header_bytes = header_bytes
+        self._delimiter, self._state = ord(delimiter), 0
+
+    def _ends(self, block: bytes) -> list[int]:
+        from data_ops.kernels.table_rows import row_ends  # numba, 0.5 s: only where there are tables
+
+        ends, self._state = row_ends(block, self._delimiter, self._state)
+        return list(ends.tolist())
+
+    def count(self, block: bytes, most: int) -> tuple[int, int, int]:
+        ends = self._ends(block)
+        return len(ends), (ends[most - 1] if len(ends) >= most else 0), (ends[-1] if ends else 0)
+
+    def split(self, block: bytes) -> list[bytes]:
+        ends = self._ends(block)
+        return [block[a : b - 1] for a, b in itertools.pairwise([0, *ends])] + [block[ends[-1] if ends else 0 :]]
+
+
+def header_of(partition: str, kind: Format, limits: Limits | None = None) -> tuple[bytes, str]:
+    """Read the first row of a table as it stands, and tell what separates its fields. b"" if it is not whole yet."""
+    head = head_of(partition, limits)
+    first = head.partition(b"\n")[0]
+    delimiter = "\t" if kind == "tsv" else max(",;\t|", key=lambda mark: first.count(mark.encode()))
+    cutter = _Rows(delimiter, 0)
+    rows = cutter.split(head)
+    return (head[: len(rows[0]) + 1] if len(rows) > 1 else b""), delimiter
+
+
+def _cutter(partition: str, kind: Format, start: int, limits: Limits | None) -> _Newlines:
+    if kind not in ("csv", "tsv"):
+        return _Newlines()
+    header, delimiter = header_of(partition, kind, limits)
+    return _Rows(delimiter, len(header) if start == 0 else 0)

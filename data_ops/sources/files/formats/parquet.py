@@ -1,0 +1,203 @@
+"""Which records are in the rows of a Parquet file?
+
+Only the columns asked for are read (columns.py), text as a dictionary and in small slices, so that a page of 1 kB that
+says one long value a million times costs what is taken of it. A cell that fails costs its row, never the file.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_ops.sources.fields import Fields, Rows, name_of
+from data_ops.sources.files.formats.columns import Columns, is_text, take_column, texts, times, values
+from data_ops.sources.files.formats.parquet_file import BadParquetError, Group, ParquetFile, opened
+from data_ops.sources.files.formats.unpack import FREE_BYTES, Limits
+from data_ops.sources.protocol import MAX_BATCH_BYTES, Span
+
+BATCH_ROWS = 1024
+
+
+def count_rows(partition: str) -> int:
+    """Read how many rows a Parquet file has. BadParquetError if it is none, OSError if its bytes cannot be had."""
+    with opened(partition, Fields("")) as file:
+        return int(file.reader.metadata.num_rows)
+
+
+@functools.lru_cache(maxsize=256)
+def row_groups(partition: str, fields: Fields, modified_s: float) -> tuple[Group, ...]:
+    """Read from the footer what each row group holds; `modified_s` tells one version of the file from another."""
+    with opened(partition, fields) as file:
+        return tuple(file.group(number) for number in range(file.reader.metadata.num_row_groups))
+
+
+def bytes_of(span: Span, fields: Fields) -> int:
+    """Estimate how many bytes the rows of a span unpack to; 0 for a file that is not readable."""
+    try:
+        groups = row_groups(span.partition, fields, span.modified_s)
+    except (BadParquetError, FileNotFoundError):
+        return 0
+    total, first = 0, 0
+    for group in groups:
+        rows = min(span.end, first + group.num_rows) - max(span.start, first)
+        total += -(-group.num_bytes * max(rows, 0) // max(group.num_rows, 1))
+        first += group.num_rows
+    return total
+
+
+def columns_of(partition: str) -> tuple[str, ...]:
+    """Name the columns of a Parquet file, nested ones as paths. BadParquetError if it is none."""
+    with opened(partition, Fields("")) as file:
+        return file.columns.names
+
+
+def read_parquet(span: Span, fields: Fields, limits: Limits) -> Iterator[pa.RecordBatch]:
+    """Read rows [start, end); what cannot be read is quarantined. An unreadable file is the span [0, 0).
+
+    OSError if the file's bytes cannot be had, as from a network that fails: that says nothing about its rows.
+    """
+    rows = Rows(span.first_record)
+    last = span.first_record + span.num_records
+    reason, sample = "bad_parquet", ""
+    if span.end > 0:
+        try:
+            with opened(span.partition, fields) as file:
+                if file.columns.text is None and fields.text in file.columns.twice:
+                    reason, sample = "duplicate_column", f"several columns are called {fields.text}"
+                else:
+                    for batch in _batches(file, span, limits):
+                        for piece in _within(file, batch, limits):
+                            _add(rows, file.columns, piece, limits)
+                            if rows.full:
+                                yield rows.take()
+        except BadParquetError as error:
+            sample = str(error)
+        except _OverLimitError as error:
+            reason, sample = "over_limit", str(error)
+    while rows.next_record + len(rows.texts) < last:
+        rows.quarantine(reason, sample, 0)
+        if rows.full:
+            yield rows.take()
+    if rows.texts:
+        yield rows.take()
+
+
+class _OverLimitError(ValueError):
+    """Rows that would take more than a setting allows."""
+
+
+def _add(rows: Rows, columns: Columns, batch: pa.RecordBatch, limits: Limits) -> None:
+    """Add the records of a batch; where one of them fails, halve until it stands alone, and quarantine that one."""
+    try:
+        gathered = _Cells(columns, batch)
+    except Exception as error:  # noqa: BLE001 - whatever Arrow or Python make of a cell: it costs its row, not the file
+        if len(batch) == 1:
+            rows.quarantine("kills_reader", f"{type(error).__name__}: {error}", 0)
+            return
+        middle = len(batch) // 2
+        _add(rows, columns, batch.slice(0, middle), limits)
+        _add(rows, columns, batch.slice(middle), limits)
+        return
+    gathered.into(rows, limits)
+
+
+class _Cells:
+    """The cells of a batch as Python values."""
+
+    def __init__(self, columns: Columns, batch: pa.RecordBatch) -> None:
+        text, time, name = (take_column(batch, columns, column) for column in columns[:3])
+        blank: list[Any] = [None] * len(batch)
+        self.is_there = columns.text is not None
+        self.wrong = None if text is None or is_text(text.type) else str(text.type)
+        self.valid = blank if text is None else text.is_valid().to_pylist()
+        self.texts = texts(text) if text is not None and self.wrong is None else blank
+        self.nested = None if columns.text is None or text is not None else str(columns.text.type)
+        self.times: list[Any]
+        self.times, self.typed = (blank, True) if time is None else times(time)
+        if columns.time is not None and time is None:  # a struct or a list: there, and no time
+            self.times, self.typed = [str(columns.time.type)] * len(batch), False
+        self.names = blank if name is None else values(name)
+
+    def into(self, rows: Rows, limits: Limits) -> None:
+        """Add them all to `rows`."""
+        for text, valid, time, name in zip(self.texts, self.valid, self.times, self.names, strict=True):
+            if (self.wrong and valid) or self.nested:
+                rows.quarantine("wrong_type", f"the column is of type {self.wrong or self.nested}", 0)
+            elif isinstance(text, bytes):
+                rows.quarantine("bad_utf8", text, len(text))
+            elif text is None:
+                rows.quarantine("missing_text", "" if self.is_there else "there is no such column", 0)
+            elif (size := len(text.encode())) > limits.record_bytes:
+                rows.quarantine("oversized", text, size)
+            elif self.typed:
+                rows.add(text, time, name_of(name), size)
+            else:
+                rows.add_untyped(text, time, name, size)
+
+
+def _batches(file: ParquetFile, span: Span, limits: Limits) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield exactly the span's rows with their row group, reading only the groups that hold some of them."""
+    first = 0
+    for number in range(file.reader.metadata.num_row_groups):
+        group = file.group(number)
+        if first < span.end and first + group.num_rows > span.start:
+            if group.num_bytes > max(FREE_BYTES, limits.ratio * group.stored_bytes):
+                raise _OverLimitError(_beyond(number, group.num_bytes, limits))
+            part = max(span.start - first, 0), min(span.end - first, group.num_rows)
+            for batch in _rows(file, number, group, *part):
+                yield number, batch
+        first += group.num_rows
+
+
+def _rows(file: ParquetFile, number: int, group: Group, start: int, end: int) -> Iterator[pa.RecordBatch]:
+    if not file.columns.leaves:
+        yield pa.RecordBatch.from_struct_array(pa.array([{}] * (end - start), pa.struct([])))
+        return
+    position = 0
+    at_once = max(1, min(BATCH_ROWS, MAX_BATCH_BYTES * group.num_rows // max(group.num_bytes, 1)))
+    batches = file.reader.iter_batches(at_once, [number], column_indices=file.columns.leaves, use_threads=False)
+    while position < end:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError, ValueError) as error:
+            bad = BadParquetError(f"row group {number} cannot be read ({error}); write the file again")
+            raise file.plain.failed or bad from error
+        begin, stop = max(start - position, 0), min(end - position, len(batch))
+        if begin < stop:
+            yield batch.slice(begin, stop - begin)
+        position += max(len(batch), 1)
+
+
+def _within(file: ParquetFile, numbered: tuple[int, pa.RecordBatch], limits: Limits) -> Iterator[pa.RecordBatch]:
+    """Cut a batch so that its texts, which a dictionary may repeat, fit into memory; _OverLimitError beyond it."""
+    number, batch = numbered
+    text = take_column(batch, file.columns, file.columns.text)
+    if text is None or not pa.types.is_dictionary(text.type):
+        yield batch
+        return
+    lengths = pc.binary_length(text.dictionary).take(text.indices).fill_null(0).to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lengths.astype(np.int64))
+    most = max(FREE_BYTES, limits.ratio * file.group(number).stored_bytes)
+    room = most - file.unpacked.get(number, 0)
+    allowed = int(np.searchsorted(ends, room, side="right"))
+    start = 0
+    while start < allowed:
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends[:allowed], before + MAX_BATCH_BYTES, side="right")))
+        yield batch.slice(start, stop - start)
+        start = stop
+    file.unpacked[number] = most - room + int(ends[-1] if len(ends) else 0)
+    if allowed < len(batch):
+        raise _OverLimitError(_beyond(number, most, limits))
+
+
+def _beyond(group: int, num_bytes: int, limits: Limits) -> str:
+    return (
+        f"row group {group} unpacks to {num_bytes} bytes or more, over max_ratio={limits.ratio} times its size; raise "
+        "max_ratio of the source if the file can be trusted"
+    )

@@ -1,0 +1,183 @@
+"""What is in one line: a JSON object, a row of a table, or a document as it stands?
+
+JSON is read as its writers write it: NaN and Infinity, which Python's json writes, are read as null. Of a long line
+only the fields that are asked for become objects, so that millions of empty ones in the others cost no memory.
+"""
+
+import csv
+import functools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import orjson
+
+from data_ops.sources.fields import Fields, Rows, pick
+from data_ops.sources.files.formats.content import HEAD_BYTES
+from data_ops.sources.files.formats.lines import BOM, Parse
+
+LONG_BYTES = 1 << 20  # a longer line is not built as a whole: 1 MB of empty objects takes some 50 MB
+LOOKED_AT = 50  # lines, to see which fields they have
+SHORT_VALUE_BYTES = 1 << 20
+csv.field_size_limit(1 << 30)  # a record is measured before it comes here
+EXACT = 2**53  # a float from here on may be an integer that lost its last digits
+ENDLESS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
+
+
+def parse_document(line: bytes, num_bytes: int, rows: Rows) -> None:
+    """Take a line as one document, text as it stands."""
+    try:
+        rows.add(line.decode(), None, None, num_bytes)
+    except UnicodeDecodeError:
+        rows.quarantine("bad_utf8", line, num_bytes)
+
+
+def json_parser(fields: Fields) -> Parse:
+    """Make the function that takes a line as one JSON object with these fields."""
+    text_field, time_field, id_field = fields
+    nested = any(field and "." in field for field in fields)
+
+    def parse(line: bytes, num_bytes: int, rows: Rows) -> None:
+        absent = "missing_text"
+        try:
+            record = orjson.loads(line) if len(line) <= LONG_BYTES else _asked_for(line, fields)
+        except (ValueError, RecursionError) as error:
+            if not line or line.isspace():
+                rows.add("", None, None, num_bytes)
+                return
+            record, reason = _second_look(line, fields, error)
+            if reason:
+                rows.quarantine(reason, line, num_bytes)
+                return
+            absent = "bad_json"  # the text itself is NaN
+        if type(record) is not dict:
+            rows.quarantine("not_an_object", line, num_bytes)
+            return
+        get = functools.partial(pick, record) if nested else record.get
+        text = get(text_field)
+        if type(text) is not str:
+            rows.quarantine(absent if text is None else "wrong_type", line, num_bytes)
+        elif time_field is None and id_field is None:
+            rows.add(text, None, None, num_bytes)
+        else:
+            name = get(id_field) if id_field else None
+            if type(name) is float and abs(name) >= EXACT:
+                name = _exact(line, id_field, name)
+            rows.add_untyped(text, get(time_field) if time_field else None, name, num_bytes)
+
+    return parse
+
+
+def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
+    """Make the function that takes a row of a table with this header; a row of another length is quarantined."""
+    names = row_of(header, delimiter)
+    text, time, name = (names.index(field) if field and names.count(field) == 1 else None for field in fields)
+    absent = "duplicate_column" if names.count(fields.text) > 1 else "missing_text"
+
+    def parse(line: bytes, num_bytes: int, rows: Rows) -> None:
+        try:
+            cells = row_of(line, delimiter)
+        except UnicodeDecodeError:
+            rows.quarantine("bad_utf8", line, num_bytes)
+            return
+        except csv.Error:
+            cells = []
+        if not line.strip():
+            rows.add("", None, None, num_bytes)
+        elif len(cells) != len(names):
+            rows.quarantine("bad_row", line, num_bytes)
+        elif text is None:
+            rows.quarantine(absent, line, num_bytes)
+        else:
+            when, known = (None if column is None else cells[column] or None for column in (time, name))
+            rows.add_untyped(cells[text], when, known, num_bytes)
+
+    return parse
+
+
+def row_of(line: bytes, delimiter: str) -> list[str]:
+    """Read one row of a table."""
+    row = line.removeprefix(BOM).decode().rstrip("\r\n")
+    return next(csv.reader([row], delimiter=delimiter, strict=True), [])
+
+
+def fields_of(head: bytes) -> list[str]:
+    """Name the fields of the first whole lines, nested ones as paths; none if no line is an object."""
+    whole = head if len(head) < HEAD_BYTES else head.rpartition(b"\n")[0]
+    names: dict[str, None] = {}
+    for line in whole.split(b"\n")[:LOOKED_AT]:
+        try:
+            record = orjson.loads(ENDLESS.sub(_finite, line.removeprefix(BOM)))
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            names |= dict.fromkeys(_paths(record, ""))
+    return list(names)
+
+
+def _paths(record: dict[str, Any], above: str) -> Iterator[str]:
+    for name, value in record.items():
+        if isinstance(value, dict) and value and above.count(".") < 2:
+            yield from _paths(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+def _second_look(line: bytes, fields: Fields, error: Exception) -> tuple[Any, str | None]:
+    """Read a line that is not strict JSON: its value, or the reason why it cannot be read."""
+    if b"NaN" in line or b"Infinity" in line:
+        try:
+            finite = ENDLESS.sub(_finite, line)
+            return (orjson.loads(finite) if len(finite) <= LONG_BYTES else _asked_for(finite, fields)), None
+        except (ValueError, RecursionError) as again:
+            error = again
+    return None, _why_not_json(line, error)
+
+
+def _finite(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b'"') else b"null"
+
+
+def _asked_for(line: bytes, fields: Fields) -> Any:
+    """Read only the fields that are asked for; what else a long line holds is checked and passed over."""
+    names = tuple(dict.fromkeys(name for field in fields if field for name in (field, field.split(".")[0])))
+    try:
+        raw = _decoder(names).decode(line)
+    except msgspec.ValidationError:
+        return []  # valid JSON, but no object
+    values = {name: getattr(raw, f"f{number}") for number, name in enumerate(names)}
+    return {
+        name: orjson.loads(value) if value[:1] == b'"' or len(value) <= SHORT_VALUE_BYTES else []
+        for name, value in ((name, bytes(value)) for name, value in values.items() if value is not msgspec.UNSET)
+    }
+
+
+@functools.lru_cache(maxsize=16)
+def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    slots = [(f"f{number}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for number in range(len(names))]
+    spelled = {slot[0]: name for slot, name in zip(slots, names, strict=True)}
+    return msgspec.json.Decoder(msgspec.defstruct("Record", slots, rename=spelled, gc=False))
+
+
+def _exact(line: bytes, path: str | None, name: float) -> Any:
+    """Read an id again that is a number beyond 64 bits, digit by digit."""
+    try:
+        record = json.loads(line, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return name
+    return pick(record, path or "")
+
+
+def _why_not_json(line: bytes, error: Exception) -> str:
+    message = str(error)
+    if b"\0" in line:
+        return "nul_bytes"
+    if isinstance(error, RecursionError) or "ecursion" in message or "depth" in message:
+        return "too_deep"
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bad_utf8"
+    return "bad_utf8" if "surrogate" in message else "bad_json"

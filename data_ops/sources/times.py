@@ -1,0 +1,115 @@
+"""What moment does a value mean that only says it is a time?
+
+JSON and CSV know no times, so their numbers and texts are understood liberally, but only within a plausible range: a
+number is a date written in digits if it can be one, else seconds to nanoseconds since 1970, whichever unit falls into
+the years up to 2100. What fits nothing is not understood, and counted; it never becomes a silent 1970. Columns that
+carry their unit (Parquet timestamps) do not come here.
+"""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_tz
+from typing import Any
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_YEAR_US = 253402300799_000000  # the end of year 9999
+MIN_YEAR_US = -62135596800_000000  # the start of year 1
+LATEST_S = 4_102_444_800  # 2100: a larger number is of a smaller unit
+EARLIEST = 10_000_000  # a smaller number is a day, a year or a counter, and no seconds since 1970
+UNITS_US = (1_000_000, 1_000, 1)  # seconds, milliseconds, microseconds; nanoseconds are left
+LONGEST_TEXT = 64
+
+ZONE = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
+DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ,]\s*(\d\S*(?:\s*[+-]\d\d:?\d\d)?))?)?", re.IGNORECASE)
+ACCESS_LOG = re.compile(r"(\d{1,2})/([A-Za-z]{3})/(\d{4}):(\d\d:\d\d:\d\d)\s*([+-]\d{4})?")
+MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
+
+
+def time_us(value: Any) -> int | None:
+    """Read a time as microseconds since 1970 UTC; None if it is missing or not understood.
+
+    ISO 8601 (without a zone: UTC), dates as feeds and logs write them, dates in digits, or a number since 1970.
+
+    >>> time_us("1970-01-01T00:00:01Z"), time_us(1_700_000_000_123), time_us("soon"), time_us(19359)
+    (1000000, 1700000000123000, None, None)
+    >>> time_us("Mon, 02 Jan 2023 10:00:00 GMT") == time_us("2023/01/02 10:00 UTC") == time_us(1672653600)
+    True
+    >>> time_us(2023) == time_us("2023-01") == time_us(20230101)
+    True
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        return _text_us(text) if 0 < len(text) <= LONGEST_TEXT else None
+    if isinstance(value, datetime):
+        return _moment_us(value)
+    return _number_us(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+
+
+def _moment_us(moment: datetime) -> int:
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
+    return since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds
+
+
+def _text_us(text: str) -> int | None:
+    if text.isdecimal():  # before ISO 8601, which would read some of them with a digit as the separator
+        return _number_us(int(text))
+    try:
+        return _moment_us(datetime.fromisoformat(text))
+    except ValueError:
+        pass
+    try:
+        return _number_us(Decimal(text))
+    except ArithmeticError:
+        return _spelled_us(text)
+
+
+def _spelled_us(text: str) -> int | None:
+    """Read a date that is not ISO 8601 to the letter: 2023/1/2 9:05 UTC, 2023-01, RFC 2822, asctime, access logs."""
+    zoned = ZONE.sub("", text)
+    zone = "" if zoned == text else "+00:00"
+    try:
+        if match := DATE.fullmatch(zoned):
+            year, month, day, clock = match.groups()
+            clock = re.sub(r"\s+", "", clock or "00:00")
+            clock = clock if clock[1:2] != ":" else f"0{clock}"
+            return _moment_us(datetime.fromisoformat(f"{year}-{month:0>2}-{day or '1':0>2}T{clock}{zone}"))
+        if match := ACCESS_LOG.fullmatch(zoned):
+            text = "{} {} {} {} {}".format(*(part or "+0000" for part in match.groups()))
+        if not MONTH.search(text):
+            return None
+        parts = parsedate_tz(text if ":" in text else f"{text} 00:00:00")
+        return None if parts is None else _moment_us(datetime(*parts[:6], tzinfo=UTC)) - (parts[9] or 0) * 1_000_000
+    except (ValueError, IndexError, TypeError, OverflowError):  # the last three: parsedate_tz on garbage
+        return None
+
+
+def _number_us(number: float | Decimal) -> int | None:
+    try:
+        whole = int(number)
+    except (ValueError, OverflowError):  # not a number, or endless
+        return None
+    exact = number == whole
+    if exact and ((date := _date_us(whole)) is not None or 19_000_000 <= whole < 21_010_000):
+        return date  # None for 20230230: no such day, and no second either
+    size = abs(whole)
+    if size < EARLIEST:
+        return None
+    for unit in UNITS_US:
+        if size * unit <= LATEST_S * 1_000_000:
+            return whole * unit if exact else round(number * unit)
+    micros = whole // 1000
+    return micros if abs(micros) <= LATEST_S * 1_000_000 else None
+
+
+def _date_us(number: int) -> int | None:
+    """Read 2023, 202301, 20230102, 202301021000 and 20230102100000 as the date they spell."""
+    digits = str(number) if 1000 <= number < 10**14 else ""
+    if len(digits) not in (4, 6, 8, 12, 14) or not 1900 <= int(digits[:4]) <= 2100:
+        return None
+    digits += "0101000000"[len(digits) - 4 :]  # 2023 is 2023-01-01 00:00:00
+    month, day, hour, minute, second = (int(digits[i : i + 2]) for i in range(4, 14, 2))
+    try:
+        return _moment_us(datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=UTC))
+    except ValueError:
+        return None

@@ -1,0 +1,80 @@
+"""Is every row of a comma or tab separated file one document, whatever stands in its quotes, however it grows?"""
+
+import csv
+import gzip
+import io
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.kinds import open_source
+from tests.support.file_rows import put, read_rows
+
+CELL = st.lists(st.sampled_from(["a", "é", ",", ";", "\t", '"', "\n", "\r\n", " ", "'"]), max_size=6).map("".join)
+
+
+def table(rows, delimiter=",", **options) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=delimiter, **options).writerows(rows)
+    return out.getvalue().encode()
+
+
+def in_windows(path, size, **config):
+    source, cursor, rows = open_source("t", FilesConfig(path=str(path), settle=0, **config)), {}, []
+    while (found := source.discover(cursor, size)).spans:
+        cursor = found.cursor
+        rows += [row for span in found.spans for batch in source.read(span) for row in batch.to_pylist()]
+    return rows
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".csv", ";"), (".tsv", "\t"), (".csv.gz", ",")])
+def test_rows_have_their_text_time_and_id(tmp_path, suffix, delimiter):
+    rows = [
+        ("id", "text", "at"),
+        (1, 'First, with a "quote"\nand a line; more\tof it', "2023-01-02"),
+        (2, "Second", ""),
+    ]
+    packed = gzip.compress if suffix.endswith("gz") else bytes
+    path = put(tmp_path / f"a{suffix}", packed(table(rows, delimiter)))
+    read = read_rows(path, id="id", time="at")
+    assert [(row["external_id"], row["text"]) for row in read] == [(str(row[0]), row[1]) for row in rows[1:]]
+    assert [str(row["event_time"])[:10] for row in read] == ["2023-01-02", "None"] and [
+        row["offset"] for row in read
+    ] == [0, 1]
+
+
+@given(st.lists(st.tuples(CELL, CELL), max_size=8), st.sampled_from([",", "\t", ";"]), st.integers(1, 4), st.booleans())
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_the_csv_module_wrote_comes_back_in_any_windows(tmp_path, rows, delimiter, size, everything):
+    data = table([("text", "id"), *rows], delimiter, quoting=csv.QUOTE_ALL if everything else csv.QUOTE_MINIMAL)
+    read = in_windows(put(tmp_path / ("a.tsv" if delimiter == "\t" else "a.csv"), data), size, id="id")
+    assert [(row["text"], row["external_id"] or "") for row in read] == rows
+    assert [row["offset"] for row in read] == list(range(len(rows)))
+
+
+def test_rows_that_are_appended_are_new_and_the_header_is_none(tmp_path):
+    path, config = tmp_path / "a.csv", FilesConfig(path=str(tmp_path / "a.csv"), settle=0)
+    source, cursor, texts = open_source("t", config), {}, []
+    content = b""
+    for more in (b"text\n", b"one\n", b'"two\n', b'lines"\nthree\n'):
+        content += more
+        put(path, content, 1_600_000_000 + len(content))
+        source = open_source("t", config.model_copy(update={"settle": 3600 if content.endswith(b"two\n") else 0}))
+        found = source.discover(cursor, 100)
+        cursor = found.cursor
+        texts += [row["text"] for span in found.spans for batch in source.read(span) for row in batch.to_pylist()]
+        if content.endswith(b"two\n"):
+            texts = [text for text in texts if text == "one"]
+            cursor = source.discover({}, 1).cursor  # as a poll that saw the open quote as unfinished
+    assert texts == ["one", "two\nlines", "three"]
+
+
+def test_bad_rows_cost_only_themselves(tmp_path):
+    data = b'id,text\n1,good\n2\n3,a,b\n4,caf\xe9\n5,5" disk\n\n6,"open quote\n7,rest\n'
+    read = read_rows(put(tmp_path / "a.csv", data), id="id")
+    reasons = ["good", "bad_row", "bad_row", "bad_utf8", '5" disk', "", "bad_row"]
+    assert [row["error"] or row["text"] for row in read] == reasons
+    assert {row["error"] for row in read_rows(put(tmp_path / "b.csv", b"text,text\na,b\n"))} == {"duplicate_column"}
+    assert {row["error"] for row in read_rows(put(tmp_path / "c.csv", b"body,id\na,b\n"))} == {"missing_text"}
