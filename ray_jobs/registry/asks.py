@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints.champion import DriftReference
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
@@ -120,7 +121,7 @@ def reserve(store: Store, question: Question) -> Ask | Decision:
             question.fresh_documents, ask.level, question.arrivals, is_first=question.against == UNTRAINED
         ):
             return nothing
-        if store.publish(ask.path, msgspec.json.encode(ask)):
+        if publish_json(store, ask.path, ask):
             return ask
 
 
@@ -144,14 +145,14 @@ def _next(question: Question, earlier: list[Ask]) -> Ask:
 def answer_to(store: Store, ask: Ask) -> Answer | None:
     """Read the verdict on an ask; None where there is none yet."""
     try:
-        return msgspec.json.decode(store.read(ask.answer_path), type=Answer)
+        return read_json(store, ask.answer_path, Answer)
     except FileNotFoundError:
         return None
 
 
 def answer(store: Store, ask: Ask, said: Answer) -> Answer:
     """Write the verdict on an ask down, and return the one that counts: the first."""
-    store.publish(ask.answer_path, msgspec.json.encode(said))
+    publish_json(store, ask.answer_path, said)
     return answer_to(store, ask) or said
 
 
@@ -165,7 +166,7 @@ def asks(store: Store, against: str) -> list[Ask]:
 
 def read_ask(store: Store, path: str) -> Ask:
     """Read a reservation."""
-    return msgspec.json.decode(store.read(path), type=Ask)
+    return read_json(store, path, Ask)
 
 
 def changed_rules(store: Store, ask: Ask) -> str | None:
