@@ -43,9 +43,10 @@ def curate(
 ) -> pa.Table:
     """Turn records (RECORD_SCHEMA) into one row each of CURATED_SCHEMA, in the same order.
 
-    An event time that is missing or not understood becomes `modified_s`; one before 1970 or over a day after
-    `arrived_s`, which is the window's, is clamped, so the result does not depend on when this runs. The file's time
-    bounds nothing: archives and images set it to 1980. A held-out document that a rule drops is dropped.
+    An event time that is missing or not understood becomes `modified_s`; one before 1970 or over a day after both
+    `arrived_s`, which is the window's, and `modified_s` is clamped. The file's time makes no time earlier: archives
+    and images set it to 1980; but what a partition says of itself may lie ahead of our clock. A held-out document
+    that a rule drops is dropped.
     """
     from data_ops.kernels.normalise import normalise  # numba, 0.5 s: who only reads the settings does without
 
@@ -132,7 +133,7 @@ def _times(
     times, noted = _column(records, "event_time"), _column(records, "time_note")
     absent = times.is_null().to_numpy(zero_copy_only=False)
     given = times.cast(pa.int64()).fill_null(max(round(modified_s * 1e6), 0)).to_numpy(zero_copy_only=False)
-    inside = np.clip(given, 0, round(arrived_s * 1e6) + DAY_US)
+    inside = np.clip(given, 0, round(max(arrived_s, modified_s) * 1e6) + DAY_US)
     notes = pc.coalesce(noted, pa.array(np.where(absent, "missing", "clamped"), pa.string()))
     noteworthy = (absent | (inside != given)) & ~bad
     return (

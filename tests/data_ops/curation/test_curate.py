@@ -141,6 +141,12 @@ def test_the_time_of_the_file_never_overrules_a_given_one(modified_s):
     assert (row["event_time"], row["time_note"]) == (given_time, None)
 
 
+def test_what_a_partition_says_of_itself_may_lie_ahead_of_our_clock():
+    given_time = datetime(2026, 11, 30, tzinfo=UTC)
+    row = curated([PROSE], times=[given_time], source=replace(FROM, modified_s=given_time.timestamp()))[0]
+    assert (row["event_time"], row["time_note"]) == (given_time, None)
+
+
 def test_a_quarantined_record_passes_with_its_reason_and_sample_untouched():
     row = curated([" {oops \r\n"], errors=["bad_json"])[0]
     assert (row["fate"], row["reason"], row["text"]) == ("quarantined", "bad_json", " {oops \r\n")
