@@ -24,7 +24,7 @@ CELLS = (
     *(Era("mirrored", 100, 10, days=days) for days in (2, 5, 20)),
 )
 CLOSE_TO = {"lognormal 1"}  # harm so rare that the sample has not met it: no test can hold the level
-MOST_DOCUMENTS = 2.5e7  # simulated in a cell: what decides how many series there are
+MOST_DOCUMENTS = 1.2e7  # simulated in a cell: what decides how many series there are
 SERIES = 10_000
 POWER = ((0.05, 0.02), (0.05, 0.01), (0.114, 0.02), (0.114, 0.01))
 
