@@ -7,6 +7,7 @@ found are said together.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 
 from cluster.storage.store import Store
@@ -124,7 +125,8 @@ def check_packages(config: Config) -> None:
 
 def check_champion(config: Config) -> None:
     """What a candidate will be compared with must be known."""
-    read_champion(Store.open(config.store))
+    with suppress(NotADirectoryError):  # the store itself is a file: `check_writable` says so
+        read_champion(Store.open(config.store))
 
 
 def check_live(config: Config) -> None:

@@ -1,6 +1,7 @@
 """Does compaction change nothing but the time to read, whoever writes, reads, forgets or is killed beside it?"""
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -88,7 +89,7 @@ def test_a_store_compacts_itself_as_it_is_used(tmp_path, monkeypatch):
     lake = make_lake(tmp_path)
     for number in range(12):
         add_window(lake, make_documents(number, ["kept"] * ROWS, ROWS * number))
-        lake.add_round("r", number, {"plan": f"{number}", "fresh": [], "replay": [], "shed": []})
+        lake.add_round("r", number, {"plan": json.dumps({"n": number}), "fresh": [], "replay": [], "shed": []})
         lake.add_ledger("r", note_of(number))
         lake.forget(ids_of([number]))
         for thread in [t for t in threading.enumerate() if t.name.startswith("compact-")]:
@@ -96,7 +97,7 @@ def test_a_store_compacts_itself_as_it_is_used(tmp_path, monkeypatch):
     assert {name: files(lake, name) < 12 for name in SCHEMAS} == dict.fromkeys(SCHEMAS, True)
     assert places(lake.documents(0, 99)) == expected(12)
     assert [w.window for w in lake.windows()[0]] == list(range(12))
-    assert lake.rounds("r")["plan"].to_pylist() == [str(n) for n in range(12)]
+    assert lake.rounds("r")["plan"].to_pylist() == [json.dumps({"n": n}) for n in range(12)]
     assert lake.ledger("r")["step"].to_pylist() == list(range(12))
     assert len(lake.forgotten()) == 12
 
