@@ -92,12 +92,12 @@ def times(array: pa.Array) -> tuple[list[Any], bool]:
         return _micros(array, DAY_US if days else UNIT_US[unit]), True
     if pa.types.is_timestamp(kind):
         return _micros(array, UNIT_US.get(kind.unit, 0)), True
-    return values(array), False
+    return (texts(array) if _is_bytes(array.type) else values(array)), False
 
 
 def values(array: pa.Array) -> list[Any]:
-    """Read cells as Python values: text as str, or bytes where it is none; what Python cannot hold as its spelling."""
-    if _is_bytes(array.type):
+    """Read cells as Python values: binary as bytes, text as str if it is UTF-8, what Python cannot hold as spelled."""
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
         return texts(array)
     try:
         return list(array.to_pylist())

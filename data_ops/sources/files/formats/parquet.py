@@ -19,6 +19,7 @@ from data_ops.sources.files.formats.unpack import FREE_BYTES, Limits
 from data_ops.sources.protocol import MAX_BATCH_BYTES, Span
 
 BATCH_ROWS = 1024
+REPEATS = 16  # how often a dictionary may say each of its bytes, whatever its row group was packed to
 
 
 def count_rows(partition: str) -> int:
@@ -144,8 +145,6 @@ def _batches(file: ParquetFile, span: Span, limits: Limits) -> Iterator[tuple[in
     for number in range(file.reader.metadata.num_row_groups):
         group = file.group(number)
         if first < span.end and first + group.num_rows > span.start:
-            if group.num_bytes > max(FREE_BYTES, limits.ratio * group.stored_bytes):
-                raise _OverLimitError(_beyond(number, group.num_bytes, limits))
             part = max(span.start - first, 0), min(span.end - first, group.num_rows)
             for batch in _rows(file, number, group, *part):
                 yield number, batch
@@ -182,7 +181,8 @@ def _within(file: ParquetFile, numbered: tuple[int, pa.RecordBatch], limits: Lim
         return
     lengths = pc.binary_length(text.dictionary).take(text.indices).fill_null(0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths.astype(np.int64))
-    most = max(FREE_BYTES, limits.ratio * file.group(number).stored_bytes)
+    group = file.group(number)
+    most = max(FREE_BYTES, REPEATS * group.num_bytes, limits.ratio * group.stored_bytes)
     room = most - file.unpacked.get(number, 0)
     allowed = int(np.searchsorted(ends, room, side="right"))
     start = 0
