@@ -16,6 +16,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_YEAR_US = 253402300799_000000  # the end of year 9999
 MIN_YEAR_US = -62135596800_000000  # the start of year 1
 LATEST_S = 4_102_444_800  # 2100: a larger number is of a smaller unit
+LARGEST = 10**20  # nanoseconds until the year 5138
 EARLIEST = 10_000_000  # a smaller number is a day, a year or a counter, and no seconds since 1970
 UNITS_US = (1_000_000, 1_000, 1)  # seconds, milliseconds, microseconds; nanoseconds are left
 LONGEST_TEXT = 64
@@ -86,9 +87,11 @@ def _spelled_us(text: str) -> int | None:
 
 def _number_us(number: float | Decimal) -> int | None:
     try:
-        whole = int(number)
-    except (ValueError, OverflowError):  # not a number, or endless
+        if not -LARGEST < number < LARGEST:  # also what is no number; "1e999999999" would fill the memory as an integer
+            return None
+    except ArithmeticError:  # Decimal's NaN
         return None
+    whole = int(number)
     exact = number == whole
     if exact and ((date := _date_us(whole)) is not None or 19_000_000 <= whole < 21_010_000):
         return date  # None for 20230230: no such day, and no second either

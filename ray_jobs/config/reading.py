@@ -40,6 +40,8 @@ def check(values: dict[str, Any]) -> Config:
     """Validate plain values; paths become absolute, for workers stand in other folders."""
     try:
         config = Config.model_validate(values)
+    except UnicodeEncodeError as error:  # a key of half surrogates, as argv gives bytes that are not UTF-8
+        raise ConfigError(f"{error.object[:60]!a} is not UTF-8; write keys and values in UTF-8") from None
     except ValidationError as error:
         sentences: dict[str, str] = {}
         for mistake in error.errors():

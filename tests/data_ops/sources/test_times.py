@@ -72,7 +72,8 @@ def test_the_unit_is_the_one_whose_year_is_plausible(year, unit):
 @pytest.mark.parametrize(
     "value",
     [0, 1, -1, 19359, 44927, "44927", 20230230, "20231301", "01/02/2023", "yesterday", "May", "I may come 12 times",
-     "2023-02-30", "99:99", {"a": 1}, "1" * 65, 2**63, -(2**70), True, "inf", float("nan"), Decimal("NaN"), "1e400"],
+     "2023-02-30", "99:99", {"a": 1}, "1" * 65, 2**63, -(2**70), True, "inf", float("nan"), Decimal("NaN"), "1e400",
+     "1e999999999", "-1e999999999", Decimal("1e999999999"), "sNaN", 10**400],
 )  # fmt: skip
 def test_what_cannot_be_told_is_not_understood(value):
     assert time_us(value) is None

@@ -87,3 +87,7 @@ def test_any_file_is_a_configuration_or_a_sentence(tmp_path: Path, content: byte
         read_config([str(path)])
     except ConfigError as error:
         assert str(error)
+
+
+def test_a_key_that_is_no_utf_8_is_refused() -> None:
+    assert "is not UTF-8" in refused("sources.\udc85.path=a")
