@@ -28,7 +28,7 @@ class BadParquetError(ValueError):
 
 
 class Group(NamedTuple):
-    """What the footer says of a row group: its rows, and the bytes of the columns asked for, unpacked and as stored."""
+    """What the footer says of a row group: its rows and their bytes, unpacked; and the bytes of the file as stored."""
 
     num_rows: int
     num_bytes: int
@@ -70,11 +70,8 @@ class ParquetFile:
 
     def group(self, number: int) -> Group:
         """What the footer says of a row group."""
-        group = self.reader.metadata.row_group(number)
-        leaves = [group.column(leaf) for leaf in self.columns.leaves]
-        unpacked = sum(max(leaf.total_uncompressed_size, 0) for leaf in leaves)
-        stored = sum(max(leaf.total_compressed_size, 0) for leaf in leaves)
-        return Group(group.num_rows, unpacked, min(stored, self.plain.size))
+        group = self.reader.metadata.row_group(number)  # not its columns: Arrow ends the process over a damaged one
+        return Group(group.num_rows, max(group.total_byte_size, 0), self.plain.size)
 
 
 class _PlainFile(io.RawIOBase):
