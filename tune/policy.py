@@ -40,8 +40,8 @@ class Member:
 def next_generation(members: Sequence[Member], scores: Mapping[str, float], space: Space, seed: int) -> list[Member]:
     """Truncation selection: the worst quarter takes over weights and settings of the best, and changes the settings.
 
-    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens. Who has no score, for
-    it diverged or failed, is always replaced and hands nothing over; if nobody has one, all begin anew (donor None).
+    Jaderberg et al. 2017, section 4; synchronous, so that all are compared at the same tokens. A member without a
+    score, diverged or failed, is always replaced and hands nothing over; if none has one, all begin anew (donor None).
     """
     order = sorted(members, key=lambda m: (scores[m.key], m.number))
     count = max(1, int(len(order) * QUANTILE)) if len(order) > 1 else 0

@@ -152,7 +152,7 @@ def _scheduler(search: Search) -> Any:
 
 
 class _Here:
-    """Something of the driver that Tune carries along: it pickles as nothing, for nothing of Tune's is read back."""
+    """Something of the driver that Tune carries along: it pickles as nothing: nothing of Tune's is read back."""
 
     def __init__(self, thing: Any) -> None:
         self.thing = thing

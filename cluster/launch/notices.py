@@ -151,7 +151,7 @@ class Azure:
             label = f"{kind} not before {at}" if at else f"{kind} has started"
             end_s = self._end(number, at) if kind in self.ENDS else None
             yield Notice(f"{number} {at}", label, end_s)
-        if odd:  # last, for it must not hide an event that can be read
+        if odd:  # last: it must not hide an event that can be read
             raise Unanswered(f"an event names no list of Resources: {str(odd[0])[:80]}")
 
     def _end(self, number: str, at: str) -> float:

@@ -225,7 +225,7 @@ def loopback_interface() -> str:
 
 
 def has_gpu() -> bool:
-    """Is there an NVIDIA GPU in this machine? Asked of the kernel, for whoever asks CUDA must not fork."""
+    """Is there an NVIDIA GPU in this machine? Asked of the kernel, because a process that asked CUDA must not fork."""
     return any(Path("/proc/driver/nvidia").glob("gpus/*")) or Path("/dev/nvidia0").exists()
 
 

@@ -113,7 +113,7 @@ def account(lake: Lake, run: str) -> Account:
 
 
 def read_stand(lake: Lake, run: str) -> Stand:
-    """Where a run stands, by the last note in the ledger; a driver that had lost the run notes in vain.
+    """Where a run stands, by the last note in the ledger; notes of a driver that had lost the run do not count.
 
     Every note says by the holder of which lease it was made, and leases are numbered in the order in which the run
     was taken; a note of an older version does not say, and counts.

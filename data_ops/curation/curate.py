@@ -48,7 +48,7 @@ def curate(
     and images set it to 1980; but what a partition says of itself may lie ahead of our clock. A held-out document
     that a rule drops is dropped.
     """
-    from data_ops.kernels.normalise import normalise  # numba, 0.5 s: who only reads the settings does without
+    from data_ops.kernels.normalise import normalise  # numba, 0.5 s: not needed to read the settings
 
     num_rows = records.num_rows
     errors = _column(records, "error")

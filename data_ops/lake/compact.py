@@ -3,7 +3,7 @@
 Every append leaves one small file, and a reader pays for each of them, so once `MANY` small ones have gathered, Delta's
 own `optimize.compact` writes neighbours into one, in two steps: up to 2 MiB, then up to 64 MiB. A row is therefore
 rewritten a few times in its life, and one turn never rewrites more than the youngest 64 MiB or so (0.4 s of one core).
-Replaced files stay for a day, so that nobody who reads an older version misses one. Rows, transactions and what is
+Replaced files stay for a day, so that a reader of an older version misses none. Rows, transactions and what is
 visible never change.
 
 Of two compactions of the same files deltalake 1.6 lets both commit, which doubles every row: since its pull request
@@ -62,7 +62,7 @@ def compact(table: DeltaTable, name: str, properties: Mapping[str, str]) -> bool
         refuse_earlier_writers(table, properties)
         table.optimize.compact(
             target_size=target,
-            max_concurrent_tasks=1,  # the other cores are for those who wait
+            max_concurrent_tasks=1,  # the other cores are left to training
             writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=rows),
         )
         table.create_checkpoint()  # or every reader would go through the long list of what was replaced

@@ -1,7 +1,7 @@
 """What is the digest of a window's documents, and do rows that were read agree with it?
 
-For each fate how many documents there are, and one xxh3-128 a column over them in log order, so that whoever reads
-some of the columns compares just these. A digest is of values, not of their layout: chunks, widths of offsets and what
+For each fate how many documents there are, and one xxh3-128 a column over them in log order, so that a reader
+of some columns compares just these. A digest is of values, not of their layout: chunks, widths of offsets and what
 lies under a null do not matter. 1 to 3 kB a window; it costs a pass over the bytes (5 GB/s), where tokenising runs at
 MB/s.
 """

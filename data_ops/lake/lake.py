@@ -113,7 +113,7 @@ class Lake(WindowLog):
         return self._look("documents", held) or []
 
     def stretches(self, first_window: int, last_window: int, rows: int) -> list[tuple[int, int]]:
-        """Cut windows first..last into stretches of about so many rows, in order: who reads all of them opens a file
+        """Cut windows first..last into stretches of about so many rows, in order: a reader of all opens a file
         that holds many windows a few times, not once a window. Told by the log, where each file's rows are spread
         evenly over its windows.
         """
@@ -178,7 +178,7 @@ class Lake(WindowLog):
         return unsealed_rounds(table, self.store.delta_uri("rounds"))
 
     def round_batches(self) -> Iterator[pa.RecordBatch]:
-        """Read the manifests of every run a few at a time, in no order: for who looks for documents in all of them."""
+        """Read the manifests of every run a few at a time, in no order, to look for documents in all of them."""
         table = self.table("rounds")
         if table is not None:
             for batch in self.dataset(table).to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1):

@@ -48,7 +48,7 @@ SCHEMAS = {
     "forgotten": FORGOTTEN_SCHEMA,
 }
 #: Every table's log is summed up every 50 commits, and entries before that go after an hour: a reader lists them all at
-#: every look (9 ms at 1,000, 65 ms at 10,000). Files that were replaced stay a day for those who still read them.
+#: every look (9 ms at 1,000, 65 ms at 10,000). Files that were replaced stay a day for readers of older versions.
 UPKEEP = {
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 1 hours",

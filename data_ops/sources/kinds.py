@@ -17,7 +17,7 @@ from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span
 from data_ops.sources.python_library.config import PythonLibraryConfig
 from data_ops.sources.python_library.source import PythonLibrarySource
 
-UNKNOWN_KIND = "unknown_kind"  # the type of the mistake, for who tells it
+UNKNOWN_KIND = "unknown_kind"  # the type of the mistake, in pydantic's words
 
 
 def _is_source(found: object) -> bool:

@@ -1,7 +1,7 @@
 """Which checkpoint is in service?
 
 The pointer decides what a candidate is judged against and what retention keeps, so one that cannot be trusted is never
-taken for none: whoever asks gets DamagedError, which says how it is mended.
+taken for none: reading it raises DamagedError, which says how it is mended.
 """
 
 from typing import Annotated

@@ -106,7 +106,7 @@ def latest(store: Store, run: str) -> Commit | None:
 
 
 def newest_readable(store: Store, run: str) -> Commit | None:
-    """The newest manifest that can be read and counts, for who only looks: nothing is put aside, files not compared."""
+    """The newest manifest that can be read and counts. It only looks: nothing is put aside, files are not compared."""
     for step in reversed(commits(store, run)):
         try:
             commit = load(store, run, step)

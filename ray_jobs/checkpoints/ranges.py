@@ -2,7 +2,7 @@
 
 Whole files cost every worker the whole checkpoint: eight workers, eight times. A file's header holds digests of its
 chunks, and the manifest holds the digest of the header (models/engine/parts.py). So any chunk can be read and compared
-alone. Out of a bucket chunks are brought to a folder that the workers of one node share: whoever needs one first brings
+alone. Out of a bucket chunks are brought to a folder that the workers of one node share: the first that needs one brings
 it. A file of a local store is read where it lies. Checkpoints without such digests are fetched whole (files.py).
 """
 

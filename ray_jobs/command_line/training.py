@@ -68,7 +68,7 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
         finish(0, plan, as_json)
     with Display(json=as_json) as display:
         display.starting(settings.cluster.address or os.environ.get("RAY_ADDRESS"))
-        from ray_jobs.driver.run import run as run_all  # seconds, for it brings torch: a mistake is answered before
+        from ray_jobs.driver.run import run as run_all  # seconds to import torch: a mistake is answered before
 
         outcome = run_all(settings, display, follow=follow, judged=judged)
     finish(outcome.code, outcome.summary, as_json)

@@ -33,9 +33,7 @@ def sweep_command(config: Config, *, as_json: bool, dry_run: bool) -> Outcome:
             say("trials", f"{sweep.trials}, proposed one by one")
         say("tokens", f"{marks[-1]:,} a trial at most, judged at {', '.join(f'{mark:,}' for mark in marks)}")
         return Outcome(OK, {"trials": found, "marks": marks})
-    from ray_jobs.sweep.driver import (
-        run_sweep as run_sweep,  # seconds, for it brings torch: a mistake is answered before
-    )
+    from ray_jobs.sweep.driver import run_sweep  # seconds to import torch: a mistake is answered before
 
     return run_sweep(config, say)
 

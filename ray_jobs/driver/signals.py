@@ -1,7 +1,7 @@
 """What happens at ^C and SIGTERM?
 
-Once: an event is set, and whoever drives finishes the step, commits and stops (exit 143). Twice: at once, as if
-killed, which loses nothing committed. The handler itself does nothing more, for it may interrupt anything.
+Once: an event is set, and the driver finishes the step, commits and stops (exit 143). Twice: at once, as if
+killed, which loses nothing committed. The handler itself does nothing more, because it may interrupt anything.
 """
 
 import signal

@@ -61,7 +61,7 @@ class Sample:
 
 
 def level_of(ask: int, alpha: float, candidates: int = 1) -> float:
-    """Return the level of the ask-th ask (from 1) against one reference, for each of the candidates that ask together.
+    """Return the level of the ask-th ask (from 1) against one reference, for one of the candidates that ask together.
 
     >>> [round(level_of(ask, 0.05), 5) for ask in (1, 3, 10)]
     [0.02369, 0.00328, 0.00039]

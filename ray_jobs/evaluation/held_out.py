@@ -43,11 +43,11 @@ def held_out(
     document_token: int,
     only: pa.Array | None = None,
 ) -> HeldOut:
-    """Collect the held-out documents of all windows up to one; the same for everybody who asks.
+    """Collect the held-out documents of all windows up to one; the same for every rank.
 
     only: ids of the documents that are wanted, instead of as many of each slice as are scored in training.
     """
-    from data_ops.rounds.packing import pack  # numba, 0.5 s: who only reads the settings does without
+    from data_ops.rounds.packing import pack  # numba, 0.5 s: not needed to read the settings
 
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
     periods = pc.strftime(table["event_time"], format=PERIODS[config.period])

@@ -59,7 +59,7 @@ def is_judged(store: Store, candidate: commits.Commit) -> bool:
 def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: dict[str, Any]) -> bool:
     """Write the decision down and, if it says so, move the champion pointer; False if that has moved meanwhile.
 
-    ConfigError if the candidate was let go while it was judged, as a run that is live does with its older ones.
+    ConfigError if the candidate was deleted while it was judged, as a run that is live does with its older ones.
     """
     if champion_name(store) != verdict.champion:
         return False

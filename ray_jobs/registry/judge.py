@@ -58,8 +58,8 @@ def judge_and_promote(
 ) -> Verdict:
     """Judge candidates and do what the verdict says; again, if meanwhile another one became the champion.
 
-    Several are one ask: each is judged on all documents, at the level divided by their number. held: whether who asks
-    still may. RuntimeError if not; nothing is promoted then.
+    Several are one ask: each is judged on all documents, at the level divided by their number. held: is the lease
+    still ours? RuntimeError if not; nothing is promoted then.
     """
     store = Store.open(config.store)
     while True:

@@ -196,7 +196,7 @@ class Display:
                 self._line("bits/byte", line)
 
     def starting(self, address: str | None) -> None:
-        """Tell at once what is being started, for it takes seconds. address: of the Ray cluster; None: a local Ray."""
+        """Tell at once what is being started: it takes seconds. address: of the Ray cluster; None: a local Ray."""
         what = f"connecting to Ray at {visible(address)}" if address else "starting Ray on this machine"
         self.console.print(Text(f" {what}, loading torch …", style=SOFT))
 

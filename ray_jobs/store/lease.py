@@ -112,7 +112,7 @@ class Heart:
 def overruled(store: Store, run: str, number: int, step: int) -> bool:
     """Was a checkpoint committed by claim `number` after a later one had taken the run?
 
-    A process that was paused between its last look at the lease and its commit cannot know; who comes later can.
+    A process that was paused between its last look at the lease and its commit cannot know; a later one can.
     """
     return any(claim.number > number and step > claim.newest_step for claim in _claims(store, run))
 

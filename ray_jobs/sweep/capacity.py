@@ -40,7 +40,7 @@ class Room:
 def room(session: Session, config: Config) -> Room:
     """See what the cluster holds; ValueError if not even one trial has a place.
 
-    CPUs: a trial's worker computes with engine.threads; a local Ray counts real cores, for it pretends to have more.
+    CPUs: a trial's worker computes with engine.threads; a local Ray is given its real cores: it pretends to have more.
     """
     nodes, workers = list(session.nodes().values()), sweep_of(config).workers
     threads = config.engine.threads

@@ -95,7 +95,7 @@ class Driver:
 
     def drive(self) -> Outcome:
         """Run the trials and tell what came of them."""
-        from tune import search  # seconds, for it brings Ray Tune
+        from tune import search  # seconds to import Ray Tune
 
         began, sweep, marks, table = time.time(), self.sweep, self.job.marks, self.table
         self._header()

@@ -1,4 +1,4 @@
-"""What may a driver ask of those who train?"""
+"""What may a driver ask of the workers?"""
 
 from enum import IntEnum
 

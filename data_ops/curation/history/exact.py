@@ -4,15 +4,12 @@ Exact: a set of 128-bit ids, 32 to 64 bytes of memory an id (`data_ops/kernels/s
 a Bloom filter.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 
 from data_ops.curation.history.history import HistoryRule
 from data_ops.kernels.arrays import Bools, ids_to_array
-
-if TYPE_CHECKING:
-    pass
 
 
 class ExactDuplicates(HistoryRule):

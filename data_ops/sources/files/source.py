@@ -191,7 +191,7 @@ class FilesSource(Source):
             if format_of(self.config, span.partition) == "parquet":
                 return bytes_of(span, self.fields)
         except (UnknownKindError, FileNotFoundError):
-            pass  # whoever reads it will say so
+            pass  # reading the file will say so
         return span.end - span.start
 
     def _parser(self, partition: str, kind: Format) -> Parse:

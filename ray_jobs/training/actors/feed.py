@@ -214,7 +214,7 @@ class Feed:
         return Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
 
     def _plan_and_record(self, number: int) -> Manifest | RoundNotice | None:
-        """Plan a round and write it down; whoever was faster is right."""
+        """Plan a round and write it down; the first to write is right."""
         if time.monotonic() < self.next_look:
             return None
         planned = self._plan(number)

@@ -1,7 +1,7 @@
 """How many workers does Ray Train start, whenever it starts a group?
 
 As many as `cluster.runtime.topology.place` says for the nodes that live and stay then. Left alone, Ray Train 2.60
-counts nodes that were told to leave, on which nothing is placed any more, and waits for them in vain (300 s a try, of
+counts nodes that were told to leave, on which nothing is placed any more, and waits for them (300 s a try, of
 three); it takes every CPU of a node, so that data tasks wait for ever; and it takes numbers that do not share the
 batch. Too few nodes are waited for. What an autoscaler is asked for stays the most that `engine.workers` allows.
 """

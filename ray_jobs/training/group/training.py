@@ -102,7 +102,7 @@ class Training:
         yield from self._new_events()
 
     def _stop(self) -> bool:
-        """Ask for a checkpoint and the end; False once that was asked in vain for too long."""
+        """Ask for a checkpoint and the end; False once that was asked for too long without an end."""
         self.stopping_since = self.stopping_since or time.monotonic()
         self.coordinator.call(Coordinator.ask, Directive.STOP)
         return time.monotonic() - self.stopping_since < STOP_SECONDS

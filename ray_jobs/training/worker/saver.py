@@ -98,7 +98,7 @@ class Saver:
         self._wait_for_commit(position.step)
 
     def _failed_anywhere(self) -> bool:
-        """Whether any rank has not saved its last step; all ranks call it, for all have to save it again or none."""
+        """Whether any rank has not saved its last step; all ranks call it: all save it again or none."""
         return all_reduce_max(int(self.last_step < 0)) > 0
 
     def _wait_for_commit(self, step: int) -> None:

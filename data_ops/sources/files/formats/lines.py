@@ -110,7 +110,7 @@ def read_lines(span: Span, parse: Parse, limits: Limits, kind: Format = "jsonl")
 
 def _lines(span: Span, limits: Limits, kind: Format) -> Iterator[tuple[bytes, int, str | None]]:
     """Yield (line, bytes, reason) of each line; of one beyond the limit only the beginning is kept."""
-    kept, dropped, left = b"", 0, span.end - span.start  # the unfinished line: its bytes, how many more were let go
+    kept, dropped, left = b"", 0, span.end - span.start  # the unfinished line: its bytes, how many more were dropped
     number, limit, cutter = 0, limits.record_bytes, _cutter(span.partition, kind, span.start, limits)
     size = span.end if codec_of(span.partition) is None else sys.maxsize
     try:
