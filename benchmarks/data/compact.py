@@ -24,7 +24,7 @@ from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import array_to_ids
 from data_ops.lake.compact import MANY, compact
 from data_ops.lake.lake import Lake
-from data_ops.lake.progress import Progress
+from data_ops.lake.progress import Reach
 from data_ops.lake.schemas import ROUND_SCHEMA, STORED_DOCUMENT_SCHEMA, properties
 from data_ops.lake.window import Window, window_row
 from data_ops.rounds.manifest import Manifest
@@ -37,7 +37,7 @@ READS: dict[str, Callable[[Lake, int], object]] = {
     "all documents": lambda lake, windows: lake.documents(0, windows, ["id", "num_tokens"], ["kept"]),
     "the documents of one window": lambda lake, windows: lake.documents(windows // 2, windows // 2),
     "the manifest of one round": lambda lake, windows: lake.rounds(RUN, windows // 2),
-    "where ingest goes on": lambda lake, _: Progress().catch_up(lake),
+    "where ingest goes on": lambda lake, _: Reach().catch_up(lake),
     "the number of the last window": lambda lake, _: lake.last_window(),
 }
 

@@ -19,7 +19,7 @@ from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
 from data_ops.curation.history.exact import IdHistory
-from data_ops.documents.document import held_out
+from data_ops.documents.document import is_held_out
 from data_ops.documents.fates import drop_living, living
 from data_ops.documents.tokenizer import Tokenizer, train_bpe
 from data_ops.ingest.config import IngestSettings, WindowConfig
@@ -109,7 +109,7 @@ def mistakes(table: pa.Table, made: list[Line], places: list[tuple[str, int]], s
     for row in table.select(columns).to_pylist():
         found.setdefault((row["partition"], row["offset"]), []).append(row)
     alive = table.filter(pa.array(living(table)))
-    held = dict(zip(alive["text"].to_pylist(), held_out(ids_to_array(alive["id"]), seed, HELD_OUT), strict=True))
+    held = dict(zip(alive["text"].to_pylist(), is_held_out(ids_to_array(alive["id"]), seed, HELD_OUT), strict=True))
     wrong = [f"{place} was never written" for place in found.keys() - set(places)]
     for place, line in zip(places, made, strict=True):
         here = found.get(place, [])

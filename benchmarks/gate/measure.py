@@ -12,7 +12,7 @@ from benchmarks.rows import Goal, Row
 from cluster.storage.store import Store
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
 from ray_jobs.evaluation.decision import Decision
-from ray_jobs.registry.asks import Answer, Ask, Question, Rules, Weights, answer, reserve
+from ray_jobs.registry.asks import Ask, Question, Rules, Ruling, Weights, answer, reserve
 
 CELLS = (
     *(Era(family, 25, k) for family in ("demo", "mirrored", "t3", "lognormal .5", "lognormal 1") for k in (1, 10, 30)),
@@ -115,7 +115,7 @@ def _registry(asks: int) -> Row:
             ask = reserve(store, Question("x-0", (Weights(f"run/{number}", "0"),), number, rules, 10**6))
             if isinstance(ask, Ask):
                 levels.append(ask.level)
-                answer(store, ask, Answer(decisions=(Decision("refused", ["why"]),), chosen=0))
+                answer(store, ask, Ruling(decisions=(Decision("refused", ["why"]),), chosen=0))
     seconds = time.perf_counter() - began
     what = f"level spent by {asks} asks of the registry"
     goal = Goal(ALPHA, at_least=False, of_ratio=False)

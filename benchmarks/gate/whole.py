@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.gate.families import Array, residuals, sizes
 from ray_jobs.config.blocks import GateConfig
-from ray_jobs.evaluation.bounds import Sample, highest, level_of
+from ray_jobs.evaluation.bounds import PairedItems, highest, level_of
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.gate import Terms, weigh
 from ray_jobs.evaluation.pairs import Pairs
@@ -24,7 +24,7 @@ def text(rng: np.random.Generator, old: Sequence[float], deviation: float, gain:
     size = sizes(rng, (len(at),))
     before = BITS * size
     after = before + size * (loss + deviation * residuals("demo", rng, (len(at),)))
-    sample = Sample(size, before, after, np.arange(len(at)))
+    sample = PairedItems(size, before, after, np.arange(len(at)))
     return Pairs(sample, names[at], np.full(len(at), "news"), at == len(old))
 
 
@@ -57,25 +57,25 @@ def drift(loss: float, eras: int, seed: int, *, ratchet: bool) -> float:
             continue
         truth += step
         champion = candidate
-        sample = Sample(size, reference, candidate, np.arange(n))
+        sample = PairedItems(size, reference, candidate, np.arange(n))
         if highest(sample, level_of(moved_at, 0.05)) < 0:
             reference, moved_at, asks = candidate, 0, 1
         moved_at += 1
     return float((champion - BITS * size).sum() / size.sum() / MARGIN) if truth else 0.0
 
 
-def _fresh(rng: np.random.Generator) -> Sample:
+def _fresh(rng: np.random.Generator) -> PairedItems:
     """300 fresh documents that got clearly better."""
     size = sizes(rng, (300,))
-    return Sample(size, BITS * size, size * (BITS - 0.05 + 0.02 * residuals("demo", rng, (300,))), np.arange(300))
+    return PairedItems(size, BITS * size, size * (BITS - 0.05 + 0.02 * residuals("demo", rng, (300,))), np.arange(300))
 
 
-def _pairs(size: Array, before: Array, after: Array, fresh: Sample | None) -> Pairs:
+def _pairs(size: Array, before: Array, after: Array, fresh: PairedItems | None) -> Pairs:
     n = len(size)
-    old = Sample(size, before, after, np.arange(n))
+    old = PairedItems(size, before, after, np.arange(n))
     if fresh is None:
         return Pairs(old, np.full(n, "news/1"), np.full(n, "news"), np.zeros(n, bool))
     joined = (np.concatenate([getattr(old, c), getattr(fresh, c)]) for c in ("sizes", "before", "after"))
     m = n + fresh.count
     names = np.concatenate([np.full(n, "news/1"), np.full(fresh.count, "news/2")])
-    return Pairs(Sample(*joined, np.arange(m)), names, np.full(m, "news"), np.arange(m) >= n)
+    return Pairs(PairedItems(*joined, np.arange(m)), names, np.full(m, "news"), np.arange(m) >= n)

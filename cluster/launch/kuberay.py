@@ -134,7 +134,7 @@ def kuberay_findings(documents: list[dict[str, Any]]) -> list[Finding]:
         version, shape = KINDS[kind]
         if document.get("apiVersion") != version:
             found.append(Finding(f"{kind}.apiVersion", f"is {document.get('apiVersion')}", f"use {version}"))
-        found += compare(document, shape, kind)
+        found += compare_shape(document, shape, kind)
     clusters = [(c["kind"], spec) for c in documents if isinstance(spec := _cluster_spec(c), dict)]
     if not clusters and not found:
         found.append(Finding("file", "holds no RayCluster and no RayJob", "start from a file in cluster/launch"))
@@ -144,7 +144,7 @@ def kuberay_findings(documents: list[dict[str, Any]]) -> list[Finding]:
     return found
 
 
-def compare(value: Any, shape: Shape, place: str) -> Iterator[Finding]:
+def compare_shape(value: Any, shape: Shape, place: str) -> Iterator[Finding]:
     """Compare a value with its shape."""
     if shape is ANY:
         return
@@ -156,10 +156,10 @@ def compare(value: Any, shape: Shape, place: str) -> Iterator[Finding]:
     elif isinstance(shape, dict):
         yield from unknown_keys(value, shape, place)
         for key, inner in value.items():
-            yield from compare(inner, shape.get(key, ANY), f"{place}.{key}")
+            yield from compare_shape(inner, shape.get(key, ANY), f"{place}.{key}")
     elif isinstance(shape, list):
         for number, item in enumerate(value):
-            yield from compare(item, shape[0], f"{place}[{number}]")
+            yield from compare_shape(item, shape[0], f"{place}[{number}]")
 
 
 def _cluster_spec(document: Mapping[str, Any]) -> Any:

@@ -33,7 +33,7 @@ class Unanswered(OSError):  # noqa: N818 - it is the answer that is missing, not
     """The metadata service said nothing that can be understood."""
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """One HTTP answer."""
 
     status: int
@@ -176,7 +176,7 @@ def _resources(event: object) -> Any:
 CLOUDS: dict[str, type[Aws] | type[Gcp] | type[Azure]] = {"aws": Aws, "gcp": Gcp, "azure": Azure}
 
 
-def ask(base: str, method: str, path: str, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Answer:
+def ask(base: str, method: str, path: str, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> HttpAnswer:
     """Ask once; Unanswered if nobody answers within timeout_s, or more than a notice can be."""
     url = urllib.parse.urlsplit(base)
     deadline = time.monotonic() + timeout_s
@@ -191,7 +191,7 @@ def ask(base: str, method: str, path: str, headers: Mapping[str, str], timeout_s
                 raise Unanswered(f"{path} answers with more than {MOST_BYTES} bytes")
             if time.monotonic() > deadline:
                 raise Unanswered(f"{path} is not answered to its end within {timeout_s:g} s")
-        return Answer(response.status, body.decode("utf-8", "replace"), dict(response.headers.items()))
+        return HttpAnswer(response.status, body.decode("utf-8", "replace"), dict(response.headers.items()))
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a token that is no header
         if isinstance(error, Unanswered):
             raise
@@ -200,7 +200,7 @@ def ask(base: str, method: str, path: str, headers: Mapping[str, str], timeout_s
         connection.close()
 
 
-def expect(answer: Answer, what: str) -> str:
+def expect(answer: HttpAnswer, what: str) -> str:
     """The body of an answer that is HTTP 200."""
     if answer.status != 200:
         raise Unanswered(f"{what} answers HTTP {answer.status}")

@@ -30,7 +30,7 @@ class Comparison:
     problems: list[str] = field(default_factory=list)
 
 
-def compare(lake: Lake, labels: Set[str], curated: Curated, num_spans: int | None) -> Comparison:
+def compare_sources(lake: Lake, labels: Set[str], curated: Curated, num_spans: int | None) -> Comparison:
     """Read so many spans of these sources again, chosen by hash, or all of them (None)."""
     planned = [
         (window.window, label, span)

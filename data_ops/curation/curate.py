@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.curation.config import CurateConfig
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
-from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, held_out
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
+from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, is_held_out
 from data_ops.kernels.arrays import Bools, ids_to_array, string_buffers
 
 DAY_US = 86_400_000_000
@@ -60,8 +60,8 @@ def curate(
     documents = Texts(normal, document_ids(normal), sources, _column(records, "external_id"), times)
     reasons, texts = _judge(documents, bad, config.chain)
     dropped = reasons.is_valid().to_numpy(zero_copy_only=False)
-    is_held_out = held_out(ids_to_array(documents.id), seed, held_out_share)
-    fates = np.select([bad, dropped, is_held_out], ["quarantined", "dropped", "held_out"], "kept")
+    evaluated = is_held_out(ids_to_array(documents.id), seed, held_out_share)
+    fates = np.select([bad, dropped, evaluated], ["quarantined", "dropped", "held_out"], "kept")
     offsets, _ = string_buffers(texts)
     columns = {
         "id": pc.if_else(pa.array(bad), None, documents.id),
@@ -115,7 +115,7 @@ def _judge(documents: Texts, bad: Bools, chain: Mapping[str, Rule]) -> tuple[pa.
     return pc.take(pa.array(["empty", *chain], pa.string()), indices), texts
 
 
-def _checked(name: str, verdict: Verdict, count: int) -> Verdict:
+def _checked(name: str, verdict: RuleVerdict, count: int) -> RuleVerdict:
     """Return a rule's verdict; ValueError, naming the rule, where it does not fit the batch."""
     if verdict.drop.dtype != np.bool_ or verdict.drop.shape != (count,):
         got = f"{verdict.drop.dtype}{list(verdict.drop.shape)}"

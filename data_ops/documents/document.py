@@ -84,7 +84,7 @@ def document_ids(texts: pa.Array) -> pa.Array:
     return pc.if_else(texts.is_valid(), ids, None) if texts.null_count else ids
 
 
-def held_out(ids: Ids, seed: int, share: float) -> npt.NDArray[np.bool_]:
+def is_held_out(ids: Ids, seed: int, share: float) -> npt.NDArray[np.bool_]:
     """Say which documents are never trained on: about `share` of them, a function of (seed, id) alone.
 
     The hash is salted apart from the reservoir's, so being held out says nothing about a key there.

@@ -7,7 +7,7 @@ from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.events import Report, Warned
 from data_ops.ingest.open_sources import OpenSources
 from data_ops.lake.lake import Lake
-from data_ops.lake.progress import Progress
+from data_ops.lake.progress import Reach
 
 
 @dataclass
@@ -24,7 +24,7 @@ class IngestContext:
     report: Report = lambda event: None
     stop: Callable[[], bool] = lambda: False
     is_alive: Callable[[str], bool] = lambda owner: False
-    progress: Progress = field(default_factory=Progress)
+    progress: Reach = field(default_factory=Reach)
     warned: set[str] = field(default_factory=set)
     sources: OpenSources = field(init=False)
 

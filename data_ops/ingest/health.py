@@ -16,7 +16,7 @@ NOTES = {"missing": "missing", "not_understood": "not understood", "clamped": "b
 
 
 @dataclass
-class Health:
+class SourceHealth:
     """What the sources have given since this ingest began.
 
     timed: labels of the sources whose records are said to have a time.

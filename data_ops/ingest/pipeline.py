@@ -31,7 +31,7 @@ from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
-from data_ops.ingest.health import Health
+from data_ops.ingest.health import SourceHealth
 from data_ops.ingest.open_sources import OpenSources
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.ingest.takeover import POLL_SECONDS, take_over
@@ -62,7 +62,7 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
     lake, settings = context.lake, context.settings
     seen = start_actor(Histories, SERVICE, lake, settings.curate.remembered)
     timed = frozenset(k for k, config in settings.sources.items() if getattr(config, "time", "given") is not None)
-    health = Health(timed)
+    health = SourceHealth(timed)
     while not context.stop():
         window = next_window(context)
         if window is None:

@@ -110,7 +110,7 @@ def sift(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def scan(
+def scan_rows(
     ids: Words,
     times_s: Floats,
     weights: Floats,

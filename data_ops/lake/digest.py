@@ -38,7 +38,7 @@ def digest_of(rows: pa.Table) -> WindowDigest:
     """The digest of one window's rows, in log order."""
     if (np.diff(rows["position"].to_numpy()) < 0).any():
         rows = rows.sort_by("position")
-    columns, found = Columns(rows), {}
+    columns, found = ByteColumns(rows), {}
     for fate in FATES:
         chosen = columns.choose(fate, 0, rows.num_rows)
         if len(chosen.rows):
@@ -55,7 +55,7 @@ def differences(
     of `digests`. digests: what each window may be: more than one thing where documents of it were forgotten, and [] of
     an older version.
     """
-    columns, windows = Columns(rows), rows["window"].to_numpy()
+    columns, windows = ByteColumns(rows), rows["window"].to_numpy()
     unknown = set(np.unique(windows).tolist()) - set(digests)
     problems = {number: ["its row in `windows` is missing"] for number in unknown}
     for number, each in digests.items():
@@ -70,7 +70,7 @@ def differences(
     return problems
 
 
-def _compare(columns: "Columns", fate: str, chosen: "Chosen", written: FateDigest) -> str:
+def _compare(columns: "ByteColumns", fate: str, chosen: "Chosen", written: FateDigest) -> str:
     if len(chosen.rows) != written.rows:
         return f"{len(chosen.rows)} of {written.rows} {fate} documents are there"
     names = [name for name in columns.names if name in written.columns]
@@ -97,7 +97,7 @@ class Chosen(NamedTuple):
     rows: npt.NDArray[np.int64]
 
 
-class Column(NamedTuple):
+class ColumnBytes(NamedTuple):
     """The bytes of each value [n] (-1: null), where each begins [n+1], and the bytes, without those of nulls."""
 
     lengths: npt.NDArray[np.int64]
@@ -105,7 +105,7 @@ class Column(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
-class Columns:
+class ByteColumns:
     """Columns as bytes, so that the digest of any rows is one pass over them.
 
     Short values are ordered by fate once, as a copy; text and tokens, which are long, are read where they lie.
@@ -154,7 +154,7 @@ class Columns:
         return state.hexdigest()
 
 
-def _joined(column: pa.ChunkedArray) -> Column:
+def _joined(column: pa.ChunkedArray) -> ColumnBytes:
     """A column of short values in one piece."""
     return _column(column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [_none(column)]))
 
@@ -163,9 +163,9 @@ def _none(column: pa.ChunkedArray) -> pa.Array:
     return pa.array([], column.type)
 
 
-def _column(chunk: pa.Array) -> Column:
+def _column(chunk: pa.Array) -> ColumnBytes:
     lengths, data = _chunk(chunk)
-    return Column(lengths, np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]), data)
+    return ColumnBytes(lengths, np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]), data)
 
 
 def _chunk(chunk: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:

@@ -64,13 +64,13 @@ def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tupl
             tables.append(rows.filter(pa.array(is_member(ids_to_array(rows["id"].combine_chunks()), missing.ids))))
     documents = fresh.join(replay)
     blank = is_member(documents.ids, lake.forgotten())
-    tokens, offsets = in_order(tables, documents, blank)
+    tokens, offsets = tokens_in_order(tables, documents, blank)
     arrival = lake.arrivals(first, last)
     arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
     return RoundText(tokens, offsets, arrived_s, blank)
 
 
-def in_order(
+def tokens_in_order(
     tables: list[pa.Table], documents: Documents, blank: npt.NDArray[np.bool_] | None = None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Put the tokens of these documents in a row, in manifest order; Arrow's list layout: values, offsets [n+1].
@@ -81,7 +81,7 @@ def in_order(
     if blank.all():
         return np.empty(0, np.int32), np.zeros(len(documents) + 1, np.int64)
     if blank.any():
-        tokens, offsets = in_order(tables, documents.take(~blank))
+        tokens, offsets = tokens_in_order(tables, documents.take(~blank))
         lengths = np.zeros(len(documents), np.int64)
         lengths[~blank] = np.diff(offsets)
         return tokens[offsets[0] : offsets[-1]], np.concatenate([[0], np.cumsum(lengths)])

@@ -8,7 +8,7 @@ from data_ops.lake.window import Window
 
 
 @dataclass
-class Progress:
+class Reach:
     """How far the committed windows reach, kept between windows so that their whole log is read only once."""
 
     next_window: int = -1  # -1: the lake was not asked yet

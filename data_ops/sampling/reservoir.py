@@ -17,7 +17,7 @@ from data_ops.kernels.arrays import Floats, Ids
 from data_ops.kernels.hashing import checked_ids, decay_rate, key_of, seed_words
 from data_ops.kernels.id_sets import is_member, keep_below, keep_smallest, unique_ids
 from data_ops.kernels.mixing import mix64
-from data_ops.kernels.reservoir_scan import BLOCK_ROWS, check_values, checked_rows, scan
+from data_ops.kernels.reservoir_scan import BLOCK_ROWS, check_values, checked_rows, scan_rows
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sampling.saturation import effective_half_life
 
@@ -60,7 +60,7 @@ class Reservoir:
         flat_out = self._ids.reshape(-1)
         trimmed = False
         while True:
-            start, num, well = scan(
+            start, num, well = scan_rows(
                 flat,
                 times_s,
                 weights,

@@ -28,7 +28,7 @@ class Fields(NamedTuple):
     id: str | None = None
 
 
-class Rows:
+class RecordRows:
     """Records on their way into a batch; `full` says when to `take` them."""
 
     def __init__(self, first_record: int) -> None:

@@ -121,7 +121,7 @@ def owned_stretches(engine: Engine) -> list[tuple[str, int, int]]:
     return [(part.name, part.start, part.weight.numel()) for part in zero.fragments(engine.deepspeed)]
 
 
-def restore(engine: Engine, paths: Sequence[Path | Part]) -> None:
+def restore_engine(engine: Engine, paths: Sequence[Path | Part]) -> None:
     """Put a checkpoint's weights, moments and steps into `engine`, whatever its world size and ZeRO stage.
 
     `paths`: the files of all ranks that wrote it, in any order. All ranks call it. ValueError where a file is

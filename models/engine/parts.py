@@ -54,7 +54,7 @@ class LocalPart:
         """Fill `into` with the bytes from `start`."""
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            fill(handle, start, into, self.name)
+            read_into(handle, start, into, self.name)
         finally:
             os.close(handle)
 
@@ -106,7 +106,7 @@ def read_bytes(part: Part, start: int, count: int) -> bytes:
     return bytes(found)
 
 
-def fill(handle: int, start: int, into: memoryview, name: str) -> None:
+def read_into(handle: int, start: int, into: memoryview, name: str) -> None:
     """Fill `into` from an open file; ValueError where it ends before."""
     done = 0
     while done < len(into):

@@ -2,7 +2,7 @@
 
 Whole files cost every worker the whole checkpoint: eight workers, eight times. A file's header holds digests of its
 chunks, and the manifest holds the digest of the header (models/engine/parts.py). So any chunk can be read and compared
-alone. Out of a bucket chunks are brought to a folder that the workers of one node share: the first that needs one brings
+alone. Out of a bucket chunks are brought to a folder that the workers of one node share: the first to need one brings
 it. A file of a local store is read where it lies. Checkpoints without such digests are fetched whole (files.py).
 """
 
@@ -28,9 +28,9 @@ from models.engine.parts import (
     Part,
     Range,
     chunks_of,
-    fill,
     read_contents,
     read_digests,
+    read_into,
 )
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit, DamagedCheckpointError
@@ -78,7 +78,7 @@ class Ranged:
         self.fetch([(start, start + len(into))])
         handle = os.open(self.bytes_at, os.O_RDONLY)
         try:
-            fill(handle, start, into, self.name)
+            read_into(handle, start, into, self.name)
         finally:
             os.close(handle)
 

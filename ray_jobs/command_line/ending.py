@@ -42,7 +42,7 @@ def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
 
 
 def expected() -> tuple[type[Exception], ...]:
-    """What a command may fail with that is told in a sentence; looked up only after a failure, because that takes time."""
+    """What a command may fail with that is told in a sentence; looked up after a failure only, as that takes time."""
     from deltalake.exceptions import DeltaError
 
     return (OSError, ValueError, RuntimeError, DeltaError)

@@ -36,7 +36,7 @@ TRAINED_SMALL = 20_000_000  # tokens up to which the model for trying things out
 
 
 @dataclass(frozen=True)
-class Found:
+class Guess:
     """One source: a glob, how much it matches, and the fields that make sense."""
 
     label: str
@@ -65,8 +65,8 @@ def propose(path: str) -> Proposal:
         raise ConfigError(f"{path} cannot be listed: {error}; check the path and the rights") from None
     if not files:
         raise ConfigError(f"{path} matches no file; give a folder, a file, a glob, s3://... or gs://...")
-    kinds = {kind: [file for file in files if kind_of(file.partition) == kind] for kind in KINDS}
-    passed = Counter(Path(f.partition).suffix or "no suffix" for f in files if kind_of(f.partition) is None)
+    kinds = {kind: [file for file in files if kind_by_suffix(file.partition) == kind] for kind in KINDS}
+    passed = Counter(Path(f.partition).suffix or "no suffix" for f in files if kind_by_suffix(f.partition) is None)
     of_a_kind = {kind: group for kind, group in kinds.items() if group}
     if not of_a_kind:
         there = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
@@ -74,7 +74,7 @@ def propose(path: str) -> Proposal:
         raise ConfigError(
             f"{path} holds no file of a kind that is read ({there}); kinds are {known}, also .gz and .zst"
         )
-    found = [look(path, kind, group, alone=len(of_a_kind) == 1 and not passed) for kind, group in of_a_kind.items()]
+    found = [guess(path, kind, group, alone=len(of_a_kind) == 1 and not passed) for kind, group in of_a_kind.items()]
     lines = [f"{f.label}: {many(f.num_files, 'file')}, {size(f.num_bytes)}; {f.sample}" for f in found]
     if passed:
         told = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
@@ -82,7 +82,7 @@ def propose(path: str) -> Proposal:
     return Proposal(_written(path, found), lines)
 
 
-def kind_of(partition: str) -> str | None:
+def kind_by_suffix(partition: str) -> str | None:
     """Tell the kind of a file by its suffix; None for one that is not read unasked.
 
     >>> kind_of("a/b.jsonl.gz"), kind_of("a/b.PNG")
@@ -92,7 +92,7 @@ def kind_of(partition: str) -> str | None:
     return next((kind for kind, suffixes in KINDS.items() if name.endswith(suffixes)), None)
 
 
-def look(path: str, kind: str, files: list[FileState], *, alone: bool) -> Found:
+def guess(path: str, kind: str, files: list[FileState], *, alone: bool) -> Guess:
     """Try the fields out on the first records of some files of a kind; ConfigError if none holds text."""
     glob = path if alone or WILD.search(path) else f"{path.rstrip('/')}/**/*{_suffix(files)}"
     stride = max(1, len(files) // FILES_LOOKED_AT)
@@ -113,7 +113,7 @@ def look(path: str, kind: str, files: list[FileState], *, alone: bool) -> Found:
     label = label or "mine"
     total = sum(file.size for file in files)
     sample = f"the first record: {when}'{words}…'"
-    return Found(label if alone else f"{label}-{kind}", glob, len(files), total, text, time, name, sample)
+    return Guess(label if alone else f"{label}-{kind}", glob, len(files), total, text, time, name, sample)
 
 
 def _suffix(files: Iterable[FileState]) -> str:
@@ -152,7 +152,7 @@ def _literal(partition: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", partition)
 
 
-def _written(path: str, found: list[Found]) -> str:
+def _written(path: str, found: list[Guess]) -> str:
     tokens = sum(source.num_bytes for source in found) // BYTES_A_TOKEN
     sources = {s.label: {k: v for k, v in vars(s).items() if k in ("path", "text", "time", "id") and v} for s in found}
     for source in sources.values():

@@ -12,7 +12,7 @@ from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.audit.account import Account, account
 from data_ops.audit.digests import attempt, windows_without_digest
-from data_ops.audit.sources import compare
+from data_ops.audit.sources import compare_sources
 from data_ops.curation.curate import Provenance, curate
 from data_ops.lake.lake import Lake
 from data_ops.lake.untaken import told_of
@@ -52,7 +52,7 @@ def verify_command(config: Config, *, sources: bool, every: bool, deep: bool, as
                 yield curate(records, settings.curate, origin, seed=seed, held_out_share=held_out)
 
         lake, spans = Lake(Store.open(config.store)), None if every else SAMPLED_SPANS
-        again = compare(lake, settings.sources.keys(), curated, spans)
+        again = compare_sources(lake, settings.sources.keys(), curated, spans)
         audit = replace(audit, damaged=audit.damaged + again.differing, problems=audit.problems + again.problems)
         said += [f"{again.same} records of {again.spans} spans are in the lake as the sources hold them now"]
         said += [f"{again.gone} records could not be compared: their files are gone or others now"] * bool(again.gone)

@@ -24,7 +24,7 @@ from ray_jobs.training.events import (
     SnapshotTaken,
     Started,
     StepDone,
-    kind_of,
+    event_kind,
 )
 
 MetricRow = dict[str, object]  # metrics by name, and `event`
@@ -75,7 +75,7 @@ class Meter:
                 row = {"promoted" if event.promoted else "refused": 1}
             case _:
                 return []
-        return [{"event": kind_of(event), **row}]
+        return [{"event": event_kind(event), **row}]
 
     def _step(self, event: StepDone) -> MetricRow:
         names = ("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "tokens_per_second", "skipped_steps")

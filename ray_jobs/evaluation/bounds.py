@@ -32,7 +32,7 @@ UNKNOWN = Correlation(0.05)
 
 
 @dataclass(frozen=True)
-class Sample:
+class PairedItems:
     """Items that two models were asked; all arrays are [items]. days: numbers that items of one day share."""
 
     sizes: Array
@@ -55,9 +55,9 @@ class Sample:
         """How much more a byte costs afterwards; below zero is better."""
         return float((self.after - self.before).sum() / self.sizes.sum())
 
-    def reversed(self) -> "Sample":
+    def reversed(self) -> "PairedItems":
         """Return the same with before and after exchanged."""
-        return Sample(self.sizes, self.after, self.before, self.days)
+        return PairedItems(self.sizes, self.after, self.before, self.days)
 
 
 def level_of(ask: int, alpha: float, candidates: int = 1) -> float:
@@ -95,7 +95,7 @@ def upper(
     return np.asarray(ratio + harm / n + student_t(level, freedom or n - 1) * error)
 
 
-def highest(sample: Sample, level: float, known: Correlation = UNKNOWN, guard: float = GUARD) -> float:
+def highest(sample: PairedItems, level: float, known: Correlation = UNKNOWN, guard: float = GUARD) -> float:
     """Return the upper bound of the difference; days count as items where that says more."""
     sizes, differences = sample.sizes, sample.after - sample.before
     day_sizes, day_differences, crowd = by_day(sample)
@@ -108,19 +108,19 @@ def highest(sample: Sample, level: float, known: Correlation = UNKNOWN, guard: f
     return float(upper(sizes, differences, level, guard=guard, inflation=inflation, freedom=freedom))
 
 
-def lowest(sample: Sample, level: float, known: Correlation = UNKNOWN) -> float:
+def lowest(sample: PairedItems, level: float, known: Correlation = UNKNOWN) -> float:
     """Return the lower bound of the difference, without the guard: it only ever refuses."""
     return -highest(sample.reversed(), level, known, guard=0.0)
 
 
-def by_day(sample: Sample) -> tuple[Array, Array, float]:
+def by_day(sample: PairedItems) -> tuple[Array, Array, float]:
     """Return sizes and differences summed by day, and how many items of its day an item sees on average."""
     _, at, counts = np.unique(sample.days, return_inverse=True, return_counts=True)
     sums = [np.bincount(at, x) for x in (sample.sizes, sample.after - sample.before)]
     return sums[0], sums[1], float((counts**2).sum() / max(len(at), 1))
 
 
-def within_day(old: Sample) -> Correlation:
+def within_day(old: PairedItems) -> Correlation:
     """Return the upper 95 % value of the correlation within a day of old text, or `UNKNOWN` where it has few days."""
     if old.count < FEWEST_DAYS:
         return UNKNOWN
@@ -137,7 +137,7 @@ def within_day(old: Sample) -> Correlation:
     return Correlation(min(max(float(within), 0.0), 1.0), days)
 
 
-def items_needed(sample: Sample, limit: float, level: float, known: Correlation = UNKNOWN) -> int | None:
+def items_needed(sample: PairedItems, limit: float, level: float, known: Correlation = UNKNOWN) -> int | None:
     """Return how many more items a bound at `level` needs to fall below `limit` with a chance of 80 %.
 
     That is, if the truth is what it looks like; None if it does not look like it lies below the limit.

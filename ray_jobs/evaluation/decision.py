@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from cluster.readable import signed, whole
-from ray_jobs.evaluation.bounds import Correlation, Sample, items_needed, least_items
+from ray_jobs.evaluation.bounds import Correlation, PairedItems, items_needed, least_items
 
 Word = Literal["promoted", "refused", "not asked"]
 Role = Literal["fresh", "pool", "old"]
@@ -62,7 +62,7 @@ class Decision:
         return {"promoted": self.promoted, **asdict(self)}
 
 
-def result(name: str, role: Role, sample: Sample, bounds: tuple[float, float], limit: float) -> SliceResult:
+def result(name: str, role: Role, sample: PairedItems, bounds: tuple[float, float], limit: float) -> SliceResult:
     """Tell a slice or pool with its bounds; it has to lie below the limit."""
     low, high = bounds
     verdict: Outcome = "unclear"
@@ -98,14 +98,14 @@ def not_asked(documents: int, level: float, arrivals: float = 0.0, *, is_first: 
     return Decision("not asked", [said], level=level)
 
 
-def fresh_sentence(found: SliceResult, sample: Sample, ask: str, advice: str) -> str:
+def fresh_sentence(found: SliceResult, sample: PairedItems, ask: str, advice: str) -> str:
     """Tell how fresh text came out."""
     head = {"better": "got better", "worse": "got worse"}.get(found.verdict, "is not shown to be better")
     said = f"fresh text {head}: {_figures(found)} over {whole(sample.count)} documents ({ask})"
     return f"{said}; {advice}" if found.verdict == "unclear" else said
 
 
-def advice_fresh(sample: Sample, limit: float, level: float, known: Correlation, arrivals: float) -> str:
+def advice_fresh(sample: PairedItems, limit: float, level: float, known: Correlation, arrivals: float) -> str:
     """Tell how many more documents would show it, and when they are there."""
     more = items_needed(sample, limit, level, known)
     if more is None:
@@ -113,7 +113,7 @@ def advice_fresh(sample: Sample, limit: float, level: float, known: Correlation,
     return f"if that is the truth, about {whole(more)} more held-out documents would show it{_wait(more, arrivals)}"
 
 
-def pool_sentence(found: SliceResult, sample: Sample, margin: float, against: str, level: float) -> str:
+def pool_sentence(found: SliceResult, sample: PairedItems, margin: float, against: str, level: float) -> str:
     """Tell that a pool of old text may have lost too much, and what would show that it has not."""
     verb = "lost" if found.verdict == "worse" else "may have lost"
     said = (

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from cluster.readable import whole
 from ray_jobs.config.blocks import GateConfig
-from ray_jobs.evaluation.bounds import Array, Correlation, Sample, highest, level_of, lowest, within_day
+from ray_jobs.evaluation.bounds import Array, Correlation, PairedItems, highest, level_of, lowest, within_day
 from ray_jobs.evaluation.decision import (
     Decision,
     SliceResult,
@@ -143,7 +143,7 @@ class _FreshTest:
     sentence: str
 
 
-def _fresh(sample: Sample, known: Correlation, level: float, terms: Terms, config: GateConfig) -> _FreshTest:
+def _fresh(sample: PairedItems, known: Correlation, level: float, terms: Terms, config: GateConfig) -> _FreshTest:
     if not sample.count:
         nothing = SliceResult("fresh", "fresh", 0, 0, math.nan, math.nan, math.nan, None, None, "unclear")
         return _FreshTest(replace(nothing, before=0.0, after=0.0, difference=0.0), "there is no fresh document")
@@ -222,7 +222,7 @@ def _within(pools: Sequence[SliceResult], margin: float) -> str:
     return f"{said}: {worst.name} at most {worst.high:+.4f}, limit {worst.limit:+.4f}"
 
 
-def _shape(sample: Sample) -> tuple[float | None, float | None]:
+def _shape(sample: PairedItems) -> tuple[float | None, float | None]:
     """Skew and kurtosis of the residuals: what the bound's honesty hangs on."""
     if sample.count < 3:
         return None, None

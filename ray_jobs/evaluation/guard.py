@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster.readable import signed, whole
-from ray_jobs.evaluation.bounds import Correlation, Sample, highest, lowest
+from ray_jobs.evaluation.bounds import Correlation, PairedItems, highest, lowest
 from ray_jobs.evaluation.decision import Decision, SliceResult, result
 from ray_jobs.evaluation.pairs import not_finite, pair
 from ray_jobs.evaluation.tasks.task import Scores
@@ -49,7 +49,7 @@ def guarded(decision: Decision, name: str, guard: Guard) -> Decision:
     return _refused(decision, reasons) if reasons else decision
 
 
-def _judged(name: str, sample: Sample, level: float, harm: float, guard: Guard) -> SliceResult:
+def _judged(name: str, sample: PairedItems, level: float, harm: float, guard: Guard) -> SliceResult:
     bounds = lowest(sample, harm, ALONE), highest(sample, level, ALONE)
     return result(name, "pool", sample, bounds, guard.margin)
 

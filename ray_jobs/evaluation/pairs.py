@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ray_jobs.evaluation.bounds import Array, Sample
+from ray_jobs.evaluation.bounds import Array, PairedItems
 from ray_jobs.evaluation.tasks.task import Scores
 
 
@@ -13,15 +13,15 @@ from ray_jobs.evaluation.tasks.task import Scores
 class Pairs:
     """Items that both models were asked, sorted by id. slices: "source/2026-01"; fresh: to the champion."""
 
-    sample: Sample
+    sample: PairedItems
     slices: Array
     sources: Array
     fresh: Array
 
     def of(self, keep: Array) -> "Pairs":
         """Return the documents of a mask."""
-        columns = (getattr(self.sample, name)[keep] for name in Sample.__dataclass_fields__)
-        return Pairs(Sample(*columns), self.slices[keep], self.sources[keep], self.fresh[keep])
+        columns = (getattr(self.sample, name)[keep] for name in PairedItems.__dataclass_fields__)
+        return Pairs(PairedItems(*columns), self.slices[keep], self.sources[keep], self.fresh[keep])
 
 
 def pair(candidate: Scores, reference: Scores, text: pa.Table | None = None) -> Pairs:
@@ -43,7 +43,7 @@ def pair(candidate: Scores, reference: Scores, text: pa.Table | None = None) -> 
     slices = np.array(joined["slice"].to_pylist(), dtype=object).astype(str)
     days = np.arange(len(slices)) if text is None else np.array(joined["day"].to_pylist(), dtype=object).astype(str)
     return Pairs(
-        Sample(column(joined, "size"), costs[0], costs[1], np.unique(days, return_inverse=True)[1]),
+        PairedItems(column(joined, "size"), costs[0], costs[1], np.unique(days, return_inverse=True)[1]),
         slices,
         np.array([name.partition("/")[0] for name in slices.tolist()], dtype=object).astype(str),
         np.zeros(len(slices), bool) if text is None else np.array(joined["fresh"].to_pylist(), dtype=bool),

@@ -90,7 +90,7 @@ class Question:
     run: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """What an ask came to: the decision on each candidate, which of them is meant, and the reference to go on with."""
 
     decisions: tuple[Decision, ...]
@@ -142,15 +142,15 @@ def _next(question: Question, earlier: list[Ask]) -> Ask:
     )
 
 
-def answer_to(store: Store, ask: Ask) -> Answer | None:
+def answer_to(store: Store, ask: Ask) -> Ruling | None:
     """Read the verdict on an ask; None where there is none yet."""
     try:
-        return read_json(store, ask.answer_path, Answer)
+        return read_json(store, ask.answer_path, Ruling)
     except FileNotFoundError:
         return None
 
 
-def answer(store: Store, ask: Ask, said: Answer) -> Answer:
+def answer(store: Store, ask: Ask, said: Ruling) -> Ruling:
     """Write the verdict on an ask down, and return the one that counts: the first."""
     publish_json(store, ask.answer_path, said)
     return answer_to(store, ask) or said

@@ -26,10 +26,10 @@ from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from ray_jobs.evaluation.tasks.tasks import further_tasks
 from ray_jobs.registry.asks import (
     UNTRAINED,
-    Answer,
     Ask,
     Question,
     Rules,
+    Ruling,
     Weights,
     answer,
     answer_to,
@@ -92,7 +92,7 @@ def judge(config: Config, tokenizer_json: str, candidates: Sequence[Candidate]) 
     return verdict if tables is None else verdict._replace(before=tables[0], after=tables[1][said.chosen])
 
 
-def verdict_of(opponent: Opponent, ask: Ask, said: Answer) -> Verdict:
+def verdict_of(opponent: Opponent, ask: Ask, said: Ruling) -> Verdict:
     """Return what is acted upon, from what is written down."""
     name = ask.candidates[said.chosen].name
     return Verdict(said.decision, opponent.in_service, opponent.name, name, ask.path, said.reference)
@@ -109,7 +109,7 @@ class Hearing:
     ask: Ask
     arrivals: float
 
-    def hold(self, candidates: Sequence[commits.Commit]) -> tuple[Answer, tuple[pa.Table, list[pa.Table]]]:
+    def hold(self, candidates: Sequence[commits.Commit]) -> tuple[Ruling, tuple[pa.Table, list[pa.Table]]]:
         """Score all on the same documents and let the gate decide; returns the figures too."""
         ask, store = self.ask, self.lake.store
         gate = GateConfig.model_validate(ask.rules.gate)
@@ -141,7 +141,7 @@ class Hearing:
             given = given_until(self.lake, candidates[chosen])
             tables = (before if self.opponent.name else None, after[chosen])
             reference = renew(store, ask, self.opponent.reference, tables, text, given)
-        said = Answer(decisions=tuple(decisions), chosen=chosen, reference=reference, decided=time.time())
+        said = Ruling(decisions=tuple(decisions), chosen=chosen, reference=reference, decided=time.time())
         return said, (before, after)
 
     def _guards(self, candidate: commits.Commit, evaluate: EvaluateConfig) -> dict[str, Guard]:

@@ -12,7 +12,7 @@ from typing import Any
 from cluster.readable import is_number, rate, short
 from ray_jobs.report.charts import lines as charts
 from ray_jobs.report.charts.heatmap import heat_map
-from ray_jobs.report.charts.lines import Band, Frame, Line
+from ray_jobs.report.charts.lines import Band, Curve, Frame
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
 
@@ -53,7 +53,7 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> Html:
         return section(title, None, none("Too few steps for a curve."))
     smooth = _smooth(points, max(3, len(points) // 100))
     loss = charts.lines(
-        [Line(points, "blue", "", "faint"), Line(smooth, "blue")] if len(points) > 20 else [Line(points, "blue")],
+        [Curve(points, "blue", "", "faint"), Curve(smooth, "blue")] if len(points) > 20 else [Curve(points, "blue")],
         "{:.2f}".format,
         Frame(1080, 280, bands, _settled(points)),
         label="training loss",
@@ -74,7 +74,7 @@ def training(metrics: Sequence[Mapping[str, Any]]) -> Html:
         top = (0.0, max(y for _, y in calm) * 1.1) if key in ("tokens_per_second", "data_wait_share") else top
         small.append(
             figure(
-                charts.lines([Line(calm, "green")], write, Frame(530, 190, bands, top), label=name),
+                charts.lines([Curve(calm, "green")], write, Frame(530, 190, bands, top), label=name),
                 name,
                 unit,
             )
@@ -104,7 +104,7 @@ def _curves(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str]) -> H
     for name in names:
         points = [(float(e["step"]), v) for e in evaluations if (v := _bits(e, name)) is not None]
         rank = periods.index(name.partition("/")[2]) / max(len(periods) - 1, 1)
-        curves.append(Line(points, f"s{round(rank * 6)}", name if len(names) <= 16 else ""))
+        curves.append(Curve(points, f"s{round(rank * 6)}", name if len(names) <= 16 else ""))
     width, height = (1080.0, 320.0) if len(names) > 10 else (540.0, 330.0)
     label = "bits per byte of each slice"
     chart = charts.lines(curves, "{:.2f}".format, Frame(width, height, (), y_range), label=label)

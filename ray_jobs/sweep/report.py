@@ -12,7 +12,7 @@ from cluster.redaction import redact
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.report.charts import lines as charts
-from ray_jobs.report.charts.lines import Frame, Line
+from ray_jobs.report.charts.lines import Curve, Frame
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
 from ray_jobs.report.charts.trials import batch_and_rate, parallel, written
@@ -84,13 +84,13 @@ def _curves(job: SweepJob, judged: Sequence[TrialResult]) -> Html:
         return section(title, None, none("No trial was judged yet."))
     shown = list(judged[:MOST_CURVES])
     verdicts = [
-        Line([(v["tokens"], v["score"]) for v in t.verdicts if v["score"] is not None], "grey", "", "thick")
+        Curve([(v["tokens"], v["score"]) for v in t.verdicts if v["score"] is not None], "grey", "", "thick")
         for t in shown[1:]
     ]
-    first = Line([(v["tokens"], v["score"]) for v in shown[0].verdicts], "blue", shown[0].key, "thick")
-    loss = [Line([tuple(p) for v in t.verdicts for p in v["curve"]], "grey", "", "faint") for t in shown[1:]]
+    first = Curve([(v["tokens"], v["score"]) for v in shown[0].verdicts], "blue", shown[0].key, "thick")
+    loss = [Curve([tuple(p) for v in t.verdicts for p in v["curve"]], "grey", "", "faint") for t in shown[1:]]
     loss = [line for line in loss if line.points]
-    own = Line([tuple(p) for v in shown[0].verdicts for p in v["curve"]], "blue", shown[0].key)
+    own = Curve([tuple(p) for v in shown[0].verdicts for p in v["curve"]], "blue", shown[0].key)
     highest = sorted(y for line in [*loss, own] for _, y in line.points)
     settled = (highest[0] * 0.98, highest[int(len(highest) * 0.9)])
     return section(

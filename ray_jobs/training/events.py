@@ -131,7 +131,7 @@ Event = (
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
-def kind_of(event: Event) -> str:
+def event_kind(event: Event) -> str:
     """Name of the kind in metrics.jsonl."""
     return str(event.__struct_config__.tag)
 

@@ -108,7 +108,7 @@ def launch_file(data: bytes, folder: Path) -> None:
 
 def notice(data: bytes, folder: Path) -> None:
     """Feed an answer of each cloud's metadata service."""
-    answer = notices.Answer(200, data.decode("utf-8", "replace"), {})
+    answer = notices.HttpAnswer(200, data.decode("utf-8", "replace"), {})
     with mock.patch.object(notices, "ask", lambda *given, **named: answer):
         for cloud in (notices.Aws(), notices.Gcp(), notices.Azure()):
             with suppress(notices.Unanswered):

@@ -72,7 +72,7 @@ def main(folder: Path, first: int, last: int, stage: int) -> None:
     """Train steps first to last, from the checkpoint of `first` where there is one, and leave one behind."""
     on = engine(stage)
     if first:
-        checkpoint.restore(on, [folder / f"{first}.safetensors"])
+        checkpoint.restore_engine(on, [folder / f"{first}.safetensors"])
     for line in train(on, range(first, last)):
         print("step", line)
     checkpoint.snapshot(on).write(folder / f"{last}.safetensors")

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cluster.units import Share
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
 
 LetterShare = Annotated[Share, Field(description="Letters among the characters that are not white space.")]
 DigitShare = Annotated[Share, Field(description="Digits among the characters that are not white space.")]
@@ -21,9 +21,9 @@ class FewLetters(Rule):
 
     min_letter_share: LetterShare = 0.3
 
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         letters, _, _, visible = texts.character_counts
-        return Verdict(letters < self.min_letter_share * visible)
+        return RuleVerdict(letters < self.min_letter_share * visible)
 
 
 class ManyDigits(Rule):
@@ -31,9 +31,9 @@ class ManyDigits(Rule):
 
     max_digit_share: DigitShare = 0.5
 
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         _, digits, _, visible = texts.character_counts
-        return Verdict(digits > self.max_digit_share * visible)
+        return RuleVerdict(digits > self.max_digit_share * visible)
 
 
 class ManySymbols(Rule):
@@ -41,9 +41,9 @@ class ManySymbols(Rule):
 
     max_symbol_share: SymbolShare = 0.5
 
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         letters, digits, _, visible = texts.character_counts
-        return Verdict(visible - letters - digits > self.max_symbol_share * visible)
+        return RuleVerdict(visible - letters - digits > self.max_symbol_share * visible)
 
 
 class RepeatedCharacters(Rule):
@@ -51,6 +51,6 @@ class RepeatedCharacters(Rule):
 
     max_repeated_char_share: RepeatedShare = 0.5
 
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         _, _, repeated, visible = texts.character_counts
-        return Verdict(repeated > self.max_repeated_char_share * visible)
+        return RuleVerdict(repeated > self.max_repeated_char_share * visible)

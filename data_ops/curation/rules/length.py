@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 from pydantic import Field
 
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
 
 Fewest = Annotated[int, Field(ge=0, le=1_000_000, description="A shorter text is dropped (too_short).")]
 Most = Annotated[int, Field(ge=1, le=500_000_000, description="A longer text is dropped (too_long).")]
@@ -18,8 +18,8 @@ class TooShort(Rule):
 
     min_chars: Fewest = 20
 
-    def judge(self, texts: Texts) -> Verdict:
-        return Verdict(_lengths(texts) < self.min_chars)
+    def judge(self, texts: Texts) -> RuleVerdict:
+        return RuleVerdict(_lengths(texts) < self.min_chars)
 
 
 class TooLong(Rule):
@@ -27,8 +27,8 @@ class TooLong(Rule):
 
     max_chars: Most = 2_000_000
 
-    def judge(self, texts: Texts) -> Verdict:
-        return Verdict(_lengths(texts) > self.max_chars)
+    def judge(self, texts: Texts) -> RuleVerdict:
+        return RuleVerdict(_lengths(texts) > self.max_chars)
 
 
 def _lengths(texts: Texts) -> npt.NDArray[np.int32]:

@@ -59,7 +59,7 @@ class Texts:
         return character_counts(self.text)
 
 
-class Verdict(NamedTuple):
+class RuleVerdict(NamedTuple):
     """What a rule says about a batch: bool[n] of documents to drop and, if it rewrites, all n texts anew."""
 
     drop: Bools
@@ -85,5 +85,5 @@ class Rule(Meaning):
     """One rule with its settings. Its docstring says what it drops or rewrites."""
 
     @abstractmethod
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         """Say which documents go and how the others read: pure, one answer a document, whatever the batch."""

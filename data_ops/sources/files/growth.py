@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from data_ops.sources.files.formats.content import Format
-from data_ops.sources.files.formats.lines import scan
+from data_ops.sources.files.formats.lines import scan_lines
 from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.streams import blocks, codec_of, mark_of, raw_mark
+from data_ops.sources.files.formats.streams import blocks, mark_of, packing_of, raw_mark
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.walk import FileState, renamed
 from data_ops.sources.protocol import Span, Untaken
@@ -28,7 +28,7 @@ MAX_TAIL_BYTES = 16 << 20  # a longer unfinished line is not tried as an object
 Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
 
 
-class Kind(NamedTuple):
+class Reading(NamedTuple):
     """How a file is read, and what that may cost."""
 
     format: Format
@@ -75,7 +75,7 @@ def is_done(known: Entry, file: FileState) -> bool:
     return known.state in ("read", "ended", "damaged") and _same(known, file)
 
 
-def look(kind: Kind, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
+def look_at(kind: Reading, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
     """Find at most `max_records` new records in a file; `known` is what the last look gave.
 
     FileNotFoundError if the file is gone.
@@ -100,11 +100,11 @@ def _same(known: Entry, file: FileState) -> bool:
     return (known.size, known.modified_ns) == (file.size, file.modified_ns)
 
 
-def _goes_on(kind: Kind, file: FileState, known: Entry) -> bool:
+def _goes_on(kind: Reading, file: FileState, known: Entry) -> bool:
     """Say whether what was read of a changed file still stands in it; Parquet and packed text come as a whole."""
     if known.end == 0 and (known.marked <= 0 or known.state == "damaged"):
         return known.state != "damaged"  # nothing of it was read
-    packed = codec_of(file.partition) is not None
+    packed = packing_of(file.partition) is not None
     if not kind.has_lines and (kind.format == "parquet" or packed) and file.size != known.size:
         return False
     if known.marked < 0 and kind.has_lines and packed:
@@ -113,7 +113,7 @@ def _goes_on(kind: Kind, file: FileState, known: Entry) -> bool:
     return file.size >= marked and raw_mark(file.partition, marked) == known.mark
 
 
-def _read_predecessor(kind: Kind, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
+def _read_predecessor(kind: Reading, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
     """Read what is left of a file that was renamed when another took its name; None if it is not found.
 
     The entry has size -1 as long as more may come of it: then the new file is not looked at yet.
@@ -134,14 +134,14 @@ def _read_predecessor(kind: Kind, file: FileState, known: Entry, max_records: in
     return step
 
 
-def _left_behind(kind: Kind, partition: str, known: Entry) -> int:
+def _left_behind(kind: Reading, partition: str, known: Entry) -> int:
     """How many bytes were seen of an earlier generation and never read."""
     if known.state not in ("cut", "waits", "stalled") or known.size < 0 or known.end == 0:
         return 0
-    return known.size - known.end if kind.has_lines and codec_of(partition) is None else known.size
+    return known.size - known.end if kind.has_lines and packing_of(partition) is None else known.size
 
 
-def _look_on(kind: Kind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+def _look_on(kind: Reading, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     known = known._replace(size=file.size, modified_ns=file.modified_ns)
     if known.state == "damaged" or max_records <= 0:
         return Step([], known if known.state == "damaged" else known._replace(state="cut"))
@@ -150,14 +150,14 @@ def _look_on(kind: Kind, file: FileState, known: Entry, max_records: int, quiet:
     return (_look_at_parquet if kind.format == "parquet" else _look_at_text)(file, known, max_records, quiet)
 
 
-def _look_at_lines(kind: Kind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
-    packed = codec_of(file.partition) is not None
+def _look_at_lines(kind: Reading, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+    packed = packing_of(file.partition) is not None
     if known.state == "ended":
         known = _behind_the_line(file, known)
         if known.state == "ended":
             return Step([], known._replace(size=file.size, modified_ns=file.modified_ns))
     piece_bytes = 1 << 62 if packed else PIECE_BYTES
-    found = scan(file.partition, known.end, file.size, max_records, piece_bytes, *kind)
+    found = scan_lines(file.partition, known.end, file.size, max_records, piece_bytes, *kind)
     spans: list[Span] = []
     start, number = found.first, known.num_records
 
@@ -243,7 +243,7 @@ def _look_at_text(file: FileState, known: Entry, max_records: int, quiet: bool) 
         return _waiting(Step([], known._replace(state="waits")), file, "changing", file.size - known.end)
     if known.end >= file.size:
         return Step([], known._replace(state="read"))
-    if codec_of(file.partition) is not None and (torn := _torn(file)) is not None and torn.ends_early:
+    if packing_of(file.partition) is not None and (torn := _torn(file)) is not None and torn.ends_early:
         return _waiting(Step([], known._replace(state="stalled")), file, "cut_stream", file.size)
     mark = raw_mark(file.partition, file.size)
     span = Span(file.partition, known.num_records, 1, known.end, file.size, file.modified_s, mark, file.size)

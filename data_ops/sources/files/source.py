@@ -15,17 +15,17 @@ from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
-from data_ops.sources.fields import Fields, Rows
+from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.config import FilesConfig
-from data_ops.sources.files.formats.content import Format, UnknownKindError, kind_of
+from data_ops.sources.files.formats.content import Format, UnknownKindError, sniffed_format
 from data_ops.sources.files.formats.lines import Parse, header_of, read_lines
 from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
 from data_ops.sources.files.formats.parquet_file import BadParquetError
 from data_ops.sources.files.formats.records import fields_of, json_parser, parse_document, row_of, table_parser
-from data_ops.sources.files.formats.streams import blocks, codec_of, head_of
+from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import Entry, Kind, Step, is_done, look
+from data_ops.sources.files.growth import Entry, Reading, Step, is_done, look_at
 from data_ops.sources.files.listing import as_written, is_local, is_named, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span, Untaken
@@ -49,8 +49,8 @@ def format_of(config: FilesConfig, partition: str) -> Format:
     """Tell how a file is read: by the config, else by its first bytes and its name. UnknownKindError if by no way."""
     if config.format != "auto":
         return config.format
-    kind = kind_of(partition, head_of(partition, config.limits), config.text)
-    if kind == "parquet" and codec_of(partition) is not None:
+    kind = sniffed_format(partition, head_of(partition, config.limits), config.text)
+    if kind == "parquet" and packing_of(partition) is not None:
         raise UnknownKindError("it is a Parquet file that was packed once more; unpack it")
     return kind
 
@@ -131,8 +131,8 @@ class FilesSource(Source):
         last = self._seen[file.partition]
         if last.step and (last.known, last.quiet) == (known, quiet):
             return last.step
-        kind = Kind(format_of(self.config, file.partition), self.config.limits)
-        step = look(kind, file, known, left, self._is_quiet)
+        kind = Reading(format_of(self.config, file.partition), self.config.limits)
+        step = look_at(kind, file, known, left, self._is_quiet)
         if step.spans or step.waiting is None:
             self._seen.pop(file.partition, None)
         else:
@@ -232,7 +232,7 @@ def _is_of_the_file(error: OSError, partition: str) -> bool:
 
 
 def _read_text(span: Span, limits: Limits) -> Iterator[pa.RecordBatch]:
-    rows = Rows(span.first_record)
+    rows = RecordRows(span.first_record)
     data, reason, sample = b"", None, b""
     try:
         for block in blocks(span.partition, span.start, span.end, limits):

@@ -15,7 +15,7 @@ Write = Callable[[float], str]
 
 
 @dataclass(frozen=True)
-class Line:
+class Curve:
     """One curve: points (x, y) without gaps, a colour of the style sheet (blue, s3), a name."""
 
     points: Sequence[tuple[float, float]]
@@ -44,7 +44,7 @@ class Frame:
     x_name: str = "step"
 
 
-def lines(curves: Sequence[Line], write: Write, frame: Frame, *, label: str) -> Html:
+def lines(curves: Sequence[Curve], write: Write, frame: Frame, *, label: str) -> Html:
     """Draw curves over steps; `write` writes a value of the y axis."""
     xs = [x for curve in curves for x, _ in curve.points]
     low, high = frame.y_range or _padded([y for curve in curves for _, y in curve.points])
@@ -66,7 +66,7 @@ def lines(curves: Sequence[Line], write: Write, frame: Frame, *, label: str) -> 
     return picture(frame.width, frame.height, label, *drawn, *_end_names(curves, x, y), wide=frame.width > 700)
 
 
-def _curve(curve: Line, x: Scale, y: Scale, write: Write, label: str) -> Html:
+def _curve(curve: Curve, x: Scale, y: Scale, write: Write, label: str) -> Html:
     kept = thin([p[0] for p in curve.points], [p[1] for p in curve.points], int(x.end))
     places = [(x(a), y(b)) for a, b in kept]
     tip = f"{curve.name or label}: {write(curve.points[-1][1])}"
@@ -75,11 +75,11 @@ def _curve(curve: Line, x: Scale, y: Scale, write: Write, label: str) -> Html:
     return _dot(places[0], curve, tip)
 
 
-def _dot(place: tuple[float, float], curve: Line, tip: str) -> Html:
+def _dot(place: tuple[float, float], curve: Curve, tip: str) -> Html:
     return tag("circle", tag("title", tip), cx=place[0], cy=place[1], r=3.5, class_=f"f-{curve.colour}")
 
 
-def _end_names(curves: Sequence[Line], x: Scale, y: Scale) -> list[Html]:
+def _end_names(curves: Sequence[Curve], x: Scale, y: Scale) -> list[Html]:
     named = [curve for curve in curves if curve.name]
     places = spread([min(max(y(c.points[-1][1]), 8.0), y.start) for c in named], 12.5, 12, y.start + 2)
     return [

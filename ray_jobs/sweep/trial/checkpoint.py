@@ -57,7 +57,7 @@ def load_trial(
     """
     try:
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-            checkpoint.restore(engine, fetch_files(store, found, Path(scratch)))
+            checkpoint.restore_engine(engine, fetch_files(store, found, Path(scratch)))
             check_probe(engine, found)
             if isinstance(found.state, TrialState):
                 average.restore(fetch_files(store, replace(found, files=found.state.average), Path(scratch)))

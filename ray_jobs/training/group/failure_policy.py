@@ -15,7 +15,7 @@ STUCK_STARTS = 12  # worker groups in a row that got no further than those befor
 
 
 @dataclass
-class Health:
+class GroupHealth:
     """What the faults so far add up to."""
 
     faults: dict[int, str] = field(default_factory=dict)  # rank -> its last fault since a step was trained

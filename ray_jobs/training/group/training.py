@@ -31,7 +31,7 @@ from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed, FeedSettings
 from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import Event
-from ray_jobs.training.group.failure_policy import Health
+from ray_jobs.training.group.failure_policy import GroupHealth
 from ray_jobs.training.group.gloo_interface import OverNodes
 from ray_jobs.training.group.node_policy import NodeWatch
 from ray_jobs.training.group.scaling_policy import FittingTrainer
@@ -78,7 +78,7 @@ class Training:
             ),
         )
         self.failure: str | None = None
-        self.health = Health()
+        self.health = GroupHealth()
         self.watched_at = 0.0
         self.read: tuple[str, int] = ("", 0)
         self.last_window: int | None = None  # once ingest is done: the window it ended with

@@ -53,7 +53,7 @@ def restore(
             parts, damage, trouble = _fetch(store, commit, engine, shared)
             trouble_anywhere = all_reduce_max(2 if trouble else 1 if damage else 0)
             if trouble_anywhere == 0:
-                checkpoint.restore(engine, parts)
+                checkpoint.restore_engine(engine, parts)
                 all_reduce_max(0)  # nobody of this node reads from the folder any more
                 check_probe(engine, commit)
                 return commit.state.position

@@ -19,7 +19,7 @@ from cluster.storage.store import Store
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS, PendingLog, text_of
-from data_ops.lake.progress import Progress
+from data_ops.lake.progress import Reach
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
@@ -76,7 +76,7 @@ def read_all(folder: Path) -> dict[str, Reading]:
 
 
 def _progress(lake: Lake) -> object:
-    progress = Progress()
+    progress = Reach()
     progress.catch_up(lake)
     return progress.__dict__
 

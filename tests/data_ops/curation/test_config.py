@@ -7,15 +7,15 @@ from data_ops.curation.config import DEFAULT, RULES, CurateConfig
 from tests.support.packages import forget, install
 
 STRANGER = '''
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
+from data_ops.curation.rules.rule import Rule, Texts, RuleVerdict
 import pyarrow.compute as pc
 
 class NoShouting(Rule):
     """Drop texts in capitals."""
     max_chars: int = 7
 
-    def judge(self, texts: Texts) -> Verdict:
-        return Verdict(pc.utf8_is_upper(texts.text).to_numpy(zero_copy_only=False))
+    def judge(self, texts: Texts) -> RuleVerdict:
+        return RuleVerdict(pc.utf8_is_upper(texts.text).to_numpy(zero_copy_only=False))
 '''
 
 

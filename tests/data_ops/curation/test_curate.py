@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from data_ops.curation.config import RULES, CurateConfig
 from data_ops.curation.curate import Provenance, curate
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
-from data_ops.documents.document import CURATED_SCHEMA, RECORD_SCHEMA, document_id, held_out
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
+from data_ops.documents.document import CURATED_SCHEMA, RECORD_SCHEMA, document_id, is_held_out
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.kernels.character_counts import character_counts
 from data_ops.kernels.normalise import normalise
@@ -110,7 +110,7 @@ def test_a_held_out_document_is_marked_by_its_hash_and_still_obeys_the_rules():
     texts = [f"{PROSE} {i}" for i in range(300)] + ["w" * 99, "x" * 98]
     rows = curated(texts, held_out_share=0.3)
     ids = pa.array([row["id"] for row in rows], pa.binary(16))
-    expected = np.where(held_out(ids_to_array(ids), 0, 0.3), "held_out", "kept").tolist()
+    expected = np.where(is_held_out(ids_to_array(ids), 0, 0.3), "held_out", "kept").tolist()
     assert [row["fate"] for row in rows[:300]] == expected[:300] and "held_out" in expected
     assert {row["fate"] for row in curated(texts, held_out_share=1.0)[300:]} == {"dropped"}
 
@@ -163,8 +163,8 @@ def test_a_rewriting_rule_changes_the_text_but_not_the_id(monkeypatch: pytest.Mo
     class Shout(Rule):
         """Rewrite texts in capitals."""
 
-        def judge(self, texts: Texts) -> Verdict:
-            return Verdict(np.zeros(len(texts), dtype=bool), pa.compute.utf8_upper(texts.text))
+        def judge(self, texts: Texts) -> RuleVerdict:
+            return RuleVerdict(np.zeros(len(texts), dtype=bool), pa.compute.utf8_upper(texts.text))
 
     monkeypatch.setitem(RULES.own, "shout", Shout)
     rows = curated(["", PROSE, "w" * 99, "x"], CurateConfig(rules=("repeated_characters", "shout", "too_short")))

@@ -7,7 +7,14 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA, document_id, document_ids, held_out, sample_of
+from data_ops.documents.document import (
+    CURATED_SCHEMA,
+    DOCUMENT_SCHEMA,
+    document_id,
+    document_ids,
+    is_held_out,
+    sample_of,
+)
 from data_ops.kernels.arrays import array_to_ids, ids_to_array, string_buffers
 
 
@@ -55,23 +62,23 @@ def test_ids_of_the_wrong_shape_are_refused():
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.25, 1.0])
 def test_about_the_asked_share_is_held_out(share: float):
-    chosen = held_out(random_ids(200_000), seed=7, share=share).mean()
+    chosen = is_held_out(random_ids(200_000), seed=7, share=share).mean()
     assert abs(chosen - share) <= 5 * (share * (1 - share) / 200_000) ** 0.5  # five standard deviations
 
 
 def test_holding_out_depends_on_each_id_and_the_seed_alone():
     ids = random_ids(10_000)
-    whole = held_out(ids, seed=3, share=0.2)
+    whole = is_held_out(ids, seed=3, share=0.2)
     order = np.random.default_rng(1).permutation(len(ids))
-    assert (held_out(ids[order], seed=3, share=0.2) == whole[order]).all()
-    assert (held_out(ids[17:18], seed=3, share=0.2) == whole[17:18]).all()
-    other = held_out(ids, seed=4, share=0.2)
+    assert (is_held_out(ids[order], seed=3, share=0.2) == whole[order]).all()
+    assert (is_held_out(ids[17:18], seed=3, share=0.2) == whole[17:18]).all()
+    other = is_held_out(ids, seed=4, share=0.2)
     assert abs((other & whole).mean() - 0.04) < 0.01  # independent: 0.2 squared
 
 
 def test_a_larger_share_holds_out_a_superset():
     ids = random_ids(10_000)
-    assert (held_out(ids, 0, 0.5) | ~held_out(ids, 0, 0.1)).all()
+    assert (is_held_out(ids, 0, 0.5) | ~is_held_out(ids, 0, 0.1)).all()
 
 
 def test_both_halves_of_an_id_decide():
@@ -79,12 +86,12 @@ def test_both_halves_of_an_id_decide():
     for column in (0, 1):
         other = ids.copy()
         other[:, column] += np.uint64(1)
-        assert (held_out(ids, 0, 0.5) != held_out(other, 0, 0.5)).mean() > 0.45
+        assert (is_held_out(ids, 0, 0.5) != is_held_out(other, 0, 0.5)).mean() > 0.45
 
 
 def test_a_share_beyond_one_is_refused():
     with pytest.raises(ValueError, match=r"held_out_share=1\.5"):
-        held_out(random_ids(1), 0, 1.5)
+        is_held_out(random_ids(1), 0, 1.5)
 
 
 def test_a_sample_is_short_printable_and_never_the_raw_bytes():

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from data_ops.ingest.health import Health
+from data_ops.ingest.health import SourceHealth
 
 COLUMNS = ("source", "fate", "reason", "time_note", "partition", "offset", "text")
 
@@ -18,7 +18,7 @@ GOOD, BAD = ("a", "kept", None, None), ("a", "quarantined", "missing_text", None
 
 
 def test_a_source_that_gives_mostly_quarantine_is_named_with_reason_sample_and_counts():
-    health = Health(frozenset())
+    health = SourceHealth(frozenset())
     (sentence,) = health.take(window(GOOD, BAD, BAD, ("b", "kept", None, None)))
     assert (
         "source a: 2 of 3 records" in sentence
@@ -31,15 +31,15 @@ def test_a_source_that_gives_mostly_quarantine_is_named_with_reason_sample_and_c
 
 
 def test_a_few_bad_records_are_no_alarm():
-    health = Health(frozenset("a"))
+    health = SourceHealth(frozenset("a"))
     assert health.take(window(GOOD, GOOD, BAD)) == health.sum() == []
 
 
 def test_times_that_were_not_taken_as_they_are_are_counted_by_source():
     notes = ["missing", "not_understood", "not_understood", "clamped", None]
-    health = Health(frozenset("a"))
+    health = SourceHealth(frozenset("a"))
     (sentence,) = health.take(window(*(("a", "kept", None, note) for note in notes)))
     assert "source a: of 5 records 4" in sentence and "1 missing, 2 not understood, 1 before 1970" in sentence
     assert health.take(window(("a", "kept", None, "missing"))) == []
     assert "of 6 records 5" in health.sum()[0] and health.sum() == []
-    assert Health(frozenset()).take(window(("a", "kept", None, "missing"))) == [], "no time was promised"
+    assert SourceHealth(frozenset()).take(window(("a", "kept", None, "missing"))) == [], "no time was promised"

@@ -22,7 +22,7 @@ from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import next_window
-from data_ops.lake.progress import Progress
+from data_ops.lake.progress import Reach
 from data_ops.sources.files import source as files
 from data_ops.sources.kinds import FilesConfig, Span, open_source
 from data_ops.sources.quarantine import read_span
@@ -190,7 +190,7 @@ def planned(tmp_path, **window):
     """The windows of a folder, (records, bytes) each."""
     lake, settings = make_lake(tmp_path / "lake"), settings_of(tmp_path / "data" / "*", **window)
     given = {"follow": True, "stop": threading.Event().is_set, "warned": set(), "report": lambda event: None}
-    progress, found = Progress(), []
+    progress, found = Reach(), []
     while not found or sum(n for n, _ in found) < 7:
         plan = next_window(IngestContext(lake, settings, **given, progress=progress))
         progress.take(plan)
@@ -281,7 +281,7 @@ def test_where_there_is_no_text_a_file_that_may_not_be_read_is_named(tmp_path, m
     def refuse(*given):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files, "look", refuse)
+    monkeypatch.setattr(files, "look_at", refuse)
     lines(tmp_path / "a.jsonl", TEXT)
     given = {"name": "r", "store": str(tmp_path / "store"), "tokenizer": {"kind": "bpe"}}
     config = Config.model_validate({**given, "sources": {"mine": {"kind": "files", "path": str(tmp_path / "*.jsonl")}}})

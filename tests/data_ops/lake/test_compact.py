@@ -22,7 +22,7 @@ from data_ops.lake import tables as tables_module
 from data_ops.lake.compact import MANY, TARGETS, compact, target_of
 from data_ops.lake.erase import clean, erase, unerased
 from data_ops.lake.lake import Lake
-from data_ops.lake.progress import Progress
+from data_ops.lake.progress import Reach
 from data_ops.lake.schemas import SCHEMAS, STORED_DOCUMENT_SCHEMA, UPKEEP, properties
 from ray_jobs.commands.forget import forget
 from tests.cluster.storage.test_store import s3, s3_endpoint, store  # noqa: F401
@@ -156,7 +156,7 @@ def test_a_long_log_is_cut_into_stretches_by_rows_whatever_files_hold_them(tmp_p
 
 
 def test_ingest_goes_on_behind_the_last_window_with_every_cursor(tmp_path, eager):
-    lake, whole = make_lake(tmp_path), Progress()
+    lake, whole = make_lake(tmp_path), Reach()
     for number, partition in enumerate("abacab"):
         add_window(lake, make_documents(number, ["kept"] * ROWS, ROWS * number, partition=partition))
     assert compact_table(lake.table("windows"), "windows")
@@ -164,7 +164,7 @@ def test_ingest_goes_on_behind_the_last_window_with_every_cursor(tmp_path, eager
     lake.plan_window(plan)
     assert whole.catch_up(lake).window == 6
     assert (whole.next_window, whole.cursors) == (6, {"mine": {"a": [25], "b": [30], "c": [20]}})
-    later = Progress(4, {"mine": {"a": [15], "b": [10], "c": [20]}})
+    later = Reach(4, {"mine": {"a": [15], "b": [10], "c": [20]}})
     later.catch_up(lake)
     assert (later.next_window, later.cursors) == (6, whole.cursors)
 

@@ -19,7 +19,7 @@ from data_ops.lake.digest import column_digest, differences, digest_of
 from data_ops.lake.erase import erase
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import TOKEN_COLUMNS
-from data_ops.lake.progress import Progress
+from data_ops.lake.progress import Reach
 from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 from data_ops.lake.window import window_row
 from data_ops.sampling.reservoir import ReservoirConfig
@@ -101,7 +101,7 @@ def test_a_file_that_the_log_no_longer_names_is_missed(lake):
 def test_a_window_whose_row_is_gone_is_missed(lake):
     entry = Path(str(lake.store.local_path("windows/_delta_log/00000000000000000004.json")))
     entry.write_text(entry.read_text().replace('{"add":', '{"adf":'))
-    for read in (lake.windows, lake.cursors, lambda: Progress().catch_up(lake)):
+    for read in (lake.windows, lake.cursors, lambda: Reach().catch_up(lake)):
         with pytest.raises(DamagedError, match=r"/windows is damaged: window 1 is missing"):
             read()
     with pytest.raises(DamagedError, match=r"window 1 of .* is damaged: its row in `windows` is missing"):

@@ -165,12 +165,12 @@ def test_losing_the_race_for_a_window_is_not_being_drained(tmp_path):
 def test_the_log_of_windows_is_read_at_the_start_and_after_a_lost_race_only(tmp_path):
     from data_ops.ingest.config import IngestSettings, WindowConfig
     from data_ops.ingest.pipeline import next_window
-    from data_ops.lake.progress import Progress
+    from data_ops.lake.progress import Reach
 
     data = tmp_path / "data"
     data.mkdir()
     (data / "a.jsonl").write_text('{"text": "one"}\n' * 5)
-    lake, progress = LosingLake(make_lake(tmp_path / "lake").store), Progress()
+    lake, progress = LosingLake(make_lake(tmp_path / "lake").store), Reach()
     lake.others = 0
     config = FilesConfig(path=str(data / "*.jsonl"))
     settings = IngestSettings({"mine": config}, WindowConfig(max_documents=1), CurateConfig(), 0, 0.0)

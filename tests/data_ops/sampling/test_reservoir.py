@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_ops.kernels.hashing import decay_rate, exact_log, hash_ids, key_of, seed_words
 from data_ops.kernels.id_sets import is_member, keep_below, keep_smallest, unique_ids
-from data_ops.kernels.reservoir_scan import checked_rows, scan
+from data_ops.kernels.reservoir_scan import checked_rows, scan_rows
 from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
 
 seeds = st.integers(0, 2**32)
@@ -214,7 +214,7 @@ def test_the_compiled_path_keeps_exactly_the_rows_and_bits_of_the_numpy_path(see
         out, out_ids = np.empty(4096), np.empty((4096, 2), np.uint64)
         flat, t, w = checked_rows(ids, times_s, weights)
         s1, s2 = seed_words(9)
-        end, num, _ = scan(flat, t, w, 0, s1, s2, decay_rate(half_life), horizon, out, out_ids.reshape(-1), 0)
+        end, num, _ = scan_rows(flat, t, w, 0, s1, s2, decay_rate(half_life), horizon, out, out_ids.reshape(-1), 0)
         assert end == 1500
         np.testing.assert_array_equal(out[:num].view(np.uint64), full[full < horizon].view(np.uint64))
         np.testing.assert_array_equal(out_ids[:num], ids[full < horizon])
@@ -232,7 +232,7 @@ def test_no_row_within_rounding_of_the_horizon_slips_through_the_filter_where_it
     for horizon in np.unique(full)[::5]:
         out, out_ids, (s1, s2) = np.empty(4096), np.empty(8192, np.uint64), seed_words(9)
         rows = checked_rows(ids, times_s, weights)
-        _, num, _ = scan(*rows, 0, s1, s2, rate, horizon, out, out_ids, 0)
+        _, num, _ = scan_rows(*rows, 0, s1, s2, rate, horizon, out, out_ids, 0)
         np.testing.assert_array_equal(out[:num], full[full < horizon])
 
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from cluster.rows import Rows
 from models.config import EngineConfig, OptimConfig
 from models.engine import checkpoint, zero
-from models.engine.checkpoint import KINDS, read_full_weights, restore, snapshot, weights_sha256
+from models.engine.checkpoint import KINDS, read_full_weights, restore_engine, snapshot, weights_sha256
 from models.engine.engine import start
 from models.kinds.transformer import Transformer, initialise
 from tests.models.engine.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, make, part_of, spawn, state_of, train
@@ -76,7 +76,7 @@ def resume_and_compare(stage: int, precision: str, source: Path, target: Path, e
     """Restore `source` into a fresh engine, save it again as `target`, and compare what follows."""
     engine = make(stage, precision)
     train(engine, range(90, 91))  # some other history, to be forgotten
-    restore(engine, files(source))
+    restore_engine(engine, files(source))
     save(engine, target)
     assert_same_state(source, target)
     rank = torch.distributed.get_rank()
@@ -234,7 +234,7 @@ def test_another_model_is_refused_and_the_engine_left_as_it_was(root: Path) -> N
     engine = start(MODEL.model_copy(update={"width": 32}), VOCAB, config, OptimConfig(), seed=0)
     before = state_of(engine)
     with pytest.raises(ValueError, match=r"embed.weight is \(2048, 32\) in the model and \(2048, 64\)"):
-        restore(engine, files(root / "two-1-fp32"))
+        restore_engine(engine, files(root / "two-1-fp32"))
     assert all(torch.equal(a, b) for a, b in zip(before, state_of(engine), strict=True))
     assert zero.get_steps(engine.deepspeed) == 0
     engine.close()

@@ -189,7 +189,7 @@ class TestEveryKind:
         checkpoint.snapshot(first).write(tmp_path / "rank.safetensors")
         first.close()
         second = engine_of(name)
-        checkpoint.restore(second, [tmp_path / "rank.safetensors"])
+        checkpoint.restore_engine(second, [tmp_path / "rank.safetensors"])
         assert [train(second, step) for step in (2, 3)] == straight[2:]
         assert second.probe() == probe
         nats, predictions = second.evaluate(rows_of(9))

@@ -24,7 +24,7 @@ from data_ops.kernels.arrays import array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.lake import erase
 from data_ops.lake.lake import Lake
-from data_ops.lake.log import TOKEN_COLUMNS, in_order
+from data_ops.lake.log import TOKEN_COLUMNS, tokens_in_order
 from data_ops.lake.schemas import SCHEMAS
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
@@ -316,7 +316,7 @@ def planned(lake, batch_rows=2):
 def rows_of(lake, manifest, gone):
     layout = Layout(manifest, is_member(manifest.documents.ids, gone))
     tables = [lake.documents(0, 99, TOKEN_COLUMNS, ["kept"])]
-    tokens, offsets = in_order(tables, manifest.documents, layout.blank)
+    tokens, offsets = tokens_in_order(tables, manifest.documents, layout.blank)
     rows = layout.rows_of(0, 0, manifest.steps * manifest.batch_rows)
     steps = [layout.fill(layout.rows_of(s), manifest.batch_rows, tokens, offsets, 255) for s in range(manifest.steps)]
     predictions = [layout.predictions(s) for s in range(manifest.steps)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ray_jobs.evaluation.bounds import (
     UNKNOWN,
     Correlation,
-    Sample,
+    PairedItems,
     by_day,
     highest,
     items_needed,
@@ -24,12 +24,14 @@ from ray_jobs.evaluation.bounds import (
 )
 
 
-def sample(seed: int, documents: int = 60, days: int | None = None, gain: float = 0.0, noise: float = 0.1) -> Sample:
+def sample(
+    seed: int, documents: int = 60, days: int | None = None, gain: float = 0.0, noise: float = 0.1
+) -> PairedItems:
     rng = np.random.default_rng(seed)
     sizes = rng.integers(50, 5000, documents).astype(float)
     day = np.arange(documents) if days is None else rng.integers(0, days, documents)
     before = sizes * 1.8
-    return Sample(sizes, before, before + sizes * (noise * rng.standard_t(3, documents) - gain), day)
+    return PairedItems(sizes, before, before + sizes * (noise * rng.standard_t(3, documents) - gain), day)
 
 
 def by_hand(sizes: list[float], differences: list[float], level: float, guard: float = 0.5) -> float:
@@ -54,11 +56,11 @@ def test_a_bound_is_that_of_the_formula(seed: int, documents: int, level: float)
 
 def test_a_bound_in_closed_form() -> None:
     """Equal sizes, differences -1 and 1: ratio 0, variance 2, the worst residual 1."""
-    pair = Sample(np.ones(2), np.zeros(2), np.array([-1.0, 1.0]), np.arange(2))
+    pair = PairedItems(np.ones(2), np.zeros(2), np.array([-1.0, 1.0]), np.arange(2))
     harm = 0.5 * 2  # of log10(1 / 0.01)
     assert highest(pair, 0.01) == pytest.approx(harm / 2 + student_t(0.01, 1) * math.sqrt((2 + harm**2 / 2) / 2))
     assert lowest(pair, 0.01) == pytest.approx(-student_t(0.01, 1))
-    assert highest(Sample(np.ones(1), np.zeros(1), np.ones(1), np.zeros(1)), 0.01) == math.inf
+    assert highest(PairedItems(np.ones(1), np.zeros(1), np.ones(1), np.zeros(1)), 0.01) == math.inf
 
 
 def test_many_samples_at_once_are_bounded_like_each_alone() -> None:
@@ -80,7 +82,7 @@ def test_an_ask_needs_more_documents_the_later_it_is() -> None:
 
 def test_twenty_days_count_as_items_where_that_says_more() -> None:
     one = sample(3, 400, days=25)
-    shifted = Sample(one.sizes, one.before, one.after + one.sizes * 0.2 * np.sin(one.days), one.days)
+    shifted = PairedItems(one.sizes, one.before, one.after + one.sizes * 0.2 * np.sin(one.days), one.days)
     sizes, differences, _ = by_day(shifted)
     apart = by_hand(sizes.tolist(), differences.tolist(), 0.01)
     alone = by_hand(shifted.sizes.tolist(), (shifted.after - shifted.before).tolist(), 0.01)
@@ -93,7 +95,7 @@ def test_few_days_borrow_their_correlation_from_old_text() -> None:
     rng = np.random.default_rng(0)
     day = np.repeat(np.arange(40), 10)
     noise = rng.normal(0, 1, 40)[day] + rng.normal(0, 1, 400)  # half of the variance is the day's
-    old = Sample(np.full(400, 1000.0), np.zeros(400), 1000 * noise, day)
+    old = PairedItems(np.full(400, 1000.0), np.zeros(400), 1000 * noise, day)
     known = within_day(old)
     assert known.days == 40 and 0.4 < known.within_day < 0.9
     bounds = [highest(one, 0.01, Correlation(rho, 40)) for rho in (0.0, 0.05, known.within_day)]

@@ -13,10 +13,10 @@ from ray_jobs.checkpoints.champion import DriftReference
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.registry.asks import (
-    Answer,
     Ask,
     Question,
     Rules,
+    Ruling,
     Weights,
     answer,
     answer_to,
@@ -28,7 +28,7 @@ from ray_jobs.registry.asks import (
 
 RULES = Rules.of(GateConfig(), EvaluateConfig())
 X = "news-00000005-abcdef012345"
-NO = Answer(decisions=(Decision("refused", ["why"]),), chosen=0)
+NO = Ruling(decisions=(Decision("refused", ["why"]),), chosen=0)
 
 
 def question(name: str = "news/00000009", window: int = 3, fresh: int = 5000, rules: Rules = RULES) -> Question:
@@ -100,7 +100,7 @@ def test_who_loses_the_race_takes_the_next_number(store: Store, monkeypatch: pyt
 
 def test_of_two_answers_the_first_counts(store: Store) -> None:
     ask = asked(store, question())
-    yes = Answer(decisions=(Decision("promoted", ["why"]),), chosen=0)
+    yes = Ruling(decisions=(Decision("promoted", ["why"]),), chosen=0)
     assert answer(store, ask, NO) == NO == answer(store, ask, yes)
 
 

@@ -19,10 +19,10 @@ from ray_jobs.training.events import (
     RoundBegun,
     Started,
     StepDone,
+    event_kind,
     event_of_line,
     event_to_row,
     final_steps,
-    kind_of,
     read_events,
 )
 from tests.support.root import ROOT
@@ -79,7 +79,7 @@ def test_lines_of_an_older_version_are_read_and_keep_their_keys() -> None:
         event = event_of_line(line.encode())
         assert event is not None, line
         row = event_to_row(event)
-        assert list(row)[:2] == ["time", "event"] and kind_of(event) == row["event"]
+        assert list(row)[:2] == ["time", "event"] and event_kind(event) == row["event"]
         old = json.loads(line)
         assert json.loads(json.dumps(row)) | old == json.loads(json.dumps(row)), "nothing else stands under an old key"
 

@@ -74,7 +74,7 @@ def codec_of(name: str, head: bytes) -> Codec | None:
     if head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:  # a frame to be skipped, before the first of data
         return "zstd"
     named = next((codec for suffix, codec in PACKED_SUFFIXES.items() if _bare(name).endswith(suffix)), None)
-    return named if named and not (len(head) > 10 and is_text(head[:4096])) else None
+    return named if named and not (len(head) > 10 and looks_like_text(head[:4096])) else None
 
 
 def encoding_of(head: bytes) -> Encoding:
@@ -90,7 +90,7 @@ def encoding_of(head: bytes) -> Encoding:
     return "utf-8"
 
 
-def kind_of(name: str, head: bytes, text_field: str) -> Format:
+def sniffed_format(name: str, head: bytes, text_field: str) -> Format:
     """Tell what a file is by the first bytes of what it holds unpacked, in UTF-8; its name decides between texts.
 
     UnknownKindError if it is nothing that can be read.
@@ -122,7 +122,7 @@ def kind_of(name: str, head: bytes, text_field: str) -> Format:
     return "text"
 
 
-def is_text(head: bytes) -> bool:
+def looks_like_text(head: bytes) -> bool:
     """Say whether bytes are UTF-8 without control characters of machines; the last character may be cut.
 
     >>> is_text("wässrig".encode()[:2]), is_text(b"PK\\3\\4"), is_text(b"\\xff")

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from data_ops.sources.fields import Rows
+from data_ops.sources.fields import RecordRows
 from data_ops.sources.files.formats.content import Format
-from data_ops.sources.files.formats.streams import blocks, codec_of, head_of
+from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.protocol import ChangedError, Span
 
 BOM = b"\xef\xbb\xbf"
 SAMPLE_BYTES = 200
-Parse = Callable[[bytes, int, Rows], None]  # a line without its end, its bytes in the file, and where its record goes
+Parse = Callable[[bytes, int, RecordRows], None]  # a line without its end, its bytes in the file, where it goes
 
 
 class Piece(NamedTuple):
@@ -45,7 +45,7 @@ class Scan(NamedTuple):
     first: int = 0  # where the first record begins: behind the header of a table
 
 
-def scan(
+def scan_lines(
     partition: str,
     start: int,
     size: int,
@@ -87,7 +87,7 @@ def read_lines(span: Span, parse: Parse, limits: Limits, kind: Format = "jsonl")
 
     ChangedError if the bytes no longer hold as many lines as `discover` counted.
     """
-    rows = Rows(span.first_record)
+    rows = RecordRows(span.first_record)
     done = 0
     for line, num_bytes, reason in _lines(span, limits, kind):
         done += 1
@@ -112,7 +112,7 @@ def _lines(span: Span, limits: Limits, kind: Format) -> Iterator[tuple[bytes, in
     """Yield (line, bytes, reason) of each line; of one beyond the limit only the beginning is kept."""
     kept, dropped, left = b"", 0, span.end - span.start  # the unfinished line: its bytes, how many more were dropped
     number, limit, cutter = 0, limits.record_bytes, _cutter(span.partition, kind, span.start, limits)
-    size = span.end if codec_of(span.partition) is None else sys.maxsize
+    size = span.end if packing_of(span.partition) is None else sys.maxsize
     try:
         for block in blocks(span.partition, span.start, size, limits):
             block = block[:left]

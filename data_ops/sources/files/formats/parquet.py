@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_ops.sources.fields import Fields, Rows, name_of
+from data_ops.sources.fields import Fields, RecordRows, name_of
 from data_ops.sources.files.formats.columns import Columns, is_text, take_column, texts, times, values
 from data_ops.sources.files.formats.parquet_file import BadParquetError, Group, ParquetFile, opened
 from data_ops.sources.files.formats.unpack import FREE_BYTES, Limits
@@ -60,7 +60,7 @@ def read_parquet(span: Span, fields: Fields, limits: Limits) -> Iterator[pa.Reco
 
     OSError if the file's bytes cannot be had, as from a network that fails: that says nothing about its rows.
     """
-    rows = Rows(span.first_record)
+    rows = RecordRows(span.first_record)
     last = span.first_record + span.num_records
     reason, sample = "bad_parquet", ""
     if span.end > 0:
@@ -90,7 +90,7 @@ class _OverLimitError(ValueError):
     """Rows that would take more than a setting allows."""
 
 
-def _add(rows: Rows, columns: Columns, batch: pa.RecordBatch, limits: Limits) -> None:
+def _add(rows: RecordRows, columns: Columns, batch: pa.RecordBatch, limits: Limits) -> None:
     """Add the records of a batch; where one of them fails, halve until it stands alone, and quarantine that one."""
     try:
         gathered = _Cells(columns, batch)
@@ -122,7 +122,7 @@ class _Cells:
             self.times, self.typed = [str(columns.time.type)] * len(batch), False
         self.names = blank if name is None else values(name)
 
-    def into(self, rows: Rows, limits: Limits) -> None:
+    def into(self, rows: RecordRows, limits: Limits) -> None:
         """Add them all to `rows`."""
         for text, valid, time, name in zip(self.texts, self.valid, self.times, self.names, strict=True):
             if (self.wrong and valid) or self.nested:

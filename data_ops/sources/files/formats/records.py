@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from data_ops.sources.fields import Fields, Rows, pick
+from data_ops.sources.fields import Fields, RecordRows, pick
 from data_ops.sources.files.formats.content import HEAD_BYTES
 from data_ops.sources.files.formats.lines import BOM, Parse
 
@@ -26,7 +26,7 @@ EXACT = 2**53  # a float from here on may be an integer that lost its last digit
 ENDLESS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
 
 
-def parse_document(line: bytes, num_bytes: int, rows: Rows) -> None:
+def parse_document(line: bytes, num_bytes: int, rows: RecordRows) -> None:
     """Take a line as one document, text as it stands."""
     try:
         rows.add(line.decode(), None, None, num_bytes)
@@ -39,7 +39,7 @@ def json_parser(fields: Fields) -> Parse:
     text_field, time_field, id_field = fields
     nested = any(field and "." in field for field in fields)
 
-    def parse(line: bytes, num_bytes: int, rows: Rows) -> None:
+    def parse(line: bytes, num_bytes: int, rows: RecordRows) -> None:
         absent = "missing_text"
         try:
             record = orjson.loads(line) if len(line) <= LONG_BYTES else _asked_for(line, fields)
@@ -76,7 +76,7 @@ def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
     text, time, name = (names.index(field) if field and names.count(field) == 1 else None for field in fields)
     absent = "duplicate_column" if names.count(fields.text) > 1 else "missing_text"
 
-    def parse(line: bytes, num_bytes: int, rows: Rows) -> None:
+    def parse(line: bytes, num_bytes: int, rows: RecordRows) -> None:
         try:
             cells = row_of(line, delimiter)
         except UnicodeDecodeError:

@@ -21,7 +21,7 @@ TAIL_BYTES = 4 << 10
 SNIFF_BYTES = 4 << 10
 
 
-def codec_of(partition: str) -> str | None:
+def packing_of(partition: str) -> str | None:
     """Tell how a file is packed or encoded, so that its positions are not those of its bytes; None: plain UTF-8."""
     filesystem, path = open_partition(partition)
     with filesystem.open_input_file(path) as file:
@@ -64,7 +64,7 @@ def head_of(partition: str, limits: Limits | None = None) -> bytes:
 def mark_of(partition: str, end: int, size: int) -> str:
     """Fingerprint the bytes [0, end) by their first 64 KiB and last 4 KiB, so that a rewrite is noticed."""
     head_end, tail_start = min(HEAD_BYTES, end), max(end - TAIL_BYTES, 0)
-    if codec_of(partition) is None:
+    if packing_of(partition) is None:
         head = b"".join(blocks(partition, 0, head_end))
         tail = b"".join(blocks(partition, tail_start, end))
         return _mark(head, tail)

@@ -3,7 +3,7 @@
 import pyarrow.compute as pc
 from pydantic import Field
 
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
 
 
 class Shouting(Rule):
@@ -11,9 +11,9 @@ class Shouting(Rule):
 
     source: str = Field("", description="Label of the source; absent: all sources.")
 
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         """Look at text and metadata of a batch at once."""
         shouts = pc.utf8_is_upper(texts.text)
         if self.source:
             shouts = pc.and_(shouts, pc.equal(texts.source, self.source))
-        return Verdict(shouts.to_numpy(zero_copy_only=False))
+        return RuleVerdict(shouts.to_numpy(zero_copy_only=False))

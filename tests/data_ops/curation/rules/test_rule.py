@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_ops.curation.config import RULES, CurateConfig
 from data_ops.curation.curate import Provenance, curate
 from data_ops.curation.reasons import meaning_of, reasons
-from data_ops.curation.rules.rule import Rule, Texts, Verdict
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
 from data_ops.documents.document import CURATED_SCHEMA, RECORD_SCHEMA, TIME, document_ids
 from data_ops.kernels.normalise import normalise
 
@@ -42,10 +42,10 @@ class NoSecrets(Rule):
     source: str = "mail"
     word: str = "secret"
 
-    def judge(self, texts: Texts) -> Verdict:
+    def judge(self, texts: Texts) -> RuleVerdict:
         holds = pc.match_substring(texts.text, self.word).to_numpy(zero_copy_only=False)
         mail = pc.equal(texts.source, self.source).to_numpy(zero_copy_only=False)
-        return Verdict(holds & mail, pc.utf8_lower(texts.text))
+        return RuleVerdict(holds & mail, pc.utf8_lower(texts.text))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def pieces(texts: Texts, *bounds: int) -> list[Texts]:
     return [Texts(*(getattr(texts, n).slice(a, k) for n in Texts.__dataclass_fields__)) for a, k in rows]
 
 
-def outcome(verdict: Verdict, texts: Texts) -> list[tuple[bool, str]]:
+def outcome(verdict: RuleVerdict, texts: Texts) -> list[tuple[bool, str]]:
     text = texts.text if verdict.text is None else verdict.text
     return list(zip(verdict.drop.tolist(), text.to_pylist(), strict=True))
 
@@ -143,12 +143,12 @@ def test_counts_of_characters_are_taken_along_when_documents_go():
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Verdict(np.zeros(2, bool)), r"bool\[2\] for 1 texts"),
-        (Verdict(np.zeros(1, np.int64)), r"int64\[1\] for 1 texts"),
-        (Verdict(np.zeros(1, bool), pa.array([None], pa.string())), "1 of them null"),
+        (RuleVerdict(np.zeros(2, bool)), r"bool\[2\] for 1 texts"),
+        (RuleVerdict(np.zeros(1, np.int64)), r"int64\[1\] for 1 texts"),
+        (RuleVerdict(np.zeros(1, bool), pa.array([None], pa.string())), "1 of them null"),
     ],
 )
-def test_an_answer_that_does_not_fit_names_the_rule(monkeypatch: pytest.MonkeyPatch, answer: Verdict, said: str):
+def test_an_answer_that_does_not_fit_names_the_rule(monkeypatch: pytest.MonkeyPatch, answer: RuleVerdict, said: str):
     monkeypatch.setattr(NoSecrets, "judge", lambda self, texts: answer)
     arrays = [
         pa.array([value], f.type) for value, f in zip([0, PROSE, None, None, 9, None, None], RECORD_SCHEMA, strict=True)

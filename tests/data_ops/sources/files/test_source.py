@@ -166,9 +166,9 @@ def test_a_poll_opens_only_files_that_changed(tmp_path: Path, monkeypatch: pytes
     looked: list[str] = []
     from data_ops.sources.files import source as files
 
-    look = files.look
+    look = files.look_at
     monkeypatch.setattr(
-        files, "look", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
+        files, "look_at", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
     )
     grow(tmp_path / "3.jsonl", line("new"))
     assert texts(reader.poll()) == ["new"] and [Path(p).name for p in looked] == ["3.jsonl"]
@@ -517,7 +517,7 @@ def test_only_what_is_wrong_with_one_file_leaves_it_for_later(monkeypatch, parti
         raise error
 
     monkeypatch.setattr(files_module, "list_files", lambda patterns, closed: [FileState(partition, 9, 1)])
-    monkeypatch.setattr(files_module, "look", look)
+    monkeypatch.setattr(files_module, "look_at", look)
     source = FilesSource("mine", FilesConfig(path="*.jsonl", format="jsonl"))
     if is_left:
         found = source.discover({}, 9)

@@ -44,7 +44,7 @@ def test_the_heat_map_is_brightest_where_a_slice_was_best():
 
 
 def test_one_point_is_a_dot_and_not_an_empty_line():
-    drawn = charts.lines([charts.Line([(3.0, 1.0)], "blue", "x")], str, charts.Frame(), label="x")
+    drawn = charts.lines([charts.Curve([(3.0, 1.0)], "blue", "x")], str, charts.Frame(), label="x")
     assert "<circle" in drawn
 
 

@@ -16,7 +16,7 @@ from ray_jobs.store.lease import Heart, Lease, acquire
 from ray_jobs.store.paths import checkpoint_folder
 from ray_jobs.training.actors.commit_coordinator import Claim, CommitCoordinator, Receipt
 from ray_jobs.training.actors.event_log import EventLog
-from ray_jobs.training.events import kind_of
+from ray_jobs.training.events import event_kind
 from tests.support.checkpoints import state_at
 
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_counts_though_it_could_not_be_noted(
     monkeypatch.setattr(mine.lake, "add_ledger", full)
     assert hand_in(mine, 0, 1, step=5)
     assert commits.commits(mine.store, "news") == [5]
-    assert [kind_of(event) for event in mine.log.events] == ["commit", "warning"]
+    assert [event_kind(event) for event in mine.log.events] == ["commit", "warning"]
     assert "checkpoint news/00000005 is committed, but not noted" in mine.log.events[1].text
 
 
@@ -131,7 +131,7 @@ def test_a_board_that_was_killed_before_it_noted_a_checkpoint_notes_it_when_aske
     with pytest.raises(KeyboardInterrupt):
         hand_in(coordinators[0], 0, 1, step=5)
     assert hand_in(coordinators[1], 0, 1, step=5)
-    assert [kind_of(event) for event in coordinators[1].log.events] == ["commit"]
+    assert [event_kind(event) for event in coordinators[1].log.events] == ["commit"]
     assert read_stand(Lake(store), "news").checkpoint == "news/00000005"
 
 

@@ -12,7 +12,7 @@ from models.engine.engine import StepResult
 from ray_jobs.checkpoints.position import Position
 from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import Fault
-from ray_jobs.training.group.failure_policy import Health
+from ray_jobs.training.group.failure_policy import GroupHealth
 from ray_jobs.training.worker.loop import Worker
 from ray_jobs.training.worker.skips import LastingSkipsError, Skips
 
@@ -80,8 +80,8 @@ def test_a_short_corpus_of_which_nothing_was_trained_is_not_used_up_either() -> 
 
 def test_it_is_told_once_and_no_group_is_started_again() -> None:
     text = "5 steps in a row were skipped"
-    assert Health().update(Fault(rank=1, text=text, is_final=True)) == text
-    assert Health().update(Fault(rank=1, text=text)) is None
+    assert GroupHealth().update(Fault(rank=1, text=text, is_final=True)) == text
+    assert GroupHealth().update(Fault(rank=1, text=text)) is None
 
 
 def test_the_loop_commits_the_place_before_the_row_and_fails() -> None:

@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from data_ops.sources.files.formats.content import UnknownKindError, kind_of
+from data_ops.sources.files.formats.content import UnknownKindError, sniffed_format
 from tests.support.file_rows import put, read_rows, read_with_warnings
 
 LINES = '{"text": "Ä first line."}\r\n{"text": "A second line 😀."}\r\n'
@@ -74,10 +74,13 @@ def test_what_nobody_knows_is_left_out_with_a_sentence(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["README", "a.md", "a.py", "a.html", "a.txt.1", "a.log", "a.c", "x.y/LICENSE"])
 def test_prose_and_source_code_are_text(name):
-    assert kind_of(name, b"hello there", "text") == "text"
+    assert sniffed_format(name, b"hello there", "text") == "text"
 
 
 def test_parquet_is_known_by_its_first_bytes():
-    assert kind_of("a.bin", b"PAR1\x15", "text") == "parquet" and kind_of("a.parquet", b"", "text") == "parquet"
+    assert (
+        sniffed_format("a.bin", b"PAR1\x15", "text") == "parquet"
+        and sniffed_format("a.parquet", b"", "text") == "parquet"
+    )
     with pytest.raises(UnknownKindError):
-        kind_of("a.unknown", b"", "text")
+        sniffed_format("a.unknown", b"", "text")

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.sources.fields import Fields, Rows
+from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.formats import records
 from data_ops.sources.files.formats.records import fields_of, json_parser
 
 
 def read(line: bytes, *fields) -> dict:
-    rows = Rows(0)
+    rows = RecordRows(0)
     json_parser(Fields(*(fields or ("text", "time", "id"))))(line, len(line), rows)
     (row,) = rows.take().to_pylist()
     return row
