@@ -6,12 +6,8 @@ model, if boto3 is installed), Ray's Azure template, or the fields of a Compute 
 because Ray's defaults are open: SSH from everywhere, roles with all of EC2, public addresses.
 """
 
-import copy
 import functools
-import json
-import logging
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from cluster.launch.finding import Finding, items, mapping, unknown_keys
@@ -68,11 +64,11 @@ def own_findings(config: dict[str, Any]) -> list[Finding]:
 def _schema(config: dict[str, Any]) -> Iterator[Finding]:
     """What `ray up` itself would refuse; it stops at the first."""
     from jsonschema import ValidationError
-    from ray.autoscaler._private.util import fillout_defaults, validate_config
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it logs the whole error besides raising it
+    from cluster.runtime.ray_internals import check_launch_file
+
     try:
-        validate_config(fillout_defaults(copy.deepcopy(config)))
+        check_launch_file(config)
     except ValidationError as error:
         place = ".".join(str(part) for part in error.absolute_path)
         yield Finding(place or "file", error.message[:200], "see Ray's page on cluster YAML configuration")
@@ -183,12 +179,10 @@ def _gcp_node(node: dict[str, Any], place: str, name: str, config: Values) -> It
 
 
 def _azure_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
-    import ray.autoscaler._private
+    from cluster.runtime.ray_internals import azure_parameters
 
     yield from unknown_keys(node, {"azure_arm_parameters", "tags"}, place)
-    template = Path(ray.autoscaler._private.__file__).parent / "_azure" / "azure-vm-template.json"
-    known = set(json.loads(template.read_text(encoding="utf-8"))["parameters"]) | {"availability_zone"}
-    yield from _keys_of(node, "azure_arm_parameters", known, place)
+    yield from _keys_of(node, "azure_arm_parameters", azure_parameters() | {"availability_zone"}, place)
 
 
 def _keys_of(node: Values, name: str, known: Collection[str], place: str) -> Iterator[Finding]:

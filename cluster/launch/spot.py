@@ -102,34 +102,18 @@ class RayNode:
 
     def drain(self, reason: str, end_s: float) -> None:
         """Drain it; an end of less than twice the margin ahead is not moved closer."""
-        from ray._private import services
-        from ray._raylet import GcsClient  # type: ignore[attr-defined]
-        from ray.core.generated import autoscaler_pb2
         from ray.exceptions import RayError
 
-        preemption = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        from cluster.runtime.ray_internals import drain_node
+
+        left = max(end_s - time.time(), 0.0)
+        told_s = time.time() + (left - MARGIN_S if left >= 2 * MARGIN_S else left)
         try:
-            client = GcsClient(address=services.canonicalize_bootstrap_address_or_die(self.address))
-            node = self.node_id or self._here(client)
-            left = max(end_s - time.time(), 0.0)
-            told_s = time.time() + (left - MARGIN_S if left >= 2 * MARGIN_S else left)
-            accepted, why = client.drain_node(node, preemption, reason, int(told_s * 1000), timeout=RPC_S)
+            refusal = drain_node(self.address, self.node_id, reason, told_s, RPC_S)
         except RayError as error:
             raise RuntimeError(f"Ray's head does not answer: {error}") from error
-        if not accepted:
-            raise RuntimeError(f"Ray refuses to drain node {node}: {why}")
-
-    def _here(self, client: object) -> str:
-        """The id of the one living node at this machine's address."""
-        import ray.util
-        from ray.core.generated import gcs_pb2
-
-        alive = client.get_all_node_info(timeout=RPC_S, state_filter=gcs_pb2.GcsNodeInfo.ALIVE)  # type: ignore[attr-defined]
-        mine = ray.util.get_node_ip_address()
-        found = [key.hex() for key, info in alive.items() if info.node_manager_address == mine]
-        if len(found) != 1:
-            raise RuntimeError(f"{len(found)} living Ray nodes at {mine}; say which one with --node-id")
-        return found[0]
+        if refusal:
+            raise RuntimeError(refusal)
 
 
 def watch_notices(agent: Agent, pause: Callable[[float], None] = time.sleep) -> None:

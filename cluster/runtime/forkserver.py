@@ -66,16 +66,15 @@ class ForkServer:
                 env=os.environ | known,
             )
         os.environ[SOCKET] = address
-        from ray._private import ray_constants
+        from cluster.runtime.ray_internals import start_workers_by
 
-        self.before = ray_constants.SETUP_WORKER_FILENAME
-        ray_constants.SETUP_WORKER_FILENAME = str(Path(__file__).with_name("fork_worker.py"))  # no public way
+        self.before = start_workers_by(str(Path(__file__).with_name("fork_worker.py")))
 
     def close(self) -> None:
         """End the server and all of its workers that still live."""
-        from ray._private import ray_constants
+        from cluster.runtime.ray_internals import start_workers_by
 
-        ray_constants.SETUP_WORKER_FILENAME = self.before
+        start_workers_by(self.before)
         os.environ.pop(SOCKET, None)
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -183,37 +182,18 @@ class Nursery:
         return str(told["argv"][0])
 
 
-class ClassIds:
-    """Ids of actor classes that are made while modules are imported, from the kernel.
-
-    Ray's own would begin its generator of ids, and every fork would go on with the same ids.
-    """
-
-    @staticmethod
-    def from_random() -> Any:
-        """Return a new id."""
-        from ray import ActorClassID
-
-        return ActorClassID(os.urandom(ActorClassID.size()))
-
-
 def import_modules(modules: Sequence[str]) -> None:
     """Import what workers share; RuntimeError if that has begun Ray's generator of ids."""
-    import ray.actor
-    from ray._raylet import UniqueID
+    from cluster.runtime.ray_internals import class_ids_from_kernel, random_id
 
-    own = ray.actor.ActorClassID
-    ray.actor.ActorClassID = ClassIds
-    try:
+    with class_ids_from_kernel():
         for name in modules:
             import_module(name)
-    finally:
-        ray.actor.ActorClassID = own
     drawn = set()
     for _ in range(2):
         reads, writes = os.pipe()
         if os.fork() == 0:
-            os.write(writes, UniqueID.from_random().binary())
+            os.write(writes, random_id())
             os._exit(0)
         os.wait()
         drawn.add(os.read(reads, 64))

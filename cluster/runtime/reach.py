@@ -47,10 +47,10 @@ def _wait_for_port(host: str, port: int, deadline: float) -> None:
 
 def _ask(address: str, answered: threading.Event) -> None:
     """Ask Ray's head whether it lives; a refusal is an answer too, and `ray.init` words it better."""
-    import ray._raylet
+    from cluster.runtime.ray_internals import head_lives
 
     try:
-        vars(ray._raylet)["GcsClient"](address=address).check_alive([], timeout=ANSWER_SECONDS)
+        head_lives(address, ANSWER_SECONDS)
     except Exception as error:  # noqa: BLE001 - of Ray's own, with no class in common
         if "RpcError" in type(error).__name__ or "Unavailable" in str(error):
             return

@@ -82,9 +82,9 @@ class Session:
 
     def draining(self) -> set[str]:
         """Return the ids of nodes that were told to leave: an interruption notice, a drain by hand."""
-        from ray._private.state import state  # Ray Train's own watcher asks here; there is no public way yet
+        from cluster.runtime.ray_internals import draining_nodes
 
-        return set(state.get_draining_nodes() or ())
+        return draining_nodes()
 
     def shutdown(self) -> None:
         """Disconnect; a local Ray ends."""
@@ -123,7 +123,9 @@ def connect(
         already_imported = "ray" in sys.modules
         os.environ |= local_environment(os.environ, metrics)  # before Ray: its daemons inherit it
         if already_imported:
-            _reread_environment()
+            from cluster.runtime.ray_internals import reread_environment
+
+            reread_environment(loopback=os.environ[LOOPBACK] == "0")
     import ray
 
     if ray.is_initialized():
@@ -194,17 +196,6 @@ def _is_of_ray(child: psutil.Process) -> bool:
         return str(Path(ray.__file__).parent) in " ".join(child.cmdline())
     except psutil.Error:
         return False
-
-
-def _reread_environment() -> None:
-    """Make an imported Ray see RAY_AUTH_MODE, the token and where to listen: it read them at import."""
-    from ray._private import ray_constants
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-    ray_constants.ENABLE_RAY_CLUSTER = os.environ[LOOPBACK] != "0"
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def local_environment(environ: Mapping[str, str], metrics: bool) -> dict[str, str]:

@@ -1,0 +1,106 @@
+"""What do we use of Ray that it does not promise to keep? All of it is here and in `training/group/scaling_policy.py`.
+
+Ray 2.60 has no public way to drain a node, to list those that drain, to be asked whether its head lives, to read its
+environment anew, or to start workers by another script. Importing this file imports Ray.
+"""
+
+import copy
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray.actor
+import ray.autoscaler._private
+from ray._private import ray_constants, services
+from ray._private.state import state
+from ray._raylet import AuthenticationTokenLoader, Config, GcsClient, UniqueID  # type: ignore[attr-defined]
+from ray.core.generated import autoscaler_pb2, gcs_pb2
+
+
+def draining_nodes() -> set[str]:
+    """Return the ids of nodes that were told to leave; Ray Train's own watcher asks here."""
+    return set(state.get_draining_nodes() or ())
+
+
+def head_lives(address: str, timeout_s: float) -> None:
+    """Ask Ray's head at host:port whether it lives; raises what Ray does where it does not."""
+    GcsClient(address=address).check_alive([], timeout=timeout_s)
+
+
+def drain_node(address: str | None, node_id: str | None, reason: str, end_s: float, timeout_s: float) -> str:
+    """Tell Ray that a node is preempted at `end_s` (seconds since 1970); why it refuses, or "".
+
+    node_id: None for the one living node at this machine's address. RayError if the head does not answer;
+    RuntimeError if there is no such node, or several.
+    """
+    preemption = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    client = GcsClient(address=services.canonicalize_bootstrap_address_or_die(address))
+    node = node_id or _node_here(client, timeout_s)
+    accepted, why = client.drain_node(node, preemption, reason, int(end_s * 1000), timeout=timeout_s)
+    return "" if accepted else f"Ray refuses to drain node {node}: {why}"
+
+
+def _node_here(client: GcsClient, timeout_s: float) -> str:
+    alive = client.get_all_node_info(timeout=timeout_s, state_filter=gcs_pb2.GcsNodeInfo.ALIVE)
+    mine = ray.util.get_node_ip_address()
+    found = [key.hex() for key, info in alive.items() if info.node_manager_address == mine]
+    if len(found) != 1:
+        raise RuntimeError(f"{len(found)} living Ray nodes at {mine}; say which one with --node-id")
+    return str(found[0])
+
+
+def reread_environment(*, loopback: bool) -> None:
+    """Make an imported Ray see RAY_AUTH_MODE, the token and where to listen: it read them at import."""
+    ray_constants.ENABLE_RAY_CLUSTER = not loopback
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def start_workers_by(script: str) -> str:
+    """Let a local Ray start its workers by another script; the one before."""
+    before = str(ray_constants.SETUP_WORKER_FILENAME)
+    ray_constants.SETUP_WORKER_FILENAME = script
+    return before
+
+
+@contextmanager
+def class_ids_from_kernel() -> Iterator[None]:
+    """Let actor classes that are made meanwhile take their ids from the kernel.
+
+    Ray's own would begin its generator of ids, and every fork would go on with the same ids.
+    """
+    own = ray.actor.ActorClassID
+    ray.actor.ActorClassID = _ClassIds
+    try:
+        yield
+    finally:
+        ray.actor.ActorClassID = own
+
+
+class _ClassIds:
+    @staticmethod
+    def from_random() -> Any:
+        return ray.ActorClassID(os.urandom(ray.ActorClassID.size()))
+
+
+def random_id() -> bytes:
+    """Draw an id of Ray's generator, which begins with the first one drawn."""
+    return bytes(UniqueID.from_random().binary())
+
+
+def check_launch_file(config: Mapping[str, Any]) -> None:
+    """Check a file of `ray up` as Ray does; raises ValidationError, or what Ray stumbles over."""
+    from ray.autoscaler._private.util import fillout_defaults, validate_config  # a second, for one command
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it logs the whole error besides raising it
+    validate_config(fillout_defaults(copy.deepcopy(dict(config))))
+
+
+def azure_parameters() -> set[str]:
+    """Return the parameters that Ray's template of an Azure machine knows."""
+    template = Path(ray.autoscaler._private.__file__).parent / "_azure" / "azure-vm-template.json"
+    return set(json.loads(template.read_text(encoding="utf-8"))["parameters"])
