@@ -6,19 +6,19 @@ the same.
 
 import math
 import re
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 NOTHING = "–"
 #: C0, DEL, C1; marks, embeddings and isolates of the writing direction; separators of lines and paragraphs.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
     """Tell whether a value can be drawn: a finite int or float, no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def whole(value: Any) -> str:
+def whole(value: object) -> str:
     """Write a count in full.
 
     >>> whole(12214), whole(None)
@@ -27,7 +27,7 @@ def whole(value: Any) -> str:
     return f"{value:,.0f}" if is_number(value) else NOTHING
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Write a count in at most four digits.
 
     >>> short(9876), short(411_900), short(37_500_000), short(1.62e11), short(0.25)
@@ -44,7 +44,7 @@ def short(value: Any) -> str:
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
 
 
-def many(value: Any, name: str) -> str:
+def many(value: object, name: str) -> str:
     """Write a count with its noun.
 
     >>> many(1, "worker"), many(8, "worker")
@@ -53,7 +53,7 @@ def many(value: Any, name: str) -> str:
     return f"{whole(value)} {noun(value, name)}"
 
 
-def noun(value: Any, name: str) -> str:
+def noun(value: object, name: str) -> str:
     """Write a noun as its count asks.
 
     >>> noun(1, "worker"), noun(8, "worker")
@@ -62,7 +62,7 @@ def noun(value: Any, name: str) -> str:
     return name if value == 1 else f"{name}s"
 
 
-def size(value: Any) -> str:
+def size(value: object) -> str:
     """Write bytes in powers of ten.
 
     >>> size(2_100_000_000), size(512)
@@ -76,7 +76,7 @@ def size(value: Any) -> str:
     return f"{value:.0f} B"
 
 
-def seconds(value: Any) -> str:
+def seconds(value: object) -> str:
     """Write a duration.
 
     >>> seconds(0.0021), seconds(1.84), seconds(130), seconds(5400), seconds(30 * 86400), seconds(2129 * 86400)
@@ -99,7 +99,7 @@ def seconds(value: Any) -> str:
     return NOTHING
 
 
-def share(value: Any) -> str:
+def share(value: object) -> str:
     """Write a fraction in percent.
 
     >>> share(0.25), share(0.0021), share(0.9999)
@@ -111,7 +111,7 @@ def share(value: Any) -> str:
     return f"{percent:.0f} %" if abs(percent) >= 9.95 or percent == int(percent) else f"{percent:.1f} %"
 
 
-def signed(value: Any, digits: int = 3) -> str:
+def signed(value: object, digits: int = 3) -> str:
     """Write a difference with its sign, a real minus.
 
     >>> signed(-0.0412), signed(0.0004, 4), signed(-0.00001)
@@ -123,7 +123,7 @@ def signed(value: Any, digits: int = 3) -> str:
     return (text if float(text) else text[1:]).replace("-", "−")
 
 
-def rate(value: Any) -> str:
+def rate(value: object) -> str:
     """Write a learning rate.
 
     >>> rate(3e-4), rate(0.012)

@@ -16,7 +16,7 @@ IN_A_URL = re.compile(
 )
 
 
-def redact(value: Any, key: str = "") -> Any:
+def redact(value: object, key: str = "") -> Any:
     """Return a configuration with every secret replaced by ***: what stands under its name, and secrets within URLs.
 
     >>> redact({"hf_token": "abc", "row_tokens": 256, "url": "s3://me:pw@host/a?sig=1"})

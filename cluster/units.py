@@ -31,7 +31,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _number_with_unit(value: Any, units: dict[str, float] | dict[str, int], example: str) -> Any:
+def _number_with_unit(value: object, units: dict[str, float] | dict[str, int], example: str) -> Any:
     if not isinstance(value, str):
         return value
     match = NUMBER.fullmatch(value)
@@ -41,7 +41,7 @@ def _number_with_unit(value: Any, units: dict[str, float] | dict[str, int], exam
     return float(match[1].replace("_", "")) * (units[unit] if unit else 1)
 
 
-def parse_duration(value: Any) -> Any:
+def parse_duration(value: object) -> Any:
     """Read a duration as seconds.
 
     >>> parse_duration("30d"), parse_duration("1.5h"), parse_duration(10)
@@ -50,7 +50,7 @@ def parse_duration(value: Any) -> Any:
     return _number_with_unit(value, SECONDS, "10s, 5m, 1.5h or 30d")
 
 
-def parse_size(value: Any) -> Any:
+def parse_size(value: object) -> Any:
     """Read a size as bytes.
 
     >>> parse_size("64MiB"), parse_size("2GB")
@@ -60,7 +60,7 @@ def parse_size(value: Any) -> Any:
     return int(parsed) if isinstance(parsed, float) and parsed.is_integer() else parsed
 
 
-def parse_share(value: Any) -> Any:
+def parse_share(value: object) -> Any:
     """Read a share as a fraction.
 
     >>> parse_share("25%"), parse_share(0.25)

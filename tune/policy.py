@@ -17,7 +17,7 @@ WORST = 1e3  # the score of a trial that has none, diverged or failed: worse tha
 TOLERANCE = 0.005  # bits per byte a larger batch may lose, relative, before it is beyond the critical one
 
 
-def ranked(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def ranked(verdicts: Sequence[Mapping[str, object]]) -> list[Mapping[str, Any]]:
     """Order trials by their last verdict: who got further first, then by score, then by key; diverged ones last."""
     return sorted(verdicts, key=lambda v: (v["score"] is None, -v["tokens"], v["score"] or 0.0, v["key"]))
 
@@ -94,7 +94,7 @@ class Plan(Protocol):
     def next(self) -> Any:
         """The next stretch; None while that depends on verdicts to come."""
 
-    def judged(self, spec: Any, score: float) -> None:
+    def judged(self, spec: object, score: float) -> None:
         """Take a verdict."""
 
 

@@ -152,7 +152,7 @@ class Space:
         return [{d.path: e[n % len(e)] for d, e in zip(self.dimensions, ends, strict=True)} for n in range(most)]
 
 
-def read_space(space: Mapping[str, Any]) -> Space:
+def read_space(space: Mapping[str, object]) -> Space:
     """Read what stands under sweep.space; ValueError names the key, what stands there and what may."""
     found = dict(_flat("", space))
     return Space(tuple(_dimension(path, found[path]) for path in sorted(found)))
@@ -199,7 +199,7 @@ def nested(point: Point) -> dict[str, Any]:
     return found
 
 
-def _flat(prefix: str, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flat(prefix: str, given: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     """Dotted keys, also where they were written nested, as `sweep.space.optim.lr=[...]` on a command line is."""
     for name, value in given.items():
         if isinstance(value, Mapping) and value and not set(value) & WORDS:
@@ -208,7 +208,7 @@ def _flat(prefix: str, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _dimension(path: str, given: Any) -> Dimension:
+def _dimension(path: str, given: object) -> Dimension:
     _check_path(path)
     if isinstance(given, Mapping) and set(given) == {"values"}:
         given = given["values"]
@@ -266,14 +266,14 @@ def _multiples(low: float, high: float, step: float) -> tuple[int, int]:
     return math.ceil(low / step - ROUNDING), math.floor(high / step + ROUNDING)
 
 
-def _has_multiple(low: float, high: float, step: Any) -> bool:
+def _has_multiple(low: float, high: float, step: object) -> bool:
     if not isinstance(step, int | float) or step <= 0:
         return False
     least, largest = _multiples(low, high, step)
     return least <= largest
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> Any:
     """A text that is a number to people and not to YAML 1.1, as the rest of the configuration reads it.
 
     >>> _number("1e-3"), _number("wsd")

@@ -35,7 +35,7 @@ def check_launch_file(path: str | Path) -> list[Finding]:
     return [*found, Finding("file", "is neither a `ray up` file (provider:) nor a KubeRay manifest", "say what it is")]
 
 
-def placeholders(document: Any) -> Iterator[Finding]:
+def placeholders(document: object) -> Iterator[Finding]:
     """What is still to be filled in, once a name."""
     named: dict[str, str] = {}
     for place, text in leaves(document):
@@ -45,7 +45,7 @@ def placeholders(document: Any) -> Iterator[Finding]:
         yield Finding(place, f"{name} is a placeholder", "write your own value there, at every place it stands")
 
 
-def secrets(document: Any) -> Iterator[Finding]:
+def secrets(document: object) -> Iterator[Finding]:
     """Values that look like secrets and stand in the file."""
     for place, text in leaves(document):
         if place.startswith("file_mounts."):  # these name files
@@ -57,7 +57,7 @@ def secrets(document: Any) -> Iterator[Finding]:
             yield Finding(place, f"{what} stands in the file", "use a file, a role or a Kubernetes Secret instead")
 
 
-def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: object, place: str = "") -> Iterator[tuple[str, Any]]:
     """Every key and every scalar value, with its place: `a.b[0].c`."""
     if isinstance(value, dict):
         for key, inner in value.items():

@@ -26,7 +26,7 @@ def items(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def unknown_keys(given: Mapping[str, Any], known: Collection[str], place: str) -> Iterator[Finding]:
+def unknown_keys(given: Mapping[str, object], known: Collection[str], place: str) -> Iterator[Finding]:
     """A finding for each key that does not exist, with the one that was probably meant."""
     for key in given:
         if key not in known:

@@ -162,21 +162,21 @@ def compare_shape(value: Any, shape: Shape, place: str) -> Iterator[Finding]:
             yield from compare_shape(item, shape[0], f"{place}[{number}]")
 
 
-def _cluster_spec(document: Mapping[str, Any]) -> Any:
+def _cluster_spec(document: Mapping[str, object]) -> Any:
     spec = document.get("spec")
     if document.get("kind") == "RayJob":
         return spec.get("rayClusterSpec") if isinstance(spec, dict) else None
     return spec if document.get("kind") == "RayCluster" else None
 
 
-def _get(value: Any, *path: str) -> Any:
+def _get(value: object, *path: str) -> Any:
     """A nested value, None where a step of the way is missing."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _safety(spec: Mapping[str, Any], place: str, *, has_policy: bool) -> Iterator[Finding]:
+def _safety(spec: Mapping[str, object], place: str, *, has_policy: bool) -> Iterator[Finding]:
     if _get(spec, "authOptions", "mode") != "token":
         yield Finding(f"{place}.authOptions.mode", "is not token; an open Ray runs anybody's code", "mode: token")
     if not has_policy and not _get(spec, "networkPolicy"):
@@ -196,7 +196,7 @@ def _safety(spec: Mapping[str, Any], place: str, *, has_policy: bool) -> Iterato
             yield from _pod(pod, f"{place}.{name}.template.spec", needs_api=needs_api)
 
 
-def _pod(pod: Mapping[str, Any], place: str, *, needs_api: bool) -> Iterator[Finding]:
+def _pod(pod: Mapping[str, object], place: str, *, needs_api: bool) -> Iterator[Finding]:
     if not needs_api and pod.get("automountServiceAccountToken") is not False:
         mend = "automountServiceAccountToken: false"
         yield Finding(place, "holds a key to Kubernetes' API that it does not need", mend)
@@ -208,7 +208,7 @@ def _pod(pod: Mapping[str, Any], place: str, *, needs_api: bool) -> Iterator[Fin
             yield from _container(container, _get(pod, "securityContext"), f"{place}.containers[{number}]")
 
 
-def _container(container: Mapping[str, Any], of_pod: Any, place: str) -> Iterator[Finding]:
+def _container(container: Mapping[str, object], of_pod: object, place: str) -> Iterator[Finding]:
     own = container.get("securityContext")
     if _get(own, "runAsNonRoot") is not True and _get(of_pod, "runAsNonRoot") is not True:
         yield Finding(f"{place}.securityContext", "may run as root", "runAsNonRoot: true, here or in the pod")

@@ -218,7 +218,7 @@ def parsed(body: str, what: str) -> dict[str, Any]:
     return found
 
 
-def body_of(document: Mapping[str, Any], key: str) -> str:
+def body_of(document: Mapping[str, object], key: str) -> str:
     """A text that must be there."""
     value = document.get(key)
     if not isinstance(value, str) or not value:

@@ -65,10 +65,10 @@ def _schema(config: dict[str, Any]) -> Iterator[Finding]:
     """What `ray up` itself would refuse; it stops at the first."""
     from jsonschema import ValidationError
 
-    from cluster.runtime.ray_internals import check_launch_file
+    from cluster.runtime.ray_internals import validate_launch_file
 
     try:
-        check_launch_file(config)
+        validate_launch_file(config)
     except ValidationError as error:
         place = ".".join(str(part) for part in error.absolute_path)
         yield Finding(place or "file", error.message[:200], "see Ray's page on cluster YAML configuration")

@@ -15,7 +15,7 @@ COUNTS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 MOST_GPUS = 1_000_000
 
 
-def parse_count(value: Any) -> Any:
+def parse_count(value: object) -> Any:
     """Read a count such as parameters or tokens.
 
     >>> parse_count("7B"), parse_count("162M"), parse_count("1.5T"), parse_count("3e11"), parse_count(300)
@@ -46,7 +46,7 @@ def show_count(count: int) -> str:
     return str(count)
 
 
-def _prices(value: Any) -> Any:
+def _prices(value: object) -> Any:
     """Read prices by GPU; the names as leniently as elsewhere."""
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} gives no prices; write a USD price for each GPU, for example {{H100: 2.10}}")

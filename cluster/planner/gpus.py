@@ -33,7 +33,7 @@ GPUS = {
 }
 
 
-def parse_gpu(value: Any) -> Any:
+def parse_gpu(value: object) -> Any:
     """Read a GPU name leniently; ValueError names those that are known.
 
     >>> parse_gpu("a100"), parse_gpu("A100-80GB"), parse_gpu("h200"), parse_gpu("NVIDIA H100 80GB HBM3")

@@ -92,7 +92,7 @@ def random_id() -> bytes:
     return bytes(UniqueID.from_random().binary())
 
 
-def check_launch_file(config: Mapping[str, Any]) -> None:
+def validate_launch_file(config: Mapping[str, object]) -> None:
     """Check a file of `ray up` as Ray does; raises ValidationError, or what Ray stumbles over."""
     from ray.autoscaler._private.util import fillout_defaults, validate_config  # a second, for one command
 

@@ -172,7 +172,7 @@ def _start_local(config: ClusterConfig, metrics: bool, preload: Sequence[str], o
     return Session(address, is_local=True, owned=True, forkserver=forkserver, folder=folder)
 
 
-def _start(**options: Any) -> Any:
+def _start(**options: object) -> Any:
     """Start a local Ray, and once more if it did not come up: its daemons get 30 s, too few on a very busy machine."""
     import ray
 

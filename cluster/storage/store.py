@@ -66,6 +66,7 @@ class Store:
 
     @property
     def is_local(self) -> bool:
+        """Is it a folder of this machine, or one that is mounted?"""
         return self.scheme == "file"
 
     @cached_property

@@ -44,7 +44,7 @@ class Champion:
 class WandbRun:
     """A sink that logs to W&B until W&B fails, and then no more."""
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: object) -> None:
         self._run = run
         self._step, self._newest, self._concluded = 0, dict[str, float](), False
 

@@ -7,7 +7,7 @@ from numba.extending import intrinsic
 
 
 @intrinsic
-def trailing_zeros(typingctx: Any, word: Any) -> Any:
+def trailing_zeros(typingctx: object, word: object) -> Any:
     """The number of zero bits below the lowest one bit of a uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

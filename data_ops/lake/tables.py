@@ -79,7 +79,7 @@ class Tables:
         self,
         name: str,
         columns: list[str] | None = None,
-        condition: Any = None,
+        condition: object = None,
         prune: list[tuple[str, str, Any]] | None = None,
     ) -> pa.Table:
         """Read the rows that meet the condition; see `dataset`."""

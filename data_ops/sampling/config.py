@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from cluster.units import Settings, parse_duration
 
 
-def _half_lives(value: Any) -> Any:
+def _half_lives(value: object) -> Any:
     values = value if isinstance(value, list | tuple) else (value,)
     return tuple(None if v is None or v == "none" else parse_duration(v) for v in values)
 

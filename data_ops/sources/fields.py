@@ -46,6 +46,7 @@ class RecordRows:
 
     @property
     def full(self) -> bool:
+        """Are these rows enough for one batch?"""
         return self.num_bytes >= MAX_BATCH_BYTES or len(self.texts) >= MAX_BATCH_ROWS
 
     def add(self, text: str, time: int | None, name: str | None, size: int) -> None:
@@ -57,7 +58,7 @@ class RecordRows:
         self.errors.append(None)
         self.num_bytes += size
 
-    def add_untyped(self, text: str, time: Any, name: Any, size: int) -> None:
+    def add_untyped(self, text: str, time: object, name: object, size: int) -> None:
         """Add a good record whose time and id are as its file has them."""
         micros = None if time is None else time_us(time)
         if micros is None and time is not None and time != "":
@@ -102,7 +103,7 @@ def pick(record: dict[str, Any], path: str) -> Any:
     return value
 
 
-def name_of(value: Any) -> str | None:
+def name_of(value: object) -> str | None:
     """Read a record's own id as text, whatever its type: `headrace trace` finds a document by it.
 
     A whole float is an integer that pandas made a float, because one id was missing; 16 bytes that are no text are a

@@ -49,7 +49,7 @@ def open_source(label: str, config: SourceConfig) -> Source:
     return SOURCES[config.kind](label, config)
 
 
-def _of_its_kind(value: Any) -> Any:
+def _of_its_kind(value: object) -> Any:
     """Read a mapping by the model of its kind, which is `files` where it says none."""
     if not isinstance(value, dict):
         return value

@@ -103,7 +103,7 @@ class Source(Protocol):
 
     CONFIG: ClassVar[type[SourceConfig]]
 
-    def __init__(self, label: str, config: Any) -> None:
+    def __init__(self, label: str, config: object) -> None:
         """Open the source that is configured as `label`; config: what CONFIG made of it."""
         ...
 

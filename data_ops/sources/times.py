@@ -10,7 +10,6 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_tz
-from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_YEAR_US = 253402300799_000000  # the end of year 9999
@@ -27,7 +26,7 @@ ACCESS_LOG = re.compile(r"(\d{1,2})/([A-Za-z]{3})/(\d{4}):(\d\d:\d\d:\d\d)\s*([+
 MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
 
 
-def time_us(value: Any) -> int | None:
+def time_us(value: object) -> int | None:
     """Read a time as microseconds since 1970 UTC; None if it is missing or not understood.
 
     ISO 8601 (without a zone: UTC), dates as feeds and logs write them, dates in digits, or a number since 1970.

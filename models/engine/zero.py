@@ -110,7 +110,7 @@ def _leave_dynamo_alone() -> None:
         adam.step = torch.no_grad()(plain)  # type: ignore[method-assign]
 
 
-def _leave_uncompiled(function: Any = None, **_: Any) -> Any:
+def _leave_uncompiled(function: object = None, **_: object) -> Any:
     return function or (lambda inner: inner)
 
 
@@ -125,7 +125,7 @@ class GuardedAdamW(torch.optim.AdamW):
     overflow = False
     _global_grad_norm = 0.0
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
         """Clip and step, or do nothing and set `overflow`."""
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         limit = self.clip_norm if self.clip_norm > 0 else float("inf")
@@ -142,7 +142,7 @@ def base_optimizer(engine: Any) -> torch.optim.Optimizer:
     return engine.basic_optimizer
 
 
-def allocate_moments(engine: Any) -> None:
+def allocate_moments(engine: object) -> None:
     """Set Adam's state of every flat tensor this rank owns to zero, at step 0.
 
     Also undoes the step on zero gradients that DeepSpeed's ZeRO-0 bf16 wrapper takes when it is made: it
@@ -164,7 +164,7 @@ def owned_tensors(engine: Any) -> list[Tensor]:
     return [parameter for group in base_optimizer(engine).param_groups for parameter in group["params"]]
 
 
-def fragments(engine: Any) -> list[Fragment]:
+def fragments(engine: object) -> list[Fragment]:
     """Return what this rank owns of every parameter, ordered by name; at ZeRO-0 every rank owns all."""
     state = base_optimizer(engine).state
     found = []
@@ -204,13 +204,13 @@ def _places(engine: Any) -> Iterator[tuple[str, torch.Size, int, Tensor, int, in
             yield name, parameter.shape, mapping.lp_fragment_address.start, flat, address.start, address.numel
 
 
-def set_steps(engine: Any, steps: int) -> None:
+def set_steps(engine: object, steps: int) -> None:
     """Set Adam's step counter."""
     for flat in owned_tensors(engine):
         base_optimizer(engine).state[flat]["step"].fill_(steps)
 
 
-def get_steps(engine: Any) -> int:
+def get_steps(engine: object) -> int:
     """Return Adam's step counter: optimizer steps taken, skipped ones not counted."""
     return int(base_optimizer(engine).state[owned_tensors(engine)[0]]["step"])
 

@@ -76,7 +76,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     return found
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _models(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if isinstance(annotation, types.GenericAlias | types.UnionType) or get_args(annotation):

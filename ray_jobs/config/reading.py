@@ -112,7 +112,7 @@ def overlay(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
+def _nested(key: str, value: object) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return typing.cast(dict[str, Any], value)

@@ -148,11 +148,11 @@ def _key(path: str, info: FieldInfo) -> Key:
     return Key(path, _kind(info.annotation, unit), default, _bounds(info, unit), info.description or "")
 
 
-def _reader(metadata: Any) -> str:
+def _reader(metadata: object) -> str:
     return getattr(getattr(metadata, "func", None), "__name__", "")
 
 
-def _inner_metadata(annotation: Any) -> list[Any]:
+def _inner_metadata(annotation: object) -> list[Any]:
     """What stands inside an annotation such as `Size | None`."""
     parts = [part for part in get_args(annotation) if get_origin(part) is Annotated]
     return [metadata for part in parts for metadata in part.__metadata__]
@@ -218,7 +218,7 @@ def _in(value: float, units: dict[str, float] | dict[str, int]) -> str:
     return f"{value:g}"
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def _model_of(annotation: object) -> type[BaseModel] | None:
     """The block behind an annotation: a model, or a model or nothing."""
     parts = [annotation, *get_args(annotation)] if get_origin(annotation) is not dict else []
     return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)

@@ -48,7 +48,7 @@ def parameters(environ: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(f"{PARAMETERS}={path} cannot be read as a sweep's parameters ({said})") from None
 
 
-def _said_twice(argument: str, values: Mapping[str, Any]) -> bool:
+def _said_twice(argument: str, values: Mapping[str, object]) -> bool:
     """Does an argument repeat a parameter of the sweep? ConfigError if it says something else."""
     key, _, raw = argument.lstrip("-").partition("=")
     if key not in values:

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 STOPPING = "stopping: finishing the step and committing; once more stops at once"
 
@@ -22,7 +21,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
     stopped = threading.Event()
     signalled = False
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: object) -> None:
         nonlocal signalled
         if signalled:
             signal.signal(number, signal.SIG_DFL)

@@ -150,5 +150,5 @@ def _frozen(config: Config) -> dict[str, Any]:
     return {"seed": config.seed, "held_out": config.held_out, "tokenizer": tokenizer}
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -19,7 +19,7 @@ from ray_jobs.report.charts.svg import Html, tag
 MAX_SLICES, MAX_ROWS = 60, 40
 
 
-def knowledge(evaluations: Sequence[Mapping[str, Any]]) -> Html:
+def knowledge(evaluations: Sequence[Mapping[str, object]]) -> Html:
     """Tell what each checkpoint knows of each period."""
     title = "What it knows"
     names = _slice_names(evaluations)
@@ -45,7 +45,7 @@ def knowledge(evaluations: Sequence[Mapping[str, Any]]) -> Html:
     return section(title, lead, chart, curve)
 
 
-def training(metrics: Sequence[Mapping[str, Any]]) -> Html:
+def training(metrics: Sequence[Mapping[str, object]]) -> Html:
     """Tell how it learned: loss, learning rate, speed and waiting over steps, with rounds as bands."""
     title, bands = "How it learned", _bands(metrics)
     points = _series(metrics, "loss")
@@ -124,7 +124,7 @@ def _slice_names(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(name for name, _ in weight.most_common(MAX_SLICES))
 
 
-def _table(evaluation: Mapping[str, Any], names: Sequence[str]) -> Html:
+def _table(evaluation: Mapping[str, object], names: Sequence[str]) -> Html:
     """Return one evaluation as a table: a row a period, a column a source."""
     sources = sorted({name.partition("/")[0] for name in names})
     periods = sorted({name.partition("/")[2] for name in names})

@@ -125,7 +125,7 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
     return f"{who} is the new champion: {gain}, and old text stayed within {margins}."
 
 
-def judged_as(decision: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def judged_as(decision: Mapping[str, object], summary: Mapping[str, object]) -> str:
     """Promoted, refused or not asked; a decision of an older version only says whether it promoted."""
     word = decision.get("verdict") or summary.get("verdict")
     return str(word or ("promoted" if decision.get("promoted") else "refused"))

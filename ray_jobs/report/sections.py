@@ -163,7 +163,7 @@ def faults(events: Sequence[Moment]) -> Html:
     return section(title, lead, figure(timeline(_few_checkpoints(events), label="events of the run")))
 
 
-def setting(config: Mapping[str, Any], versions: Mapping[str, Any], summary: Mapping[str, Any]) -> Html:
+def setting(config: Mapping[str, object], versions: Mapping[str, object], summary: Mapping[str, object]) -> Html:
     """Tell with what it was made: configuration, versions, fingerprints."""
     prints = {
         k: summary[k]
@@ -182,7 +182,7 @@ def setting(config: Mapping[str, Any], versions: Mapping[str, Any], summary: Map
     return section("Made with", None, *(parts or [none("No configuration was recorded.")]))
 
 
-def _samples(quarantine: Sequence[Mapping[str, Any]]) -> Html | None:
+def _samples(quarantine: Sequence[Mapping[str, object]]) -> Html | None:
     if not quarantine:
         return None
     rows = [
@@ -219,7 +219,7 @@ def _few_checkpoints(events: Sequence[Moment]) -> list[Moment]:
     return [event for event in events if event.kind != "checkpoint"] + checkpoints[::stride]
 
 
-def _flatten(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+def _flatten(values: object, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(values, Mapping):
         return [
             item for key, value in values.items() for item in _flatten(value, f"{prefix}.{key}" if prefix else str(key))

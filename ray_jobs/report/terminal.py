@@ -171,7 +171,7 @@ class Display:
         before = f" (was {whole(was)})" if was is not None else " (the first)"
         self._line("promoted", Text(f"checkpoint {whole(step)} is the champion", GOOD).append(before, SOFT))
 
-    def ledger(self, counts: Mapping[str, Any]) -> None:
+    def ledger(self, counts: Mapping[str, object]) -> None:
         """Tell the proof: read, what it is made up of, lost, repeated."""
         self._finish_train()
         sums = {
@@ -278,5 +278,5 @@ def _bar(part: float) -> str:
     return "▕" + ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR) + "▏"
 
 
-def _total(value: Any) -> Any:
+def _total(value: object) -> Any:
     return sum(value.values()) if isinstance(value, Mapping) else value

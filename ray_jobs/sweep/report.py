@@ -25,7 +25,7 @@ MOST_CURVES, MOST_ROWS = 60, 100
 
 
 def write_report(
-    store: Store, config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, Any]
+    store: Store, config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, object]
 ) -> str:
     """Write runs/<sweep>/report.html; its place."""
     path = job.run_path("report.html")
@@ -33,7 +33,7 @@ def write_report(
     return f"{config.store}/{path}"
 
 
-def render_sweep(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, Any]) -> str:
+def render_sweep(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, object]) -> str:
     """Return the report of ranked trials as one self-contained HTML document."""
     judged = [trial for trial in trials if trial.last.get("score") is not None]
     parts = [
@@ -125,7 +125,7 @@ def _settings(judged: Sequence[TrialResult]) -> Html:
     return section(title, lead, figure(chart), tag("p", f"Furthest mark: {most:,} tokens.", class_="none"))
 
 
-def _batches(judged: Sequence[TrialResult], found: Mapping[str, Any]) -> Html:
+def _batches(judged: Sequence[TrialResult], found: Mapping[str, object]) -> Html:
     title = "Batch and rate"
     most = max((t.last["tokens"] for t in judged), default=0)
     cells: dict[tuple[int, float], float] = {}
@@ -178,7 +178,7 @@ def _table(trials: Sequence[TrialResult]) -> Html:
     return section("All trials", None, tag("table", tag("tr", *(tag("th", h) for h in heads)), *rows), *more)
 
 
-def brief(point: Mapping[str, Any]) -> str:
+def brief(point: Mapping[str, object]) -> str:
     """A point in few words.
 
     >>> brief({"optim.lr": 0.004, "engine.batch_tokens": 4096, "optim.schedule.kind": "wsd"})
@@ -197,5 +197,5 @@ def axis_name(path: str) -> str:
     return before if last == "kind" else last
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)

@@ -137,7 +137,7 @@ def history(trials: Sequence[TrialResult], last: TrialResult) -> list[dict[str, 
     return [{"tokens": t.last.get("tokens"), "config": t.point, "score": t.last.get("score")} for t in reversed(way)]
 
 
-def best_yaml(values: Mapping[str, Any], best: TrialResult, run: str) -> str:
+def best_yaml(values: Mapping[str, object], best: TrialResult, run: str) -> str:
     """The best trial's configuration for `headrace run -c`, with what it is in a comment."""
     score = best.last["score"]
     head = (
@@ -192,7 +192,7 @@ def forget_weights(store: Store, run: str) -> None:
     store.delete(run_path(run, "checkpoints"))
 
 
-def _plain(values: Any) -> Any:
+def _plain(values: object) -> Any:
     """Tuples as lists: what safe YAML knows."""
     if isinstance(values, Mapping):
         return {key: _plain(value) for key, value in values.items()}

@@ -152,8 +152,8 @@ def names(files: list[Source]) -> Figures:
     for file in files:
         for name in file.public_names if not file.name.startswith(COMMAND_LINE) else ():
             homes[name].add(file.name)
-    public = [(file, f) for file in files for f in file.functions if not f.name.startswith("_")]
-    documented = sum(ast.get_docstring(f) is not None for _, f in public)
+    public = [f for file in files for f in file.public_functions]
+    documented = sum(ast.get_docstring(f) is not None for f in public)
     raises = [r for file in files for r in file.nodes if isinstance(r, ast.Raise) and isinstance(r.exc, ast.Call)]
     told = [r.exc.args[0] for r in raises if isinstance(r.exc, ast.Call) and r.exc.args]
     return {

@@ -60,6 +60,15 @@ class Source:
         return [node for node in self.nodes if isinstance(node, Function)]
 
     @cached_property
+    def public_functions(self) -> list[Function]:
+        """Functions of the top level and methods of public classes that do not begin with an underscore."""
+        classes = [node for node in self.tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        homes = [self.tree, *classes]
+        return [
+            node for home in homes for node in home.body if isinstance(node, Function) and not node.name.startswith("_")
+        ]
+
+    @cached_property
     def public_names(self) -> list[str]:
         """Functions and classes of the top level that do not begin with an underscore."""
         defined = [node.name for node in self.tree.body if isinstance(node, Function | ast.ClassDef)]

@@ -18,9 +18,11 @@ class ExactDuplicates(HistoryRule):
     columns: ClassVar[tuple[str, ...]] = ("id",)
 
     def sketch(self, documents: pa.Table) -> pa.Table:
+        """The ids are all that is compared."""
         return documents.select(["id"])
 
     def open(self) -> "IdHistory":
+        """Begin without any id."""
         return IdHistory()
 
 

@@ -22,6 +22,7 @@ class FewLetters(Rule):
     min_letter_share: LetterShare = 0.3
 
     def judge(self, texts: Texts) -> RuleVerdict:
+        """Letters over visible characters, below the least share."""
         letters, _, _, visible = texts.character_counts
         return RuleVerdict(letters < self.min_letter_share * visible)
 
@@ -32,6 +33,7 @@ class ManyDigits(Rule):
     max_digit_share: DigitShare = 0.5
 
     def judge(self, texts: Texts) -> RuleVerdict:
+        """Digits over visible characters, above the most."""
         _, digits, _, visible = texts.character_counts
         return RuleVerdict(digits > self.max_digit_share * visible)
 
@@ -42,6 +44,7 @@ class ManySymbols(Rule):
     max_symbol_share: SymbolShare = 0.5
 
     def judge(self, texts: Texts) -> RuleVerdict:
+        """Neither letters nor digits, over visible characters, above the most."""
         letters, digits, _, visible = texts.character_counts
         return RuleVerdict(visible - letters - digits > self.max_symbol_share * visible)
 
@@ -52,5 +55,6 @@ class RepeatedCharacters(Rule):
     max_repeated_char_share: RepeatedShare = 0.5
 
     def judge(self, texts: Texts) -> RuleVerdict:
+        """Characters equal to the one before, over visible characters, above the most."""
         _, _, repeated, visible = texts.character_counts
         return RuleVerdict(repeated > self.max_repeated_char_share * visible)

@@ -19,6 +19,7 @@ class TooShort(Rule):
     min_chars: Fewest = 20
 
     def judge(self, texts: Texts) -> RuleVerdict:
+        """Characters (code points), below the fewest."""
         return RuleVerdict(_lengths(texts) < self.min_chars)
 
 
@@ -28,6 +29,7 @@ class TooLong(Rule):
     max_chars: Most = 2_000_000
 
     def judge(self, texts: Texts) -> RuleVerdict:
+        """Characters (code points), above the most."""
         return RuleVerdict(_lengths(texts) > self.max_chars)
 
 

@@ -28,7 +28,7 @@ MAX_TAIL_BYTES = 16 << 20  # a longer unfinished line is not tried as an object
 Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
 
 
-class Reading(NamedTuple):
+class FileKind(NamedTuple):
     """How a file is read, and what that may cost."""
 
     format: Format
@@ -75,7 +75,7 @@ def is_done(known: Entry, file: FileState) -> bool:
     return known.state in ("read", "ended", "damaged") and _same(known, file)
 
 
-def look_at(kind: Reading, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
+def look_at(kind: FileKind, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
     """Find at most `max_records` new records in a file; `known` is what the last look gave.
 
     FileNotFoundError if the file is gone.
@@ -100,7 +100,7 @@ def _same(known: Entry, file: FileState) -> bool:
     return (known.size, known.modified_ns) == (file.size, file.modified_ns)
 
 
-def _goes_on(kind: Reading, file: FileState, known: Entry) -> bool:
+def _goes_on(kind: FileKind, file: FileState, known: Entry) -> bool:
     """Say whether what was read of a changed file still stands in it; Parquet and packed text come as a whole."""
     if known.end == 0 and (known.marked <= 0 or known.state == "damaged"):
         return known.state != "damaged"  # nothing of it was read
@@ -113,7 +113,7 @@ def _goes_on(kind: Reading, file: FileState, known: Entry) -> bool:
     return file.size >= marked and raw_mark(file.partition, marked) == known.mark
 
 
-def _read_predecessor(kind: Reading, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
+def _read_predecessor(kind: FileKind, file: FileState, known: Entry, max_records: int, quiet: Quiet) -> Step | None:
     """Read what is left of a file that was renamed when another took its name; None if it is not found.
 
     The entry has size -1 as long as more may come of it: then the new file is not looked at yet.
@@ -134,14 +134,14 @@ def _read_predecessor(kind: Reading, file: FileState, known: Entry, max_records:
     return step
 
 
-def _left_behind(kind: Reading, partition: str, known: Entry) -> int:
+def _left_behind(kind: FileKind, partition: str, known: Entry) -> int:
     """How many bytes were seen of an earlier generation and never read."""
     if known.state not in ("cut", "waits", "stalled") or known.size < 0 or known.end == 0:
         return 0
     return known.size - known.end if kind.has_lines and packing_of(partition) is None else known.size
 
 
-def _look_on(kind: Reading, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+def _look_on(kind: FileKind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     known = known._replace(size=file.size, modified_ns=file.modified_ns)
     if known.state == "damaged" or max_records <= 0:
         return Step([], known if known.state == "damaged" else known._replace(state="cut"))
@@ -150,7 +150,7 @@ def _look_on(kind: Reading, file: FileState, known: Entry, max_records: int, qui
     return (_look_at_parquet if kind.format == "parquet" else _look_at_text)(file, known, max_records, quiet)
 
 
-def _look_at_lines(kind: Reading, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
+def _look_at_lines(kind: FileKind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     packed = packing_of(file.partition) is not None
     if known.state == "ended":
         known = _behind_the_line(file, known)

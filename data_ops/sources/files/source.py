@@ -25,7 +25,7 @@ from data_ops.sources.files.formats.records import fields_of, json_parser, parse
 from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import Entry, Reading, Step, is_done, look_at
+from data_ops.sources.files.growth import Entry, FileKind, Step, is_done, look_at
 from data_ops.sources.files.listing import as_written, is_local, is_named, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span, Untaken
@@ -131,7 +131,7 @@ class FilesSource(Source):
         last = self._seen[file.partition]
         if last.step and (last.known, last.quiet) == (known, quiet):
             return last.step
-        kind = Reading(format_of(self.config, file.partition), self.config.limits)
+        kind = FileKind(format_of(self.config, file.partition), self.config.limits)
         step = look_at(kind, file, known, left, self._is_quiet)
         if step.spans or step.waiting is None:
             self._seen.pop(file.partition, None)

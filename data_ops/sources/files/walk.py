@@ -25,6 +25,7 @@ class FileState(NamedTuple):
 
     @property
     def modified_s(self) -> float:
+        """When the file was changed last, in seconds since 1970, by its server's clock."""
         return self.modified_ns / 1e9
 
 

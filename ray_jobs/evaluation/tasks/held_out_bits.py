@@ -19,6 +19,7 @@ class HeldOutBits(Task):
     unit: ClassVar[str] = "bits/byte"
 
     def run(self, scorer: Scorer) -> Scores:
+        """One row a held-out document: bits and bytes of its text."""
         return bits_of(self.nats(scorer))
 
     def nats(self, scorer: Scorer, only: pa.Array | None = None) -> pa.Table:

@@ -38,7 +38,7 @@ def parallel(rows: Sequence[Row], axes: Sequence[str], logs: set[str], *, label:
 class _Axis:
     """Where values of one axis lie: numbers on a scale, else one place each."""
 
-    def __init__(self, values: Sequence[Any], is_log: bool, low_y: float, high_y: float) -> None:
+    def __init__(self, values: Sequence[object], is_log: bool, low_y: float, high_y: float) -> None:
         self.names: list[str] = []
         numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) < len(values):
@@ -100,7 +100,7 @@ def _stroke(places: Sequence[tuple[float, float]], colour: str, width: float, ti
     return tag("path", tag("title", tip), d=drawn, style=f"fill:none;stroke:{colour};stroke-width:{width};opacity:.85")
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """A setting's value for people."""
     if isinstance(value, float) and value < 0.1:
         return rate(value)

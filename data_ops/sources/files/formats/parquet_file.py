@@ -37,6 +37,7 @@ class Group(NamedTuple):
 
 @contextmanager
 def opened(partition: str, fields: Fields) -> Iterator["ParquetFile"]:
+    """Open a Parquet file; BadParquetError where its footer makes no sense, OSError where its bytes cannot be had."""
     filesystem, path = open_partition(partition)
     plain = _PlainFile(filesystem.open_input_file(path))
     try:
