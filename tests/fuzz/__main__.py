@@ -1,4 +1,4 @@
-"""How many bad inputs do the parsers survive? `python -m tests.fuzz --inputs N --seed S [--seconds T]`
+"""How many bad inputs do the parsers survive? `python -m tests.fuzz --turns N --seed S [--seconds T]`
 
 Inputs go to the parsers in turn. An exception that is not a parser's own answer, more than a second or 500 MB more are
 failures: each is told with its seed and kept in a file, and the exit code is 1.
@@ -14,14 +14,13 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.mutation import mutated
 from tests.fuzz.parsers import PARSERS
 
 MOST_SECONDS, MOST_MB = 1.0, 500.0
 
 
-def fuzz(inputs: int, seed: int, seconds: float = 1e9, keep: Path | None = None) -> dict[str, Counter[str]]:
-    """Feed so many inputs, or until the time is over; counts by parser: inputs, exceptions, slow, large.
+def fuzz(turns: int, seed: int, seconds: float = 1e9, keep: Path | None = None) -> dict[str, Counter[str]]:
+    """Feed the parsers so often, or until the time is over; counts by parser: inputs, exceptions, slow, large.
 
     A slow input is fed once more: only what is slow twice is, because a machine may be busy and kernels compile.
     """
@@ -30,16 +29,16 @@ def fuzz(inputs: int, seed: int, seconds: float = 1e9, keep: Path | None = None)
     with tempfile.TemporaryDirectory(prefix="headrace-fuzz-") as folder:
         for parser in PARSERS.values():
             parser.feed(parser.seeds[0], Path(folder))  # compiles what it needs
-        for number in range(inputs):
+        for number in range(turns):
             name = list(PARSERS)[number % len(PARSERS)]
             generator = random.Random(f"{seed}:{number}")
-            data = mutated(generator.choice(PARSERS[name].seeds), generator)
+            data = PARSERS[name].change(generator)
             for kind, text in outcome(name, data, Path(folder)):
                 counts[name][kind] += 1
                 sys.stderr.write(f"{name}, seed {seed}, input {number}: {text}\n")
                 if keep:
                     (keep / f"{seed}-{number}-{kind}").write_bytes(data)
-            counts[name]["inputs"] += 1
+            counts[name]["inputs"] += PARSERS[name].at_once
             if time.monotonic() > ends:
                 break
     return counts
@@ -77,14 +76,14 @@ def table(counts: dict[str, Counter[str]]) -> str:
 def main() -> int:
     """Fuzz as the command line says, and print the table."""
     options = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--inputs", type=int, default=10_000)
+    options.add_argument("--turns", type=int, default=10_000, help="files fed; some hold 300 inputs")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
     options.add_argument("--keep", type=Path, help="a folder for the inputs that failed")
     given = options.parse_args()
     if given.keep:
         given.keep.mkdir(parents=True, exist_ok=True)
-    counts = fuzz(given.inputs, given.seed, given.seconds, given.keep)
+    counts = fuzz(given.turns, given.seed, given.seconds, given.keep)
     sys.stdout.write(table(counts) + "\n")
     return int(any(count.total() > count["inputs"] for count in counts.values()))
 

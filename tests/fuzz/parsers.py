@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -29,14 +30,23 @@ from data_ops.sources.kinds import open_source
 from data_ops.sources.quarantine import read_span
 from ray_jobs.config.reading import read_config
 from ray_jobs.outcome import ConfigError
+from tests.fuzz.mutation import mutated
 from tests.support.root import ROOT
 
 
 class Parser(NamedTuple):
-    """A parser: good inputs to change, and what reads one. It raises where the parser did what it must not."""
+    """A parser: good inputs to change, and what reads one. It raises where the parser did what it must not.
+
+    at_once: how many changed inputs are fed as the lines of one file.
+    """
 
     seeds: tuple[bytes, ...]
     feed: Callable[[bytes, Path], None]
+    at_once: int = 1
+
+    def change(self, generator: random.Random) -> bytes:
+        """Return changed inputs."""
+        return b"\n".join(mutated(generator.choice(self.seeds), generator) for _ in range(self.at_once))
 
 
 RECORDS = [
@@ -128,12 +138,14 @@ NOTICES = (
 )
 PARSERS = {
     "json lines": Parser((LINES, LINES.decode().encode("utf-16")), files("a.jsonl")),
+    "json records": Parser(tuple(LINES.splitlines()[:3]), files("b.jsonl"), at_once=300),
     "parquet": Parser(parquet_seeds(), files("a.parquet")),
     "gzip": Parser((gzip.compress(LINES), gzip.compress(LINES[:99]) * 9), files("a.jsonl.gz")),
     "zstd": Parser((zstandard.compress(LINES), zstandard.compress(LINES[:99]) * 9), files("a.jsonl.zst")),
     "bzip2, xz": Parser((bz2.compress(LINES), lzma.compress(LINES)), files("a.jsonl")),
     "text": Parser((b"# A title\n\nProse \xc3\xa9.\r\n" * 9, "Prose in UTF-16".encode("utf-16")), files("a.txt")),
     "tables": Parser((TABLE, TABLE.replace(b",", b"\t")), files("a.csv")),
+    "rows of tables": Parser((b'1,"a ""b""",2023', b"2,plain,20230102", b"3,,"), files("b.csv"), at_once=300),
     "yaml config": Parser(RECIPES, yaml_config),
     "overrides": Parser(OVERRIDES, override),
     "launch files": Parser(LAUNCH, launch_file),
