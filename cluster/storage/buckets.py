@@ -2,16 +2,19 @@
 
 Reading, writing and listing go through pyarrow.fs with ten attempts and finite timeouts. What pyarrow lacks
 is a conditional PUT, so creating once uses boto3 on s3:// (If-None-Match) and Google's JSON API on gs://
-(ifGenerationMatch=0). Endpoints come from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL and
-STORAGE_EMULATOR_HOST, credentials from the usual chains. `retry` repeats what none of these libraries repeats.
+(ifGenerationMatch=0); and a listing of all keys, which on s3:// is boto3's. Endpoints come from AWS_ENDPOINT_URL_S3 or
+AWS_ENDPOINT_URL and STORAGE_EMULATOR_HOST, credentials from the usual chains. `retry` repeats what none of these
+libraries repeats.
 """
 
+import calendar
 import logging
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.fs as pafs
 
@@ -56,8 +59,35 @@ def s3_region(bucket: str) -> str | None:
     return None
 
 
-def create_once_s3(bucket: str, key: str, data: bytes) -> bool:
-    """PUT with If-None-Match; False if the object exists. A retried PUT knows its own mark."""
+class ListedObject(NamedTuple):
+    """An object as its bucket lists it: key, bytes, and when it was last written (ns since 1970)."""
+
+    key: str
+    size: int
+    modified_ns: int
+
+
+def list_s3(bucket: str, prefix: str, *, deep: bool) -> Iterator[ListedObject]:
+    """Yield the objects whose key begins with a prefix, by key; not `deep`: only those without another `/`.
+
+    pyarrow leaves out keys with empty, `.` or `..` parts; here every key comes as it is. A bucket that is not there
+    holds nothing. OSError where it cannot be listed.
+    """
+    client, refused = _s3_client(bucket)
+    options = {"Bucket": bucket, "Prefix": prefix} | ({} if deep else {"Delimiter": "/"})
+    try:
+        for page in client.get_paginator("list_objects_v2").paginate(**options):
+            for found in page.get("Contents", ()):
+                when = found["LastModified"]
+                seconds = calendar.timegm(when.utctimetuple())
+                yield ListedObject(found["Key"], found["Size"], seconds * 10**9 + when.microsecond * 1000)
+    except refused as error:
+        if "NoSuchBucket" not in str(error):
+            raise OSError(f"AWS Error while {bucket}/{prefix} is listed: {error}") from error
+
+
+def _s3_client(bucket: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client of boto3, and what it raises."""
     try:
         import boto3
         from botocore.config import Config
@@ -66,21 +96,30 @@ def create_once_s3(bucket: str, key: str, data: bytes) -> bool:
         raise OSError("boto3 is missing; install it with: pip install 'headrace[s3]'") from error
     retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
     config = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=REQUEST_TIMEOUT_S)
-    mark = {"publisher": uuid.uuid4().hex}
     try:
         client = boto3.client("s3", endpoint_url=s3_endpoint(), region_name=s3_region(bucket), config=config)
+    except BotoCoreError as error:
+        raise OSError(str(error)) from error
+    return client, (BotoCoreError, ClientError)
+
+
+def create_once_s3(bucket: str, key: str, data: bytes) -> bool:
+    """PUT with If-None-Match; False if the object exists. A retried PUT knows its own mark."""
+    client, refused = _s3_client(bucket)
+    mark = {"publisher": uuid.uuid4().hex}
+    try:
         for attempt in range(ATTEMPTS):
             try:
                 client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", Metadata=mark)
                 return True
-            except ClientError as error:
+            except client.exceptions.ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if status == 412:
                     return bool(client.head_object(Bucket=bucket, Key=key)["Metadata"] == mark)
                 if status != 409:  # 409: another conditional PUT is under way; its outcome decides
                     raise
                 time.sleep(min(2.0, 0.1 * 2**attempt))
-    except (BotoCoreError, ClientError) as error:
+    except refused as error:
         raise OSError(str(error)) from error
     raise OSError(f"{ATTEMPTS} conditional writes of {key} collided; try again")
 

@@ -278,6 +278,11 @@ def checked(path: str) -> str:
     return path
 
 
+def local_path(text: str) -> Path:
+    """Return a path as its user means it: ~ is the home folder; where there is none, the name stays as written."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's own raises RuntimeError where no home is known
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Return (scheme, root): an absolute local path for "file", `bucket/prefix` for "s3" and "gs".
 
@@ -286,7 +291,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """
     parts = urlsplit(uri)
     if uri and "://" not in uri:
-        return "file", str(Path(uri).expanduser().resolve())
+        return "file", str(local_path(uri).resolve())
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
         return "file", str(Path(unquote(parts.path)).resolve())
     if parts.scheme not in ("s3", "gs"):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cluster.runtime.session import connect
-from cluster.storage.store import Store
+from cluster.storage.store import Store, local_path
 from data_ops.lake.lake import Lake
 from models.engine.checkpoint import read_full_weights
 from models.kinds.kind import Pretrained
@@ -71,7 +71,7 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
     model = Pretrained(model_config(commit.state.model), tokenizer.vocab_size, weights)
-    target = Path(directory).expanduser().absolute()
+    target = local_path(directory).absolute()
     kind_of(model.config).export(model, tokenizer.to_json(), tokenizer.document_token, target)
     return {"checkpoint": commit.name, "directory": str(target)}
 

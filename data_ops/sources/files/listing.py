@@ -6,14 +6,14 @@ compared, never joined to a path. The price is that `a/**/b.jsonl` lists all of 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from cluster.storage.buckets import open_filesystem
+from cluster.storage.buckets import list_s3, open_filesystem
 from cluster.storage.retry import retry
 from cluster.storage.store import split_uri
 from data_ops.sources.files.walk import FileState, walk
@@ -112,9 +112,25 @@ def _in_bucket(prefix: str, filesystem: pafs.FileSystem, path: str, passed: list
         path = path.rstrip("/") + "/**"
     base, depth = _beginning(path)
     match = glob_regex(path).fullmatch
+    if prefix == "s3://":
+        yield from _in_s3(base, depth != 0, match, passed)
+        return
     for info in filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True, recursive=depth != 0)):
         if info.is_file and match(info.path):
             yield FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
+
+
+def _in_s3(base: str, deep: bool, match: Callable[[str], object], passed: list[Untaken]) -> Iterator[FileState]:
+    """List objects; one whose key is no path would be another object to pyarrow, so it is passed over and said."""
+    bucket, _, folder = base.partition("/")
+    for found in list_s3(bucket, f"{folder}/" if folder else "", deep=deep):
+        partition, parts = f"s3://{bucket}/{found.key}", found.key.split("/")
+        usual = [part for part in parts if part not in ("", ".", "..")]
+        if len(usual) == len(parts):
+            if match(f"{bucket}/{found.key}"):
+                yield FileState(partition, found.size, found.modified_ns)
+        elif found.size and match("/".join((bucket, *usual))):
+            passed.append(Untaken(partition, "skipped", "odd_key", found.size))
 
 
 def _beginning(pattern: str) -> tuple[str, int | None]:

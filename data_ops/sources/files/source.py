@@ -41,6 +41,7 @@ PASSED = {  # what is not read, by reason, as the beginning and the end of a sen
         "the link",
         "leads out of the folder where the path begins and is not read; name its target in the path to have it read",
     ),
+    "odd_key": ("the object", "is not read, parts of its key are empty, . or ..; copy it to a key without them"),
     "unreadable_name": ("the file", "is not read, its name is no UTF-8; rename it"),
 }
 

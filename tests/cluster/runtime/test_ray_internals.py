@@ -39,4 +39,3 @@ def test_a_launch_file_is_checked_as_ray_does():
     ray_internals.validate_launch_file(whole)
     with pytest.raises(ValidationError, match="nowhere"):
         ray_internals.validate_launch_file(whole | {"nowhere": 1})
-

@@ -91,3 +91,7 @@ def test_any_file_is_a_configuration_or_a_sentence(tmp_path: Path, content: byte
 
 def test_a_key_that_is_no_utf_8_is_refused() -> None:
     assert "is not UTF-8" in refused("sources.\udc85.path=a")
+
+
+def test_a_home_that_nobody_has_is_a_name_like_any_other() -> None:
+    assert "~0" in read_config([], ["sources.a.path=~0"]).sources["a"].describe()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import boto3
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,7 @@ from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.listing import FileState, glob_regex, read_at
 from data_ops.sources.files.source import FilesSource
 from data_ops.sources.kinds import FilesConfig, open_source
+from data_ops.sources.protocol import Untaken
 from tests.support.file_reader import OLD, Reader, grow, line, put, rows_of, texts
 
 
@@ -116,6 +118,20 @@ def test_objects_in_a_bucket_are_found_and_whole_at_once(bucket):
     assert texts(reader.poll()) == ["5"] and reader.warnings == []
     assert texts(Reader("s3://news/2026/*.jsonl").poll()) == ["1", "2", "5"]
     assert Reader("s3://absent/*.jsonl").poll() == []
+
+
+def test_an_object_whose_key_is_no_path_is_not_read_and_said(bucket):
+    bucket("n/a.jsonl", line("1"))
+    client = boto3.client("s3")
+    for key in ("n//b.jsonl", "n/./c.jsonl", "n/../d.jsonl", "n/e.jsonl/", "n/f//g.png", "n/folder/"):
+        client.put_object(Bucket="news", Key=key, Body=b"" if key == "n/folder/" else line("odd"))
+    reader = Reader("s3://news/n/**/*.jsonl")
+    assert texts(reader.poll()) == ["1"]
+    told = {f"s3://news/n/{rest}" for rest in ("/b.jsonl", "./c.jsonl", "../d.jsonl", "e.jsonl/")}
+    untaken = reader.source.discover(reader.cursor, 9).untaken
+    assert set(untaken) == {Untaken(partition, "skipped", "odd_key", len(line("odd"))) for partition in told}
+    assert len(reader.warnings) == 4 and "copy it to a key without them" in reader.warnings[0]
+    assert texts(Reader("s3://news/n/*.jsonl").poll()) == ["1"]
 
 
 # growth
