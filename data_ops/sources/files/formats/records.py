@@ -84,7 +84,7 @@ def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
             return
         except csv.Error:
             cells = []
-        if not line.strip():
+        if len(cells) != len(names) and not line.strip():
             rows.add("", None, None, num_bytes)
         elif len(cells) != len(names):
             rows.quarantine("bad_row", line, num_bytes)

@@ -5,7 +5,7 @@ import gzip
 import io
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data_ops.sources.files.config import FilesConfig
@@ -47,6 +47,7 @@ def test_rows_have_their_text_time_and_id(tmp_path, suffix, delimiter):
 
 @given(st.lists(st.tuples(CELL, CELL), max_size=8), st.sampled_from([",", "\t", ";"]), st.integers(1, 4), st.booleans())
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([("", " ")], "\t", 1, False)  # white space alone, and still two cells
 def test_what_the_csv_module_wrote_comes_back_in_any_windows(tmp_path, rows, delimiter, size, everything):
     data = table([("text", "id"), *rows], delimiter, quoting=csv.QUOTE_ALL if everything else csv.QUOTE_MINIMAL)
     read = in_windows(put(tmp_path / ("a.tsv" if delimiter == "\t" else "a.csv"), data), size, id="id")
