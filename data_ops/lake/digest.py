@@ -80,7 +80,7 @@ def _compare(columns: "ByteColumns", fate: str, chosen: "Chosen", written: FateD
 
 def column_digest(column: pa.ChunkedArray) -> str:
     """Digest of a whole column."""
-    parts = [_chunk(chunk) for chunk in column.chunks if len(chunk)]
+    parts = [_without_hidden(*_chunk(chunk)) for chunk in column.chunks if len(chunk)]
     state = xxhash.xxh3_128()
     for lengths, _ in parts:
         state.update(lengths.data)
@@ -98,7 +98,7 @@ class Chosen(NamedTuple):
 
 
 class ColumnBytes(NamedTuple):
-    """The bytes of each value [n] (-1: null), where each begins [n+1], and the bytes, without those of nulls."""
+    """The bytes of each value [n] (-1: null), where each begins [n+1], and the bytes; under a null some may lie."""
 
     lengths: npt.NDArray[np.int64]
     bounds: npt.NDArray[np.int64]
@@ -122,7 +122,7 @@ class ByteColumns:
         self._short = {name: _joined(short[name]) for name in short.column_names}
         batches = [batch for batch in rows.select([n for n in self.names if n in LONG]).to_batches() if batch.num_rows]
         self._firsts = np.cumsum([0, *(batch.num_rows for batch in batches)]).tolist()
-        self._long = [{name: _column(batch.column(name)) for name in batch.schema.names} for batch in batches]
+        self._long = [{name: _as_it_lies(batch.column(name)) for name in batch.schema.names} for batch in batches]
 
     def choose(self, fate: str, low: int, high: int) -> Chosen:
         """The rows low..high-1 that have this fate."""
@@ -145,7 +145,8 @@ class ByteColumns:
         columns = [columns[name] for columns in self._long]
         for column, part in zip(columns, parts, strict=True):
             state.update(column.lengths[part].data)
-        for column, part in zip(columns, parts, strict=True):
+        for column, rows_of_part in zip(columns, parts, strict=True):
+            part = rows_of_part[column.lengths[rows_of_part] >= 0]
             firsts = np.flatnonzero(np.diff(part, prepend=-2) != 1)
             begins = column.bounds[part[firsts]].tolist()
             ends = column.bounds[part[np.append(firsts[1:], len(part)) - 1] + 1].tolist() if len(part) else []
@@ -164,17 +165,31 @@ def _none(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _column(chunk: pa.Array) -> ColumnBytes:
-    lengths, data = _chunk(chunk)
+    lengths, data = _without_hidden(*_chunk(chunk))
     return ColumnBytes(lengths, np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]), data)
 
 
-def _chunk(chunk: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Bytes of each value (-1: null), and the bytes of those that are there."""
+def _as_it_lies(chunk: pa.Array) -> ColumnBytes:
+    lengths, extents, data = _chunk(chunk)
+    return ColumnBytes(lengths, np.concatenate([[0], np.cumsum(extents)]), data)
+
+
+def _without_hidden(
+    lengths: npt.NDArray[np.int64], extents: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Leave out the bytes that lie under a null."""
+    hidden = np.maximum(lengths, 0) != extents
+    return lengths, data[np.repeat(~hidden, extents)] if hidden.any() else data
+
+
+def _chunk(chunk: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Bytes of each value (-1: null), bytes that lie there for it, and all bytes."""
     kind = chunk.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind):
         there = chunk.drop_null() if chunk.null_count else chunk
         values = (there.view(pa.int64()) if pa.types.is_timestamp(kind) else there).to_numpy()
-        return _lengths(chunk, np.full(len(chunk), values.dtype.itemsize)), values.view(np.uint8)
+        lengths = _lengths(chunk, np.full(len(chunk), values.dtype.itemsize))
+        return lengths, np.maximum(lengths, 0), values.view(np.uint8)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         offsets = chunk.offsets.to_numpy().astype(np.int64)
         values = chunk.values.slice(offsets[0], offsets[-1] - offsets[0]).to_numpy(zero_copy_only=False)
@@ -188,10 +203,7 @@ def _chunk(chunk: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8
         offsets = np.frombuffer(places, width, len(chunk) + 1, chunk.offset * np.dtype(width).itemsize).astype(np.int64)
         data = np.frombuffer(text, np.uint8)[offsets[0] : offsets[-1]] if text else np.zeros(0, np.uint8)
     extents = np.diff(offsets)
-    lengths = _lengths(chunk, extents)
-    if (hidden := np.maximum(lengths, 0) != extents).any():  # bytes under a null
-        data = data[np.repeat(~hidden, extents)]
-    return lengths, data
+    return _lengths(chunk, extents), extents, data
 
 
 def _lengths(chunk: pa.Array, extents: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
