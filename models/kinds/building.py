@@ -21,9 +21,10 @@ def build(config: ModelConfig, vocab_size: int, seed: int, weights: Mapping[str,
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy full weights, as `checkpoint.read_full_weights` gives them, into a model."""
     for name, parameter in model.named_parameters():
-        there = tuple(weights[name].shape) if name in weights else "absent"
-        if there != tuple(parameter.shape):
+        weight = weights.get(name)  # once: it may be read from a file
+        there = "absent" if weight is None else tuple(weight.shape)
+        if weight is None or there != tuple(parameter.shape):
             raise ValueError(
                 f"{name} is {tuple(parameter.shape)} in the model and {there} in the weights; use its config"
             )
-        parameter.copy_(weights[name])
+        parameter.copy_(weight)

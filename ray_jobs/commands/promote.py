@@ -10,7 +10,7 @@ from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from models.engine.checkpoint import read_full_weights
-from models.kinds.kind import Pretrained
+from models.kinds.kind import Handover, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
@@ -72,7 +72,7 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
     model = Pretrained(model_config(commit.state.model), tokenizer.vocab_size, weights)
     target = Path(directory).expanduser().absolute()
-    kind_of(model.config).export(model, tokenizer.to_json(), tokenizer.document_token, target)
+    kind_of(model.config).export(model, Handover(tokenizer.to_json(), tokenizer.document_token), target)
     return {"checkpoint": commit.name, "directory": str(target)}
 
 

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.config import ModelConfig
-from models.kinds import transformer
+from models.kinds import attention
 from models.kinds.building import load_weights
 from models.kinds.decoder import Decoder
-from models.kinds.transformer import Transformer, document_positions, initialise
+from models.kinds.positions import document_positions
+from models.kinds.shapes import parameter_shapes
+from models.kinds.transformer import Cache, Transformer, initialise
 from models.measures import metrics
+from models.rope import RopeConfig
 from models.size import padded_vocab
 
 CONFIG = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, row_tokens=24)
@@ -82,28 +85,31 @@ def test_a_row_of_one_document_is_the_same_with_and_without_segments() -> None:
     assert torch.equal(model()(tokens), model()(tokens, torch.full_like(tokens, 3)))
 
 
+@pytest.mark.parametrize("window", [None, 5])
 @torch.no_grad()
-def test_flash_attention_over_packed_documents_agrees_with_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = model()
+def test_flash_attention_over_packed_documents_agrees_with_the_mask(
+    window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = model(CONFIG.model_copy(update={"window": window}))
     tokens, segments = packed([7, 15], rows=3)
     masked = net(tokens, segments)
 
     def varlen(q, k, v, starts, starts_k, longest, longest_k, window_size, enable_gqa):  # type: ignore[no-untyped-def]
         assert starts.dtype == torch.int32
-        assert window_size == (-1, 0)
+        assert window_size == (-1 if window is None else window - 1, 0)
         assert enable_gqa
         parts = [slice(a, b) for a, b in itertools.pairwise(starts)]
         out = [
             F.scaled_dot_product_attention(
                 *(x[part].transpose(0, 1).repeat_interleave(q.shape[1] // x.shape[1], 0) for x in (q, k, v)),
-                is_causal=True,
+                attn_mask=attention.within(torch.ones(n, n, dtype=torch.bool).tril(), window),
             )
-            for part in parts
+            for part, n in ((part, int(part.stop - part.start)) for part in parts)
         ]
         return torch.cat([x.transpose(0, 1) for x in out])
 
-    monkeypatch.setattr(transformer, "varlen_attn", varlen)
-    monkeypatch.setattr(transformer, "use_varlen", lambda *_: True)
+    monkeypatch.setattr(attention, "varlen_attn", varlen)
+    monkeypatch.setattr(attention, "use_varlen", lambda *_: True)
     torch.testing.assert_close(net(tokens, segments), masked, rtol=1e-5, atol=1e-5)
 
 
@@ -178,3 +184,55 @@ def test_flops_follow_palm_and_utilisation_is_a_share_of_the_peak() -> None:
     assert metrics.mfu(1000.0, 1e9, 2, 1e12) == 0.5
     assert metrics.mfu(1000.0, 1e9, 2, None) is None
     assert metrics.bits_per_byte(0.0, 0) != metrics.bits_per_byte(0.0, 0)
+
+
+SWITCHED = (
+    CONFIG,
+    CONFIG.model_copy(update={"head_width": 16, "qk_norm": "head", "tie_embeddings": False}),
+    CONFIG.model_copy(update={"qk_norm": "full", "norm_at": "after", "biases": "qkv"}),
+    CONFIG.model_copy(update={"biases": "all", "rope": RopeConfig(factor=4, original_tokens=8)}),
+    CONFIG.model_copy(update={"biases": "attention", "window": 5, "layer_kinds": ("window", "nope")}),
+)
+
+
+@pytest.mark.parametrize("config", SWITCHED)
+def test_every_parameter_is_named_and_counted_without_building(config: ModelConfig) -> None:
+    named = {name: tuple(parameter.shape) for name, parameter in model(config).named_parameters()}
+    assert parameter_shapes(config, padded_vocab(VOCAB)) == named
+    assert Decoder().num_parameters(config, VOCAB) == sum(p.numel() for p in model(config).parameters())
+
+
+@pytest.mark.parametrize("config", SWITCHED)
+@torch.no_grad()
+def test_reading_on_from_a_cache_gives_the_logits_of_the_whole(config: ModelConfig) -> None:
+    net, tokens = model(config), packed([1], rows=2)[0]
+    whole = net.head.logits(net(tokens))[..., :VOCAB]
+    cache = Cache(2, 24, config, net.head.weight)
+    for start, end in itertools.pairwise([0, 7, 8, 9, 24]):
+        torch.testing.assert_close(net.read_on(tokens[:, start:end], cache), whole[:, end - 1], rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_window_hides_what_is_before_it() -> None:
+    net = model(CONFIG.model_copy(update={"layers": 1, "window": 5}))
+    tokens, _ = packed([1])
+    before = net(tokens)
+    tokens[:, 3] = (tokens[:, 3] + 1) % VOCAB
+    after = net(tokens)
+    assert torch.equal(before[:, 8:], after[:, 8:])
+    assert not torch.equal(before[:, 7], after[:, 7])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"head_width": 7}, "head_width=7 is odd"),
+        ({"layer_kinds": ("full",)}, "layer_kinds has 1 kinds for layers=2; name one for each layer"),
+        ({"layer_kinds": ("full", "window")}, "names window, and window is absent; set"),
+        ({"rope": {"kind": "yarn"}}, "kind=yarn needs the context before scaling; set original_tokens"),
+        ({"rope": {"original_tokens": 64, "low_freq_factor": 4}}, "high_freq_factor=4 is not above low_freq_factor=4"),
+    ],
+)
+def test_switches_that_contradict_each_other_are_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ModelConfig.model_validate({"layers": 2} | values)
