@@ -60,10 +60,10 @@ def make_layout(segments_BL: Tensor | None, shape: torch.Size, config: ModelConf
     segments_BL = segments_BL.to(like.device)
     same_BLL = segments_BL[:, :, None] == segments_BL[:, None, :]
     mask_B1LL = same_BLL.tril_().unsqueeze(1)
-    return AttentionLayout(cos, sin, mask_B1LL, within(mask_B1LL, window))
+    return AttentionLayout(cos, sin, mask_B1LL, windowed(mask_B1LL, window))
 
 
-def within(mask: Tensor, window: int | None) -> Tensor:
+def windowed(mask: Tensor, window: int | None) -> Tensor:
     """Return the mask [..., L, S] of positions that are seen within a window; the last of S is the last of L."""
     if window is None:
         return mask
@@ -77,7 +77,7 @@ def cached_layout(start: int, length: int, config: ModelConfig, like: Tensor) ->
     """Lay out `length` positions that follow `start` others of the same document, whose keys and values are kept."""
     cos, sin = rotations(torch.arange(start, start + length).expand(1, length), config, like)
     mask = torch.ones(1, 1, length, start + length, dtype=torch.bool, device=like.device).tril_(start)
-    return AttentionLayout(cos, sin, mask, within(mask, config.window))
+    return AttentionLayout(cos, sin, mask, windowed(mask, config.window))
 
 
 def use_varlen(config: ModelConfig, like: Tensor) -> bool:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import JsonValue
 
 from models.config import ModelConfig
-from models.kinds.exchange.families import config_of
 from models.kinds.exchange.names import TABLES, their_name
+from models.kinds.exchange.reading import config_of
 from models.kinds.kind import Pretrained
-from models.kinds.shapes import Shape, parameter_shapes
+from models.kinds.shapes import Extent, parameter_shapes
 from models.size import padded_vocab
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_HEADER = 1 << 27
-BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+MOST_HEADER_BYTES = 1 << 27
+WIDTHS = {"F32": 4, "BF16": 2, "F16": 2}
 INDEX = "model.safetensors.index.json"
 BUFFERS = ("rotary_emb.inv_freq", "self_attn.bias", "self_attn.masked_bias")  # that older versions saved as well
 PICKLES = {".bin": "pickles, which may run code when they are read", ".pt": "pickles", ".pth": "pickles"}
@@ -37,20 +37,20 @@ class Stored(NamedTuple):
 
     path: Path
     dtype: str
-    shape: Shape
+    shape: Extent
     start: int  # byte in the file
 
 
 def read_folder(directory: Path) -> Pretrained:
-    """Look into a folder; ValueError, in one sentence with the mend, for all that does not fit."""
-    theirs = read_json(directory, "config.json")
+    """Look into a folder; ValueError, in one sentence with the mend, where something does not fit."""
+    theirs = read_keys(directory, "config.json")
     config = config_of(theirs, directory)
     vocab_size = config.tokens_of(0)
     stored = read_headers(directory)
     return Pretrained(config, vocab_size, FolderWeights(_places(config, vocab_size, stored, directory), vocab_size))
 
 
-def read_json(directory: Path, name: str) -> dict[str, JsonValue]:
+def read_keys(directory: Path, name: str) -> dict[str, JsonValue]:
     """Read one of the folder's JSON files."""
     try:
         value = json.loads((directory / name).read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def read_json(directory: Path, name: str) -> dict[str, JsonValue]:
 def read_headers(directory: Path) -> dict[str, Stored]:
     """Return where every tensor lies, by its name; ValueError for a file that is missing, cut short or another."""
     if (directory / INDEX).is_file():
-        places = read_json(directory, INDEX).get("weight_map")
+        places = read_keys(directory, INDEX).get("weight_map")
         if not isinstance(places, dict) or not all(
             isinstance(file, str) and Path(file).name == file for file in places.values()
         ):
@@ -149,7 +149,7 @@ def _places(config: ModelConfig, vocab_size: int, stored: Mapping[str, Stored], 
 
 def config_name(directory: Path) -> str:
     """Name what a folder's config.json says it is."""
-    return str(read_json(directory, "config.json").get("model_type"))
+    return str(read_keys(directory, "config.json").get("model_type"))
 
 
 def _what_instead(directory: Path) -> str:
@@ -167,7 +167,7 @@ def _header(path: Path) -> dict[str, Stored]:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(size - 8, MOST_HEADER):
+            if not 2 <= length <= min(size - 8, MOST_HEADER_BYTES):
                 raise ValueError(f"a header of {length} bytes in {size}")
             header = json.loads(file.read(length))
         found, base = {}, 8 + length
@@ -175,12 +175,12 @@ def _header(path: Path) -> dict[str, Stored]:
             if name == "__metadata__":
                 continue
             dtype, shape, (first, end) = str(entry["dtype"]), tuple(map(int, entry["shape"])), entry["data_offsets"]
-            if dtype not in BYTES:
-                raise ValueError(f"{name} is {dtype}, not one of {', '.join(BYTES)}")
+            if dtype not in WIDTHS:
+                raise ValueError(f"{name} is {dtype}, not one of {', '.join(WIDTHS)}")
             if (
                 not shape
                 or min(shape) < 1
-                or end - first != math.prod(shape) * BYTES[dtype]
+                or end - first != math.prod(shape) * WIDTHS[dtype]
                 or not 0 <= first <= end <= size - base
             ):
                 raise ValueError(f"{name} does not lie within the file; it is cut short")

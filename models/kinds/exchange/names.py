@@ -2,7 +2,7 @@
 
 from models.config import ModelConfig
 
-NAMES = {
+THEIRS = {
     "q": "self_attn.q_proj",
     "k": "self_attn.k_proj",
     "v": "self_attn.v_proj",
@@ -27,7 +27,7 @@ def their_name(name: str, config: ModelConfig) -> str:
     """
     if name.startswith("layers."):
         _, index, part, leaf = name.split(".")
-        names = NAMES | AFTER if config.norm_at == "after" else NAMES
+        names = THEIRS | AFTER if config.norm_at == "after" else THEIRS
         return f"model.layers.{index}.{names[part]}.{leaf}"
     whole = {"embed": "model.embed_tokens", "head": "lm_head", "norm": "model.norm"}
     return f"{whole[name.partition('.')[0]]}.weight"

@@ -19,19 +19,19 @@ from models.kinds.exchange.families import config_json
 from models.kinds.exchange.folder import INDEX
 from models.kinds.exchange.names import their_name
 from models.kinds.kind import Handover, Pretrained
-from models.kinds.shapes import Shape, parameter_shapes
+from models.kinds.shapes import Extent, parameter_shapes
 
 SHARD_BYTES = 5 * 10**9
 DTYPES = {"fp32": ("F32", "float32", torch.float32), "bf16": ("BF16", "bfloat16", torch.bfloat16)}
 Precision = Literal["fp32", "bf16"]
 
 
-class Entry(NamedTuple):
+class Leaving(NamedTuple):
     """A tensor that is to be written."""
 
     theirs: str
     ours: str
-    shape: Shape
+    shape: Extent
     size_bytes: int
 
 
@@ -91,14 +91,14 @@ def _write_weights(model: Pretrained, precision: Precision, directory: Path, sha
     _write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def _shards(model: Pretrained, precision: Precision, shard_bytes: int) -> Iterator[list[Entry]]:
+def _shards(model: Pretrained, precision: Precision, shard_bytes: int) -> Iterator[list[Leaving]]:
     """Share the tensors out over files, ordered by their names."""
     size = DTYPES[precision][2].itemsize
     shapes = parameter_shapes(model.config, model.vocab_size)
     named = sorted((their_name(ours, model.config), ours, shape) for ours, shape in shapes.items())
-    shard, held = list[Entry](), 0
+    shard, held = list[Leaving](), 0
     for theirs, ours, shape in named:
-        entry = Entry(theirs, ours, shape, math.prod(shape) * size)
+        entry = Leaving(theirs, ours, shape, math.prod(shape) * size)
         if shard and held + entry.size_bytes > shard_bytes:
             yield shard
             shard, held = [], 0
@@ -107,7 +107,7 @@ def _shards(model: Pretrained, precision: Precision, shard_bytes: int) -> Iterat
     yield shard
 
 
-def _write_shard(weights: Mapping[str, Tensor], shard: list[Entry], precision: Precision, path: Path) -> None:
+def _write_shard(weights: Mapping[str, Tensor], shard: list[Leaving], precision: Precision, path: Path) -> None:
     code, _, dtype = DTYPES[precision]
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
