@@ -28,7 +28,7 @@ class ModelConfig(Settings):
         alias="from",
         min_length=1,
         description="Weights and shape to begin with: a Hugging Face folder or hub name, champion, RUN/STEP, "
-        "STORE@RUN/STEP; absent: random weights.",
+        "STORE#RUN/STEP; absent: random weights.",
     )
     layers: int = Field(4, ge=1, le=512, description="Number of decoder layers.")
     width: int = Field(128, ge=8, le=65536, description="Width of the residual stream.")

@@ -9,6 +9,7 @@ drift with the batch.
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -142,10 +143,12 @@ def start(
     vocab_size: int,
     engine_config: EngineConfig,
     optim_config: OptimConfig,
-    seed: int,
-    weights: dict[str, Tensor] | None = None,
+    seed: int | None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Engine:
     """Build the model from `seed` (or from full `weights`) and wrap it for training on this rank.
+
+    seed None: weights are undrawn, because a checkpoint is restored into them.
 
     Joins the process group that exists (Ray Train, torchrun); without one it trains alone.
     """

@@ -9,8 +9,10 @@ from models.config import ModelConfig
 from models.kinds.kinds import kind_of
 
 
-def build(config: ModelConfig, vocab_size: int, seed: int, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Build a model of its kind on the CPU, with initial weights of `seed`, or with full float32 `weights` by name."""
+def build(
+    config: ModelConfig, vocab_size: int, seed: int | None, weights: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Build a model of its kind on the CPU, with initial weights of `seed` (None: undrawn), or full ones by name."""
     model = kind_of(config).build(config, vocab_size, seed if weights is None else None)
     if weights is not None:
         load_weights(model, weights)

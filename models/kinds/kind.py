@@ -6,9 +6,10 @@ torch, because a configuration names its kind (`model.kind`) long before a model
 """
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cluster.rows import Rows
 from models.config import ModelConfig
@@ -29,12 +30,19 @@ class Pretrained(NamedTuple):
     weights: "Mapping[str, Tensor]"
 
 
+class Precision(StrEnum):
+    """In which precision weights leave."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
 class Handover(NamedTuple):
     """How a model is to leave: its tokenizer, the precision, and the files of the folder that its run began with."""
 
     tokenizer_json: str
     document_token: int
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = Precision.FP32
     files: Mapping[str, bytes] = MappingProxyType({})
 
 

@@ -2,11 +2,13 @@
 
 import typer
 
+from models.kinds.kind import Precision
 from ray_jobs.command_line.ending import finish, show, tell
 from ray_jobs.command_line.options import (
     Checkpoint,
     Exported,
     Files,
+    InPrecision,
     Json,
     Overrides,
     Reference,
@@ -73,7 +75,7 @@ def promote(
     commands,
     PANEL,
     "headrace export store=./lake --to ./model",
-    "headrace export store=./lake --checkpoint mine/120 --to ./model",
+    "headrace export store=./lake --checkpoint mine/120 --to ./model --precision bf16",
 )
 def export(
     overrides: Overrides = None,
@@ -81,11 +83,12 @@ def export(
     as_json: Json = False,
     checkpoint: Exported = None,
     to: ToDirectory = None,
+    precision: InPrecision = Precision.FP32,
 ) -> None:
     """Write a checkpoint (default: the champion) as a Hugging Face directory."""
     from ray_jobs.commands.promote import export_checkpoint
 
     target, rest = take("to", to, overrides)
-    found = export_checkpoint(read_run(config, rest), checkpoint, target)
+    found = export_checkpoint(read_run(config, rest), checkpoint, target, precision)
     tell(f"exported  {found['checkpoint']} to {found['directory']}")
     finish(0, found, as_json)

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from models.kinds.kind import Precision
 from ray_jobs.config.reading import recipes
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -43,6 +44,7 @@ Reference = Annotated[
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
 Looked = Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://... or gs://...")]
+InPrecision = Annotated[Precision, typer.Option("--precision", help="Of the weights that are written.")]
 ToFile = Annotated[str, typer.Option("--to", metavar="FILE", help="The YAML file to write.")]
 IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]

@@ -9,14 +9,15 @@ import msgspec
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
-from models.engine.checkpoint import read_full_weights
-from models.kinds.kind import Handover, Pretrained
+from models.engine.weights import StoredWeights
+from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.ingest.opening import read_tokenizer, refuse_other_tokenizer
+from ray_jobs.origin.record import read_files
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
@@ -60,7 +61,9 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
     return dict(msgspec.to_builtins(entry))
 
 
-def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:
+def export_checkpoint(
+    config: Config, name: str | None, directory: str | None, precision: Precision = Precision.FP32
+) -> dict[str, Any]:
     """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face directory."""
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
@@ -68,11 +71,13 @@ def export_checkpoint(config: Config, name: str | None, directory: str | None) -
     commit = _chosen(config, name or champion_name(store))[1]
     tokenizer = read_tokenizer(store)
     refuse_other_tokenizer(store, commit, tokenizer)
+    target, shape = Path(directory).expanduser().absolute(), model_config(commit.state.model)
+    files = read_files(store, commit.state.base)
+    handover = Handover(tokenizer.to_json(), tokenizer.document_token, precision, files)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    model = Pretrained(model_config(commit.state.model), tokenizer.vocab_size, weights)
-    target = Path(directory).expanduser().absolute()
-    kind_of(model.config).export(model, Handover(tokenizer.to_json(), tokenizer.document_token), target)
+        weights = StoredWeights(fetch_files(store, commit, Path(scratch)))
+        model = Pretrained(shape, shape.tokens_of(tokenizer.vocab_size), weights)
+        kind_of(shape).export(model, handover, target)
     return {"checkpoint": commit.name, "directory": str(target)}
 
 

@@ -35,6 +35,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("store",),
         ("config",),
         ("checkpoints",),
+        ("origin",),
         ("evaluation", "ingest"),
         ("training",),
         ("registry", "report"),

@@ -1,14 +1,20 @@
-"""Small Hugging Face folders, as people have them."""
+"""Small Hugging Face folders, as people have them, and runs that begin with one at `base`."""
 
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from cluster.storage.store import Store
 from models.config import ModelConfig
 from models.kinds.exchange.writing import SHARD_BYTES, write_folder
 from models.kinds.kind import Handover, Pretrained
 from models.kinds.transformer import Transformer, initialise
+from ray_jobs.config.reading import read_config
+from ray_jobs.config.schema import Config
+from ray_jobs.ingest.opening import open_store
+from ray_jobs.origin.shape import begun
+from ray_jobs.origin.taking import take_in
 
 CONFIG = ModelConfig(layers=2, width=48, heads=4, kv_heads=2, row_tokens=64, rope_theta=5000.0, norm_eps=1e-6)
 
@@ -43,3 +49,18 @@ def folder_of(
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     write_folder(Pretrained(config, vocab_size, weights), Handover(JSON, DOCUMENT), directory, shard_bytes)
     return model
+
+
+def config_of(tmp_path: Path, *overrides: str) -> Config:
+    """The configuration of a run that begins there."""
+    given = [f"store={tmp_path}/lake", "name=mine", f"model.from={tmp_path}/base", "model.row_tokens=64", *overrides]
+    return begun(read_config([], given))
+
+
+def taken(tmp_path: Path, *overrides: str) -> tuple[Store, str]:
+    """Take the weights into the store; returns it, and the checkpoint that they are."""
+    config = config_of(tmp_path, *overrides)
+    opened = open_store(config)
+    name = take_in(opened.store, config, opened.tokenizer)
+    assert name is not None
+    return opened.store, name

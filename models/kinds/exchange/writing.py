@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import JsonValue
@@ -18,12 +18,14 @@ from torch import Tensor
 from models.kinds.exchange.families import config_json
 from models.kinds.exchange.folder import INDEX
 from models.kinds.exchange.names import their_name
-from models.kinds.kind import Handover, Pretrained
+from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.shapes import Extent, parameter_shapes
 
 SHARD_BYTES = 5 * 10**9
-DTYPES = {"fp32": ("F32", "float32", torch.float32), "bf16": ("BF16", "bfloat16", torch.bfloat16)}
-Precision = Literal["fp32", "bf16"]
+DTYPES = {
+    Precision.FP32: ("F32", "float32", torch.float32),
+    Precision.BF16: ("BF16", "bfloat16", torch.bfloat16),
+}
 
 
 class Leaving(NamedTuple):

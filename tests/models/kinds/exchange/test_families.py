@@ -13,7 +13,7 @@ from models.kinds.exchange.families import config_json, family_of
 from models.kinds.exchange.folder import read_folder
 from models.kinds.exchange.reading import config_of
 from models.kinds.exchange.writing import write_folder
-from models.kinds.kind import Handover, Pretrained
+from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.transformer import Transformer
 from models.rope import RopeConfig
 
@@ -89,11 +89,11 @@ def test_a_family_gives_the_logits_of_its_own_module(case: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", list(Precision))
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_a_family_leaves_in_its_own_layout_and_comes_back_bit_for_bit(
-    case: str, precision: Any, tmp_path: Path
+    case: str, precision: Precision, tmp_path: Path
 ) -> None:
     transformers = pytest.importorskip("transformers")
     model = saved(case, tmp_path / "given")
@@ -107,14 +107,14 @@ def test_a_family_leaves_in_its_own_layout_and_comes_back_bit_for_bit(
     )
     again = read_folder(tmp_path / "left")
     assert again.config.model_copy(update={"init_std": 0.02}) == first.config.model_copy(update={"init_std": 0.02})
-    kept = torch.float32 if precision == "fp32" else torch.bfloat16
+    kept = torch.float32 if precision == Precision.FP32 else torch.bfloat16
     for name, weight in first.weights.items():
         assert torch.equal(again.weights[name], weight.to(kept)), name
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "left", local_files_only=True)
     assert loaded.dtype == kept
     for name, parameter in loaded.named_parameters():
         assert torch.equal(parameter, model.get_parameter(name).to(kept)), name
-    if precision == "fp32":
+    if precision == Precision.FP32:
         tokens = torch.randint(0, VOCAB, (2, 40))
         assert difference(loaded(tokens).logits, model(tokens).logits) < TOLERANCE
 

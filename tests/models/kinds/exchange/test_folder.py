@@ -10,7 +10,7 @@ import torch
 from models.config import ModelConfig
 from models.kinds.exchange.folder import read_folder
 from models.kinds.exchange.writing import write_folder
-from models.kinds.kind import Handover
+from models.kinds.kind import Handover, Precision
 from tests.support.folders import DOCUMENT, JSON, folder_of
 
 FIRST_SHARD = "model-00001-of-0000"
@@ -83,7 +83,7 @@ def test_a_spoilt_folder_is_refused(spoil: Callable[[Path], None], words: str, t
 
 def test_a_tensor_is_read_in_the_precision_it_is_kept_in(tmp_path: Path) -> None:
     folder_of(tmp_path / "whole")
-    write_folder(read_folder(tmp_path / "whole"), Handover(JSON, DOCUMENT, "bf16"), tmp_path / "half")
+    write_folder(read_folder(tmp_path / "whole"), Handover(JSON, DOCUMENT, Precision.BF16), tmp_path / "half")
     whole, half = read_folder(tmp_path / "whole").weights, read_folder(tmp_path / "half").weights
     for name, weight in whole.items():
         assert half[name].dtype == torch.bfloat16

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from models.kinds.building import load_weights
 from models.kinds.exchange.folder import read_folder
 from models.kinds.exchange.writing import SHARD_BYTES, write_folder
-from models.kinds.kind import Handover, Pretrained
+from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.transformer import Transformer
 from tests.support.folders import CONFIG, DOCUMENT, JSON, VOCAB, folder_of
 
@@ -94,7 +94,7 @@ def test_a_model_that_began_with_a_folder_gives_its_files_back(tmp_path: Path) -
     files["generation_config.json"] = b'{"temperature": 0.6}'
     longer = read_folder(tmp_path / "given")
     longer = longer._replace(config=longer.config.model_copy(update={"row_tokens": 256}))
-    write_folder(longer, Handover(JSON, DOCUMENT, "bf16", files), tmp_path / "left")
+    write_folder(longer, Handover(JSON, DOCUMENT, Precision.BF16, files), tmp_path / "left")
     assert (tmp_path / "left/chat_template.jinja").read_bytes() == b"{{ messages }}"
     assert (tmp_path / "left/generation_config.json").read_bytes() == files["generation_config.json"]
     left = json.loads((tmp_path / "left/config.json").read_text())
