@@ -3,7 +3,7 @@
 import typer
 
 from models.kinds.kind import Precision
-from ray_jobs.command_line.ending import finish, show, tell
+from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
     Checkpoint,
     Exported,
@@ -11,9 +11,15 @@ from ray_jobs.command_line.options import (
     InPrecision,
     Json,
     Overrides,
+    Prompt,
     Reference,
+    Seed,
+    Temperature,
     ToCheckpoint,
     ToDirectory,
+    Tokens,
+    TopK,
+    TopP,
     command,
     take,
 )
@@ -92,3 +98,36 @@ def export(
     found = export_checkpoint(read_run(config, rest), checkpoint, target, precision)
     tell(f"exported  {found['checkpoint']} to {found['directory']}")
     finish(0, found, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace generate 'The harbour was' store=./lake",
+    "headrace generate 'The harbour was' store=./lake --checkpoint mine/120 --tokens 40 --temperature 0",
+)
+def generate(
+    prompt: Prompt,
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    checkpoint: Exported = None,
+    tokens: Tokens = 128,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 0.95,
+    top_k: TopK = None,
+    seed: Seed = 0,
+) -> None:
+    """Let a checkpoint (default: the champion) go on with a text, token by token."""
+    settings = read_run(config, overrides)
+    from models.measures.generation import Sampling
+    from ray_jobs.commands.promote import exported_checkpoint
+    from ray_jobs.serving.generate import Speaker, stream
+
+    store, commit = exported_checkpoint(settings, checkpoint)
+    speaker = Speaker(store, commit, settings.engine.precision)
+    drawn = speaker.go_on(prompt, tokens, Sampling(temperature, top_p, top_k, seed))
+    say(prompt, as_json)
+    said = stream(speaker.tokenizer, drawn, lambda piece: say(piece, as_json))
+    say("\n", as_json)
+    finish(0, {"checkpoint": commit.name, "prompt": prompt, **said._asdict()}, as_json)

@@ -30,7 +30,7 @@ EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
     """Score a checkpoint (default: the run's last) on held-out text and further tasks: {checkpoint, slices, tasks}."""
-    store, commit = _chosen(config, name)
+    store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
     with connect(config.cluster):
         table = scores_of(config, tokenizer_json, commit.name)
@@ -41,7 +41,7 @@ def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
 
 def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, dict[str, Any]]:
     """Let the gate judge a checkpoint (default: the run's last) against the champion; exit code and decision."""
-    store, commit = _chosen(config, name)
+    store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
     details = {"last_window": Lake(store).last_window(), "weights_sha256": weights_of(store, commit)}
     with connect(config.cluster):
@@ -57,7 +57,7 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
     new_reference: what old text has lost over the champions so far is accepted, and counted anew from here.
     """
     store = Store.open(config.store)
-    entry = put_in_service_by_hand(store, _chosen(config, name)[1].name, new_reference=new_reference)
+    entry = put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
     return dict(msgspec.to_builtins(entry))
 
 
@@ -68,7 +68,7 @@ def export_checkpoint(
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
     store = Store.open(config.store)
-    commit = _chosen(config, name or champion_name(store))[1]
+    commit = exported_checkpoint(config, name)[1]
     tokenizer = read_tokenizer(store)
     refuse_other_tokenizer(store, commit, tokenizer)
     target, shape = Path(directory).expanduser().absolute(), model_config(commit.state.model)
@@ -81,7 +81,12 @@ def export_checkpoint(
     return {"checkpoint": commit.name, "directory": str(target)}
 
 
-def _chosen(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
+def exported_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
+    """The checkpoint that is to leave or to speak: by name, or the champion, or the newest of the run."""
+    return chosen_checkpoint(config, name or champion_name(Store.open(config.store)))
+
+
+def chosen_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
     """The checkpoint that is meant: by name, or the newest of the run."""
     store = Store.open(config.store)
     if name is None:
