@@ -6,42 +6,82 @@ command line and the services that only pass a configuration on start at once.
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from cluster.units import Duration, Settings, Share
+from models.rope import RopeConfig
 
 MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
+
+
+LayerKind = Literal["full", "window", "nope"]  # attention over all before, over the last `window`, without positions
 
 
 class ModelConfig(Settings):
     """Kind and shape of the model; the keys are those of a Llama-family decoder."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     kind: str = Field("decoder", description="Kind of the model: decoder, or one that an installed package adds.")
+    start: str | None = Field(
+        None,
+        alias="from",
+        min_length=1,
+        description="Weights and shape to begin with: a Hugging Face folder or hub name, champion, RUN/STEP, "
+        "STORE#RUN/STEP; absent: random weights.",
+    )
     layers: int = Field(4, ge=1, le=512, description="Number of decoder layers.")
     width: int = Field(128, ge=8, le=65536, description="Width of the residual stream.")
     heads: int = Field(4, ge=1, le=512, description="Number of query heads; must divide width.")
     kv_heads: int | None = Field(None, ge=1, description="Number of key/value heads; absent: heads.")
+    head_width: int | None = Field(None, ge=2, le=4096, description="Width of a head; absent: width over heads.")
     row_tokens: int = Field(256, ge=8, le=2**20, description="Positions in one packed row.")
     ffn_width: int | None = Field(None, ge=8, description="Width of the SwiGLU; absent: 8/3 of width.")
+    vocabulary: int | None = Field(
+        None, ge=2, le=2**24, description="Rows of the token tables; absent: the tokenizer's."
+    )
     rope_theta: float = Field(10000.0, gt=1, description="Base of the rotary position frequencies.")
+    rope: RopeConfig | None = Field(None, description="Scaling of the rotary frequencies; absent: none.")
     norm_eps: float = Field(1e-5, gt=0, lt=1e-2, description="Epsilon of RMSNorm.")
+    norm_at: Literal["before", "after"] = Field("before", description="Norm before each block, or (OLMo 2) behind it.")
+    qk_norm: Literal["none", "head", "full"] = Field(
+        "none", description="Norm of queries and keys: of each head (Qwen3), of their whole width (OLMo 2)."
+    )
+    biases: Literal["none", "qkv", "attention", "all"] = Field(
+        "none", description="Biases: of queries, keys and values (Qwen2), of attention, of all matrices."
+    )
+    window: int | None = Field(None, ge=1, description="Positions that a layer of kind window sees, its own included.")
+    layer_kinds: tuple[LayerKind, ...] | None = Field(
+        None, description="Each layer: full, window, nope (no positions); absent: window where one is set, else full."
+    )
     tie_embeddings: bool = Field(True, description="Use one table for input and output embeddings.")
     init_std: float = Field(0.02, gt=0, le=1, description="Standard deviation of the initial weights.")
     recompute: bool = Field(False, description="Recompute layers in backward: less memory, ~1/3 slower.")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "ModelConfig":
-        if self.width % self.heads:
+        if self.head_width is None and self.width % self.heads:
             near = max(1, round(self.width / self.heads)) * self.heads
             raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}; use width={near}")
-        if self.width // self.heads % 2:
+        if self.head_width is None and self.width // self.heads % 2:
             raise ValueError(
                 f"width={self.width} over heads={self.heads} gives heads of odd width; "
                 f"rotary positions need an even one: use width={self.width + self.heads}"
             )
+        if self.head_width is not None and self.head_width % 2:
+            raise ValueError(f"head_width={self.head_width} is odd, rotary positions need an even one; use another")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             fits = [k for k in range(1, self.heads + 1) if self.heads % k == 0]
             raise ValueError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}; use one of {fits}")
+        return self
+
+    @model_validator(mode="after")
+    def _layer_kinds_fit(self) -> "ModelConfig":
+        kinds = self.layer_kinds
+        if kinds is not None and len(kinds) != self.layers:
+            raise ValueError(f"layer_kinds has {len(kinds)} kinds for layers={self.layers}; name one for each layer")
+        if kinds is not None and "window" in kinds and self.window is None:
+            raise ValueError("layer_kinds names window, and window is absent; set the number of positions it sees")
         return self
 
     @property
@@ -50,9 +90,23 @@ class ModelConfig(Settings):
         return self.kv_heads or self.heads
 
     @property
+    def head(self) -> int:
+        """Width of a head."""
+        return self.head_width or self.width // self.heads
+
+    @property
     def ffn(self) -> int:
         """Width of the feed-forward layer."""
         return self.ffn_width or -(-8 * self.width // 3 // 64) * 64
+
+    @property
+    def kinds(self) -> tuple[LayerKind, ...]:
+        """Kind of each layer."""
+        return self.layer_kinds or ("full" if self.window is None else "window",) * self.layers
+
+    def tokens_of(self, tokenizer_size: int) -> int:
+        """Rows of the token tables without padding, given how many tokens the tokenizer knows."""
+        return self.vocabulary or tokenizer_size
 
 
 class EngineConfig(Settings):

@@ -26,6 +26,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,11 @@ class ForkServer:
         os.environ[SOCKET] = address
         from cluster.runtime.ray_internals import start_workers_by
 
-        self.before = start_workers_by(str(Path(__file__).with_name("fork_worker.py")))
+        self.put_back = partial(start_workers_by, start_workers_by(str(Path(__file__).with_name("fork_worker.py"))))
 
     def close(self) -> None:
         """End the server and all of its workers that still live."""
-        from cluster.runtime.ray_internals import start_workers_by
-
-        start_workers_by(self.before)
+        self.put_back()
         os.environ.pop(SOCKET, None)
         assert self.process.stdin is not None
         self.process.stdin.close()

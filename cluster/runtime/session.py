@@ -190,10 +190,8 @@ def _start(**options: object) -> Any:
 
 
 def _is_of_ray(child: psutil.Process) -> bool:
-    import ray
-
     try:
-        return str(Path(ray.__file__).parent) in " ".join(child.cmdline())
+        return str(Path(sys.modules["ray"].__file__ or "").parent) in " ".join(child.cmdline())
     except psutil.Error:
         return False
 

@@ -16,13 +16,13 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
 
 import pyarrow.fs as pafs
 
 from cluster.storage.atomic import aside, is_aside, keep
 from cluster.storage.buckets import create_once_gs, create_once_s3, open_filesystem, s3_endpoint, s3_region
 from cluster.storage.retry import TEXT_HINTS, retry
+from cluster.storage.uri import checked, split_uri
 
 COPY_BYTES = 2**24
 ASIDE_SECONDS = 86400.0  # no single write takes longer: an older unfinished one has lost its writer
@@ -265,37 +265,3 @@ class Store:
             told = type(error)(f"cannot {verb} {self.uri}/{path}: {hint}")
             told.errno = error.errno
             raise told from error
-
-
-def checked(path: str) -> str:
-    """Return a relative path unchanged, or raise ValueError if it could leave its store.
-
-    >>> checked("runs/news/config.json")
-    'runs/news/config.json'
-    """
-    if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path or "\\" in path:
-        raise ValueError(f"{path!r} is no path inside a store; write it without '..', for example runs/news")
-    return path
-
-
-def local_path(text: str) -> Path:
-    """Return a path as its user means it: ~ is the home folder; where there is none, the name stays as written."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's own raises RuntimeError where no home is known
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return (scheme, root): an absolute local path for "file", `bucket/prefix` for "s3" and "gs".
-
-    >>> split_uri("s3://acme/lake/")
-    ('s3', 'acme/lake')
-    """
-    parts = urlsplit(uri)
-    if uri and "://" not in uri:
-        return "file", str(local_path(uri).resolve())
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return "file", str(Path(unquote(parts.path)).resolve())
-    if parts.scheme not in ("s3", "gs"):
-        raise ValueError(f"{uri!r} is no store; use a local path, file:///path, s3://bucket/prefix or gs://bucket")
-    if not parts.netloc or "@" in parts.netloc:
-        raise ValueError(f"{uri!r} names no bucket; write for example {parts.scheme}://bucket/prefix")
-    return parts.scheme, checked(uri.split("://", 1)[1].rstrip("/"))

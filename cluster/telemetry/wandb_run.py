@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cluster.redaction import redact
-from cluster.storage.store import local_path
+from cluster.storage.uri import expanded_path
 from cluster.telemetry.config import Mode, WandbConfig
 
 logger = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ def has_key() -> bool:
     files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
     for file in files:
         try:
-            if netrc.netrc(local_path(file)).authenticators(host):
+            if netrc.netrc(expanded_path(file)).authenticators(host):
                 return True
         except (OSError, netrc.NetrcParseError):
             continue

@@ -10,7 +10,9 @@ from cluster.units import Settings, Size
 class TokenizerConfig(Settings):
     """The one tokenizer of a store."""
 
-    kind: Literal["bytes", "bpe", "file"] = Field("bpe", description="bytes, bpe (trained here) or file (given).")
+    kind: Literal["bytes", "bpe", "file", "model"] = Field(
+        "bpe", description="bytes, bpe (trained here), file (given) or model (that of model.from, the default there)."
+    )
     path: str | None = Field(None, description="The tokenizer.json of kind file.")
     vocabulary: int = Field(8192, ge=257, le=1_000_000, description="Tokens of kind bpe, document token included.")
     train_bytes: Size = Field(16 << 20, ge=1, le=1 << 34, description="Text that kind bpe is trained on at most.")

@@ -10,8 +10,9 @@ steps. The price: every rank reads the header of every file (some kB); of the da
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read
 
 FORMAT = "headrace-1"
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
+HOLDS = "holds"  # key of the metadata of a file that holds one kind alone: weights that a run begins with
 
 
 class Written(NamedTuple):
@@ -38,9 +40,9 @@ class Written(NamedTuple):
 
 @dataclass
 class Snapshot:
-    """One rank's part of the training state, in host memory."""
+    """One rank's part of the training state, in host memory; or weights that are read where they are asked for."""
 
-    tensors: dict[str, Tensor]  # "parameter|kind" -> flat float32
+    tensors: Mapping[str, Tensor]  # "parameter|kind" -> flat float32, or bfloat16
     metadata: dict[str, str]
 
     def write(self, path: Path) -> Written:
@@ -48,24 +50,30 @@ class Snapshot:
 
         The safetensors layout is written here, not by the library: from the buffers, hashed on the way.
         """
-        header, end = dict[str, object](), 0
-        for key, tensor in self.tensors.items():
-            start, end = end, end + tensor.nbytes
-            header[key] = {"dtype": "F32", "shape": [tensor.numel()], "data_offsets": [start, end]}
-        buffers = [memoryview(_bytes(tensor)).cast("B") for tensor in self.tensors.values()]
-        header["__metadata__"] = self.metadata | {CHUNKS: digests_of(buffers)}
+        header = dict[str, object]()
+        chunks = digests_of(self._buffers(header))
+        header["__metadata__"] = self.metadata | {CHUNKS: chunks}
         encoded = json.dumps(header, separators=(",", ":")).encode()
         encoded += b" " * (-len(encoded) % 8)
         encoded = len(encoded).to_bytes(8, "little") + encoded
         digest = hashlib.sha256()
         size_bytes = 0
         with path.open("wb") as file:
-            for part in (memoryview(encoded), *buffers):
+            for part in chain([memoryview(encoded)], self._buffers({})):
                 digest.update(part)
                 size_bytes += file.write(part)
             file.flush()
             os.fsync(file.fileno())
         return Written(size_bytes, digest.hexdigest(), xxhash.xxh3_128_hexdigest(encoded))
+
+    def _buffers(self, header: dict[str, object]) -> Iterator[memoryview]:
+        """Yield the bytes of each tensor, in the order in which they are written, and enter it into a header."""
+        end = 0
+        for key, tensor in self.tensors.items():
+            start, end = end, end + tensor.nbytes
+            dtype = "BF16" if tensor.dtype == torch.bfloat16 else "F32"
+            header[key] = {"dtype": dtype, "shape": [tensor.numel()], "data_offsets": [start, end]}
+            yield memoryview(_bytes(tensor)).cast("B")
 
 
 def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
@@ -110,7 +118,7 @@ def ranges_needed(owned: Iterable[tuple[str, int, int]], parts: Sequence[Part]) 
     """Say which bytes of each file `restore` will read for stretches (parameter, first element, elements)."""
     stored, found = CheckpointReader(parts), [list[Range]() for _ in parts]
     for name, start, count in owned:
-        for kind in KINDS:
+        for kind in stored.kinds:
             for index, first, _, bytes_of_it in stored.stretches(name, kind, start, count):
                 found[index].append((first, first + bytes_of_it))
     return found
@@ -124,8 +132,9 @@ def owned_stretches(engine: Engine) -> list[tuple[str, int, int]]:
 def restore_engine(engine: Engine, paths: Sequence[Path | Part]) -> None:
     """Put a checkpoint's weights, moments and steps into `engine`, whatever its world size and ZeRO stage.
 
-    `paths`: the files of all ranks that wrote it, in any order. All ranks call it. ValueError where a file is
-    missing or damaged, or the model is another one.
+    Weights that a run begins with have no moments; these are zero then, as in a new engine. `paths`: the files of all
+    ranks that wrote it, in any order. All ranks call it. ValueError where a file is missing or damaged, or the model
+    is another one.
     """
     with CheckpointReader(paths) as stored:
         for part in zero.fragments(engine.deepspeed):
@@ -136,7 +145,10 @@ def restore_engine(engine: Engine, paths: Sequence[Path | Part]) -> None:
                     f"{stored.parts[0].name}; use the model configuration and tokenizer it was trained with"
                 )
             for kind in KINDS:
-                stored.read(part.name, kind, part.start, getattr(part, kind))
+                if kind in stored.kinds:
+                    stored.read(part.name, kind, part.start, getattr(part, kind))
+                else:
+                    getattr(part, kind).zero_()
         steps = stored.steps
     zero.set_steps(engine.deepspeed, steps)
     zero.refresh_weights(engine.deepspeed)
@@ -181,6 +193,7 @@ class CheckpointReader:
                 "give the one file of every rank"
             )
         self.steps = int(headers[0]["steps"])
+        self.kinds = KINDS if headers[0].get(HOLDS) is None else (headers[0][HOLDS],)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.places: dict[str, list[tuple[int, int]]] = {}  # parameter -> (start, file) of each stretch
         for index, header in enumerate(headers):
@@ -199,17 +212,22 @@ class CheckpointReader:
         """Find elements from `start` of a flattened parameter: (file, byte in it, elements from `start`, bytes)."""
         for first, index in self.places.get(name, ()):
             begin, end = self.contents[index].places[f"{name}|{kind}"]
-            low, high = max(start, first), min(start + count, first + (end - begin) // 4)
+            width = self.contents[index].widths[f"{name}|{kind}"]
+            low, high = max(start, first), min(start + count, first + (end - begin) // width)
             if low < high:
-                yield index, begin + 4 * (low - first), low - start, 4 * (high - low)
+                yield index, begin + width * (low - first), low - start, width * (high - low)
 
     def read(self, name: str, kind: str, start: int, into: Tensor) -> None:
         """Fill `into` with elements from `start` of the flattened parameter."""
         filled, host = 0, into if into.device.type == "cpu" and into.is_contiguous() else torch.empty(into.shape)
         for index, first, place, size in self.stretches(name, kind, start, into.numel()):
-            view = memoryview(_bytes(host)).cast("B")[4 * place : 4 * place + size]
-            self.parts[index].read_into(first, view)
-            filled += size // 4
+            width = self.contents[index].widths[f"{name}|{kind}"]
+            stretch = host[place : place + size // width]
+            read = stretch if width == stretch.itemsize else torch.empty(size // width, dtype=torch.bfloat16)
+            self.parts[index].read_into(first, memoryview(_bytes(read)).cast("B"))
+            if read is not stretch:
+                stretch.copy_(read)
+            filled += size // width
         if filled != into.numel():
             raise ValueError(f"{name}|{kind} has {filled} of {into.numel()} elements from {start}; a file is damaged")
         if host is not into:

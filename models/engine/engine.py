@@ -9,6 +9,8 @@ drift with the batch.
 
 import math
 import os
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -142,22 +144,28 @@ def start(
     vocab_size: int,
     engine_config: EngineConfig,
     optim_config: OptimConfig,
-    seed: int,
-    weights: dict[str, Tensor] | None = None,
+    seed: int | None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Engine:
     """Build the model from `seed` (or from full `weights`) and wrap it for training on this rank.
+
+    seed None: weights are undrawn, because a checkpoint is restored into them; at ZeRO-3 no rank then holds more than
+    its shard of them.
 
     Joins the process group that exists (Ray Train, torchrun); without one it trains alone.
     """
     join(engine_config.threads)
-    model = build(model_config, vocab_size, seed, weights)
+    bf16 = resolve_precision(engine_config.precision) == "bf16"
+    is_sharded = engine_config.zero_stage == 3 and seed is None and weights is None
+    with zero.sharded(bf16) if is_sharded else nullcontext():
+        model = build(model_config, vocab_size, seed, weights)
     accumulation, micro_rows = engine_config.split(dist.get_world_size(), model_config.row_tokens)
     wrapped = zero.wrap(
         model.to(device()),
         parameter_groups(model, optim_config),
         optim_config,
         stage=engine_config.zero_stage,
-        bf16=resolve_precision(engine_config.precision) == "bf16",
+        bf16=bf16,
         accumulation=accumulation,
         micro_rows=micro_rows,
     )

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from models.config import OptimConfig
+from models.engine.zero import whole_shape
 from models.kinds.loss import Head
 
 SPIKE_STEPS = 128  # losses a spike is judged by
@@ -85,6 +86,6 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
     decayed: list[Any] = []
     kept: list[Any] = []
     for parameter in model.parameters():
-        decays = parameter.ndim >= 2 and (config.decay_embeddings or id(parameter) not in tables)
+        decays = len(whole_shape(parameter)) >= 2 and (config.decay_embeddings or id(parameter) not in tables)
         (decayed if decays else kept).append(parameter)
     return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]

@@ -18,6 +18,7 @@ import xxhash
 CHUNK_BYTES, DIGEST_BYTES = 1 << 16, 16
 CHUNKS = "chunks_xxh3_128"  # key of the metadata
 MOST_HEADER = 1 << 28
+ELEMENT_BYTES = {"F32": 4, "BF16": 2}  # the latter of weights that came so from elsewhere
 Range = tuple[int, int]  # of bytes: first, and the one behind the last
 
 
@@ -60,10 +61,11 @@ class LocalPart:
 
 
 class Contents(NamedTuple):
-    """What a file's header says: its metadata, and for each tensor the range of its bytes in the file."""
+    """What a file's header says: its metadata, and for each tensor the range of its bytes and those of an element."""
 
     metadata: dict[str, str]
     places: dict[str, Range]
+    widths: dict[str, int]
 
 
 def read_contents(part: Part) -> Contents:
@@ -75,14 +77,16 @@ def read_contents(part: Part) -> Contents:
             raise ValueError(f"a header of {length} bytes in {size}")
         header = json.loads(read_bytes(part, 8, length))
         metadata = header.pop("__metadata__", {})
-        places = {key: (8 + length + first, 8 + length + end) for key, (first, end) in _offsets(header)}
+        places, widths = dict[str, Range](), dict[str, int]()
+        for key, (first, end), width in _offsets(header):
+            places[key], widths[key] = (8 + length + first, 8 + length + end), width
         if any(not 8 + length <= first <= end <= size for first, end in places.values()):
             raise ValueError("a tensor beyond its end")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"checkpoint file {part.name} cannot be read ({error}); fetch it again or use an older one"
         ) from error
-    return Contents(metadata, places)
+    return Contents(metadata, places, widths)
 
 
 class _Entry(TypedDict):
@@ -91,12 +95,13 @@ class _Entry(TypedDict):
     data_offsets: tuple[int, int]
 
 
-def _offsets(header: dict[str, _Entry]) -> Iterator[tuple[str, Range]]:
+def _offsets(header: dict[str, _Entry]) -> Iterator[tuple[str, Range, int]]:
     for key, entry in header.items():
         first, end = entry["data_offsets"]
-        if entry["dtype"] != "F32" or entry["shape"] != [(end - first) // 4]:
-            raise ValueError(f"{key} is {entry['dtype']} {entry['shape']}, not flat F32")
-        yield key, (int(first), int(end))
+        width = ELEMENT_BYTES.get(entry["dtype"], 0)
+        if not width or entry["shape"] != [(end - first) // width]:
+            raise ValueError(f"{key} is {entry['dtype']} {entry['shape']}, not flat {' or '.join(ELEMENT_BYTES)}")
+        yield key, (int(first), int(end)), width
 
 
 def read_bytes(part: Part, start: int, count: int) -> bytes:

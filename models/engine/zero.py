@@ -7,9 +7,11 @@ views.
 """
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -49,7 +51,7 @@ def wrap(
     optimizer = kind(groups, lr=0.0, betas=optim.betas, eps=optim.eps, fused=True)
     if isinstance(optimizer, GuardedAdamW):
         optimizer.clip_norm = optim.clip_norm
-    bucket = min(MAX_BUCKET, sum(parameter.numel() for parameter in model.parameters()))
+    bucket = min(MAX_BUCKET, sum(math.prod(whole_shape(parameter)) for parameter in model.parameters()))
     config = {
         "train_micro_batch_size_per_gpu": micro_rows,
         "gradient_accumulation_steps": accumulation,
@@ -68,6 +70,21 @@ def wrap(
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     allocate_moments(engine)
     return engine
+
+
+def sharded(bf16: bool) -> AbstractContextManager[object]:
+    """While inside, each parameter that is made is shared out over the ranks at once: for ZeRO-3, undrawn weights.
+
+    No rank then ever holds more than its shard and the module that is being made.
+    """
+    kept = torch.bfloat16 if bf16 else torch.float32
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    return import_deepspeed().zero.Init(dtype=kept, remote_device=where)
+
+
+def whole_shape(parameter: nn.Parameter) -> torch.Size:
+    """The shape of a parameter, of which this rank may hold a shard."""
+    return getattr(parameter, "ds_shape", parameter.shape)
 
 
 def import_deepspeed() -> Any:

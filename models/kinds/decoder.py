@@ -1,46 +1,49 @@
 """The kind `decoder`: what can be said of a Llama-family decoder without building it, and where its parts are.
 
-`models/kinds/transformer.py` is the module, `loss.py` its head, `hf_llama.py` its exchange format. They bring torch and
-are imported when a model is built; counting needs none of them.
+`models/kinds/transformer.py` is the module, `loss.py` its head. They bring torch and are imported when a model is
+built; counting, and looking at a Hugging Face folder (`models/kinds/exchange`), need none of them.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.rows import Rows
 from models.config import ModelConfig
+from models.kinds.exchange.folder import read_folder
+from models.kinds.kind import Handover, Pretrained
+from models.kinds.shapes import parameter_shapes
 from models.size import padded_vocab
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from models.device import MicroBatch
-    from models.kinds.kind import Forward, Pretrained
+    from models.kinds.kind import Forward
 
 
 class Decoder:
-    """Llama-family decoders: RMSNorm, rotary positions, grouped-query attention, SwiGLU."""
+    """Llama-family decoders: RMSNorm, rotary positions, grouped-query attention, SwiGLU, and what switches add."""
 
     config = ModelConfig
 
     def num_parameters(self, config: ModelConfig, vocab_size: int) -> int:
         """Count trainable parameters, padded vocabulary included."""
-        kv_width = config.kv * (config.width // config.heads)
-        layer = 2 * config.width * (config.width + kv_width) + 3 * config.width * config.ffn + 2 * config.width
-        tables = padded_vocab(vocab_size) * config.width * (1 if config.tie_embeddings else 2)
-        return config.layers * layer + tables + config.width
+        return sum(math.prod(shape) for shape in parameter_shapes(config, padded_vocab(vocab_size)).values())
 
     def flops_per_token(self, config: ModelConfig, vocab_size: int, causal: bool = False) -> float:
         """Count training FLOPs of one token in a full row, as PaLM's appendix B and LLM Foundry do.
 
-        6 per matrix parameter plus 12 * layers * width * row_tokens for attention, without recomputation. The input
-        table is a look-up and does not count; the output table does. `causal` counts only the attention below the
-        diagonal.
+        6 per matrix parameter plus 12 * heads * head width for each position that each layer reads, without
+        recomputation. The input table is a look-up and does not count; the output table does. `causal` counts only the
+        attention below the diagonal.
         """
         matrices = self.num_parameters(config, vocab_size)
         if not config.tie_embeddings:
             matrices -= padded_vocab(vocab_size) * config.width
-        attention = 12 * config.layers * config.width * config.row_tokens
+        most = min(config.window or config.row_tokens, config.row_tokens)
+        positions = sum(most if kind == "window" else config.row_tokens for kind in config.kinds)
+        attention = 12 * config.heads * config.head * positions
         return 6.0 * matrices + attention * (0.5 if causal else 1.0)
 
     def arrange(self, rows: Rows) -> Rows:
@@ -64,14 +67,12 @@ class Decoder:
         """Return the nats of each label."""
         return forward(batch.inputs, batch.segments, batch.labels, each=True)
 
-    def export(self, model: "Pretrained", tokenizer_json: str, document_token: int, directory: Path) -> None:
-        """Write a Hugging Face Llama directory."""
-        from models.kinds.hf_llama import export  # torch, as above
+    def export(self, model: Pretrained, handover: Handover, directory: Path) -> None:
+        """Write a Hugging Face folder of the family that the configuration is one of."""
+        from models.kinds.exchange.writing import write_folder  # torch, as above
 
-        export(model, tokenizer_json, document_token, directory)
+        write_folder(model, handover, directory)
 
-    def read(self, directory: Path) -> "Pretrained":
-        """Read a Llama-family directory without biases."""
-        from models.kinds.hf_llama import import_llama  # torch, as above
-
-        return import_llama(directory)
+    def read(self, directory: Path) -> Pretrained:
+        """Look into a Hugging Face folder; its tensors are read one by one, when they are asked for."""
+        return read_folder(directory)

@@ -5,8 +5,10 @@ world. All else (engine, checkpoints, evaluation, planner) goes through it and k
 torch, because a configuration names its kind (`model.kind`) long before a model is built.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cluster.rows import Rows
@@ -21,11 +23,27 @@ if TYPE_CHECKING:
 
 
 class Pretrained(NamedTuple):
-    """What a folder of another library holds: weights by our parameters' names, in float32."""
+    """What a folder of another library holds: weights by our parameters' names, in the precision they are kept in."""
 
     config: ModelConfig
     vocab_size: int
-    weights: "dict[str, Tensor]"
+    weights: "Mapping[str, Tensor]"
+
+
+class Precision(StrEnum):
+    """In which precision weights leave."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class Handover(NamedTuple):
+    """How a model is to leave: its tokenizer, the precision, and the files of the folder that its run began with."""
+
+    tokenizer_json: str
+    document_token: int
+    precision: Precision = Precision.FP32
+    files: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Kind(Protocol):
@@ -63,10 +81,13 @@ class Kind(Protocol):
         """Return the nats [B, L] of each label, 0 where there is none; calls `forward` once, without gradients."""
         ...
 
-    def export(self, model: "Pretrained", tokenizer_json: str, document_token: int, directory: Path) -> None:
+    def export(self, model: Pretrained, handover: Handover, directory: Path) -> None:
         """Write a folder that Hugging Face's transformers load; ValueError where the architecture has no such form."""
         ...
 
-    def read(self, directory: Path) -> "Pretrained":
-        """Read such a folder back, so that training can start from it."""
+    def read(self, directory: Path) -> Pretrained:
+        """Look into such a folder, so that training can start from it; ValueError says what is wrong, and the mend.
+
+        Called before a cluster is touched: it must not take long. Weights are best read when they are asked for.
+        """
         ...

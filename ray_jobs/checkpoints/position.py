@@ -36,7 +36,7 @@ class TrainingState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What a checkpoint holds beside its files. None: the version that wrote it did not say."""
 
     position: Position
-    probe_loss: float  # of Engine.probe, compared when the weights are loaded
+    probe_loss: float | None  # of Engine.probe, compared when weights are loaded; None of what a run begins with
     world_size: int | None = None
     batch_tokens: int | None = None
     zero_stage: int | None = None
@@ -45,6 +45,7 @@ class TrainingState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     tokenizer: str | None = None  # its fingerprint
     lease: int | None = None  # number of the claim under which a run's driver committed
     copied_from: str | None = None  # the run whose checkpoint this is a copy of
+    base: str | None = None  # checkpoint of the weights that the run began with; None: random ones
 
 
 class TrialState(TrainingState, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,16 +2,24 @@
 
 import typer
 
-from ray_jobs.command_line.ending import finish, show, tell
+from models.kinds.kind import Precision
+from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
     Checkpoint,
     Exported,
     Files,
+    InPrecision,
     Json,
     Overrides,
+    Prompt,
     Reference,
+    Seed,
+    Temperature,
     ToCheckpoint,
     ToDirectory,
+    Tokens,
+    TopK,
+    TopP,
     command,
     take,
 )
@@ -73,7 +81,7 @@ def promote(
     commands,
     PANEL,
     "headrace export store=./lake --to ./model",
-    "headrace export store=./lake --checkpoint mine/120 --to ./model",
+    "headrace export store=./lake --checkpoint mine/120 --to ./model --precision bf16",
 )
 def export(
     overrides: Overrides = None,
@@ -81,11 +89,45 @@ def export(
     as_json: Json = False,
     checkpoint: Exported = None,
     to: ToDirectory = None,
+    precision: InPrecision = Precision.FP32,
 ) -> None:
     """Write a checkpoint (default: the champion) as a Hugging Face directory."""
     from ray_jobs.commands.promote import export_checkpoint
 
     target, rest = take("to", to, overrides)
-    found = export_checkpoint(read_run(config, rest), checkpoint, target)
+    found = export_checkpoint(read_run(config, rest), checkpoint, target, precision)
     tell(f"exported  {found['checkpoint']} to {found['directory']}")
     finish(0, found, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace generate 'The harbour was' store=./lake",
+    "headrace generate 'The harbour was' store=./lake --checkpoint mine/120 --tokens 40 --temperature 0",
+)
+def generate(
+    prompt: Prompt,
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    checkpoint: Exported = None,
+    tokens: Tokens = 128,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 0.95,
+    top_k: TopK = None,
+    seed: Seed = 0,
+) -> None:
+    """Let a checkpoint (default: the champion) go on with a text, token by token."""
+    settings = read_run(config, overrides)
+    from models.measures.generation import Sampling
+    from ray_jobs.commands.promote import exported_checkpoint
+    from ray_jobs.serving.generate import Speaker, stream
+
+    store, commit = exported_checkpoint(settings, checkpoint)
+    speaker = Speaker(store, commit, settings.engine.precision)
+    drawn = speaker.go_on(prompt, tokens, Sampling(temperature, top_p, top_k, seed))
+    say(prompt, as_json)
+    said = stream(speaker.tokenizer, drawn, lambda piece: say(piece, as_json))
+    say("\n", as_json)
+    finish(0, {"checkpoint": commit.name, "prompt": prompt, **said._asdict()}, as_json)

@@ -21,6 +21,13 @@ def show(lines: Iterable[str], *, unless: bool = False) -> None:
         sys.stdout.write(visible(line) + "\n")
 
 
+def say(piece: str, aside: bool) -> None:
+    """Print a piece of a text as it comes, lines as they are, as harmless as what `show` prints; aside: to stderr."""
+    stream = sys.stderr if aside else sys.stdout
+    stream.write("\n".join(map(visible, piece.split("\n"))))
+    stream.flush()
+
+
 def tell(line: str) -> None:
     """Print a line about what a command did, beside its output; as harmless as what `show` prints."""
     sys.stderr.write(visible(line) + "\n")

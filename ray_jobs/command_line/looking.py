@@ -2,6 +2,7 @@
 
 import typer
 
+from cluster.storage.store import Store
 from ray_jobs.command_line.ending import finish, show, tell
 from ray_jobs.command_line.options import All, Deep, Files, IdFile, Ids, Json, Overrides, Sources, command, split
 from ray_jobs.command_line.reading import read, read_run
@@ -13,7 +14,6 @@ PANEL = "Look"
 @command(commands, PANEL, "headrace status", "headrace status store=s3://acme/lake")
 def status(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
     """Runs of a store, who drives them, how far they are, and the champion."""
-    from cluster.storage.store import Store
     from ray_jobs.commands.status import status as look
     from ray_jobs.commands.status import status_lines
 

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from models.kinds.kind import Precision
 from ray_jobs.config.reading import recipes
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -43,6 +44,17 @@ Reference = Annotated[
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
 Looked = Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://... or gs://...")]
+InPrecision = Annotated[Precision, typer.Option("--precision", help="Of the weights that are written.")]
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The text to go on with.")]
+Tokens = Annotated[int, typer.Option("--tokens", min=1, max=2**20, help="Tokens that are added at most.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", min=0, max=100, help="0 takes the likeliest token; 1 draws as the model says.")
+]
+TopP = Annotated[
+    float, typer.Option("--top-p", min=1e-9, max=1, help="Draw among the likeliest tokens of this share together.")
+]
+TopK = Annotated[int | None, typer.Option("--top-k", min=1, help="Draw among so many tokens at most; absent: all.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every draw.")]
 ToFile = Annotated[str, typer.Option("--to", metavar="FILE", help="The YAML file to write.")]
 IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]

@@ -5,9 +5,11 @@ from pathlib import Path
 import typer
 
 from cluster.planner.config import PlanConfig
+from cluster.planner.plan import plan as compute
 from ray_jobs.command_line.ending import finish, show
 from ray_jobs.command_line.options import ClusterFile, Files, Json, Looked, Overrides, ToFile, command
 from ray_jobs.command_line.reading import read
+from ray_jobs.config.json_schema import schema_text
 from ray_jobs.outcome import ConfigError
 
 commands = typer.Typer()
@@ -34,8 +36,6 @@ def schema() -> None:
 
     The file names it in its first line: `# yaml-language-server: $schema=headrace.schema.json`.
     """
-    from ray_jobs.config.json_schema import schema_text
-
     typer.echo(schema_text(), nl=False)
 
 
@@ -48,7 +48,6 @@ def schema() -> None:
 )
 def plan(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
     """Memory, hours and money of a training run, before anything is rented: plan.parameters=7B plan.tokens=1T."""
-    from cluster.planner.plan import plan as compute
     from ray_jobs.commands.plan import plan_asked, show_plan
 
     found = compute(plan_asked(read(config, overrides)))

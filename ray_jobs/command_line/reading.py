@@ -8,6 +8,7 @@ from cluster.storage.store import Store
 from cluster.telemetry.logs import setup_logging
 from ray_jobs.config.schema import Config
 from ray_jobs.config.wandb_agent import agent_config
+from ray_jobs.origin.shape import begun
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.paths import runs_of
 
@@ -15,7 +16,12 @@ RUNS_NAMED = 8
 
 
 def read(files: list[str] | None, overrides: list[str] | None) -> Config:
-    """Read the configuration of a command."""
+    """Read the configuration of a command, with the shape of the model that its run begins with."""
+    return begun(read_as_written(files, overrides))
+
+
+def read_as_written(files: list[str] | None, overrides: list[str] | None) -> Config:
+    """Read a configuration whose store and folders are on another machine."""
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
     config = agent_config(files or [], overrides or [], os.environ)
@@ -28,7 +34,7 @@ def read_run(files: list[str] | None, overrides: list[str] | None) -> Config:
 
     ConfigError if the store has several and none is named, or has others than the one that is named.
     """
-    config = read(files, overrides)
+    config = read_as_written(files, overrides)
     runs = runs_of(Store.open(config.store))
     known = ", ".join(runs[:RUNS_NAMED]) + (", ..." if len(runs) > RUNS_NAMED else "")
     if "name" in config.model_fields_set:

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from cluster.redaction import redact
 from ray_jobs.command_line.ending import finish, show
 from ray_jobs.command_line.options import (
     Address,
@@ -18,7 +19,7 @@ from ray_jobs.command_line.options import (
     Python,
     command,
 )
-from ray_jobs.command_line.reading import read
+from ray_jobs.command_line.reading import read, read_as_written
 from ray_jobs.config.schema import Config
 
 commands = typer.Typer()
@@ -56,7 +57,6 @@ def train(
 
 
 def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judged: bool) -> None:
-    from cluster.redaction import redact
     from ray_jobs.driver.preflight import check_run
     from ray_jobs.report.terminal import Display
 
@@ -106,7 +106,7 @@ def submit(
     """`run` as a job on a cluster: upload, start, show its output, end with its exit code."""
     from ray_jobs.commands.submit import submit as submit_job
 
-    settings = read(config, overrides)  # sources and store are looked at there, not from here
+    settings = read_as_written(config, overrides)  # sources and store are looked at there, not from here
     echo = sys.stderr.write if as_json else sys.stdout.write
     ended = submit_job(settings, address, follow=follow, detach=detach, python=python, echo=echo)
     finish(ended.code, ended._asdict(), as_json)

@@ -37,7 +37,6 @@ PACKAGES = {
     "numba": "0.61",
     "pydantic": "2.10",
     "tokenizers": "0.22",
-    "safetensors": "0.5",
     "xxhash": "3.5",
     "orjson": "3.10",
     "wandb": "0.31",

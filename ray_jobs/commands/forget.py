@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.storage.store import Store, local_path
+from cluster.storage.store import Store
+from cluster.storage.uri import expanded_path
 from data_ops.audit.lookup import known_ids
 from data_ops.audit.sightings import sightings
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
@@ -80,7 +81,7 @@ def parse_ids(names: list[str]) -> Ids:
 def read_ids(path: str) -> list[str]:
     """The ids in a file, one a line; empty lines and what follows a # are passed over."""
     try:
-        lines = local_path(path).read_text().splitlines()
+        lines = expanded_path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--file={path} cannot be read: {error}") from error
     return [word for line in lines if (word := line.partition("#")[0].strip())]

@@ -29,6 +29,7 @@ def plan_asked(config: Config) -> PlanConfig:
     model, engine = config.model, config.engine
     if "model" in config.model_fields_set and "parameters" not in given.model_fields_set:
         vocabulary = config.tokenizer.vocabulary if config.tokenizer.kind == "bpe" else given.vocabulary
+        vocabulary = model.tokens_of(vocabulary)
         found |= {"parameters": kind_of(model).num_parameters(model, vocabulary), "vocabulary": vocabulary}
         found |= {"layers": model.layers, "width": model.width, "row_tokens": model.row_tokens}
         found |= {"recompute": model.recompute} if "recompute" in model.model_fields_set else {}

@@ -7,16 +7,18 @@ from typing import Any
 import msgspec
 
 from cluster.runtime.session import connect
-from cluster.storage.store import Store, local_path
+from cluster.storage.store import Store
+from cluster.storage.uri import expanded_path
 from data_ops.lake.lake import Lake
-from models.engine.checkpoint import read_full_weights
-from models.kinds.kind import Pretrained
+from models.engine.weights import StoredWeights
+from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.ingest.opening import read_tokenizer, refuse_other_tokenizer
+from ray_jobs.origin.record import read_files
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
@@ -29,7 +31,7 @@ EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
 
 def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
     """Score a checkpoint (default: the run's last) on held-out text and further tasks: {checkpoint, slices, tasks}."""
-    store, commit = _chosen(config, name)
+    store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
     with connect(config.cluster):
         table = scores_of(config, tokenizer_json, commit.name)
@@ -40,7 +42,7 @@ def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
 
 def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, dict[str, Any]]:
     """Let the gate judge a checkpoint (default: the run's last) against the champion; exit code and decision."""
-    store, commit = _chosen(config, name)
+    store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
     details = {"last_window": Lake(store).last_window(), "weights_sha256": weights_of(store, commit)}
     with connect(config.cluster):
@@ -56,27 +58,36 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
     new_reference: what old text has lost over the champions so far is accepted, and counted anew from here.
     """
     store = Store.open(config.store)
-    entry = put_in_service_by_hand(store, _chosen(config, name)[1].name, new_reference=new_reference)
+    entry = put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
     return dict(msgspec.to_builtins(entry))
 
 
-def export_checkpoint(config: Config, name: str | None, directory: str | None) -> dict[str, Any]:
+def export_checkpoint(
+    config: Config, name: str | None, directory: str | None, precision: Precision = Precision.FP32
+) -> dict[str, Any]:
     """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face directory."""
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
     store = Store.open(config.store)
-    commit = _chosen(config, name or champion_name(store))[1]
+    commit = exported_checkpoint(config, name)[1]
     tokenizer = read_tokenizer(store)
     refuse_other_tokenizer(store, commit, tokenizer)
+    target, shape = expanded_path(directory).absolute(), model_config(commit.state.model)
+    files = read_files(store, commit.state.base)
+    handover = Handover(tokenizer.to_json(), tokenizer.document_token, precision, files)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    model = Pretrained(model_config(commit.state.model), tokenizer.vocab_size, weights)
-    target = local_path(directory).absolute()
-    kind_of(model.config).export(model, tokenizer.to_json(), tokenizer.document_token, target)
+        weights = StoredWeights(fetch_files(store, commit, Path(scratch)))
+        model = Pretrained(shape, shape.tokens_of(tokenizer.vocab_size), weights)
+        kind_of(shape).export(model, handover, target)
     return {"checkpoint": commit.name, "directory": str(target)}
 
 
-def _chosen(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
+def exported_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
+    """The checkpoint that is to leave or to speak: by name, or the champion, or the newest of the run."""
+    return chosen_checkpoint(config, name or champion_name(Store.open(config.store)))
+
+
+def chosen_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
     """The checkpoint that is meant: by name, or the newest of the run."""
     store = Store.open(config.store)
     if name is None:

@@ -68,7 +68,8 @@ def sentence_of_mistake(error: Any) -> str:
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     found = []
-    for name, info in model.model_fields.items():
+    for field, info in model.model_fields.items():
+        name = info.alias or field
         found.append((prefix, name))
         for inner in [s.CONFIG for s in SOURCES.values()] if name == "sources" else _models(info.annotation):
             label = f"{prefix}{name}.<label>." if name == "sources" else f"{prefix}{name}."

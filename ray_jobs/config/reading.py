@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cluster.storage.store import local_path
+from cluster.storage.uri import expanded_path
 from cluster.yaml_text import load_yaml
 from ray_jobs.config.mistakes import key_of_mistake, sentence_of_mistake
 from ray_jobs.config.schema import Config
@@ -79,7 +79,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def _read_yaml(name: str) -> dict[str, Any]:
-    path = local_path(name)
+    path = expanded_path(name)
     if path.is_file():
         raw = _read_text(path)
     elif name in recipes():
@@ -120,4 +120,4 @@ def _nested(key: str, value: object) -> dict[str, Any]:
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else str(local_path(path).absolute())
+    return path if "://" in path else str(expanded_path(path).absolute())

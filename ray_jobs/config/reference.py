@@ -125,7 +125,7 @@ def _blocks(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _own(model: type[BaseModel], prefix: str) -> list[Key]:
     """The keys of a model that are no blocks."""
-    fields = model.model_fields.items()
+    fields = [(info.alias or name, info) for name, info in model.model_fields.items()]
     return [_key(f"{prefix}{name}", info) for name, info in fields if _model_of(info.annotation) is None]
 
 

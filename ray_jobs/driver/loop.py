@@ -186,7 +186,9 @@ def _header(config: Config, training: Training, resumed: Commit | None, opened: 
         "nodes": training.num_nodes,
         "zero_stage": config.engine.zero_stage,
         "precision": resolve_precision(config.engine.precision),
-        "parameters": kind_of(config.model).num_parameters(config.model, opened.tokenizer.vocab_size),
+        "parameters": kind_of(config.model).num_parameters(
+            config.model, config.model.tokens_of(opened.tokenizer.vocab_size)
+        ),
         "resumed_step": resumed.step if resumed else None,
         "resumed_round": resumed.round if resumed else None,
     }

@@ -20,10 +20,14 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.evaluation.tasks.tasks import further_tasks
-from ray_jobs.ingest.opening import TOKENIZER, check_store, read_tokenizer, refuse_other_tokenizer
+from ray_jobs.ingest.opening import check_store, read_tokenizer, refuse_other_tokenizer
+from ray_jobs.origin.change import refuse_changed
+from ray_jobs.origin.place import place_of, size_bytes
+from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import holder
+from ray_jobs.store.paths import TOKENIZER
 
 
 def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool = False) -> list[str]:
@@ -40,7 +44,7 @@ def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool
         lambda: check_tasks(config),
     ]
     if drives:
-        checks += [lambda: check_live(config), lambda: check_packages(config)]
+        checks += [lambda: check_live(config), lambda: check_packages(config), lambda: check_origin(config)]
     if judged:
         checks.append(lambda: check_champion(config))
     mistakes = []
@@ -92,11 +96,36 @@ def check_writable(config: Config) -> None:
     mine = {f"model.{key}": value for key, value in config.model.model_dump(mode="json").items()}
     mine["engine.batch_tokens"] = config.engine.batch_tokens
     for key in mine:
-        if key != "model.recompute" and made.get(key) != mine[key]:
+        if key not in ("model.recompute", "model.from") and made.get(key) != mine[key]:
             raise ConfigError(
                 f"{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
                 "set it back, or use another name for a new run"
             )
+
+
+def check_origin(config: Config) -> None:
+    """The weights that the run begins with must be those it began with, and have room in the store."""
+    store, start = Store.open(config.store), config.model.start
+    try:
+        origin = read_origin(store, config.name)
+    except NotADirectoryError:  # the store itself is a file: `check_writable` says so
+        return
+    if origin is not None:
+        refuse_changed(store, config, origin)
+        return
+    if start is None:
+        return
+    if commits.commits(store, config.name):
+        raise ConfigError(
+            f"model.from={start}, and run {config.name} began with random weights; leave it out, or use another name "
+            "for a new run"
+        )
+    needed, free = size_bytes(place_of(start, store)), store.free_bytes()
+    if free is not None and free < needed:
+        raise ConfigError(
+            f"the weights of model.from={start} take {needed / 1e9:.1f} GB in {config.store}, which has "
+            f"{free / 1e9:.1f} GB free; free space, or use another store"
+        )
 
 
 def check_tasks(config: Config) -> None:

@@ -46,6 +46,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts
         connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=PRELOAD)
         with stop_on_signal() as stopped, connected as session:  # behind `connect`: Ray sets handlers of its own
+            from ray_jobs.driver.beginning import begin
             from ray_jobs.driver.loop import Drive, drive
             from ray_jobs.ingest.opening import open_store
             from ray_jobs.training.group.training import Training
@@ -54,7 +55,8 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
             opened = open_store(config, stopped.is_set, follow=follow)
             for warning in opened.warnings:
                 display.note(warning)
-            training = Training(config, opened, lease, session, follow=follow)
+            base = begin(store, config, opened.tokenizer, judged=judged)
+            training = Training(config, opened, lease, session, base=base, follow=follow)
             with causes_told("run"):
                 return drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
     finally:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.storage.store import Store
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
 from data_ops.ingest.config import IngestSettings
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Source, Span
 from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.origin.place import place_of
 from ray_jobs.outcome import ConfigError
 
 MEASURED_BYTES = 256 << 10  # of text, to see what a given tokenizer loses of it
@@ -26,9 +28,20 @@ def make_tokenizer(config: Config, stop: Callable[[], bool] = lambda: False, *, 
     """
     if config.tokenizer.kind == "bytes":
         return byte_tokenizer()
+    if config.tokenizer.kind in ("file", "model"):
+        if (given := given_tokenizer(config)) is None:
+            raise ConfigError("tokenizer.kind=model is the tokenizer of model.from, which is absent; set it")
+        return given
+    return train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary)
+
+
+def given_tokenizer(config: Config) -> Tokenizer | None:
+    """Read the tokenizer that is given, as a file or with the weights that a run begins with; None: neither is."""
     if config.tokenizer.kind == "file":
         return load_tokenizer(str(config.tokenizer.path))
-    return train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary)
+    if config.model.start is None:
+        return None
+    return Tokenizer.from_json(place_of(config.model.start, Store.open(config.store)).tokenizer_json())
 
 
 def what_is_lost(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
@@ -36,7 +49,7 @@ def what_is_lost(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
 
     Bits per byte are over all bytes of a text, also those that the model then never sees.
     """
-    if config.tokenizer.kind != "file":
+    if config.tokenizer.kind not in ("file", "model"):
         return ()
     settings = ingest_settings(config)
     texts, left = [], MEASURED_BYTES
@@ -50,9 +63,9 @@ def what_is_lost(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
     if share <= MOST_LOST:
         return ()
     return (
-        f"tokenizer.path={config.tokenizer.path} loses {share:.1%} of the characters of the first {len(texts)} texts "
-        f"({' '.join(lost)} ...): the model never sees them, and bits per byte count them all the same; give a "
-        "tokenizer that knows bytes, or tokenizer.kind=bpe",
+        f"the tokenizer of {config.tokenizer.path or config.model.start} loses {share:.1%} of the characters of the "
+        f"first {len(texts)} texts ({' '.join(lost)} ...): the model never sees them, and bits per "
+        "byte count them all the same; give a tokenizer that knows bytes, or tokenizer.kind=bpe",
     )
 
 

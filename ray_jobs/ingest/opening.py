@@ -15,16 +15,17 @@ import msgspec
 from cluster.storage.seal import DamagedError
 from cluster.storage.state import publish_json, read_json, write_json
 from cluster.storage.store import Store
-from data_ops.documents.tokenizer import Tokenizer, load_tokenizer
+from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config, ingest_settings
-from ray_jobs.ingest.first_tokenizer import make_tokenizer, what_is_lost
+from ray_jobs.ingest.first_tokenizer import given_tokenizer, make_tokenizer, what_is_lost
 from ray_jobs.outcome import ConfigError
+from ray_jobs.store.paths import TOKENIZER
 
 FORMAT, READABLE = 2, (1, 2)  # 1: without digests
-SETTINGS, TOKENIZER = "store.json", "tokenizer.json"
+SETTINGS = "store.json"
 MEND = "restore it from a copy"
 PUBLISH_SECONDS = 10.0  # between settings and tokenizer of another process that makes the same store
 
@@ -62,14 +63,23 @@ def check_store(store: Store, config: Config) -> None:
                 f"{key}={_short(mine)} differs from {_short(kept)}, which store {store.uri} was made with; "
                 f"set it back, or use another store"
             )
-    if config.tokenizer.kind == "file" and store.exists(TOKENIZER):
-        given = load_tokenizer(str(config.tokenizer.path)).fingerprint
-        kept = read_tokenizer(store).fingerprint
-        if given != kept:
-            raise ConfigError(
-                f"tokenizer.path={config.tokenizer.path} has fingerprint {given}, store {store.uri} was made with "
-                f"{kept}; give that tokenizer, or use another store"
-            )
+    if config.tokenizer.kind in ("file", "model") and store.exists(TOKENIZER):
+        _refuse_other_file(store, config)
+
+
+def _refuse_other_file(store: Store, config: Config) -> None:
+    """Compare a given tokenizer with the store's."""
+    try:
+        given = given_tokenizer(config)
+    except ConfigError:  # of a folder that is gone: the store has its tokenizer
+        return
+    if given is not None and given.fingerprint != (kept := read_tokenizer(store).fingerprint):
+        path = config.tokenizer.path
+        which = f"tokenizer.path={path}" if path else f"the tokenizer of model.from={config.model.start}"
+        raise ConfigError(
+            f"{which} has fingerprint {given.fingerprint}, store {store.uri} was made with {kept}; give that "
+            "tokenizer, or use another store"
+        )
 
 
 def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, follow: bool = False) -> OpenStore:

@@ -112,6 +112,11 @@ def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool
     return entry
 
 
+def put_base_in_service(store: Store, checkpoint: str) -> None:
+    """Make the weights that a run begins with the first champion, which its first candidate is judged against."""
+    put_in_service(store, InService(checkpoint=checkpoint, decided=time.time()))
+
+
 def champion_name(store: Store) -> str | None:
     """Name of the checkpoint in service, None before the first promotion."""
     champion = read_champion(store)

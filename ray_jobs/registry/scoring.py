@@ -123,5 +123,5 @@ def _scorer(config: Config, tokenizer_json: str, name: str | None, last_window: 
         model = model_config(commit.state.model)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    evaluate = scoring.scorer(model, tokenizer.vocab_size, config.seed, weights)
+    evaluate = scoring.scorer(model, model.tokens_of(tokenizer.vocab_size), config.seed, weights)
     return Scorer(evaluate, tokenizer, model.row_tokens, Lake(store), last_window, config.evaluate)

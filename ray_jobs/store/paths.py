@@ -3,6 +3,7 @@
 from cluster.storage.store import Store
 
 CHAMPION = "registry/champion.json"
+TOKENIZER = "tokenizer.json"
 
 
 def decision_path(checkpoint: str) -> str:
@@ -18,6 +19,11 @@ def by_hand_path(checkpoint: str) -> str:
 def branch_name(run: str, step: int) -> str:
     """Name of the decay branch that leaves a run at a step; no run can be called so."""
     return f"{run}@{step:08d}"
+
+
+def base_name(digest: str) -> str:
+    """Name under which weights that runs begin with are kept, by a digest of them; no run can be called so."""
+    return f"base@{digest[:16]}"
 
 
 def run_path(run: str, *parts: str) -> str:

@@ -21,11 +21,11 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
 from ray_jobs.evaluation.held_out import held_out
-from ray_jobs.ingest.opening import TOKENIZER, open_store, read_tokenizer
+from ray_jobs.ingest.opening import open_store, read_tokenizer
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
 from ray_jobs.store.lease import LEASE_SECONDS
-from ray_jobs.store.paths import run_path
+from ray_jobs.store.paths import TOKENIZER, run_path
 from ray_jobs.sweep.question import JOB, sweep_of, sweep_run, trial_config
 from ray_jobs.sweep.start import tokens_of
 from ray_jobs.sweep.trial.job import SweepJob
@@ -70,7 +70,7 @@ def prepare(
         fresh=tuple(sorted(fresh_slices(lake, config.evaluate.period, start))),
         average=sweep.average,
         old_share=sweep.old_share,
-        vocabulary=known.vocab_size,
+        vocabulary=config.model.tokens_of(known.vocab_size),
     )
     diets = Diets(config, store, job)
     diets.of(trial_config(config, sweep.dimensions.corners()[0], job.start_tokens))

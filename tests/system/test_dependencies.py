@@ -16,6 +16,7 @@ NAMES = {
     "yaml": "pyyaml",
     "google": "google-auth",
     "pydantic_core": "pydantic",
+    "huggingface_hub": "huggingface-hub",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}

@@ -15,7 +15,7 @@ from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.device import uncompiled
 from models.engine import checkpoint
 from models.engine.engine import Engine, start
-from models.kinds import transformer
+from models.kinds import attention
 from models.kinds.loss import Head
 from models.kinds.transformer import Transformer, initialise
 from tests.models.kinds.test_loss import documents, row_of
@@ -93,7 +93,7 @@ def test_packed_documents_cost_and_teach_the_same_as_on_a_cpu(reference: tuple[T
     with uncompiled():
         expected = slow(inputs, segments, labels)
     got = fast(inputs.cuda(), segments, labels.cuda())
-    assert transformer.use_varlen(MODEL, torch.empty(0, dtype=torch.bfloat16, device="cuda")), "flash attention is gone"
+    assert attention.use_varlen(MODEL, torch.empty(0, dtype=torch.bfloat16, device="cuda")), "flash attention is gone"
     assert got.item() == pytest.approx(expected.item(), rel=2e-3)
     expected.backward()
     got.backward()

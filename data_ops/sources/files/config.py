@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
-from cluster.storage.store import local_path
+from cluster.storage.uri import expanded_path
 from cluster.units import Duration, Size
 from data_ops.sources.files.formats.unpack import Limits
 from data_ops.sources.files.listing import split_pattern
@@ -71,5 +71,5 @@ class FilesConfig(SourceConfig):
 
     def absolute(self) -> Self:
         """Return the same with globs that do not depend on the working directory."""
-        whole = tuple(p if "://" in p else str(local_path(p).absolute()) for p in self.patterns)
+        whole = tuple(p if "://" in p else str(expanded_path(p).absolute()) for p in self.patterns)
         return self.model_copy(update={"path": whole[0] if isinstance(self.path, str) else whole})

@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 
 from cluster.storage.buckets import list_s3, open_filesystem
 from cluster.storage.retry import retry
-from cluster.storage.store import split_uri
+from cluster.storage.uri import split_uri
 from data_ops.sources.files.walk import FileState, walk
 from data_ops.sources.protocol import Untaken
 

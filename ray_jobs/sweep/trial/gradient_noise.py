@@ -69,4 +69,5 @@ def _measure(job: SweepJob, key: str, config_json: str, diet: Diet) -> float:
     source = RecordedRows(store, diet, known.document_token)
     batches, count = small_batches(config.engine, config.model.row_tokens, diet)
     small = (source.batch(n * count, count)[0] for n in range(batches))
-    return gradient_noise(config.model, known.vocab_size, config.seed, weights, small).tokens
+    tokens = config.model.tokens_of(known.vocab_size)
+    return gradient_noise(config.model, tokens, config.seed, weights, small).tokens

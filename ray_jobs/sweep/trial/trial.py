@@ -158,7 +158,7 @@ class Trial:
     def _load(self) -> None:
         """Start the engine with the trial's last commit, or the donor's, or the weights the sweep starts from."""
         config, store = self.config, self.host.store
-        vocabulary = self.host.tokenizer.vocab_size
+        vocabulary = config.model.tokens_of(self.host.tokenizer.vocab_size)
         self.engine = engine.start(config.model, vocabulary, config.engine, config.optim, config.seed)
         self.average, self.attempt = WeightAverage(self.engine, self.job.average), broadcast_object(self.attempt, str)
         donor = segment_run(self.job.run, self.segment.donor) if self.segment.donor else None

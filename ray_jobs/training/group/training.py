@@ -47,7 +47,9 @@ WATCH_SECONDS = 1.0  # between two looks at workers and nodes
 class Training:
     """One driver's training of one run: ingest, feed, coordinator and workers."""
 
-    def __init__(self, config: Config, opened: OpenStore, lease: Lease, session: Session, *, follow: bool) -> None:
+    def __init__(
+        self, config: Config, opened: OpenStore, lease: Lease, session: Session, *, base: str | None, follow: bool
+    ) -> None:
         self.config, self.session, self.attempt = config, session, secrets.token_hex(4)
         self.placement = placement(config, session)
         self.num_nodes = len(session.nodes())
@@ -56,7 +58,7 @@ class Training:
         settings = feed_settings(config, opened.tokenizer.document_token, follow=follow)
         self.feed = start_actor(Feed, {**SERVICE, "max_concurrency": 16}, settings)
         self.ingest = ingest_task.remote(config.store, opened.settings, opened.tokenizer_json, follow, self.coordinator)
-        job = WorkerJob(config.model_dump_json(), opened.tokenizer_json, self.feed, self.coordinator)
+        job = WorkerJob(config.model_dump_json(), opened.tokenizer_json, self.feed, self.coordinator, base)
         self.trainer = FittingTrainer(
             train_loop,
             session=session,

@@ -38,7 +38,7 @@ from ray_jobs.training.worker.batches import Batches
 from ray_jobs.training.worker.collectives import broadcast_int, broadcast_object, check_in_step
 from ray_jobs.training.worker.evaluator import Evaluator
 from ray_jobs.training.worker.reporter import Reporter
-from ray_jobs.training.worker.restore import restore
+from ray_jobs.training.worker.restore import Beginning, restore
 from ray_jobs.training.worker.saver import Author, Link, Saver
 from ray_jobs.training.worker.skips import LastingSkipsError, Skips
 from ray_jobs.training.worker.step import Course, train_rows
@@ -63,12 +63,13 @@ class MovedError(RuntimeError):
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What every rank gets from the driver: configuration and tokenizer as JSON, and the two actors."""
+    """What every rank gets from the driver: configuration and tokenizer as JSON, the two actors, where it begins."""
 
     config: str
     tokenizer: str
     feed: Handle[Feed]
     coordinator: Handle[Coordinator]
+    base: str | None = None  # checkpoint of the weights that the run begins with; None: random ones
 
 
 def train_loop(jobs: dict[str, WorkerJob]) -> None:
@@ -111,17 +112,20 @@ class Worker:
         self.attempt = f"{broadcast_int(secrets.randbits(32)):08x}"  # no two worker groups write to the same folder
         node = ray.get_runtime_context().get_node_id()
         job.coordinator.call(Coordinator.join, self.attempt, rank, this_actor(), node).get()
-        self.engine = engine.start(config.model, tokenizer.vocab_size, config.engine, config.optim, config.seed)
+        tokens = config.model.tokens_of(tokenizer.vocab_size)
+        seed = config.seed if job.base is None else None
+        self.engine = engine.start(config.model, tokens, config.engine, config.optim, seed)
         self.evaluator = Evaluator(
             self.store, config.evaluate, config.model.row_tokens, tokenizer.document_token, self._alive
         )
-        self.position = restore(self.store, config.name, self.engine, job.coordinator, self._tell)
+        beginning = Beginning(self.store, config.name, job.base)
+        self.position = restore(beginning, self.engine, job.coordinator, self._tell)
         course = Course(config.optim, config.engine.batch_tokens, partial(lr_at, config=config.optim))
         skips = Skips(config.optim.max_skipped_in_a_row)
         self.line = Line(self._new_saver(config.name, config.checkpoint.every_seconds), course, skips)
         text = f"{world} workers at step {self.position.step}"
         self._tell(Started(step=self.position.step, workers=world, pid=os.getpid(), text=text))
-        flops = kind_of(config.model).flops_per_token(config.model, tokenizer.vocab_size)
+        flops = kind_of(config.model).flops_per_token(config.model, tokens)
         peak = metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
         self.meter = StepMeter(config.engine.batch_tokens, world, flops, peak)
 
@@ -271,4 +275,5 @@ class Worker:
             precision=engine.resolve_precision(config.engine.precision),
             model=config.model.model_dump(mode="json"),
             tokenizer=self.tokenizer_fingerprint,
+            base=self.job.base,
         )

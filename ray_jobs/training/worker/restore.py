@@ -8,6 +8,7 @@ still be the wrong model, if the code that reads them changed.
 import math
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch.distributed as dist
@@ -32,33 +33,46 @@ class WrongWeightsError(RuntimeError):
     """The weights that were loaded do not compute what the saved ones did."""
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Whose weights are wanted: those of a run, or where it has committed none, those that it begins with."""
+
+    store: Store
+    run: str
+    base: str | None  # checkpoint; None: the engine has its initial weights
+
+
 def restore(
-    store: Store, run: str, engine: Engine, coordinator: Handle[Coordinator], tell: Callable[[Event], None]
+    beginning: Beginning, engine: Engine, coordinator: Handle[Coordinator], tell: Callable[[Event], None]
 ) -> Position:
     """Load the newest whole checkpoint into the engine; the position it was committed at, or the beginning.
 
     OSError if it could not be fetched, which is not the checkpoint's fault: Ray Train then starts the group again.
     WrongWeightsError stops the run.
     """
-    rank = dist.get_rank()
+    rank, store, run = dist.get_rank(), beginning.store, beginning.run
     while True:
         found = commits.latest(store, run) if rank == 0 else None
         step = broadcast_int(-1 if found is None else found.step)
         if rank == 0:
             coordinator.call(Coordinator.begin_at, found.step if found else None).get()
-        if step < 0:
+        if step < 0 and beginning.base is None:
             return Position()
-        commit = commits.load(store, run, step)
+        begins = step < 0
+        commit = commits.by_name(store, beginning.base) if begins and beginning.base else commits.load(store, run, step)
         with node_folder(broadcast_int(secrets.randbits(62))) as shared:
             parts, damage, trouble = _fetch(store, commit, engine, shared)
             trouble_anywhere = all_reduce_max(2 if trouble else 1 if damage else 0)
             if trouble_anywhere == 0:
                 checkpoint.restore_engine(engine, parts)
                 all_reduce_max(0)  # nobody of this node reads from the folder any more
+                if begins:
+                    return Position()
                 check_probe(engine, commit)
                 return commit.state.position
-        if trouble_anywhere == 2:
-            raise OSError(f"checkpoint {step} could not be fetched by every worker: {trouble or 'see the others'}")
+        if trouble_anywhere == 2 or begins:
+            why = trouble or damage or "see the others"
+            raise OSError(f"checkpoint {commit.name} could not be fetched by every worker: {why}")
         if rank == 0:
             why = damage or "another worker could not read it"
             commits.put_aside(store, run, step, why)
@@ -79,8 +93,9 @@ def _fetch(store: Store, commit: commits.Commit, engine: Engine, shared: Path) -
 
 def check_probe(engine: Engine, commit: commits.Commit) -> None:
     """Raise WrongWeightsError unless the weights compute what the checkpoint recorded; all ranks call it."""
-    recorded = commit.state.probe_loss
-    found = engine.probe()
+    recorded, found = commit.state.probe_loss, engine.probe()
+    if recorded is None:  # of weights that a run begins with
+        return
     tolerance = max(PROBE_TOLERANCE[commit.state.precision], PROBE_TOLERANCE[engine.precision])
     if not math.isclose(found, recorded, rel_tol=tolerance):
         raise WrongWeightsError(

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from cluster.storage import atomic, buckets, retry
 from cluster.storage.retry import _ACCESS, _SILENT, is_transient
-from cluster.storage.store import Store, checked, split_uri
+from cluster.storage.store import Store
+from cluster.storage.uri import checked, split_uri
 from tests.support.runs import free_ports
 
 

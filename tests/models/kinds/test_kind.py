@@ -17,7 +17,7 @@ from models.device import MicroBatch, micro_batches
 from models.engine import checkpoint
 from models.engine.engine import Engine, StepResult, start
 from models.kinds.building import build, load_weights
-from models.kinds.kind import Kind, Pretrained
+from models.kinds.kind import Handover, Kind, Pretrained
 from models.kinds.kinds import KINDS, kind_of, model_config
 from models.kinds.loss import Head
 from models.measures.scoring import scorer
@@ -75,7 +75,7 @@ class Pairs:
     def nats(self, forward: Any, batch: MicroBatch) -> Tensor:
         return forward(batch.inputs, batch.labels, each=True)
 
-    def export(self, model: Pretrained, tokenizer_json: str, document_token: int, directory: Path) -> None:
+    def export(self, model: Pretrained, handover: Handover, directory: Path) -> None:
         raise ValueError("pairs have no form that transformers load; export another kind")
 
     def read(self, directory: Path) -> Pretrained:
@@ -169,7 +169,7 @@ class TestEveryKind:
         kind, config = KINDS[name], config_of(name)
         weights = {n: p.detach() for n, p in build(config, VOCAB, 1).named_parameters()}
         try:
-            kind.export(Pretrained(config, VOCAB, weights), TOKENIZER, 0, tmp_path / "model")
+            kind.export(Pretrained(config, VOCAB, weights), Handover(TOKENIZER, 0), tmp_path / "model")
         except ValueError as error:
             assert ";" in str(error), "the sentence says what to do"
             return

@@ -2,24 +2,19 @@
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.config import ModelConfig
-from models.kinds import transformer
 from models.kinds.building import load_weights
 from models.kinds.decoder import Decoder
-from models.kinds.transformer import Transformer, document_positions, initialise
+from models.kinds.transformer import Cache, Transformer, initialise
 from models.measures import metrics
 from models.size import padded_vocab
-
-CONFIG = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, row_tokens=24)
-VOCAB = 50
+from tests.support.rows import CONFIG, SWITCHED, VOCAB, packed_rows
 
 
 def model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
@@ -27,13 +22,6 @@ def model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
     built = Transformer(config, VOCAB)
     initialise(built, seed)
     return built
-
-
-def packed(cuts: list[int], rows: int = 1, length: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make rows of documents that begin at 0 and at each cut."""
-    tokens = torch.from_numpy(np.random.default_rng(sum(cuts)).integers(0, VOCAB, (rows, length)))
-    segments = (torch.arange(length)[None] >= torch.tensor(sorted(set(cuts)))[:, None]).sum(0)
-    return tokens, segments.expand(rows, -1).contiguous()
 
 
 @pytest.mark.slow
@@ -44,7 +32,7 @@ def packed(cuts: list[int], rows: int = 1, length: int = 24) -> tuple[torch.Tens
 @torch.no_grad()
 def test_a_packed_document_reads_as_if_it_stood_alone(cuts: list[int], dtype: torch.dtype) -> None:
     net = model().to(dtype)
-    tokens, segments = packed(cuts)
+    tokens, segments = packed_rows(cuts)
     hidden = net(tokens, segments)
     bounds = [0, *sorted(set(cuts)), 24]
     tolerance = 1e-5 if dtype == torch.float32 else 0.1  # other kernels, other order of additions
@@ -56,7 +44,7 @@ def test_a_packed_document_reads_as_if_it_stood_alone(cuts: list[int], dtype: to
 @torch.no_grad()
 def test_changing_a_document_leaves_the_others_bitwise_alone() -> None:
     net = model()
-    tokens, segments = packed([7, 15], rows=3)
+    tokens, segments = packed_rows([7, 15], rows=3)
     before = net(tokens, segments)
     tokens[:, 7:15] = (tokens[:, 7:15] + 1) % VOCAB
     after = net(tokens, segments)
@@ -68,7 +56,7 @@ def test_changing_a_document_leaves_the_others_bitwise_alone() -> None:
 @torch.no_grad()
 def test_no_position_sees_the_future() -> None:
     net = model()
-    tokens, _ = packed([1])
+    tokens, _ = packed_rows([1])
     before = net(tokens)
     tokens[:, 12] = (tokens[:, 12] + 1) % VOCAB
     after = net(tokens)
@@ -78,38 +66,8 @@ def test_no_position_sees_the_future() -> None:
 
 @torch.no_grad()
 def test_a_row_of_one_document_is_the_same_with_and_without_segments() -> None:
-    tokens, _ = packed([1])
+    tokens, _ = packed_rows([1])
     assert torch.equal(model()(tokens), model()(tokens, torch.full_like(tokens, 3)))
-
-
-@torch.no_grad()
-def test_flash_attention_over_packed_documents_agrees_with_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = model()
-    tokens, segments = packed([7, 15], rows=3)
-    masked = net(tokens, segments)
-
-    def varlen(q, k, v, starts, starts_k, longest, longest_k, window_size, enable_gqa):  # type: ignore[no-untyped-def]
-        assert starts.dtype == torch.int32
-        assert window_size == (-1, 0)
-        assert enable_gqa
-        parts = [slice(a, b) for a, b in itertools.pairwise(starts)]
-        out = [
-            F.scaled_dot_product_attention(
-                *(x[part].transpose(0, 1).repeat_interleave(q.shape[1] // x.shape[1], 0) for x in (q, k, v)),
-                is_causal=True,
-            )
-            for part in parts
-        ]
-        return torch.cat([x.transpose(0, 1) for x in out])
-
-    monkeypatch.setattr(transformer, "varlen_attn", varlen)
-    monkeypatch.setattr(transformer, "use_varlen", lambda *_: True)
-    torch.testing.assert_close(net(tokens, segments), masked, rtol=1e-5, atol=1e-5)
-
-
-def test_positions_restart_at_each_document() -> None:
-    segments = torch.tensor([[0, 0, 1, 1, 1, -1], [0, 1, 2, 2, 2, 2]])
-    assert document_positions(segments).tolist() == [[0, 1, 0, 1, 2, 0], [0, 0, 0, 1, 2, 3]]
 
 
 @given(
@@ -178,3 +136,28 @@ def test_flops_follow_palm_and_utilisation_is_a_share_of_the_peak() -> None:
     assert metrics.mfu(1000.0, 1e9, 2, 1e12) == 0.5
     assert metrics.mfu(1000.0, 1e9, 2, None) is None
     assert metrics.bits_per_byte(0.0, 0) != metrics.bits_per_byte(0.0, 0)
+
+
+@pytest.mark.parametrize("config", SWITCHED)
+@torch.no_grad()
+def test_reading_on_from_a_cache_gives_the_logits_of_the_whole(config: ModelConfig) -> None:
+    net, tokens = model(config), packed_rows([1], rows=2)[0]
+    whole = net.head.logits(net(tokens))[..., :VOCAB]
+    cache = Cache(2, 24, config, net.head.weight)
+    for start, end in itertools.pairwise([0, 7, 8, 9, 24]):
+        torch.testing.assert_close(net.read_on(tokens[:, start:end], cache), whole[:, end - 1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"head_width": 7}, "head_width=7 is odd"),
+        ({"layer_kinds": ("full",)}, "layer_kinds has 1 kinds for layers=2; name one for each layer"),
+        ({"layer_kinds": ("full", "window")}, "names window, and window is absent; set"),
+        ({"rope": {"kind": "yarn"}}, "kind=yarn needs the context before scaling; set original_tokens"),
+        ({"rope": {"original_tokens": 64, "low_freq_factor": 4}}, "high_freq_factor=4 is not above low_freq_factor=4"),
+    ],
+)
+def test_switches_that_contradict_each_other_are_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ModelConfig.model_validate({"layers": 2} | values)

@@ -27,7 +27,7 @@ def run_that_fails(error: Exception, folder: Any, monkeypatch: pytest.MonkeyPatc
     session = contextlib.nullcontext()
     monkeypatch.setattr(running, "connect", lambda *given, **named: session)
     monkeypatch.setattr(running, "stop_on_signal", lambda: contextlib.nullcontext(threading.Event()))
-    monkeypatch.setattr(opening, "open_store", lambda *given, **named: SimpleNamespace(warnings=()))
+    monkeypatch.setattr(opening, "open_store", lambda *given, **named: SimpleNamespace(warnings=(), tokenizer=None))
     monkeypatch.setattr(training, "Training", lambda *given, **named: None)
     monkeypatch.setattr(driving, "drive", fail)
     display: Any = None

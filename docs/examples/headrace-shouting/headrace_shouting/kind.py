@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cluster.rows import Rows
 from models.config import ModelConfig
 from models.device import MicroBatch
-from models.kinds.kind import Pretrained
+from models.kinds.kind import Handover, Pretrained
 from models.kinds.loss import Head
 from models.size import padded_vocab
 
@@ -69,7 +69,7 @@ class Pairs:
         """Return the nats of each label."""
         return forward(batch.inputs, batch.labels, each=True)
 
-    def export(self, model: Pretrained, tokenizer_json: str, document_token: int, directory: Path) -> None:
+    def export(self, model: Pretrained, handover: Handover, directory: Path) -> None:
         """Refuse, because no library loads this architecture."""
         raise ValueError(f"{directory} is not written: transformers know no pairs; export a decoder")
 

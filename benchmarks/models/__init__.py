@@ -1,0 +1,1 @@
+"""Models: real weights that arrive from the package index, and what becomes of them."""

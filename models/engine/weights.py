@@ -1,0 +1,86 @@
+"""How are weights that were trained elsewhere looked at as files of a checkpoint, and files as weights?
+
+Both ways one tensor at a time is in memory, so that a model of any size is taken in and handed back by one process.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.engine.checkpoint import FORMAT, HOLDS, CheckpointReader, Snapshot, hash_weights
+from models.engine.parts import Part
+
+
+class Weighed(NamedTuple):
+    """What some weights are: the hash that `weights_sha256` gives, and the shape of each."""
+
+    sha256: str
+    shapes: dict[str, tuple[int, ...]]
+
+
+class StoredWeights(Mapping[str, Tensor]):
+    """Full float32 weights out of a checkpoint's files, each read when it is asked for."""
+
+    def __init__(self, parts: Sequence[Path | Part]) -> None:
+        self.reader = CheckpointReader(parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.reader.shapes)
+
+    def __len__(self) -> int:
+        return len(self.reader.shapes)
+
+    def __getitem__(self, name: str) -> Tensor:
+        weight = torch.empty(self.reader.shapes[name], dtype=torch.float32)
+        self.reader.read(name, "weight", 0, weight.view(-1))
+        return weight
+
+
+class FlatWeights(Mapping[str, Tensor]):
+    """Weights under the keys and in the form of a checkpoint's file."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self.weights = weights
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{name}|weight" for name in self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.weights[key.partition("|")[0]].reshape(-1)
+
+
+def measure_weights(weights: Mapping[str, Tensor]) -> Weighed:
+    """Hash weights, whatever precision they are kept in, and tell their shapes; reads each once."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def named() -> Iterator[tuple[str, Tensor]]:
+        for name in sorted(weights):
+            weight = weights[name].float()
+            shapes[name] = tuple(weight.shape)
+            yield name, weight
+
+    return Weighed(hash_weights(named()), shapes)
+
+
+def initial_snapshot(weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Snapshot:
+    """Return the one file of a checkpoint of weights alone, at step 0; its tensors are read as it is written."""
+    metadata = {"format": FORMAT, "rank": "0", "world_size": "1", "steps": "0", HOLDS: "weight"}
+    metadata |= {"starts": json.dumps(dict.fromkeys(weights, 0)), "shapes": json.dumps(dict(shapes))}
+    return Snapshot(FlatWeights(weights), metadata)
+
+
+def digest_of_facts(*facts: object) -> str:
+    """Hash some plain facts.
+
+    >>> digest_of("a", 1) == digest_of("a", 1) != digest_of("a", 2)
+    True
+    """
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

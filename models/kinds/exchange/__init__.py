@@ -1,0 +1,1 @@
+"""Exchange: folders of the Hugging Face world, looked into and written."""

@@ -1,0 +1,68 @@
+"""How does a model go on with a text, token by token?
+
+Keys and values of what was read are kept, so that a token costs one position and not the whole text again. A draw is a
+function of (seed, position), never of a generator's state: the same seed goes on the same way, wherever it begins.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.kinds.transformer import Cache
+
+
+class Sampling(NamedTuple):
+    """How the next token is chosen among those that may follow."""
+
+    temperature: float = 0.8  # 0 takes the likeliest; 1 draws as the model says
+    top_p: float = 0.95  # draw among the likeliest tokens of this share together
+    top_k: int | None = None  # draw among so many tokens at most
+    seed: int = 0  # decides every draw
+
+
+@runtime_checkable
+class ReadsOn(Protocol):
+    """A model that can read a text on from where it stopped."""
+
+    config: ModelConfig
+
+    def read_on(self, inputs_BL: Tensor, cache: Cache) -> Tensor:
+        """Return logits [B, V] behind tokens that follow those of the cache."""
+        ...
+
+
+def generate(model: ReadsOn, prompt: Sequence[int], most: int, stop: int, how: Sampling, like: Tensor) -> Iterator[int]:
+    """Yield up to `most` tokens that follow a prompt, until `stop` would come.
+
+    like: a tensor of the precision and on the device that the model computes in.
+    """
+    cache = Cache(1, len(prompt) + most, model.config, like)
+    inputs = torch.tensor([list(prompt)], device=like.device)
+    for number in range(most):
+        token = choose_token(model.read_on(inputs, cache)[0], how, len(prompt) + number)
+        if token == stop:
+            return
+        yield token
+        inputs = torch.tensor([[token]], device=like.device)
+
+
+def choose_token(logits_V: Tensor, how: Sampling, position: int) -> int:
+    """Choose the token of a position.
+
+    >>> choose(torch.tensor([0.0, 2.0, 1.0]), Sampling(temperature=0), 7)
+    1
+    """
+    if how.temperature == 0:
+        return int(logits_V.argmax())
+    ordered, tokens = torch.sort((logits_V.double() / how.temperature).softmax(0), descending=True, stable=True)
+    before = ordered.cumsum(0) - ordered
+    kept = before < how.top_p
+    if how.top_k is not None:
+        kept[how.top_k :] = False
+    reached = torch.where(kept, ordered, 0.0).cumsum(0)
+    drawn = zlib.crc32(f"{how.seed}/{position}".encode()) / 2**32 * reached[-1]
+    return int(tokens[torch.searchsorted(reached, drawn, right=True)])

@@ -1,0 +1,1 @@
+"""Serving: checkpoints that answer: text that a model goes on with."""

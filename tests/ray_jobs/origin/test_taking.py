@@ -1,0 +1,102 @@
+"""Are the weights that a run begins with taken in once, whole, and a fact of the run from then on?"""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.config import EngineConfig, OptimConfig
+from models.engine import checkpoint
+from models.engine.engine import start
+from models.engine.weights import measure_weights
+from models.kinds.exchange.folder import read_folder
+from models.kinds.exchange.writing import write_folder
+from models.kinds.kind import Handover, Precision
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.checkpoints.ranges import fetch, open_parts
+from ray_jobs.config.reading import read_config
+from ray_jobs.driver.preflight import check_origin
+from ray_jobs.ingest.opening import open_store
+from ray_jobs.origin.record import read_files, read_origin
+from ray_jobs.origin.shape import begun
+from ray_jobs.origin.taking import take_in
+from ray_jobs.outcome import ConfigError
+from tests.support.folders import DOCUMENT, JSON, config_of, folder_of, taken
+
+
+def half(tmp_path: Path) -> None:
+    """A folder in bfloat16."""
+    folder_of(tmp_path / "whole")
+    write_folder(read_folder(tmp_path / "whole"), Handover(JSON, DOCUMENT, Precision.BF16), tmp_path / "base")
+
+
+@pytest.mark.parametrize("make", [half, lambda tmp_path: folder_of(tmp_path / "base", shard_bytes=40_000)])
+def test_a_folder_becomes_a_checkpoint_of_the_same_weights_in_their_precision(tmp_path: Path, make: object) -> None:
+    make(tmp_path)  # type: ignore[operator]
+    store, name = taken(tmp_path)
+    commit, given = commits.by_name(store, name), read_folder(tmp_path / "base").weights
+    paths = fetch_files(store, commit, tmp_path)
+    weights = checkpoint.read_full_weights(paths)
+    assert weights.keys() == given.keys()
+    assert all(torch.equal(weights[key], weight.float()) for key, weight in given.items())
+    width = next(iter(given.values())).itemsize
+    assert commit.size_bytes < 1.1 * width * sum(weight.numel() for weight in given.values()) + 10_000
+    assert checkpoint.weights_sha256(paths) == measure_weights(given).sha256 == read_origin(store, "mine").sha256  # type: ignore[union-attr]
+    assert read_files(store, commit.state.base)["config.json"] == (tmp_path / "base/config.json").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_an_engine_reads_what_it_owns_of_it_and_computes_the_same(tmp_path: Path, stage: int) -> None:
+    model = folder_of(tmp_path / "base")
+    config = config_of(tmp_path)
+    store, name = taken(tmp_path)
+    layout = EngineConfig(precision="fp32", batch_tokens=256, zero_stage=stage)  # type: ignore[arg-type]
+    engine = start(config.model, config.model.tokens_of(0), layout, OptimConfig(), seed=None)
+    parts = open_parts(store, commits.by_name(store, name), tmp_path)
+    fetch(parts, checkpoint.ranges_needed(checkpoint.owned_stretches(engine), parts))
+    checkpoint.restore_engine(engine, parts)
+    again = start(config.model, config.model.tokens_of(0), layout, OptimConfig(), 0, dict(model.named_parameters()))
+    assert engine.probe() == again.probe()
+    engine.close()
+    again.close()
+
+
+def test_what_is_there_already_is_not_written_again_and_runs_share_it(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    store, name = taken(tmp_path)
+    before = {path: (tmp_path / "lake" / path).stat().st_mtime_ns for path in store.list("runs")}
+    assert taken(tmp_path) == (store, name)
+    assert taken(tmp_path, "name=other") == (store, name)
+    after = {path: (tmp_path / "lake" / path).stat().st_mtime_ns for path in store.list("runs")}
+    assert after.items() >= before.items()
+    assert after.keys() - before.keys() == {"runs/other/origin.json"}
+
+
+def test_weights_that_have_no_room_in_the_store_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    os.truncate(tmp_path / "base/model.safetensors", 2**43)  # it takes no room itself
+    with pytest.raises(ConfigError, match=r"^the weights of model\.from=.*base take 8796\.1 GB in .*, which has"):
+        check_origin(config_of(tmp_path))
+
+
+def test_a_run_may_begin_with_a_checkpoint_of_another_store_and_hands_back_the_files_of_its_folder(
+    tmp_path: Path,
+) -> None:
+    folder_of(tmp_path / "base")
+    store, name = taken(tmp_path)
+    elsewhere = [f"store={tmp_path}/new", f"model.from={store.uri}#{name}", "name=mine"]
+    config = begun(read_config([], elsewhere))
+    assert config.tokenizer.kind == "model"
+    opened = open_store(config)
+    other = opened.store
+    again = take_in(other, config, opened.tokenizer)
+    assert again is not None
+    mine, theirs = commits.by_name(other, again), commits.by_name(store, name)
+    assert checkpoint.weights_sha256(fetch_files(other, mine, tmp_path)) == checkpoint.weights_sha256(
+        fetch_files(store, theirs, tmp_path)
+    )
+    assert read_files(other, mine.state.base) == read_files(store, theirs.state.base)
+    assert begun(read_config([], elsewhere)) == config

@@ -1,0 +1,65 @@
+"""Does a checkpoint go on with a text, shown as it comes, and harmlessly?"""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from data_ops.documents.tokenizer import byte_tokenizer
+from models.measures.generation import Sampling
+from ray_jobs.__main__ import app
+from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.serving.generate import Speaker, stream
+from tests.support.folders import folder_of, taken
+
+
+def test_a_text_is_shown_in_pieces_of_whole_characters() -> None:
+    tokenizer, pieces = byte_tokenizer(), list[str]()
+    ids = tokenizer.encode(["añ🙂!"])[0].as_py()
+    said = stream(tokenizer, iter(ids), pieces.append)
+    assert pieces[:4] == ["a", "ñ", "🙂", "!"]
+    assert (said.text, said.tokens) == ("añ🙂!", len(ids))
+    cut = stream(tokenizer, iter(ids[:-2]), pieces.append)
+    assert cut.text == "añ�", "what stays half a character is shown at the end"
+
+
+def test_the_same_seed_says_the_same_and_the_prompt_matters(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    store, name = taken(tmp_path)
+    speaker = Speaker(store, commits.by_name(store, name), "fp32")
+
+    def said(prompt: str, seed: int = 0) -> list[int]:
+        return list(speaker.go_on(prompt, 16, Sampling(seed=seed)))
+
+    assert said("ab") == said("ab") != said("ab", seed=1)
+    assert said("ab") != said("cd")
+
+
+def test_the_command_shows_the_text_and_gives_it_as_json(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    store, name = taken(tmp_path)
+    asked = [
+        "generate",
+        "ab\x1b[2J",
+        f"store={store.uri}",
+        "--checkpoint",
+        name,
+        "--tokens",
+        "8",
+        "engine.precision=fp32",
+    ]
+    done = CliRunner().invoke(app, [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["checkpoint"], found["prompt"], found["tokens"] <= 8) == (name, "ab\x1b[2J", True)
+    plain = CliRunner().invoke(app, asked)
+    assert plain.stdout.startswith("ab\\x1b[2J"), "a text cannot steer the terminal"
+    assert "\x1b" not in plain.stdout
+
+
+@pytest.mark.parametrize("option", [("--top-p", "2"), ("--temperature", "-1"), ("--tokens", "0"), ("--top-k", "0")])
+def test_an_option_out_of_its_bounds_is_refused(option: tuple[str, str]) -> None:
+    done = CliRunner().invoke(app, ["generate", "ab", *option])
+    assert done.exit_code == 2
+    assert option[0] in done.output
