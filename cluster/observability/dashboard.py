@@ -78,11 +78,19 @@ PANELS: dict[str, list[Panel]] = {
         ),
     ],
     "Learning": [
-        Panel("Loss", "short", {"loss": now("loss")}, "Of the global batch, nats a token."),
+        Panel(
+            "Loss",
+            "short",
+            {"loss": now("loss"), "a candidate that decays": now("decay_loss")},
+            "Of the global batch, nats a token.",
+        ),
         Panel(
             "Held-out text",
             "short",
-            {"{{label}}": now("bits_per_byte", "run, label")},
+            {
+                "{{label}}": now("bits_per_byte", "run, label"),
+                "candidate {{label}}": now("candidate_bits_per_byte", "run, label"),
+            },
             "Bits per byte by slice; the line without a name is all of it.",
         ),
         Panel(
@@ -91,7 +99,9 @@ PANELS: dict[str, list[Panel]] = {
             {"before clipping": now("grad_norm"), "skipped steps": now("skipped_steps_total")},
             "A norm that grows, or steps that are skipped: lower optim.lr.",
         ),
-        Panel("Learning rate", "sci", {"rate": now("learning_rate")}, "Of the step."),
+        Panel(
+            "Learning rate", "sci", {"rate": now("learning_rate"), "decay": now("decay_learning_rate")}, "Of the step."
+        ),
         Panel(
             "Verdicts",
             "short",

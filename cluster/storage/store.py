@@ -119,6 +119,12 @@ class Store:
         """Return the relative paths of all files below a folder, sorted; [] if it is not there."""
         return [path for path, _ in self._files(prefix) if not is_aside(path)]
 
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names of the folders in a folder, sorted, without looking into them; [] if it is not there."""
+        with self._explained("list", prefix):
+            listed = retry(lambda: self._look(pafs.FileSelector(self._at(prefix), allow_not_found=True)))
+        return sorted(found.base_name for found in listed if found.type == pafs.FileType.Directory)
+
     def asides(self, prefix: str = "", older_than_s: float = 0.0) -> Sequence[str]:
         """Return what killed writers left below a folder, sorted, which `list` does not show; [] in a bucket.
 
@@ -216,8 +222,7 @@ class Store:
         """All files below a folder, also hidden ones: relative path and time of writing (s since 1970), sorted."""
         base = self._at(prefix) if prefix else self.root
         with self._explained("list", prefix):
-            selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-            listed = retry(lambda: self._look(selector))
+            listed = retry(lambda: self._look(pafs.FileSelector(base, recursive=True, allow_not_found=True)))
             found = [f for f in listed if f.type == pafs.FileType.File]
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
 

@@ -26,6 +26,7 @@ from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read
 
 FORMAT = "headrace-1"
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
+AVERAGE = "average"  # a further kind, where a running average of the weights is kept
 
 
 class Written(NamedTuple):
@@ -68,15 +69,17 @@ class Snapshot:
         return Written(size_bytes, digest.hexdigest(), xxhash.xxh3_128_hexdigest(encoded))
 
 
-def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
+def snapshot(engine: Engine, into: Snapshot | None = None, average: Sequence[Tensor] = ()) -> Snapshot:
     """Copy this rank's state to host memory; milliseconds. Every rank gets one, empty where it owns nothing.
 
-    `into`: an earlier snapshot of this engine, written and no longer needed, whose buffers are used again.
+    `into`: an earlier snapshot of this engine, written and no longer needed, whose buffers are used again; `average`:
+    of each fragment, if one is kept.
     """
     owned = zero.fragments(engine.deepspeed)
     if engine.deepspeed.zero_optimization_stage() == 0 and dist.get_rank() != 0:
         owned = []  # replicated: rank 0 keeps it
     sources = {f"{part.name}|{kind}": getattr(part, kind) for part in owned for kind in KINDS}
+    sources |= {f"{part.name}|{AVERAGE}": mean for part, mean in zip(owned, average, strict=False)}
     if into is None or into.tensors.keys() != sources.keys():
         into = Snapshot(_host_buffers(sources), {})
     if sources:
@@ -99,18 +102,27 @@ def metadata(engine: Engine, owned: Sequence[zero.Fragment]) -> dict[str, str]:
     }
 
 
-def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path]) -> None:
-    """Fill `into` with the weights of these stretches, from files that hold weights alone."""
+def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path | Part]) -> bool:
+    """Fill `into` with the averages of these stretches, or, from files that hold nothing else, weights.
+
+    False where the files are a checkpoint without an average; nothing is filled then.
+    """
     with CheckpointReader(paths) as stored:
+        kinds = {key.rpartition("|")[2] for contents in stored.contents for key in contents.places}
+        if kinds >= set(KINDS) and AVERAGE not in kinds:
+            return False
         for part, tensor in zip(owned, into, strict=True):
-            stored.read(part.name, "weight", part.start, tensor)
+            stored.read(part.name, AVERAGE if AVERAGE in kinds else "weight", part.start, tensor)
+    return True
 
 
-def ranges_needed(owned: Iterable[tuple[str, int, int]], parts: Sequence[Part]) -> list[list[Range]]:
+def ranges_needed(
+    owned: Iterable[tuple[str, int, int]], parts: Sequence[Part], kinds: Sequence[str] = KINDS
+) -> list[list[Range]]:
     """Say which bytes of each file `restore` will read for stretches (parameter, first element, elements)."""
     stored, found = CheckpointReader(parts), [list[Range]() for _ in parts]
     for name, start, count in owned:
-        for kind in KINDS:
+        for kind in kinds:
             for index, first, _, bytes_of_it in stored.stretches(name, kind, start, count):
                 found[index].append((first, first + bytes_of_it))
     return found
@@ -198,7 +210,7 @@ class CheckpointReader:
     def stretches(self, name: str, kind: str, start: int, count: int) -> Iterator[tuple[int, int, int, int]]:
         """Find elements from `start` of a flattened parameter: (file, byte in it, elements from `start`, bytes)."""
         for first, index in self.places.get(name, ()):
-            begin, end = self.contents[index].places[f"{name}|{kind}"]
+            begin, end = self.contents[index].places.get(f"{name}|{kind}", (0, 0))
             low, high = max(start, first), min(start + count, first + (end - begin) // 4)
             if low < high:
                 yield index, begin + 4 * (low - first), low - start, 4 * (high - low)

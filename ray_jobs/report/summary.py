@@ -19,7 +19,7 @@ from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.position import Position
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.scores import by_slice
-from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
+from ray_jobs.training.events import Evaluated, Event, StepDone, final_steps
 
 State = Literal["ended", "stopped", "running"]
 NOT_JUDGED: Mapping[State, str] = {
@@ -66,14 +66,6 @@ class Judged:
     def with_decision(self, decision: Decision, before: pa.Table | None, after: pa.Table | None) -> "Judged":
         """The same with the gate's word and the per-document figures it saw."""
         return replace(self, decision=decision, before=before, after=after)
-
-
-def verdict_events(last: Commit, decision: Decision, before: pa.Table | None, resumed: Commit | None) -> list[Event]:
-    """The verdict, and in a run's first one the untrained model's figures, as events; nothing asked is no event."""
-    told: list[Event] = []
-    if decision.verdict != "not asked":
-        told.append(CandidateJudged(step=last.step, promoted=decision.promoted))
-    return told if resumed is not None or before is None else [*told, Evaluated(step=0, slices=by_slice(before))]
 
 
 def summarise(

@@ -22,6 +22,7 @@ from data_ops.ingest.events import Warned, WindowDone
 from ray_jobs.report.progress import Asked, Progress
 from ray_jobs.training.events import (
     BranchBegun,
+    CandidateJudged,
     Committed,
     Event,
     Fault,
@@ -100,8 +101,10 @@ class Display:
                 self.branch(happened)
             case StepDone():
                 self.train(happened)
-            case Committed():
+            case Committed(branch=False):
                 self._line("commit", Text(f"step {whole(happened.step)}  {size(happened.size_bytes)}"))
+            case CandidateJudged():
+                self.judged(happened)
             case Warned() | Fault():
                 self.note(happened.text)
             case StepSkipped():
@@ -166,10 +169,13 @@ class Display:
         for reason in reasons[1:4]:
             self._line("", Text(reason, SOFT))
 
-    def promoted(self, step: int, was: int | None = None) -> None:
-        """Tell which checkpoint is the champion now."""
-        before = f" (was {whole(was)})" if was is not None else " (the first)"
-        self._line("promoted", Text(f"checkpoint {whole(step)} is the champion", GOOD).append(before, SOFT))
+    def judged(self, said: CandidateJudged) -> None:
+        """Tell the gate's verdict as it falls, and which checkpoint is the champion from now on."""
+        self.judge({"promoted": said.promoted, "verdict": said.verdict, "reasons": said.reasons})
+        if said.promoted:
+            before = f" (was {visible(said.previous)})" if said.previous else " (the first)"
+            name = visible(said.checkpoint) or whole(said.step)
+            self._line("promoted", Text(f"checkpoint {name} is the champion", GOOD).append(before, SOFT))
 
     def ledger(self, counts: Mapping[str, object]) -> None:
         """Tell the proof: read, what it is made up of, lost, repeated."""

@@ -105,6 +105,13 @@ class Committed(Happening, frozen=True, kw_only=True, tag="commit"):
     step: int
     round: int = 0
     size_bytes: int = 0
+    branch: bool = False
+
+
+class CandidateMade(Happening, frozen=True, kw_only=True, tag="candidate"):
+    """The candidates of a judgement are committed; the gate may be asked."""
+
+    step: int  # of the main line
 
 
 class CandidateJudged(Happening, frozen=True, kw_only=True, tag="judged"):
@@ -112,6 +119,10 @@ class CandidateJudged(Happening, frozen=True, kw_only=True, tag="judged"):
 
     step: int
     promoted: bool
+    checkpoint: str = ""
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
+    previous: str | None = None  # the checkpoint that was in service then
 
 
 Event = (
@@ -124,6 +135,7 @@ Event = (
     | Evaluated
     | SnapshotTaken
     | Committed
+    | CandidateMade
     | CandidateJudged
     | WindowDone
     | Warned

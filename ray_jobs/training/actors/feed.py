@@ -142,17 +142,20 @@ class Feed:
         arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
         return Batch(filled, layout.predictions(step), arrived)
 
-    def branch(self, step: int, tokens: int) -> RoundNotice:
-        """Tell about the decay branch that leaves the main line at `step`; its batches are those of round BRANCH."""
-        settings, run = self.settings, branch_name(self.settings.run, step)
+    def branch(self, step: int, number: int, tokens: int) -> RoundNotice:
+        """Tell about the candidates that leave the main line at `step`, before round `number`.
+
+        The batches of a decay over so many tokens are those of round BRANCH. Replay is drawn as of the last window that
+        the rounds before have used up, whatever has come since.
+        """
+        run = branch_name(self.settings.run, step)
         with self.lock:
             found = self.files.read_branch(step)
             if found is None:
                 if self.lake.num_rounds(run) == 0:
-                    sample = self._sample(self.lake.last_window())
-                    place = self._place(self.lake.num_rounds(settings.run))
-                    planned = plan_branch(self._plan_input(sample), step, place, tokens)
-                    self.lake.add_round(run, 0, planned.to_row())
+                    place = self._place(number)
+                    plan = self._plan_input(self._sample(self._used_up(place)))
+                    self.lake.add_round(run, 0, plan_branch(plan, step, place, tokens).to_row())
                 manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
                 found = manifest, self._text_of(manifest)
                 self.files.keep_branch(step, *found)
@@ -160,6 +163,11 @@ class Feed:
             if manifest.steps:
                 self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
             return _notice(manifest)
+
+    def _used_up(self, place: Place) -> int:
+        """The last window that has no kept document behind a place."""
+        positions = self.lake.documents(place.window, place.window, ["position"], ["kept"])["position"].to_numpy()
+        return place.window - int((positions >= place.position).any())
 
     def fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""

@@ -37,6 +37,7 @@ KINDS = {
     "evaluation",
     "checkpoint",
     "commit",
+    "candidate",
     "window",
     "judged",
 }
