@@ -44,6 +44,16 @@ PANELS: dict[str, list[Panel]] = {
             {"p50": now("freshness_p50_s"), "p95": now("freshness_p95_s")},
             "Age of documents, since they arrived, when the step with their last row is done.",
         ),
+        Panel(
+            "From the event",
+            "s",
+            {
+                "to lake {{label}}": now("event_to_lake_s", "run, label"),
+                "to gradient {{label}}": now("event_to_gradient_s", "run, label"),
+                "to champion {{label}}": now("event_to_champion_s", "run, label"),
+            },
+            "Seconds from a document's own time, 95 % within, by source.",
+        ),
         Panel("Lag", "short", {"windows": now("backlog_windows")}, "Windows that wait behind the round in training."),
         Panel(
             "Documents",

@@ -122,7 +122,7 @@ class Store:
     def folders(self, prefix: str) -> Sequence[str]:
         """Return the names of the folders in a folder, sorted, without looking into them; [] if it is not there."""
         with self._explained("list", prefix):
-            listed = retry(lambda: self._look(pafs.FileSelector(self._at(prefix), allow_not_found=True)))
+            listed = retry(lambda: self._look(self._at(prefix), recursive=False))
         return sorted(found.base_name for found in listed if found.type == pafs.FileType.Directory)
 
     def asides(self, prefix: str = "", older_than_s: float = 0.0) -> Sequence[str]:
@@ -130,10 +130,8 @@ class Store:
 
         What is younger may still be written by a living process.
         """
-        if not self.is_local:
-            return []
-        latest = time.time() - older_than_s
-        return [path for path, written_s in self._files(prefix) if is_aside(path) and written_s <= latest]
+        files, latest = self._files(prefix) if self.is_local else (), time.time() - older_than_s
+        return [path for path, written_s in files if is_aside(path) and written_s <= latest]
 
     def sweep_asides(self, prefix: str = "") -> Sequence[str]:
         """Delete what killed writers left below a folder a day ago or longer; returns the paths."""
@@ -144,9 +142,8 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all below it; what is not there is no error."""
-        target = self._at(path)
         with self._explained("delete", path), suppress(FileNotFoundError):
-            kind = self.filesystem.get_file_info(target).type
+            kind = self.filesystem.get_file_info(target := self._at(path)).type
             if kind == pafs.FileType.Directory:
                 self.filesystem.delete_dir(target)
             elif kind != pafs.FileType.NotFound:
@@ -220,13 +217,14 @@ class Store:
 
     def _files(self, prefix: str) -> Sequence[tuple[str, float]]:
         """All files below a folder, also hidden ones: relative path and time of writing (s since 1970), sorted."""
-        base = self._at(prefix) if prefix else self.root
         with self._explained("list", prefix):
-            listed = retry(lambda: self._look(pafs.FileSelector(base, recursive=True, allow_not_found=True)))
-            found = [f for f in listed if f.type == pafs.FileType.File]
-        return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
+            base = self._at(prefix) if prefix else self.root
+            listed = retry(lambda: self._look(base, recursive=True))
+        files = (f for f in listed if f.type == pafs.FileType.File)
+        return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in files)
 
-    def _look(self, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
+    def _look(self, base: str, *, recursive: bool) -> Sequence[pafs.FileInfo]:
+        selector = pafs.FileSelector(base, recursive=recursive, allow_not_found=True)
         try:
             return tuple(self.filesystem.get_file_info(selector))
         except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks

@@ -42,6 +42,9 @@ METRICS = {
     "checkpoint_time_s": Metric("s", "gauge", "Unix time of the last committed checkpoint."),
     "freshness_p50_s": Metric("s", "gauge", "Median age of the documents a step is done with, since they arrived."),
     "freshness_p95_s": Metric("s", "gauge", "Age that 5 % of the documents a step is done with exceed."),
+    "event_to_lake_s": Metric("s", "gauge", "From a document's own time to its arrival, p95 of a step, by source."),
+    "event_to_gradient_s": Metric("s", "gauge", "From a document's own time to its first gradient, p95, by source."),
+    "event_to_champion_s": Metric("s", "gauge", "From its own time to the champion that has seen it, p95, by source."),
     "documents_read": Metric(
         "documents", "counter", "Records read into the store; kept + held out + dropped + quarantined."
     ),

@@ -8,7 +8,8 @@ call. Killed anywhere, the next start asks again: a reservation without a verdic
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
+from ray_jobs.driver.champion_age import champion_ages
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import last_line
@@ -41,6 +43,7 @@ class Heard(NamedTuple):
     candidate: Commit
     identity: Identity
     verdict: Verdict | None
+    ages_s: Mapping[str, tuple[float, ...]] = {}  # by source, of what a new champion has seen first
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,11 @@ class Bench:
         asking = [Candidate(one, asdict(known)) for one, known in zip(candidates, identities, strict=True)]
         verdict = judge_and_promote(self.config, self.opened.tokenizer_json, asking, self.held)
         at = [one.name for one in candidates].index(verdict.candidate)
-        return Heard(candidates[at], identities[at], verdict)
+        heard = Heard(candidates[at], identities[at], verdict)
+        if not verdict.decision.promoted:
+            return heard
+        lake = self.opened.lake
+        return heard._replace(ages_s=champion_ages(lake, heard.candidate, verdict.reference, time.time()))
 
     def waiting(self) -> int | None:
         """The newest judgement whose candidates the gate was not asked about, for example because of a kill."""
@@ -151,12 +158,15 @@ class Judging:
     def _hear(self, step: int) -> None:
         heard = self.hear(step)
         self.last = step, heard
-        if heard.verdict is not None:
-            self.tell(verdict_events(heard.candidate, heard.verdict))
+        if events := verdict_events(heard):
+            self.tell(events)
 
 
-def verdict_events(candidate: Commit, verdict: Verdict) -> list[Event]:
-    """The verdict as an event and, where there was no champion, the untrained model's figures."""
+def verdict_events(heard: Heard) -> list[Event]:
+    """The verdict as an event and, where there was no champion, the untrained model's figures; [] without a verdict."""
+    candidate, verdict = heard.candidate, heard.verdict
+    if verdict is None:
+        return []
     decision, told = verdict.decision, list[Event]()
     told.append(
         CandidateJudged(
@@ -166,6 +176,7 @@ def verdict_events(candidate: Commit, verdict: Verdict) -> list[Event]:
             verdict=decision.verdict,
             reasons=tuple(decision.reasons[:MOST_REASONS]),
             previous=verdict.champion,
+            to_champion_s=heard.ages_s,
         )
     )
     if verdict.reference is None and verdict.before is not None:

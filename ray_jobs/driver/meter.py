@@ -90,6 +90,7 @@ class Meter:
             row["mfu"] = event.mfu
         if event.freshness_s:
             row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event.freshness_s, [0.5, 0.95]).tolist()
+        row |= _p95("event_to_lake_s", event.to_lake_s) | _p95("event_to_gradient_s", event.to_gradient_s)
         if self.recovering_since is not None:
             row["recovery_s"] = max(0.0, event.time - self.recovering_since)
         self.recovering_since, self.last_step_s = None, event.time
@@ -140,7 +141,12 @@ class Meter:
 def _judged(event: CandidateJudged) -> MetricRow:
     """What was promoted or refused; nothing where nothing was asked."""
     word = "promoted" if event.promoted else event.verdict or "refused"
-    return {word: 1} if word in ("promoted", "refused") else {}
+    return {word: 1, **_p95("event_to_champion_s", event.to_champion_s)} if word in ("promoted", "refused") else {}
+
+
+def _p95(metric: str, seconds: Mapping[str, tuple[float, ...]]) -> MetricRow:
+    """The 95 % quantile of each source."""
+    return {f"{metric}/{source}": float(np.quantile(given, 0.95)) for source, given in seconds.items() if given}
 
 
 def _evaluation(event: Evaluated) -> MetricRow:

@@ -71,6 +71,8 @@ class Batch(NamedTuple):
     rows: Rows
     predictions: int  # labels in the whole global batch
     arrived_s: npt.NDArray[np.float64]  # arrival of the fresh documents that are done with this step (rank 0)
+    event_s: npt.NDArray[np.float64]  # their own times
+    sources: npt.NDArray[np.str_]  # labels of their sources
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,12 @@ class Feed:
             raise ValueError(f"step={step} is not in round {number}, which has {layout.manifest.steps} steps")
         count = -(-layout.manifest.batch_rows // world)
         rows = layout.rows_of(step, rank * count, count)
-        tokens, offsets, arrived_s, blank = ready.text
-        filled = layout.fill(rows, count, tokens, offsets, self.settings.document_token)
-        done = (layout.last_steps == step)[: len(arrived_s)] & ~blank[: len(arrived_s)]
-        arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
-        return Batch(filled, layout.predictions(step), arrived)
+        text = ready.text
+        filled = layout.fill(rows, count, text.tokens, text.offsets, self.settings.document_token)
+        fresh = len(text.arrived_s)
+        done = (layout.last_steps == step)[:fresh] & ~text.blank[:fresh] & (rank == 0)
+        origins = text.arrived_s[done], text.event_s[done], text.sources[done]
+        return Batch(filled, layout.predictions(step), *origins)
 
     def branch(self, step: int, number: int, tokens: int) -> RoundNotice:
         """Tell about the candidates that leave the main line at `step`, before round `number`.

@@ -6,7 +6,7 @@ import torch
 
 from models.engine import zero
 from models.engine.average import WeightAverage
-from models.engine.checkpoint import read_full_weights, restore, snapshot
+from models.engine.checkpoint import read_full_weights, restore_engine, snapshot
 from tests.models.engine.test_engine import global_batch, make, train
 
 
@@ -77,5 +77,5 @@ def test_an_average_lies_in_the_checkpoint_it_belongs_to_and_one_without_says_so
     assert all(torch.equal(a, b) for a, b in zip(average.mean, other.mean, strict=True))
     assert not torch.equal(other.mean[0], average.owned[0].weight)
     assert not other.restore([tmp_path / "without"])
-    restore(engine, [tmp_path / "with"])
+    restore_engine(engine, [tmp_path / "with"])
     engine.close()

@@ -95,9 +95,10 @@ def test_a_stop_does_not_wait_for_the_gate_and_says_nothing_more() -> None:
 
 
 def test_a_verdict_is_told_with_the_reasons_that_decided() -> None:
-    (event,) = verdict_events(heard(3).candidate, heard(3, "not asked").verdict)  # type: ignore[arg-type]
+    (event,) = verdict_events(heard(3, "not asked"))
     assert isinstance(event, CandidateJudged)
     assert (event.verdict, event.promoted, event.previous) == ("not asked", False, "news/1")
+    assert verdict_events(heard(3)._replace(verdict=None)) == []
     assert event.reasons == ("reason 0", "reason 1", "reason 2", "reason 3")
 
 

@@ -54,7 +54,7 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
         started(0, 0.0),
         RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=0),
         window(0),
-        step(1, 1.0, mfu=0.5, freshness_s=(1.0, 3.0)),
+        step(1, 1.0, mfu=0.5, freshness_s=(1.0, 3.0), to_lake_s={"wire": (1.0,)}, to_gradient_s={"wire": (2.0,)}),
         SnapshotTaken(step=1, checkpoint_stall_s=0.1, time=1.5),
         commit(1, 2.0),
         started(1, 9.0),
@@ -62,7 +62,7 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
         Evaluated(step=2, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
         step(3, 11.0, branch=True),
         Evaluated(step=3, branch=True, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
-        CandidateJudged(step=2, promoted=True),
+        CandidateJudged(step=2, promoted=True, to_champion_s={"wire": (1.0, 3.0)}),
         CandidateJudged(step=2, promoted=False),
         Warned(text="a word"),
     )

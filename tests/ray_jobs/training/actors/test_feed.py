@@ -84,7 +84,7 @@ def test_a_restarted_feed_needs_nothing_but_the_file_of_its_round(lake, monkeypa
     again = new_feed(lake)
     assert again.round(2) == notices[2]
     assert_same_rows(rows_of(again, 2, notices[2].steps), rows[2])
-    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 3]  # rows[2]: 5 parts a rank, 2 ranks a step
+    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 1]  # rows[2]: 5 parts a rank, 2 ranks a step
 
 
 @pytest.mark.slow
