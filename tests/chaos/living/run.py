@@ -35,9 +35,9 @@ sources: {wire: {kind: files, path: "corpus/*.jsonl", text: body, time: at}}
 window: {max_documents: 400, max_seconds: 1s}
 tokenizer: {kind: bytes}
 reservoir: {capacity: 2000, half_life: [10d, none], shards: 1}
-round: {tokens: 16384, replay_share: 0.25, max_seconds: 1d}
+round: {tokens: 8192, replay_share: 0.25, max_seconds: 1d}
 model: {layers: 2, width: 64, heads: 2, row_tokens: 256}
-engine: {workers: 1, zero_stage: 1, precision: fp32, batch_tokens: 4096, micro_batch_rows: 16}
+engine: {workers: 1, zero_stage: 1, precision: fp32, batch_tokens: 2048, micro_batch_rows: 8}
 optim: {lr: 3.0e-3, schedule: {warmup_tokens: 50000}}
 checkpoint: {every_seconds: 5s}
 evaluate: {documents_per_slice: 40, every_rounds: 10, period: day}
