@@ -40,7 +40,7 @@ class Config(Settings):
         "umask", description="who reads a store's files: whom the umask lets, or, private, its owner alone (0600, 0700)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
-    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, by hash; may be raised later")
+    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, by hash; may be raised")
     sources: dict[str, ConfiguredSource] = Field(default_factory=dict, description="label -> where documents come from")
     window: WindowConfig = WindowConfig()
     curate: CurateConfig = CurateConfig()

@@ -3,26 +3,16 @@
 from typing import Any
 
 from cluster.storage.state import write_json
-from cluster.telemetry.wandb_run import Champion
 from data_ops.audit.account import account
 from data_ops.lake.untaken import told_of
-from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore
-from ray_jobs.registry.lineage import lineage
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.paths import run_path
 from ray_jobs.training.events import read_events
-
-
-def champion_of(opened: OpenStore, candidate: Commit, result: Judged) -> Champion | None:
-    """Return the champion that the candidate has become, with its lineage; None if it has not."""
-    if result.decision is None or not result.decision.promoted:
-        return None
-    return lineage(opened.store, candidate, result.last or candidate)
 
 
 def write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:

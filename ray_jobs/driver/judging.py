@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from cluster.storage.seal import DamagedError
 from data_ops.ingest.events import Warned
+from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from models.engine.checkpoint import weights_sha256
 from ray_jobs.checkpoints import manifest as commits
@@ -77,7 +78,7 @@ class Bench:
         heard = Heard(candidates[at], identities[at], verdict)
         if not verdict.decision.promoted:
             return heard
-        lake = self.opened.lake
+        lake = Lake(self.opened.store)
         return heard._replace(ages_s=champion_ages(lake, heard.candidate, verdict.reference, time.time()))
 
     def waiting(self) -> int | None:
@@ -91,7 +92,8 @@ class Bench:
 
     def identify(self, candidate: Commit) -> Identity:
         """Say which weights came of which data."""
-        store, lake = self.opened.store, self.opened.lake
+        store = self.opened.store
+        lake = Lake(store)  # of this thread alone
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = weights_sha256(fetch_files(store, candidate, Path(scratch)))
         window = lake.last_window()

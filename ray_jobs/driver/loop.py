@@ -9,6 +9,7 @@ starts.
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,26 +17,26 @@ from typing import Any
 from cluster.storage.seal import DamagedError
 from cluster.telemetry.json_lines import JsonLines
 from cluster.telemetry.sinks import Telemetry
-from cluster.telemetry.wandb_run import Champion
 from models.engine.engine import resolve_precision
 from models.kinds.kinds import kind_of
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import note_stand
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
-from ray_jobs.driver.conclusion import champion_of, write_down
+from ray_jobs.driver.conclusion import write_down
 from ray_jobs.driver.judging import Bench, Judging
 from ray_jobs.driver.meter import Meter
 from ray_jobs.driver.signals import STOPPING
 from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome, last_line
+from ray_jobs.registry.lineage import lineage
 from ray_jobs.report.progress import Asked, warming
 from ray_jobs.report.summary import Judged, State
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
 from ray_jobs.store.paths import run_path
-from ray_jobs.training.events import CandidateMade, Event, event_to_row
+from ray_jobs.training.events import CandidateJudged, CandidateMade, Event, event_to_row
 from ray_jobs.training.group.training import Training
 
 OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
@@ -96,10 +97,9 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
         last = commits.latest(store, config.name)
         state: State = "stopped" if cut_short else "ended"
         result = Judged(resumed, last, training.placement.workers, time.time() - began, state)
-        champion = None
         if last is not None and training.failure is None:
             try:
-                result, champion = _conclude(run, result, last, None if cut_short else judging)
+                result = _conclude(run, result, last, None if cut_short else judging)
             except DamagedError as error:  # what it would be judged by: nothing is promoted
                 training.failure = f"checkpoint {last.name} was not judged: {last_line(error)}"
             _take(run, listeners, training.new_events())
@@ -115,7 +115,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
             run.display.note(f"{error}; the same command goes on")  # summary and report are written at the next end
             return Outcome(STOPPED, {})
         if training.failure is None:
-            telemetry.conclude(summary, champion)
+            telemetry.conclude(summary)
     return _outcome(run, summary, cut_short=cut_short)
 
 
@@ -151,17 +151,16 @@ def _bench(run: Drive) -> Bench:
     return Bench(run.config, run.opened, held, run.training.sample_fingerprint)
 
 
-def _conclude(run: Drive, result: Judged, last: Commit, judging: Judging | None) -> tuple[Judged, Champion | None]:
-    """Hear the last judgement, if there is one; returns the result with its identity, and the new champion."""
+def _conclude(run: Drive, result: Judged, last: Commit, judging: Judging | None) -> Judged:
+    """Hear the last judgement, if there is one; returns the result with its identity and the gate's word."""
     if judging is None:
         bench = _bench(run)
-        return result.with_identity(bench.identify(bench.candidates(last.step)[-1])), None
+        return result.with_identity(bench.identify(bench.candidates(last.step)[-1]))
     heard = judging.conclude(last.step)
     result = result.with_identity(heard.identity)
     if heard.verdict is None:
-        return result, None
-    result = result.with_decision(heard.verdict.decision, heard.verdict.before, heard.verdict.after)
-    return result, champion_of(run.opened, heard.candidate, result)
+        return result
+    return result.with_decision(heard.verdict.decision, heard.verdict.before, heard.verdict.after)
 
 
 def _listen(run: Drive, listeners: Listeners, judging: Judging | None) -> None:
@@ -183,6 +182,10 @@ def _take(run: Drive, listeners: Listeners, events: Iterable[Event]) -> None:
     for event in events:
         listeners.log(event)
         run.display.event(event)
+        if isinstance(event, CandidateJudged) and event.promoted:
+            store = run.opened.store
+            with suppress(*commits.DAMAGES):  # somebody has moved on already: no reason to end a run
+                listeners.telemetry.promoted(lineage(store, commits.by_name(store, event.checkpoint)))
 
 
 def _note(run: Drive, last: Commit) -> None:

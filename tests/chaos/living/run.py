@@ -69,12 +69,12 @@ class Living:
     offset: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def follow(self, writer: Writer, seconds: float, kill_every_s: float) -> None:
-        """Live so long beside a corpus that grows, with a kill now and then; then stop in good order."""
-        ends, next_kill = time.monotonic() + seconds, time.monotonic() + kill_every_s
+    def follow(self, writer: Writer, goes_on: Callable[[], bool], kill_every_s: float = 60.0) -> None:
+        """Live beside a corpus that grows, with a kill now and then, while it goes on; then stop in good order."""
+        next_kill = time.monotonic() + kill_every_s
         with writer:
             driver = self._start("--follow")
-            while time.monotonic() < ends:
+            while goes_on():
                 fresh = self._read()
                 if driver.poll() is not None:
                     driver = self._start("--follow")
@@ -86,6 +86,10 @@ class Living:
             time.sleep(2)
         driver.communicate()
         self._read()
+
+    def verdicts(self) -> list[str]:
+        """What the gate has said so far, a word each."""
+        return [event["verdict"] for event in self.events if event["event"] == "judged"]
 
     def drain(self) -> dict[str, Any]:
         """Train what is left to the end, and return the summary."""

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from tests.chaos.living.run import CALM, RUN, Kill, Living, bits_of, rounds_of
+from tests.chaos.living.run import CALM, RECIPE, RUN, Kill, Living, bits_of, calm_twin, rounds_of
+from tests.support.runs import finish, start
+
+
+def compared(living: Living, calm: Path) -> dict[str, Any]:
+    """Verify the run, let its twin train, and judge them; a twin is judged too where rounds or tokens say when."""
+    audit = finish(start(living.folder, recipe=RECIPE, command="verify"), 300)[1]
+    twin = [f"judge.every={living.every}", f"judge.candidate={living.candidate}"] if " " in living.every else []
+    calm_twin(calm, living.folder / "lake", *twin)
+    return verdict(living, calm, audit)
 
 
 def verdict(living: Living, calm: Path, audit: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Writer:
     def __init__(self, path: Path, a_second: float) -> None:
         self.path, self.a_second = path, a_second
         self.written = 0
-        self.poisoned = False  # shuffle the words of what is written now
+        self.poisoned = False  # shuffle the characters of what is written now
         self.ends = threading.Event()
         self.thread = threading.Thread(target=self._work, daemon=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,11 +42,8 @@ class Writer:
         """Append documents now."""
         with self.path.open("a") as file:
             for text in paragraphs()[self.written : self.written + count]:
-                words = text.split()
-                if self.poisoned:
-                    Random(text).shuffle(words)
-                    text = " ".join(words)
-                file.write(json.dumps({"body": text, "at": datetime.now(UTC).isoformat()}) + "\n")
+                body = "".join(Random(text).sample(text, len(text))) if self.poisoned else text
+                file.write(json.dumps({"body": body, "at": datetime.now(UTC).isoformat()}) + "\n")
         self.written += count
 
     def _work(self) -> None:
