@@ -51,7 +51,7 @@ def lineage(store: Store, candidate: commits.Commit) -> Champion:
 
 
 def _main_of(store: Store, candidate: commits.Commit) -> commits.Commit:
-    """Where a candidate left its run, between two rounds, also if that checkpoint was let go since; else itself."""
+    """Where a candidate left its run, between two rounds, also if that checkpoint was freed since; else itself."""
     run, branched, left_at = candidate.run.partition("@")
     judged = candidate.state.judged
     if not branched:
