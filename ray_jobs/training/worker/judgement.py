@@ -27,7 +27,7 @@ from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import BranchBegun, CandidateMade
 from ray_jobs.training.worker.collectives import broadcast_int, broadcast_object
 from ray_jobs.training.worker.rank import Line, Rank
-from ray_jobs.training.worker.saver import NotWrittenError
+from ray_jobs.training.worker.saver import NotWrittenError, Saver
 from ray_jobs.training.worker.skips import LastingSkipsError, Skips
 from ray_jobs.training.worker.step import Course
 
@@ -110,6 +110,7 @@ class Judge:
         if directive == Directive.GO and goes_on:
             judged = rank.judged
             rank.begin()
+            rank.line.saver.buffers = line.saver.buffers  # host memory, pinned beside a GPU: dear to make anew
             if rank.position.step == main.step:  # which may have been committed before it was time to judge
                 rank.judged = judged
         else:
@@ -138,7 +139,7 @@ class Judge:
         """Commit the average of the last weights as a candidate; the weights are what they were afterwards."""
         rank, line = self.rank, self.rank.line
         rank.position = replace(main, round=0, step_in_round=0, skipped=())
-        rank.line = Line(rank.new_saver(run, math.inf, -1), line.course, line.skips, is_branch=True)
+        rank.line = Line(self._new_saver(run, -1), line.course, line.skips, is_branch=True)
         with average.in_place():
             rank.evaluate(window)
             rank.line.saver.finish(rank.position)
@@ -152,10 +153,16 @@ class Judge:
         )
         rank.position = replace(main, round=0, step_in_round=0, skipped=())
         course, skips = Course(config.optim, batch_tokens, lr_of), Skips(config.optim.max_skipped_in_a_row)
-        rank.line = Line(rank.new_saver(run, math.inf, main.step), course, skips, is_branch=True)
+        rank.line = Line(self._new_saver(run, main.step), course, skips, is_branch=True)
         rank.tell(BranchBegun(step=main.step, **notice._asdict()))
         directive = rank.train_round(BRANCH, notice.steps)
         if directive == Directive.GO:
             rank.evaluate(window)
             rank.line.saver.finish(rank.position)
         return directive
+
+    def _new_saver(self, run: str, saved_step: int) -> Saver:
+        """Make what commits a candidate, once; it may use the main line's buffers, whose writer is done."""
+        saver = self.rank.new_saver(run, math.inf, saved_step)
+        saver.buffers = self.rank.line.saver.buffers
+        return saver

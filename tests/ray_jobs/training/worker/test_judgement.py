@@ -110,7 +110,7 @@ class Rank:
             elif run not in self.committed:
                 self.committed[run] = self.judged
 
-        return SimpleNamespace(finish=finish)
+        return SimpleNamespace(finish=finish, buffers=f"of {run}")
 
     def train_round(self, number: int, steps: int) -> Directive:
         if isinstance(self.ends, Exception):
@@ -146,6 +146,7 @@ def test_candidates_leave_a_checkpoint_that_says_so_and_the_main_line_goes_on_fr
     average = ["score 4", f"commit {BRANCH}/8 average"]
     assert rank.did == ["commit news/8", *average, "decay 3", "score 4", f"commit {BRANCH}/11", "begin"]
     assert (rank.position, rank.line, rank.judged.step) == (MAIN, rank.main, 8)
+    assert rank.line.saver.buffers == "of news"
     assert [type(event) for event in rank.told] == [BranchBegun, CandidateMade]
     assert rank.committed["news"].step == 8
 
