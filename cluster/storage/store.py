@@ -121,15 +121,11 @@ class Store:
 
     def folders(self, prefix: str) -> Sequence[str]:
         """Return the names of the folders in a folder, sorted, without looking into them; [] if it is not there."""
-        with self._explained("list", prefix):
-            listed = retry(lambda: self._look(self._at(prefix), recursive=False))
+        listed = self._look(prefix, recursive=False)
         return sorted(found.base_name for found in listed if found.type == pafs.FileType.Directory)
 
     def asides(self, prefix: str = "", older_than_s: float = 0.0) -> Sequence[str]:
-        """Return what killed writers left below a folder, sorted, which `list` does not show; [] in a bucket.
-
-        What is younger may still be written by a living process.
-        """
+        """Return what killed writers left so long ago below a folder, which `list` does not show; [] in a bucket."""
         files, latest = self._files(prefix) if self.is_local else (), time.time() - older_than_s
         return [path for path, written_s in files if is_aside(path) and written_s <= latest]
 
@@ -217,18 +213,17 @@ class Store:
 
     def _files(self, prefix: str) -> Sequence[tuple[str, float]]:
         """All files below a folder, also hidden ones: relative path and time of writing (s since 1970), sorted."""
-        with self._explained("list", prefix):
-            base = self._at(prefix) if prefix else self.root
-            listed = retry(lambda: self._look(base, recursive=True))
-        files = (f for f in listed if f.type == pafs.FileType.File)
+        files = (f for f in self._look(prefix, recursive=True) if f.type == pafs.FileType.File)
         return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in files)
 
-    def _look(self, base: str, *, recursive: bool) -> Sequence[pafs.FileInfo]:
-        selector = pafs.FileSelector(base, recursive=recursive, allow_not_found=True)
-        try:
-            return tuple(self.filesystem.get_file_info(selector))
-        except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks
-            return tuple(self.filesystem.get_file_info(selector))
+    def _look(self, prefix: str, *, recursive: bool) -> Sequence[pafs.FileInfo]:
+        with self._explained("list", prefix):
+            base = self._at(prefix) if prefix else self.root
+            selector = pafs.FileSelector(base, recursive=recursive, allow_not_found=True)
+            try:
+                return retry(lambda: tuple(self.filesystem.get_file_info(selector)))
+            except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks
+                return retry(lambda: tuple(self.filesystem.get_file_info(selector)))
 
     def _read_remote(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:
