@@ -88,7 +88,7 @@ class Judge:
         """Commit the main line where it stands, and let candidates leave it; says whether to go on.
 
         last_window: of the text that candidates are scored on, if it is behind what the run was given. goes_on: stand
-        on the main line again behind it.
+        on the main line again, from its checkpoint where a copy was trained.
         """
         rank, line, last, main = self.rank, self.rank.line, self.rank.judged, self.rank.position
         self.decide()
@@ -107,7 +107,7 @@ class Judge:
                 raise
             rank.tell(Warned(text=f"there is no candidate at step {main.step}: {error}"))
             directive = Directive.GO
-        if directive == Directive.GO and goes_on:
+        if directive == Directive.GO and goes_on and rank.line is not line:
             judged = rank.judged
             rank.begin()
             rank.line.saver.buffers = line.saver.buffers  # host memory, pinned beside a GPU: dear to make anew
@@ -122,17 +122,21 @@ class Judge:
         rank, run = self.rank, branch_name(self.config.name, main.step)
         if not rank.judged.averages and not rank.judged.decay_tokens:
             return Directive.GO
-        asked = self.rank.job.feed.call(Feed.branch, main.step, main.round, rank.judged.decay_tokens)
-        notice = broadcast_object(asked.get() if rank.rank == 0 else None, RoundNotice)
-        made = broadcast_object(commits.commits(rank.store, run) if rank.rank == 0 else None, list[int])
+        notice: RoundNotice | None = None
+        made: list[int] | None = None
+        if rank.rank == 0:
+            notice = rank.job.feed.call(Feed.branch, main.step, main.round, rank.judged.decay_tokens).get()
+            made = commits.commits(rank.store, run)
+        notice, made = broadcast_object(notice, RoundNotice), broadcast_object(made, list[int])
         window = max(last_window, notice.last_window)
-        if rank.average is not None and rank.judged.averages and main.step not in made:
+        averages = rank.average is not None and rank.judged.averages and main.step not in made
+        decays = notice.steps > 0 and main.step + notice.steps not in made
+        if averages and rank.average is not None:
             self._commit_average(rank.average, run, main, window)
-        if notice.steps > 0 and main.step + notice.steps not in made:
-            directive = self._decay(notice, run, main, window)
-            if directive != Directive.GO:
-                return directive
-        rank.tell(CandidateMade(step=main.step))
+        if decays and (directive := self._decay(notice, run, main, window)) != Directive.GO:
+            return directive
+        if averages or decays:
+            rank.tell(CandidateMade(step=main.step))
         return Directive.GO
 
     def _commit_average(self, average: WeightAverage, run: str, main: Position, window: int) -> None:

@@ -160,8 +160,16 @@ def test_a_start_makes_what_a_kill_left_out_as_it_was_decided(store: Store) -> N
     assert [did for did in rank.did if "average" in did] == [], "the average is there"
     assert f"commit {BRANCH}/11" in rank.did
     rank.did.clear()
-    judge(rank)
-    assert rank.did == ["commit news/8", "begin"], "all is there"
+    rank.told.clear()
+    assert judge(rank) is Directive.GO
+    assert rank.did == ["commit news/8"] and rank.told == [], "all is there, and nothing is loaded again"
+
+
+def test_an_average_leaves_the_weights_as_they_are_and_nothing_is_loaded_again(store: Store) -> None:
+    rank = Rank(store, config_of(every="1 rounds", candidate="average"))
+    assert judge(rank) is Directive.GO
+    assert rank.did == ["commit news/8", "score 4", f"commit {BRANCH}/8 average"]
+    assert (rank.position, rank.line) == (MAIN, rank.main)
 
 
 def test_a_step_that_was_committed_before_it_was_due_is_not_judged_for_ever(store: Store) -> None:
