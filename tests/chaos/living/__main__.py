@@ -67,11 +67,12 @@ def page(result: dict[str, Any]) -> str:
         f"{asked['documents']:g} a second, {result['starts']} starts, {result['steps']:,} steps in {result['rounds']} "
         f"rounds, {result['judgements']} judgements, **{result['champions']} champions**.",
         "",
-        f"- event to gradient: {_shown(result['event_to_gradient_s'])}; of documents that no recovery held up: "
-        f"{_shown(result['event_to_gradient_outside_recoveries_s'])}",
+        f"- event to gradient: {_shown(result['event_to_gradient_s'])}; where nothing was caught up on: "
+        f"{_shown(result['event_to_gradient_caught_up_s'])}",
         f"- event to champion: {'; '.join(map(_shown, result['event_to_champion_s'])) or 'no champion'} "
         f"(`judge.every` {asked['every']})",
-        f"- kills: {', '.join(result['kills']) or 'none'}; training again after {result['recoveries_s']} s",
+        f"- kills: {', '.join(result['kills']) or 'none'}; after the start and after each, training again in "
+        f"{result['training_again_s']} s, caught up in {result['caught_up_s']} s",
         f"- `verify`: read {verified['read']:,}, trained {verified['trained']:,}, held out {verified['held_out']:,}, "
         f"lost {verified['lost']}, repeated {verified['repeated']}, ok: {verified['ok']}",
         f"- bits equal to the calm twin's: {len(result['same_bits'])} of {len(result['compared'])} "

@@ -98,13 +98,13 @@ def champion(store: Store) -> InService:
     return found
 
 
-def test_a_recovery_is_the_time_to_the_next_step_and_what_it_held_up_is_told_apart() -> None:
+def test_a_recovery_is_over_when_what_had_gathered_is_trained_and_is_told_apart() -> None:
     steps = [
         {"event": "step", "branch": False, "step": number, "time": at, "to_gradient_s": {"wire": [wait]}}
         for number, at, wait in ((1, 10.0, 2.0), (2, 12.0, 2.0), (2, 40.0, 30.0), (3, 50.0, 3.0))
     ]
-    outages = outages_of([Kill("driver", "", at=13.0)], steps)
-    assert outages == [(13.0, 40.0)]
+    outages = outages_of([Kill("driver", "", at=13.0)], [{"event": "started", "time": 1.0}, *steps])
+    assert outages == [(1.0, 10.0, 10.0), (13.0, 40.0, 50.0)]
     assert waits(steps, outages) == {"all": [2.0, 30.0, 3.0], "calm": [2.0, 3.0]}
 
 

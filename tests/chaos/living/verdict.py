@@ -9,6 +9,8 @@ import numpy as np
 from tests.chaos.living.run import CALM, RECIPE, RUN, Kill, Living, bits_of, calm_twin, rounds_of
 from tests.support.runs import finish, start
 
+FRESH_S = 10.0  # within which a document should be trained
+
 
 def compared(living: Living, calm: Path) -> dict[str, Any]:
     """Verify the run, let its twin train, and judge them; a twin is judged too where rounds or tokens say when."""
@@ -36,9 +38,10 @@ def verdict(living: Living, calm: Path, audit: dict[str, Any]) -> dict[str, Any]
         "verdicts": [f"{event['checkpoint']} {event['verdict']}: {event['reasons'][0]}" for event in judged],
         "champions": len(champions),
         "event_to_gradient_s": _quantiles(waited["all"]),
-        "event_to_gradient_outside_recoveries_s": _quantiles(waited["calm"]),
+        "event_to_gradient_caught_up_s": _quantiles(waited["calm"]),
         "event_to_champion_s": [_quantiles(event["to_champion_s"].get("wire", [])) for event in champions],
-        "recoveries_s": [round(ends - begins, 1) for begins, ends in outages],
+        "training_again_s": [round(again - at, 1) for at, again, _ in outages],
+        "caught_up_s": [round(fresh - at, 1) for at, _, fresh in outages],
         "verify": {key: audit[key] for key in ("read", "trained", "pending", "held_out", "lost", "repeated", "ok")},
         "compared": both,
         "same_bits": [name for name in both if ours[name] == theirs[name]],
@@ -47,25 +50,33 @@ def verdict(living: Living, calm: Path, audit: dict[str, Any]) -> dict[str, Any]
     return {**result, "wrong": _wrong(result)}
 
 
-def outages_of(kills: Sequence[Kill], events: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
-    """From each kill to the first step of the main line behind it."""
-    steps = [event["time"] for event in events if event["event"] == "step" and not event["branch"]]
-    return [(kill.at, next((at for at in steps if at > kill.at), kill.at)) for kill in kills]
+def outages_of(kills: Sequence[Kill], events: Sequence[dict[str, Any]]) -> list[tuple[float, float, float]]:
+    """The start and each kill: when, when a step was trained again, and when what had gathered meanwhile was trained.
+
+    That is the first step whose documents all waited less than `FRESH_S`.
+    """
+    steps = [event for event in events if event["event"] == "step" and not event["branch"]]
+    found = []
+    for at in [events[0]["time"], *(kill.at for kill in kills)]:
+        later = [step for step in steps if step["time"] > at]
+        again = later[0]["time"] if later else at
+        fresh = [step["time"] for step in later if max(step["to_gradient_s"].get("wire", [0.0])) < FRESH_S]
+        found.append((at, again, fresh[0] if fresh else steps[-1]["time"]))
+    return found
 
 
-def waits(events: Sequence[dict[str, Any]], outages: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
-    """Seconds from the event to the gradient of all documents, and of those that no recovery held up.
+def waits(events: Sequence[dict[str, Any]], outages: Sequence[tuple[float, float, float]]) -> dict[str, list[float]]:
+    """Seconds from the event to the gradient of all documents, and of those trained while nothing was caught up on.
 
     A step that was trained again counts where it was trained last.
     """
     last = {event["step"]: event for event in events if event["event"] == "step" and not event["branch"]}
     found: dict[str, list[float]] = {"all": [], "calm": []}
     for step in last.values():
-        for wait in step.get("to_gradient_s", {}).get("wire", []):
-            found["all"].append(wait)
-            born = step["time"] - wait
-            if not any(born < ends + 1 and step["time"] > begins for begins, ends in outages):
-                found["calm"].append(wait)
+        waited = step["to_gradient_s"].get("wire", [])
+        found["all"] += waited
+        if not any(begins < step["time"] < ends for begins, _, ends in outages):
+            found["calm"] += waited
     return found
 
 
