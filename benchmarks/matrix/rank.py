@@ -27,7 +27,8 @@ from cluster.rows import Rows
 from models.engine import zero
 
 zero.import_deepspeed()
-from ray_jobs.training.worker.loop import Worker, WorkerJob  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)
+from ray_jobs.training.worker.loop import Worker  # noqa: E402  (behind DeepSpeed, which must be imported in its own way)
+from ray_jobs.training.worker.rank import Rank, WorkerJob  # noqa: E402
 
 
 class Job(NamedTuple):
@@ -49,21 +50,21 @@ def run_rank(rank: int, job: Job) -> None:
     calls = Calls(job.desk)
     ray.get_runtime_context = lambda: SimpleNamespace(current_actor=None, get_node_id=lambda: "here")
     actors = Elsewhere(calls, "feed"), Elsewhere(calls, "coordinator")
-    worker = Worker(WorkerJob(job.config, job.tokenizer, *actors), rank, job.world)
+    ours = Rank(WorkerJob(job.config, job.tokenizer, *actors), rank, job.world)
     with (job.notes / f"{rank}.jsonl").open("w", buffering=1) as notes:
         note = partial(print, file=notes)
-        note(json.dumps({"start": worker.position.step}))
-        step = worker.engine.step
+        note(json.dumps({"start": ours.position.step}))
+        step = ours.engine.step
 
         def noted(rows: Rows, predictions: int, *rest: float) -> Any:
             result = step(rows, predictions, *rest)
             note(json.dumps({"pieces": pieces(rows), "loss": result.loss, "skipped": result.skipped}))
-            if worker.position.step + 1 == job.hold_at:
+            if ours.position.step + 1 == job.hold_at:
                 calls("desk", "reached")  # never answered
             return result
 
-        worker.engine.step = noted
-        worker.train()
+        ours.engine.step = noted
+        Worker(ours).train()
     dist.destroy_process_group()
 
 

@@ -44,6 +44,16 @@ PANELS: dict[str, list[Panel]] = {
             {"p50": now("freshness_p50_s"), "p95": now("freshness_p95_s")},
             "Age of documents, since they arrived, when the step with their last row is done.",
         ),
+        Panel(
+            "From the event",
+            "s",
+            {
+                "to lake {{label}}": now("event_to_lake_s", "run, label"),
+                "to gradient {{label}}": now("event_to_gradient_s", "run, label"),
+                "to champion {{label}}": now("event_to_champion_s", "run, label"),
+            },
+            "Seconds from a document's own time, 95 % within, by source.",
+        ),
         Panel("Lag", "short", {"windows": now("backlog_windows")}, "Windows that wait behind the round in training."),
         Panel(
             "Documents",
@@ -78,11 +88,19 @@ PANELS: dict[str, list[Panel]] = {
         ),
     ],
     "Learning": [
-        Panel("Loss", "short", {"loss": now("loss")}, "Of the global batch, nats a token."),
+        Panel(
+            "Loss",
+            "short",
+            {"loss": now("loss"), "a candidate that decays": now("decay_loss")},
+            "Of the global batch, nats a token.",
+        ),
         Panel(
             "Held-out text",
             "short",
-            {"{{label}}": now("bits_per_byte", "run, label")},
+            {
+                "{{label}}": now("bits_per_byte", "run, label"),
+                "candidate {{label}}": now("candidate_bits_per_byte", "run, label"),
+            },
             "Bits per byte by slice; the line without a name is all of it.",
         ),
         Panel(
@@ -91,7 +109,9 @@ PANELS: dict[str, list[Panel]] = {
             {"before clipping": now("grad_norm"), "skipped steps": now("skipped_steps_total")},
             "A norm that grows, or steps that are skipped: lower optim.lr.",
         ),
-        Panel("Learning rate", "sci", {"rate": now("learning_rate")}, "Of the step."),
+        Panel(
+            "Learning rate", "sci", {"rate": now("learning_rate"), "decay": now("decay_learning_rate")}, "Of the step."
+        ),
         Panel(
             "Verdicts",
             "short",

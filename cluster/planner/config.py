@@ -15,7 +15,7 @@ COUNTS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 MOST_GPUS = 1_000_000
 
 
-def parse_count(value: object) -> Any:
+def parse_count(value: object) -> object:
     """Read a count such as parameters or tokens.
 
     >>> parse_count("7B"), parse_count("162M"), parse_count("1.5T"), parse_count("3e11"), parse_count(300)

@@ -119,15 +119,15 @@ class Store:
         """Return the relative paths of all files below a folder, sorted; [] if it is not there."""
         return [path for path, _ in self._files(prefix) if not is_aside(path)]
 
-    def asides(self, prefix: str = "", older_than_s: float = 0.0) -> Sequence[str]:
-        """Return what killed writers left below a folder, sorted, which `list` does not show; [] in a bucket.
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names of the folders in a folder, sorted, without looking into them; [] if it is not there."""
+        listed = self._look(prefix, recursive=False)
+        return sorted(found.base_name for found in listed if found.type == pafs.FileType.Directory)
 
-        What is younger may still be written by a living process.
-        """
-        if not self.is_local:
-            return []
-        latest = time.time() - older_than_s
-        return [path for path, written_s in self._files(prefix) if is_aside(path) and written_s <= latest]
+    def asides(self, prefix: str = "", older_than_s: float = 0.0) -> Sequence[str]:
+        """Return what killed writers left so long ago below a folder, which `list` does not show; [] in a bucket."""
+        files, latest = self._files(prefix) if self.is_local else (), time.time() - older_than_s
+        return [path for path, written_s in files if is_aside(path) and written_s <= latest]
 
     def sweep_asides(self, prefix: str = "") -> Sequence[str]:
         """Delete what killed writers left below a folder a day ago or longer; returns the paths."""
@@ -138,9 +138,8 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all below it; what is not there is no error."""
-        target = self._at(path)
         with self._explained("delete", path), suppress(FileNotFoundError):
-            kind = self.filesystem.get_file_info(target).type
+            kind = self.filesystem.get_file_info(target := self._at(path)).type
             if kind == pafs.FileType.Directory:
                 self.filesystem.delete_dir(target)
             elif kind != pafs.FileType.NotFound:
@@ -214,18 +213,17 @@ class Store:
 
     def _files(self, prefix: str) -> Sequence[tuple[str, float]]:
         """All files below a folder, also hidden ones: relative path and time of writing (s since 1970), sorted."""
-        base = self._at(prefix) if prefix else self.root
-        with self._explained("list", prefix):
-            selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-            listed = retry(lambda: self._look(selector))
-            found = [f for f in listed if f.type == pafs.FileType.File]
-        return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in found)
+        files = (f for f in self._look(prefix, recursive=True) if f.type == pafs.FileType.File)
+        return sorted((f.path[len(self.root) :].lstrip("/"), (f.mtime_ns or 0) / 1e9) for f in files)
 
-    def _look(self, selector: pafs.FileSelector) -> Sequence[pafs.FileInfo]:
-        try:
-            return tuple(self.filesystem.get_file_info(selector))
-        except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks
-            return tuple(self.filesystem.get_file_info(selector))
+    def _look(self, prefix: str, *, recursive: bool) -> Sequence[pafs.FileInfo]:
+        with self._explained("list", prefix):
+            base = self._at(prefix) if prefix else self.root
+            selector = pafs.FileSelector(base, recursive=recursive, allow_not_found=True)
+            try:
+                return retry(lambda: tuple(self.filesystem.get_file_info(selector)))
+            except FileNotFoundError:  # Arrow says so of a folder that was made between its two looks
+                return retry(lambda: tuple(self.filesystem.get_file_info(selector)))
 
     def _read_remote(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(self._at(path), compression=None) as stream:

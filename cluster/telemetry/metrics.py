@@ -22,6 +22,8 @@ METRICS = {
     "rows": Metric("rows", "counter", "Packed rows trained."),
     "loss": Metric("nats/token", "gauge", "Training loss of the global batch."),
     "learning_rate": Metric("1", "gauge", "Learning rate of the step."),
+    "decay_loss": Metric("nats/token", "gauge", "Training loss of the candidate that decays now."),
+    "decay_learning_rate": Metric("1", "gauge", "Learning rate of the candidate that decays now."),
     "grad_norm": Metric("1", "gauge", "Gradient norm before clipping."),
     "skipped_steps": Metric("steps", "counter", "Steps skipped for a loss or gradient that is not finite."),
     "step_s": Metric("s", "histogram", "Wall time of a step."),
@@ -40,6 +42,9 @@ METRICS = {
     "checkpoint_time_s": Metric("s", "gauge", "Unix time of the last committed checkpoint."),
     "freshness_p50_s": Metric("s", "gauge", "Median age of the documents a step is done with, since they arrived."),
     "freshness_p95_s": Metric("s", "gauge", "Age that 5 % of the documents a step is done with exceed."),
+    "event_to_lake_s": Metric("s", "gauge", "From a document's own time to its arrival, p95 of a step, by source."),
+    "event_to_gradient_s": Metric("s", "gauge", "From a document's own time to its first gradient, p95, by source."),
+    "event_to_champion_s": Metric("s", "gauge", "From its own time to the champion that has seen it, p95, by source."),
     "documents_read": Metric(
         "documents", "counter", "Records read into the store; kept + held out + dropped + quarantined."
     ),
@@ -53,6 +58,7 @@ METRICS = {
     "fresh_tokens": Metric("tokens", "gauge", "Fresh tokens of a round."),
     "replay_tokens": Metric("tokens", "gauge", "Replayed tokens of a round."),
     "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice; without a label of all of them."),
+    "candidate_bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss of the last candidate, by slice."),
     "promoted": Metric("checkpoints", "counter", "Checkpoints promoted to champion."),
     "refused": Metric("checkpoints", "counter", "Checkpoints the gate refused."),
 }

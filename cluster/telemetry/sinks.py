@@ -23,8 +23,11 @@ class Sink(Protocol):
     def log(self, event: dict[str, Any]) -> None:
         """Take one checked event."""
 
-    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
-        """Take what summary.json holds and, if the run made one, the champion: a run's last words."""
+    def promoted(self, champion: Champion) -> None:
+        """Take a checkpoint of the run that has become the champion, with where it comes from."""
+
+    def conclude(self, summary: dict[str, Any]) -> None:
+        """Take what summary.json holds: a run's last words."""
 
     def close(self) -> None:
         """Write what is still held."""
@@ -52,10 +55,15 @@ class Telemetry:
                     self._told.append(sink)
                     logger.warning("%s takes no events for now: %s", type(sink).__name__, error)
 
-    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
+    def promoted(self, champion: Champion) -> None:
+        """Hand a new champion to every sink."""
+        for sink in self.sinks:
+            sink.promoted(champion)
+
+    def conclude(self, summary: dict[str, Any]) -> None:
         """Hand a run's last words to every sink."""
         for sink in self.sinks:
-            sink.conclude(summary, champion)
+            sink.conclude(summary)
 
     def close(self) -> None:
         """Flush and close every sink."""
@@ -96,8 +104,11 @@ class Prometheus:
                 metric.inc(float(more), tags)
                 self._totals[name] = value
 
-    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
+    def promoted(self, champion: Champion) -> None:
         """Do nothing: Prometheus holds metrics over time, no facts."""
+
+    def conclude(self, summary: dict[str, Any]) -> None:
+        """Do nothing, as above."""
 
     def close(self) -> None:
         """Let go of the gauges; Ray's agent holds counters and histograms."""

@@ -60,12 +60,17 @@ class TensorBoard:
         if values:
             self._write(Event(step=at, summary=Summary(value=values)))
 
-    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
-        """Write summary.json, and the champion's lineage, as texts."""
-        texts = {"summary": summary} | ({"champion": champion.lineage} if champion else {})
-        for tag, values in texts.items():
-            shown = "".join(f"    {line}\n" for line in json.dumps(values, indent=1).splitlines())  # Markdown's code
-            self._write(Event(step=self._step, summary=Summary(value=[_text(tag, shown)])))
+    def promoted(self, champion: Champion) -> None:
+        """Write a champion's lineage as a text."""
+        self._tell("champion", champion.lineage)
+
+    def conclude(self, summary: dict[str, Any]) -> None:
+        """Write summary.json as a text."""
+        self._tell("summary", summary)
+
+    def _tell(self, tag: str, values: dict[str, Any]) -> None:
+        shown = "".join(f"    {line}\n" for line in json.dumps(values, indent=1).splitlines())  # Markdown's code
+        self._write(Event(step=self._step, summary=Summary(value=[_text(tag, shown)])))
 
     def close(self) -> None:
         """Close the file; bring it to the bucket."""

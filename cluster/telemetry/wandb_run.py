@@ -58,12 +58,14 @@ class WandbRun:
             self._newest |= numbers
         self._try(lambda run: run.log(numbers))
 
-    def conclude(self, summary: dict[str, Any], champion: Champion | None) -> None:
-        """Write the run's last words: the newest figures, those of summary.json, and the champion if it made one."""
+    def promoted(self, champion: Champion) -> None:
+        """Log a new champion as an artifact."""
+        self._try(lambda run: log_champion(run, champion))
+
+    def conclude(self, summary: dict[str, Any]) -> None:
+        """Write the run's last words: the newest figures and those of summary.json."""
         self._concluded = True
         self._try(lambda run: run.summary.update(self._newest | dotted(summary)))
-        if champion is not None:
-            self._try(lambda run: log_champion(run, champion))
 
     def close(self) -> None:
         """Finish the run; W&B shows one that had no last words as failed."""

@@ -14,18 +14,21 @@ from data_ops.lake.lake import Lake
 
 LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
 TOKEN_COLUMNS = ["id", "tokens"]
+ORIGIN_COLUMNS = ["window", "position", "source", "event_time"]
 #: Tokens in one piece may be more than 2^31, which is where the offsets of the stored type end.
 WIDE_TOKEN_SCHEMA = pa.schema([("id", pa.binary()), ("tokens", pa.large_list(pa.int32()))])
 WINDOWS_AT_ONCE = 16  # how many windows are read with one look at the table, and in memory, to find replayed text
 
 
 class RoundText(NamedTuple):
-    """The text of a round's n documents in manifest order, in Arrow's list layout, and when the fresh ones arrived."""
+    """The text of a round's n documents in manifest order, in Arrow's list layout, and whence its fresh ones came."""
 
     tokens: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
-    arrived_s: npt.NDArray[np.float64]
+    arrived_s: npt.NDArray[np.float64]  # when the fresh documents arrived in the lake, unix
     blank: npt.NDArray[np.bool_]  # documents that were forgotten: they have no tokens, and nobody trains them
+    event_s: npt.NDArray[np.float64]  # the fresh documents' own time: the record's, or that of their file
+    sources: npt.NDArray[np.str_]  # labels of the fresh documents' sources; "" for a forgotten one
 
 
 class PendingLog:
@@ -51,7 +54,8 @@ class PendingLog:
 def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tuple[Ids, pa.ListArray]]) -> RoundText:
     """Bring a round's text: fresh documents from their windows, replayed ones from `held` or else from the lake."""
     first, last = (int(fresh.windows[0]), int(fresh.windows[-1])) if len(fresh) else (0, -1)
-    tables = [lake.documents(first, last, TOKEN_COLUMNS, ["kept"])]
+    log = lake.documents(first, last, [*TOKEN_COLUMNS, *ORIGIN_COLUMNS], ["kept"])
+    tables = [log]
     found = [np.empty((0, 2), np.uint64)]
     for ids, tokens in held:
         found.append(ids)
@@ -67,7 +71,22 @@ def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tupl
     tokens, offsets = tokens_in_order(tables, documents, blank)
     arrival = lake.arrivals(first, last)
     arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
-    return RoundText(tokens, offsets, arrived_s, blank)
+    return RoundText(tokens, offsets, arrived_s, blank, *_origins(log, fresh, arrived_s))
+
+
+def _origins(
+    log: pa.Table, fresh: Documents, arrived_s: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_]]:
+    """Each fresh document's own time and the label of its source; one that is forgotten has only arrived."""
+    event_s, sources = arrived_s.copy(), np.full(len(fresh), "", dtype=object)
+    if log.num_rows:
+        places = (log["window"].to_numpy() << 32) | log["position"].to_numpy()  # sorted, as the log is
+        wanted = (fresh.windows << 32) | fresh.positions
+        at = np.minimum(np.searchsorted(places, wanted), len(places) - 1)
+        there = places[at] == wanted
+        event_s[there] = log["event_time"].cast(pa.int64()).to_numpy()[at[there]] * 1e-6
+        sources[there] = np.array(log["source"].to_pylist(), dtype=object)[at[there]]
+    return event_s, sources.astype(np.str_)
 
 
 def tokens_in_order(

@@ -69,12 +69,12 @@ def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, cl
 
 
 def plan_branch(plan: PlanInput, step: int, place: Place, tokens: int) -> Manifest:
-    """Decide the decay branch that leaves the main line at `step`: replay alone, about `tokens` positions.
+    """Decide the decay branch that leaves the main line at `step`: replay alone, about `tokens` positions, 0: none.
 
     Nothing fresh is trained there, so the main line, which goes on without the branch, misses no document.
     """
     _, shape, seed, candidates, reservoir = plan
-    steps = max(1, tokens // (shape.row_tokens * shape.batch_rows))
+    steps = max(min(1, tokens), tokens // (shape.row_tokens * shape.batch_rows))
     none = Documents.empty()
     budget = steps * shape.row_tokens * shape.batch_rows
     number = BRANCH_NUMBERS + step  # rounds of the main line never reach it, so no draw is made twice

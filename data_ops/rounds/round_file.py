@@ -26,7 +26,7 @@ from data_ops.rounds.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"headrace round 1"
+MAGIC = b"headrace round 2"
 HEADER_BYTES = 64  # magic, checksum of all that follows, zeros: Arrow's buffers stay aligned
 ENTRY = b"entry"  # of the schema's metadata: version and checksum of the log entry that committed the manifest
 LOOK_BACK = 64  # log entries to search for that one; when a round was just appended it is among the last
@@ -37,6 +37,8 @@ TEXT = {
     "offsets": pa.list_(pa.int64()),
     "arrived_s": pa.list_(pa.float64()),
     "blank": pa.list_(pa.uint8()),
+    "event_s": pa.list_(pa.float64()),
+    "sources": pa.list_(pa.string()),
 }
 SCHEMA = pa.schema([*COLUMNS, *(pa.field(name, kind) for name, kind in TEXT.items())])
 
@@ -69,8 +71,9 @@ class RoundFile(NamedTuple):
             made_from_it = _digest(entry).hex() == digest and self._commits_manifest(entry)
         if not made_from_it:
             return self._distrust("it was not made from the manifest in the lake")
-        tokens, offsets, arrived_s, blank = (table[name].chunk(0).values.to_numpy() for name in TEXT)
-        return manifest, RoundText(tokens, offsets, arrived_s, blank.astype(np.bool_))
+        columns = {name: table[name].chunk(0).values.to_numpy(zero_copy_only=name != "sources") for name in TEXT}
+        text = RoundText(**columns)
+        return manifest, text._replace(blank=text.blank.astype(np.bool_), sources=text.sources.astype(np.str_))
 
     def write(self, manifest: Manifest, text: RoundText) -> None:
         """Write the file of a manifest that is in the lake. Raises OSError, for example for a full disk."""

@@ -58,8 +58,6 @@ def terminal(store: Store, run: str) -> str:
     for event in events:
         clock.now_s = event.time
         display.event(event)
-    decision = json.loads(store.read(f"registry/decisions/{summary['checkpoint'].replace('/', '-')}.json"))["decision"]
-    display.judge(decision)
     display.ledger(account(lake, run).to_dict())
     display.report(f"./demo/runs/{run}/report.html")
     lines = display.console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ moment. The window grows with the way: polynomial-decay averaging (Shamir and Zh
 the batch size changes nothing. Price: a third float32 copy of the weights, and one pass over them a step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from models.engine import zero
 from models.engine.checkpoint import Snapshot, metadata, read_owned
 from models.engine.engine import Engine
+from models.engine.parts import Part
 
 
 class WeightAverage:
@@ -58,9 +59,9 @@ class WeightAverage:
         for part, mean in zip(self.owned, self.mean, strict=True):
             mean.copy_(part.weight)
 
-    def restore(self, paths: list[Path]) -> None:
-        """Take the average out of the files of all ranks that wrote it."""
-        read_owned(self.owned, self.mean, paths)
+    def restore(self, paths: Sequence[Path | Part]) -> bool:
+        """Take the average out of the files of all ranks that wrote it; False where they are a checkpoint without."""
+        return read_owned(self.owned, self.mean, paths)
 
     @torch.no_grad()
     def _swap(self) -> None:

@@ -28,6 +28,7 @@ from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read
 FORMAT = "headrace-1"
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
 HOLDS = "holds"  # key of the metadata of a file that holds one kind alone: weights that a run begins with
+AVERAGE = "average"  # a further kind, where a running average of the weights is kept
 
 
 class Written(NamedTuple):
@@ -76,15 +77,17 @@ class Snapshot:
             yield memoryview(_bytes(tensor)).cast("B")
 
 
-def snapshot(engine: Engine, into: Snapshot | None = None) -> Snapshot:
+def snapshot(engine: Engine, into: Snapshot | None = None, average: Sequence[Tensor] = ()) -> Snapshot:
     """Copy this rank's state to host memory; milliseconds. Every rank gets one, empty where it owns nothing.
 
-    `into`: an earlier snapshot of this engine, written and no longer needed, whose buffers are used again.
+    `into`: an earlier snapshot of this engine, written and no longer needed, whose buffers are used again; `average`:
+    of each fragment, if one is kept.
     """
     owned = zero.fragments(engine.deepspeed)
     if engine.deepspeed.zero_optimization_stage() == 0 and dist.get_rank() != 0:
         owned = []  # replicated: rank 0 keeps it
     sources = {f"{part.name}|{kind}": getattr(part, kind) for part in owned for kind in KINDS}
+    sources |= {f"{part.name}|{AVERAGE}": mean for part, mean in zip(owned, average, strict=False)}
     if into is None or into.tensors.keys() != sources.keys():
         into = Snapshot(_host_buffers(sources), {})
     if sources:
@@ -107,18 +110,27 @@ def metadata(engine: Engine, owned: Sequence[zero.Fragment]) -> dict[str, str]:
     }
 
 
-def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path]) -> None:
-    """Fill `into` with the weights of these stretches, from files that hold weights alone."""
+def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Sequence[Path | Part]) -> bool:
+    """Fill `into` with the averages of these stretches, or, from files that hold nothing else, weights.
+
+    False where the files are a checkpoint without an average; nothing is filled then.
+    """
     with CheckpointReader(paths) as stored:
+        kinds = {key.rpartition("|")[2] for contents in stored.contents for key in contents.places}
+        if kinds >= set(KINDS) and AVERAGE not in kinds:
+            return False
         for part, tensor in zip(owned, into, strict=True):
-            stored.read(part.name, "weight", part.start, tensor)
+            stored.read(part.name, AVERAGE if AVERAGE in kinds else "weight", part.start, tensor)
+    return True
 
 
-def ranges_needed(owned: Iterable[tuple[str, int, int]], parts: Sequence[Part]) -> list[list[Range]]:
+def ranges_needed(
+    owned: Iterable[tuple[str, int, int]], parts: Sequence[Part], kinds: Sequence[str] = KINDS
+) -> list[list[Range]]:
     """Say which bytes of each file `restore` will read for stretches (parameter, first element, elements)."""
     stored, found = CheckpointReader(parts), [list[Range]() for _ in parts]
     for name, start, count in owned:
-        for kind in stored.kinds:
+        for kind in kinds:
             for index, first, _, bytes_of_it in stored.stretches(name, kind, start, count):
                 found[index].append((first, first + bytes_of_it))
     return found
@@ -211,8 +223,8 @@ class CheckpointReader:
     def stretches(self, name: str, kind: str, start: int, count: int) -> Iterator[tuple[int, int, int, int]]:
         """Find elements from `start` of a flattened parameter: (file, byte in it, elements from `start`, bytes)."""
         for first, index in self.places.get(name, ()):
-            begin, end = self.contents[index].places[f"{name}|{kind}"]
-            width = self.contents[index].widths[f"{name}|{kind}"]
+            begin, end = self.contents[index].places.get(f"{name}|{kind}", (0, 0))
+            width = self.contents[index].widths.get(f"{name}|{kind}", 4)
             low, high = max(start, first), min(start + count, first + (end - begin) // width)
             if low < high:
                 yield index, begin + width * (low - first), low - start, width * (high - low)

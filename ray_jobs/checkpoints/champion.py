@@ -58,3 +58,12 @@ def may_be_champion(store: Store, name: str) -> bool:
     except DamagedError:
         return store.exists(decision_path(name)) or store.exists(by_hand_path(name))
     return champion is not None and champion.checkpoint == name
+
+
+def was_champion_before(store: Store, name: str) -> bool:
+    """Was it in service before the one that is now? A way back stays open."""
+    try:
+        champion = read_champion(store)
+    except DamagedError:
+        return False  # `may_be_champion` has answered
+    return champion is not None and champion.previous == name

@@ -16,7 +16,7 @@ from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints.position import StoredFile, TrainingState, state_from_json
 from ray_jobs.store.lease import Lease, overruled
-from ray_jobs.store.paths import run_path
+from ray_jobs.store.paths import checkpoint_name, run_path
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Commit:
     @property
     def name(self) -> str:
         """How people and other files refer to it: run/step."""
-        return f"{self.run}/{self.step:08d}"
+        return checkpoint_name(self.run, self.step)
 
     @property
     def size_bytes(self) -> int:

@@ -22,6 +22,21 @@ class Position(msgspec.Struct, frozen=True):
     losses: tuple[float, ...] = ()  # of the last steps, for the limit above which one is a spike
 
 
+class Judgement(msgspec.Struct, frozen=True):
+    """Where a run last left candidates to the gate, which ones, and what the next judgement is counted from.
+
+    Written down in the checkpoint that the candidates leave, so that a start knows whether it stands at a judgement
+    and finishes it as it was decided.
+    """
+
+    step: int | None = None  # None: there was none yet, and this is where counting began
+    round: int = 0
+    tokens: int = 0
+    time_s: float = 0.0  # unix
+    decay_tokens: int = 0  # over which a copy decays; 0: none does
+    averages: bool = False  # is the average of the last weights a candidate?
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """One rank's part of a checkpoint: path in the store, bytes, sha256 of its content."""
@@ -44,6 +59,7 @@ class TrainingState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     model: dict[str, object]  # the model's configuration
     tokenizer: str | None = None  # its fingerprint
     lease: int | None = None  # number of the claim under which a run's driver committed
+    judged: Judgement | None = None
     copied_from: str | None = None  # the run whose checkpoint this is a copy of
     base: str | None = None  # checkpoint of the weights that the run began with; None: random ones
 

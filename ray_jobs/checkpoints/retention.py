@@ -1,10 +1,10 @@
 """Which checkpoints are kept, and what is deleted?"""
 
 from cluster.storage.store import Store
-from ray_jobs.checkpoints.champion import may_be_champion
+from ray_jobs.checkpoints.champion import may_be_champion, was_champion_before
 from ray_jobs.checkpoints.manifest import DAMAGES, FormatError, commits, load, publish, put_aside
 from ray_jobs.store.lease import Lease
-from ray_jobs.store.paths import run_path
+from ray_jobs.store.paths import branch_name, branches_of, checkpoint_name, run_path
 
 
 def retain(store: Store, run: str, keep: int) -> list[int]:
@@ -14,23 +14,43 @@ def retain(store: Store, run: str, keep: int) -> list[int]:
     looked at: one of the two sees the other, however long a request takes. Where the pointer cannot be trusted, every
     checkpoint stays that was ever put in service.
     """
+    return [step for step in commits(store, run)[:-keep] if _let_go(store, run, step)]
+
+
+def retain_candidates(store: Store, run: str, keep: int) -> list[int]:
+    """Delete the candidates of a run but those of the newest `keep` judgements, the champion and the one before it.
+
+    At least two judgements stay, because one may be before the gate while the next is committed. Returns the steps at
+    which the deleted ones left the main line.
+    """
     gone = []
-    for step in commits(store, run)[:-keep]:
-        if may_be_champion(store, name := f"{run}/{step:08d}"):
-            continue
-        try:
-            commit = load(store, run, step)
-        except DAMAGES as error:
-            put_aside(store, run, step, str(error))
-            continue
-        store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
-        if may_be_champion(store, name):
-            publish(store, commit)
-            continue
-        for place in {file.path.rpartition("/")[0] for file in commit.files}:
-            store.delete(place)
-        gone.append(step)
+    for left_at in branches_of(store, run)[: -max(keep, 2)]:
+        branch = branch_name(run, left_at)
+        for step in commits(store, branch):
+            if not was_champion_before(store, checkpoint_name(branch, step)):
+                _let_go(store, branch, step)
+        if not commits(store, branch):
+            store.delete(run_path(branch))
+            gone.append(left_at)
     return gone
+
+
+def _let_go(store: Store, run: str, step: int) -> bool:
+    """Delete a checkpoint that is not in service, with its files; one that is damaged is put aside. Was it deleted?"""
+    if may_be_champion(store, name := checkpoint_name(run, step)):
+        return False
+    try:
+        commit = load(store, run, step)
+    except DAMAGES as error:
+        put_aside(store, run, step, str(error))
+        return False
+    store.delete(run_path(run, "checkpoints", f"{step:08d}.json"))
+    if may_be_champion(store, name):
+        publish(store, commit)
+        return False
+    for place in {file.path.rpartition("/")[0] for file in commit.files}:
+        store.delete(place)
+    return True
 
 
 def sweep_orphans(store: Store, lease: Lease) -> int:

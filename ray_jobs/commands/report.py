@@ -14,7 +14,7 @@ from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
 from ray_jobs.store.lease import holder
 from ray_jobs.store.paths import decision_path, run_path
-from ray_jobs.training.events import Event, Started, read_events
+from ray_jobs.training.events import CandidateJudged, Event, Started, read_events
 
 
 def rewrite_report(config: Config) -> str:
@@ -30,7 +30,9 @@ def rewrite_report(config: Config) -> str:
         if not events:
             raise ConfigError(f"run {run} in {config.store} has written nothing yet; start it with `headrace run`")
         summary = _summed_up(own, lake, events, is_live)
-    judged = None if is_live else _json(store, decision_path(summary["checkpoint"] or "none"))
+    last = next((event for event in reversed(events) if isinstance(event, CandidateJudged)), None) if is_live else None
+    checkpoint = last.checkpoint if last else None if is_live else summary["checkpoint"]
+    judged = _json(store, decision_path(checkpoint)) if checkpoint else None
     data = gather(own, lake, events, summary, judged["decision"] if judged else None)
     place = run_path(run, "report.html")
     store.write(place, render_run(data).encode())

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cluster.readable import seconds
+from cluster.readable import seconds, visible
 from cluster.storage.seal import DamagedError
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
@@ -17,10 +17,11 @@ from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
+from ray_jobs.report.freshness import chain_of, sentences
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
 from ray_jobs.store.paths import run_path, runs_of
-from ray_jobs.training.events import read_events
+from ray_jobs.training.events import CandidateJudged, event_to_row, newest_events, read_events
 
 
 class Figures(msgspec.Struct):
@@ -64,6 +65,8 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
         summary = read_json(store, run_path(run, "summary.json"), Figures)
     except (FileNotFoundError, DamagedError):  # it is derived: the next end of the run writes it anew
         summary = Figures()
+    newest = newest_events(store, run)
+    judged = next((event for event in reversed(newest) if isinstance(event, CandidateJudged)), None)
     return {
         "name": run,
         "driver": _who(driver) if driver else None,
@@ -76,6 +79,8 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
         "committed_s_ago": time.time() - committed[-1].as_py().timestamp() if len(committed) else None,
         "loss": summary.loss.get("last"),
         "freshness_s": summary.freshness_s,
+        "from_event_s": chain_of(newest),
+        "judged": event_to_row(judged) if judged else None,
     }
 
 
@@ -94,7 +99,19 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         if p95 := (run.get("freshness_s") or {}).get("p95"):
             loss += f"   freshness p95 {seconds(p95)}"
         lines.append(f"run       {run['name']}   step {run['step']:,} (round {run['round']})   {ago}{loss}   {state}")
+        lines += _judged_lines(run)
     lines += [f"sweep     {s['name']}   {'ended' if s['ended'] else 'begun'}" for s in found.get("sweeps", [])]
+    return lines
+
+
+def _judged_lines(run: dict[str, Any]) -> list[str]:
+    """The last verdict on a candidate of a run, and how fresh it is, source by source."""
+    lines = [f"fresh     {visible(line)}" for line in sentences(run.get("from_event_s") or {})]
+    if judged := run.get("judged"):
+        ago = seconds(max(0.0, time.time() - judged["time"]))
+        why = f": {judged['reasons'][0]}" if judged["reasons"] else ""
+        word = judged["verdict"] or ("promoted" if judged["promoted"] else "refused")
+        lines.append(f"judged    {judged['checkpoint']} {word} {ago} ago{visible(why)}")
     return lines
 
 

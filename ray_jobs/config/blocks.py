@@ -1,10 +1,11 @@
-"""What can be configured of checkpoints, evaluation and the gate?"""
+"""What can be configured of checkpoints, evaluation, judgements and the gate?"""
 
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
-from cluster.units import Duration, Settings, Share
+from cluster.planner.config import parse_count
+from cluster.units import Duration, Settings, Share, parse_duration
 
 
 class CheckpointConfig(Settings):
@@ -24,6 +25,64 @@ class EvaluateConfig(Settings):
         (),
         description="Tasks besides held-out text which no candidate may get worse at: names, or {kind: name, ...}.",
     )
+
+
+class Interval(NamedTuple):
+    """How much lies between two judgements."""
+
+    amount: float
+    unit: Literal["rounds", "tokens", "seconds"]
+
+
+def parse_interval(text: str) -> Interval:
+    """Read what lies between two judgements; ValueError where it is no positive amount.
+
+    >>> [tuple(parse_interval(text)) for text in ("8 rounds", "5M tokens", "10m")]
+    [(8.0, 'rounds'), (5000000.0, 'tokens'), (600.0, 'seconds')]
+    """
+    amount, _, unit = text.strip().partition(" ")
+    try:
+        if unit.strip() in ("round", "rounds"):
+            found = Interval(float(int(amount)), "rounds")
+        elif unit.strip() in ("token", "tokens"):
+            found = Interval(float(str(parse_count(amount))), "tokens")
+        else:
+            found = Interval(float(parse_duration("none" if text.strip().isdigit() else text)), "seconds")
+    except ValueError:
+        found = Interval(0.0, "seconds")
+    if found.amount <= 0:
+        raise ValueError(f"{text!r} is not understood; write for example 10m, 20 rounds or 5M tokens")
+    return found
+
+
+def _checked(value: object) -> object:
+    """Let what is understood pass as text; a bare number is none, because it does not say of what."""
+    if value is None:
+        return None
+    parse_interval(str(value))
+    return str(value)
+
+
+class JudgeConfig(Settings):
+    """When a run that goes on leaves a candidate to the gate, and which; its end is judged in any case."""
+
+    every: Annotated[str | None, BeforeValidator(_checked)] = Field(
+        None, description="between two judgements: a time (10m), rounds (20 rounds) or tokens (5M tokens); absent: none"
+    )
+    candidate: Literal["decay", "average", "best_of"] = Field(
+        "decay",
+        description="a branch whose learning rate decays, the average of the last weights, or both in one ask",
+    )
+
+    @property
+    def interval(self) -> Interval | None:
+        """What lies between two judgements."""
+        return parse_interval(self.every) if self.every else None
+
+    @property
+    def averages(self) -> bool:
+        """Is a running average of the weights kept?"""
+        return self.candidate != "decay"
 
 
 class GateConfig(Settings):

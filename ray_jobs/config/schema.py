@@ -23,7 +23,7 @@ from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.kinds.kinds import model_config as model_of
-from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig
+from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig
 from tune.config import SweepConfig
 
 
@@ -40,7 +40,7 @@ class Config(Settings):
         "umask", description="who reads a store's files: whom the umask lets, or, private, its owner alone (0600, 0700)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
-    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, chosen by hash")
+    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, by hash; may be raised")
     sources: dict[str, ConfiguredSource] = Field(default_factory=dict, description="label -> where documents come from")
     window: WindowConfig = WindowConfig()
     curate: CurateConfig = CurateConfig()
@@ -52,6 +52,7 @@ class Config(Settings):
     optim: OptimConfig = OptimConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
     wandb: WandbConfig = WandbConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -75,6 +76,12 @@ class Config(Settings):
             raise ValueError(
                 f"round.tokens={self.round.tokens} is less than one step of engine.batch_tokens="
                 f"{self.engine.batch_tokens}; use round.tokens={rows * self.model.row_tokens} or more"
+            )
+        kind = self.optim.schedule.kind
+        if self.judge.every and self.judge.candidate != "average" and kind != "infinite":
+            raise ValueError(
+                f"judge.every={self.judge.every} lets a copy decay, which optim.schedule.kind={kind} does not provide "
+                "for; use kind=infinite, or judge.candidate=average"
             )
         for label in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):

@@ -1,55 +1,18 @@
 """What comes of a driver's training: a verdict, a summary, a report?"""
 
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from cluster.storage.state import write_json
-from cluster.telemetry.wandb_run import Champion
 from data_ops.audit.account import account
 from data_ops.lake.untaken import told_of
-from models.engine.checkpoint import weights_sha256
-from ray_jobs.checkpoints.files import fetch_files
-from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore
-from ray_jobs.registry.champion import is_judged
-from ray_jobs.registry.judge import Candidate, judge_and_promote
-from ray_jobs.registry.lineage import lineage
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
-from ray_jobs.report.summary import Identity, Judged, summarise
+from ray_jobs.report.summary import Judged, summarise
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.paths import run_path
 from ray_jobs.training.events import read_events
-
-
-def identify(opened: OpenStore, candidate: Commit, fingerprint_of: Callable[[int], str]) -> Identity:
-    """Say which weights came of which data; `fingerprint_of`: of the reservoir as of a window."""
-    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = weights_sha256(fetch_files(opened.store, candidate, Path(scratch)))
-    window = opened.lake.last_window()
-    return Identity(candidate.name, weights, fingerprint_of(window), window, opened.tokenizer.fingerprint)
-
-
-def judge_result(
-    config: Config, opened: OpenStore, candidate: Commit, result: Judged, held: Callable[[], bool]
-) -> Judged:
-    """Let the gate judge the candidate, unless it was judged before; `held`: whether the run is still ours."""
-    if result.identity is None or is_judged(opened.store, candidate):
-        return result
-    asking = [Candidate(candidate, asdict(result.identity))]
-    verdict = judge_and_promote(config, opened.tokenizer_json, asking, held)
-    return result.with_decision(verdict.decision, verdict.before, verdict.after)
-
-
-def champion_of(opened: OpenStore, candidate: Commit, result: Judged) -> Champion | None:
-    """Return the champion that the candidate has become, with its lineage; None if it has not."""
-    if result.decision is None or not result.decision.promoted:
-        return None
-    return lineage(opened.store, candidate, result.last or candidate)
 
 
 def write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What does the driver do once Ray runs: from the first event of training to the report?
 
-    train and listen -> judge -> promote -> account -> summary and report
+    train and listen, and judge beside it -> the last judgement -> account -> summary and report
 
 Kept apart from `ray_jobs.driver.run`, because this part brings torch and Ray Train: two seconds that pass while Ray
 starts.
@@ -8,6 +8,8 @@ starts.
 
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,18 +23,20 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import note_stand
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
-from ray_jobs.driver.conclusion import champion_of, identify, judge_result, write_down
+from ray_jobs.driver.conclusion import write_down
+from ray_jobs.driver.judging import Bench, Judging
 from ray_jobs.driver.meter import Meter
 from ray_jobs.driver.signals import STOPPING
 from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome, last_line
+from ray_jobs.registry.lineage import lineage
 from ray_jobs.report.progress import Asked, warming
-from ray_jobs.report.summary import Judged, State, verdict_events
+from ray_jobs.report.summary import Judged, State
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Heart
-from ray_jobs.store.paths import branch_name, run_path
-from ray_jobs.training.events import Event, event_to_row
+from ray_jobs.store.paths import run_path
+from ray_jobs.training.events import CandidateJudged, CandidateMade, Event, event_to_row
 from ray_jobs.training.group.training import Training
 
 OWN_FILES = "headrace run name=mine store=./mine sources.mine.path='texts/*.jsonl' sources.mine.text=body"
@@ -83,24 +87,22 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     step = resumed.step if resumed else None
     with open_telemetry(config, store, training.session, run.stopped.set, step) as telemetry:
         listeners = Listeners(lines, meter, telemetry)
-        _listen(run, listeners)
+        judging = _judging(run) if judged else None
+        _listen(run, listeners, judging)
         cut_short = run.stopped.is_set()  # a wish that comes later finds nothing left to stop: what is left is done
         if training.failure is None and not run.is_ours:
             training.failure = _taken_over(config)
+        if judging is not None:
+            judging.end(at_once=cut_short or training.failure is not None)
         last = commits.latest(store, config.name)
         state: State = "stopped" if cut_short else "ended"
         result = Judged(resumed, last, training.placement.workers, time.time() - began, state)
-        champion = None
         if last is not None and training.failure is None:
-            candidate = commits.latest(store, branch_name(config.name, last.step)) or last
-            result = result.with_identity(identify(opened, candidate, training.sample_fingerprint))
-            if judged and not cut_short:
-                try:
-                    result = judge_result(config, opened, candidate, result, partial(run.heart.lease.held, store))
-                    champion = champion_of(opened, candidate, result)
-                    _tell_verdict(run, listeners, candidate, result)
-                except DamagedError as error:  # what it would be judged by: nothing is promoted
-                    training.failure = f"checkpoint {candidate.name} was not judged: {last_line(error)}"
+            try:
+                result = _conclude(run, result, last, None if cut_short else judging)
+            except DamagedError as error:  # what it would be judged by: nothing is promoted
+                training.failure = f"checkpoint {last.name} was not judged: {last_line(error)}"
+            _take(run, listeners, training.new_events())
         lines.close()
         training.close()
         if last is not None:
@@ -113,7 +115,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
             run.display.note(f"{error}; the same command goes on")  # summary and report are written at the next end
             return Outcome(STOPPED, {})
         if training.failure is None:
-            telemetry.conclude(summary, champion)
+            telemetry.conclude(summary)
     return _outcome(run, summary, cut_short=cut_short)
 
 
@@ -135,12 +137,39 @@ def _outcome(run: Drive, summary: dict[str, Any], *, cut_short: bool) -> Outcome
     return Outcome(OK, summary)
 
 
-def _listen(run: Drive, listeners: Listeners) -> None:
+def _judging(run: Drive) -> Judging:
+    """Prepare to ask the gate beside training; what a driver before left unasked is asked at once."""
+    bench = _bench(run)
+    judging = Judging(bench.hear, run.training.tell)
+    if run.config.judge.every and (waiting := bench.waiting()) is not None:
+        judging.made(waiting)
+    return judging
+
+
+def _bench(run: Drive) -> Bench:
+    held = partial(run.heart.lease.held, run.opened.store)
+    return Bench(run.config, run.opened, held, run.training.sample_fingerprint)
+
+
+def _conclude(run: Drive, result: Judged, last: Commit, judging: Judging | None) -> Judged:
+    """Hear the last judgement, if there is one; returns the result with its identity and the gate's word."""
+    if judging is None:
+        bench = _bench(run)
+        return result.with_identity(bench.identify(bench.candidates(last.step)[-1]))
+    heard = judging.conclude(last.step)
+    result = result.with_identity(heard.identity)
+    if heard.verdict is None:
+        return result
+    return result.with_decision(heard.verdict.decision, heard.verdict.before, heard.verdict.after)
+
+
+def _listen(run: Drive, listeners: Listeners, judging: Judging | None) -> None:
     """Write down and show what happens until training ends; stop it if the run is no longer ours."""
     told = False
     for event in run.training.events(run.stopped):
-        listeners.log(event)
-        run.display.event(event)
+        _take(run, listeners, [event])
+        if isinstance(event, CandidateMade) and judging is not None:
+            judging.made(event.step)
         if run.stopped.is_set() and not told:
             told = True
             run.display.note(STOPPING)
@@ -148,15 +177,15 @@ def _listen(run: Drive, listeners: Listeners) -> None:
             run.training.failure = _taken_over(run.config)
 
 
-def _tell_verdict(run: Drive, listeners: Listeners, candidate: Commit, result: Judged) -> None:
-    """Show the gate's verdict, if there is one, and write it down."""
-    if result.decision is None:
-        return
-    run.display.judge(result.decision.to_dict())
-    if result.decision.promoted:
-        run.display.promoted(candidate.step)
-    for event in verdict_events(candidate, result.decision, result.before, result.resumed):
+def _take(run: Drive, listeners: Listeners, events: Iterable[Event]) -> None:
+    """Write events down and show them."""
+    for event in events:
         listeners.log(event)
+        run.display.event(event)
+        if isinstance(event, CandidateJudged) and event.promoted:
+            store = run.opened.store
+            with suppress(*commits.DAMAGES):  # somebody has moved on already: no reason to end a run
+                listeners.telemetry.promoted(lineage(store, commits.by_name(store, event.checkpoint)))
 
 
 def _note(run: Drive, last: Commit) -> None:

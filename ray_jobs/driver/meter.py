@@ -72,12 +72,14 @@ class Meter:
             case Evaluated():
                 row = _evaluation(event)
             case CandidateJudged():
-                row = {"promoted" if event.promoted else "refused": 1}
+                row = _judged(event)
             case _:
                 return []
-        return [{"event": event_kind(event), **row}]
+        return [{"event": event_kind(event), **row}] if row else []
 
     def _step(self, event: StepDone) -> MetricRow:
+        if event.branch:  # it has steps of its own, which the main line will take again
+            return {"decay_loss": event.loss, "decay_learning_rate": event.learning_rate}
         names = ("step", "round", "tokens", "loss", "grad_norm", "learning_rate", "tokens_per_second", "skipped_steps")
         row: MetricRow = {name: getattr(event, name) for name in names}
         row["rows"] = event.step * self.batch_rows
@@ -88,6 +90,7 @@ class Meter:
             row["mfu"] = event.mfu
         if event.freshness_s:
             row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event.freshness_s, [0.5, 0.95]).tolist()
+        row |= _p95("event_to_lake_s", event.to_lake_s) | _p95("event_to_gradient_s", event.to_gradient_s)
         if self.recovering_since is not None:
             row["recovery_s"] = max(0.0, event.time - self.recovering_since)
         self.recovering_since, self.last_step_s = None, event.time
@@ -101,6 +104,8 @@ class Meter:
         return {"workers": event.workers, "restarts": self.starts - 1}
 
     def _commit(self, event: Committed) -> MetricRow:
+        if event.branch:
+            return {}
         row: MetricRow = {"checkpoint_step": event.step, "checkpoint_bytes": event.size_bytes}
         row["checkpoint_time_s"] = event.time
         if event.step in self.snapshots:
@@ -133,9 +138,22 @@ class Meter:
         return {**row, "replay_share": event.replay_tokens / total}
 
 
+def _judged(event: CandidateJudged) -> MetricRow:
+    """What was promoted or refused; nothing where nothing was asked."""
+    word = "promoted" if event.promoted else event.verdict or "refused"
+    return {word: 1, **_p95("event_to_champion_s", event.to_champion_s)} if word in ("promoted", "refused") else {}
+
+
+def _p95(metric: str, seconds: Mapping[str, tuple[float, ...]]) -> MetricRow:
+    """The 95 % quantile of each source."""
+    return {f"{metric}/{source}": float(np.quantile(given, 0.95)) for source, given in seconds.items() if given}
+
+
 def _evaluation(event: Evaluated) -> MetricRow:
     """Bits per byte of each slice, and of all text, in which slices weigh by their bytes."""
-    slices = {f"bits_per_byte/{name}": found["bits_per_byte"] for name, found in event.slices.items()}
+    metric = "candidate_bits_per_byte" if event.branch else "bits_per_byte"
+    slices = {f"{metric}/{name}": found["bits_per_byte"] for name, found in event.slices.items()}
     sizes = [(found["bits_per_byte"] or 0.0, found["bytes"] or 0) for found in event.slices.values()]
     bits, total = sum(bits * size for bits, size in sizes), sum(size for _, size in sizes)
-    return {"step": event.step, "bits_per_byte": bits / max(1, total), **slices}
+    place = {} if event.branch else {"step": event.step}
+    return {**place, metric: bits / max(1, total), **slices}

@@ -14,6 +14,7 @@ from cluster.runtime.session import connect
 from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints.retention import sweep_orphans
+from ray_jobs.config.blocks import JudgeConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.signals import stop_on_signal
 from ray_jobs.outcome import ConfigError, Outcome, causes_told
@@ -33,6 +34,8 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
     Raises ConfigError, before a cluster is touched, if another driver was faster.
     """
     store = Store.open(config.store)
+    if not judged:
+        config = config.model_copy(update={"judge": JudgeConfig()})
     try:
         lease = acquire(store, config.name)
     except RunIsLiveError as error:

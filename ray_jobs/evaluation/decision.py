@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from cluster.readable import signed, whole
+from cluster.readable import seconds, signed, whole
 from ray_jobs.evaluation.bounds import Correlation, PairedItems, items_needed, least_items
 
 Word = Literal["promoted", "refused", "not asked"]
@@ -141,4 +141,7 @@ def _figures(found: SliceResult) -> str:
 
 
 def _wait(documents: int, arrivals: float) -> str:
-    return f", in about {whole(math.ceil(documents / arrivals))} days at today's rate" if arrivals > 0 else ""
+    if arrivals <= 0:
+        return ""
+    days = documents / arrivals
+    return f", in about {f'{whole(math.ceil(days))} days' if days > 1 else seconds(86400 * days)} at today's rate"

@@ -21,10 +21,14 @@ DAYS_OF_WINDOWS = 7  # windows from which the rate of arrivals is told
 
 
 def given_until(lake: Lake, commit: Commit | None) -> Place:
-    """Return the place behind the last document that a checkpoint was given; the beginning where there is none."""
+    """Return the place behind the last document that a checkpoint was given; the beginning where there is none.
+
+    A branch is one round, which ends where the main line stood when it was left.
+    """
     if commit is None:
         return Place(-1, 0)
-    rows = lake.rounds(commit.run, commit.round if commit.step_in_round else commit.round - 1)
+    is_whole = not commit.step_in_round and "@" not in commit.run
+    rows = lake.rounds(commit.run, commit.round - is_whole)
     return Manifest.from_row(rows, 0).end if rows.num_rows else Place(-1, 0)
 
 

@@ -1,7 +1,8 @@
 """How does a store come to be, and what must never change in it?
 
 `open_store` creates the lake, freezes seed, held-out share and tokenizer, and refuses a configuration that contradicts
-them. It needs no Ray, so that what is wrong can be said before seconds are spent on importing it.
+them; the share may be raised. It needs no Ray, so that what is wrong can be said before seconds are spent on importing
+it.
 """
 
 import json
@@ -31,7 +32,10 @@ PUBLISH_SECONDS = 10.0  # between settings and tokenizer of another process that
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """What never changes in a store; tokenizer_fingerprint is None where an older version made it."""
+    """What never changes in a store, but for held_out, which may be raised for the windows to come.
+
+    tokenizer_fingerprint is None where an older version made it.
+    """
 
     format: int
     seed: int
@@ -58,6 +62,13 @@ def check_store(store: Store, config: Config) -> None:
     if frozen is None:
         return
     for key, mine in _frozen(config).items():
+        if key == "held_out" and config.held_out > frozen.held_out:
+            continue  # a larger share holds every document that the smaller one holds
+        if key == "held_out" and config.held_out < frozen.held_out:
+            raise ConfigError(
+                f"held_out={config.held_out:g} is less than {frozen.held_out:g}, which store {store.uri} holds out; it "
+                f"may only be raised: set held_out={frozen.held_out:g} or more, or use another store"
+            )
         if (kept := getattr(frozen, key)) != mine:
             raise ConfigError(
                 f"{key}={_short(mine)} differs from {_short(kept)}, which store {store.uri} was made with; "
@@ -100,9 +111,12 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
     if made is not None:
         _publish(store, made)
     tokenizer = read_tokenizer(store)
-    if (kept := read_frozen(store)) and kept.format < FORMAT:  # from now on it holds digests
-        write_json(store, SETTINGS, frozen)
     warnings = () if made is None else what_is_lost(made, config)
+    if (kept := read_frozen(store)) and (kept.format < FORMAT or kept.held_out < frozen.held_out):
+        write_json(store, SETTINGS, frozen)  # from now on it holds digests
+        if kept.held_out < frozen.held_out:
+            now = f"from now on {frozen.held_out:g} of the documents are held out (held_out was {kept.held_out:g})"
+            warnings = (*warnings, f"{now}; what was taken in before stays as it is")
     return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config), warnings)
 
 

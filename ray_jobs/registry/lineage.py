@@ -5,7 +5,7 @@ TensorBoard are told the same as the registry.
 """
 
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
@@ -26,11 +26,9 @@ class TrackingId(msgspec.Struct):
     id: str
 
 
-def lineage(store: Store, candidate: commits.Commit, main: commits.Commit) -> Champion:
-    """Return the champion that a promoted candidate is, with what it comes from; its verdict is written down already.
-
-    main: the checkpoint that a decay branch left, else the candidate itself.
-    """
+def lineage(store: Store, candidate: commits.Commit) -> Champion:
+    """Return the champion that a promoted candidate is, with what it comes from; its verdict must be written down."""
+    main = _main_of(store, candidate)
     verdict = read_json(store, decision_path(candidate.name), dict[str, Any])
     facts = {
         "checkpoint": candidate.name,
@@ -50,6 +48,17 @@ def lineage(store: Store, candidate: commits.Commit, main: commits.Commit) -> Ch
     return Champion(
         candidate.name, verdict["previous"], store.uri, places, facts, {**told, "decision": verdict["decision"]}
     )
+
+
+def _main_of(store: Store, candidate: commits.Commit) -> commits.Commit:
+    """Where a candidate left its run, between two rounds, also if that checkpoint was freed since; else itself."""
+    run, branched, left_at = candidate.run.partition("@")
+    judged = candidate.state.judged
+    if not branched:
+        return candidate
+    if judged is None:  # of an older version, whose branches leave the end of a run
+        return commits.load(store, run, int(left_at))
+    return replace(candidate, run=run, step=int(left_at), round=judged.round, step_in_round=0)
 
 
 def rounds_of(store: Store, commit: commits.Commit) -> dict[str, int]:

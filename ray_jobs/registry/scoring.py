@@ -91,7 +91,7 @@ Found = TypeVar("Found")
 def _on_cluster(
     ask: Callable[[str, str, str | None, int], Found], config: Config, tokenizer_json: str, name: str | None, last: int
 ) -> Found:
-    gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
+    gpus = int(ray.available_resources().get("GPU", 0) >= 1)  # workers of a run that goes on may hold all of them
     task = ray.remote(num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=3)(_call)
     found: Found = ray.get(task.remote(ask, config.model_dump_json(), tokenizer_json, name, last))
     return found

@@ -17,6 +17,7 @@ from ray_jobs.report import model_sections as learning
 from ray_jobs.report import sections
 from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.charts.timeline import Moment, clock
+from ray_jobs.report.freshness import chain_section
 
 FIRST = "no champion yet: "  # how the gate begins its reason where there was nothing to compare with
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -74,6 +75,7 @@ def render_run(data: ReportData) -> str:
         sections.diet(data.ages),
         sections.funnel(data.summary, data.windows, data.quarantine),
         sections.freshness(data.freshness_s),
+        chain_section(data.summary.get("from_event_s") or {}),
         sections.faults(data.events),
         sections.setting(redact(data.config), redact(data.versions), data.summary),
     ]
@@ -108,7 +110,7 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
             case "stopped":
                 return f"Stopped by you at step {whole(summary.get('steps'))}; the same command goes on from there."
             case "running":
-                return f"Running: {done} are committed; it is judged at its end."
+                return f"Running: {done} are committed; no candidate was judged yet."
         return f"{done}; no candidate was judged."
     if not promoted:
         why = [*reasons, "no reason was recorded"][0]

@@ -48,6 +48,8 @@ class Progress:
 
     def round(self, begun: RoundBegun) -> list[str]:
         """Begin a round; returns what a person should be told of it, of much replay once."""
+        if self.decays:  # the main line goes on where the branch left it
+            self.step = self.first
         self._expect(self.step, begun.steps, decays=False)
         waiting = sum(kept for window, kept in self.windows.items() if window > begun.last_window)
         self.rounds_left = -(-waiting // begun.fresh_documents) if begun.fresh_documents else 0

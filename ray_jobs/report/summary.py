@@ -19,13 +19,14 @@ from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.position import Position
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.scores import by_slice
+from ray_jobs.report.freshness import chain_of
 from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
 
 State = Literal["ended", "stopped", "running"]
 NOT_JUDGED: Mapping[State, str] = {
     "ended": "nothing new was trained to the end, so nothing was judged",
-    "stopped": "stopped by you, so nothing was judged; the same command goes on",
-    "running": "the run goes on, and is judged at its end",
+    "stopped": "stopped by you before anything was judged; the same command goes on",
+    "running": "the run goes on, and was not judged yet",
 }
 
 
@@ -68,19 +69,11 @@ class Judged:
         return replace(self, decision=decision, before=before, after=after)
 
 
-def verdict_events(last: Commit, decision: Decision, before: pa.Table | None, resumed: Commit | None) -> list[Event]:
-    """The verdict, and in a run's first one the untrained model's figures, as events; nothing asked is no event."""
-    told: list[Event] = []
-    if decision.verdict != "not asked":
-        told.append(CandidateJudged(step=last.step, promoted=decision.promoted))
-    return told if resumed is not None or before is None else [*told, Evaluated(step=0, slices=by_slice(before))]
-
-
 def summarise(
     name: str, engine: EngineConfig, events: list[Event], windows: list[Window], audit: Account, result: Judged
 ) -> dict[str, Any]:
     """summary.json: how the run stands after this driver. windows: the committed ones, as a kill may lose events."""
-    resumed, last, decision, identity = result.resumed, result.last, result.decision, result.identity
+    resumed, last, identity = result.resumed, result.last, result.identity
     steps = final_steps(events)
     mine = [s for s in steps if resumed is None or s.step > resumed.step]
     position = last.state.position if last else Position()
@@ -102,17 +95,27 @@ def summarise(
         "zero_stage": engine.zero_stage,
         "seconds": round(result.seconds, 3),
         **_speed(engine.batch_tokens, mine),
+        "from_event_s": chain_of([*mine, *(e for e in events if isinstance(e, CandidateJudged))]),
         "skipped_steps": len(position.skipped),
         "sample_fingerprint": identity.sample_fingerprint if identity else None,
         "weights_sha256": identity.weights_sha256 if identity else None,
         "tokenizer": identity.tokenizer if identity else None,
         "resumed_from": resumed.step if resumed else None,
         "checkpoint": identity.checkpoint if identity else last.name if last else None,
-        "promoted": decision.promoted if decision else False,
-        "verdict": decision.verdict if decision else None,
+        **_verdict(events, result),
         "state": result.state,
-        "reasons": decision.reasons if decision else [NOT_JUDGED[result.state]],
     }
+
+
+def _verdict(events: list[Event], result: Judged) -> dict[str, Any]:
+    """What the gate said at the end, or last of a run that goes on some day."""
+    heard = [event for event in events if isinstance(event, CandidateJudged)]
+    if result.decision is not None:
+        word, promoted, reasons = result.decision.verdict, result.decision.promoted, result.decision.reasons
+        return {"promoted": promoted, "verdict": word, "reasons": reasons}
+    if result.state == "ended" or not heard:
+        return {"promoted": False, "verdict": None, "reasons": [NOT_JUDGED[result.state]]}
+    return {"promoted": heard[-1].promoted, "verdict": heard[-1].verdict or None, "reasons": list(heard[-1].reasons)}
 
 
 def _documents(windows: list[Window], audit: Account) -> dict[str, Any]:

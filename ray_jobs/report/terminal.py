@@ -19,9 +19,11 @@ from rich.text import Text
 
 from cluster.readable import is_number, many, rate, seconds, share, short, size, visible, whole
 from data_ops.ingest.events import Warned, WindowDone
+from ray_jobs.report.freshness import chain_of, sentences
 from ray_jobs.report.progress import Asked, Progress
 from ray_jobs.training.events import (
     BranchBegun,
+    CandidateJudged,
     Committed,
     Event,
     Fault,
@@ -100,8 +102,10 @@ class Display:
                 self.branch(happened)
             case StepDone():
                 self.train(happened)
-            case Committed():
+            case Committed(branch=False):
                 self._line("commit", Text(f"step {whole(happened.step)}  {size(happened.size_bytes)}"))
+            case CandidateJudged():
+                self.judged(happened)
             case Warned() | Fault():
                 self.note(happened.text)
             case StepSkipped():
@@ -166,10 +170,15 @@ class Display:
         for reason in reasons[1:4]:
             self._line("", Text(reason, SOFT))
 
-    def promoted(self, step: int, was: int | None = None) -> None:
-        """Tell which checkpoint is the champion now."""
-        before = f" (was {whole(was)})" if was is not None else " (the first)"
-        self._line("promoted", Text(f"checkpoint {whole(step)} is the champion", GOOD).append(before, SOFT))
+    def judged(self, said: CandidateJudged) -> None:
+        """Tell the gate's verdict as it falls, and which checkpoint is the champion from now on."""
+        self.judge({"promoted": said.promoted, "verdict": said.verdict, "reasons": said.reasons})
+        if said.promoted:
+            before = f" (was {visible(said.previous)})" if said.previous else " (the first)"
+            name = visible(said.checkpoint) or whole(said.step)
+            self._line("promoted", Text(f"checkpoint {name} is the champion", GOOD).append(before, SOFT))
+            for line in sentences(chain_of([said])):
+                self._line("", Text(visible(line), SOFT))
 
     def ledger(self, counts: Mapping[str, object]) -> None:
         """Tell the proof: read, what it is made up of, lost, repeated."""
@@ -258,6 +267,7 @@ def _train_line(step: StepDone, progress: Progress) -> Text:
         line.append(_bar((step.step - first) / (last - first)) + " ")
     line.append(whole(step.step - before), STRONG).append(f"/{whole(last - before)}" if last > first else "", SOFT)
     fresh = sorted(step.freshness_s)
+    events = sorted(age for ages in step.to_gradient_s.values() for age in ages)
     for value, write in (
         (step.loss, "loss {:.3f}".format),
         (step.tokens_per_second, lambda v: f"{short(v)} tok/s"),
@@ -265,6 +275,7 @@ def _train_line(step: StepDone, progress: Progress) -> Text:
         (step.data_wait_s / step.seconds if step.seconds else None, lambda v: f"wait {share(v)}"),
         (step.learning_rate, lambda v: f"lr {rate(v)}"),
         (fresh[int(0.95 * (len(fresh) - 1))] if fresh else None, lambda v: f"freshness p95 {seconds(v)}"),
+        (events[int(0.95 * (len(events) - 1))] if events else None, lambda v: f"({seconds(v)} from the event)"),
     ):
         if value is not None:
             line.append(f"  {write(value)}", "" if is_number(value) else BAD)

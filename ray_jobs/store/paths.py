@@ -26,6 +26,17 @@ def base_name(digest: str) -> str:
     return f"base@{digest[:16]}"
 
 
+def branches_of(store: Store, run: str) -> list[int]:
+    """Steps at which branches left a run, as far as something is kept of them, oldest first."""
+    left = [name.partition("@") for name in store.folders("runs")]
+    return sorted(int(step) for main, _, step in left if main == run and step.isdecimal())
+
+
+def checkpoint_name(run: str, step: int) -> str:
+    """How people and other files refer to a checkpoint: run/step."""
+    return f"{run}/{step:08d}"
+
+
 def run_path(run: str, *parts: str) -> str:
     """Path of something that belongs to a run, relative to the store."""
     return "/".join(("runs", run, *parts))

@@ -71,6 +71,8 @@ class StepDone(Happening, frozen=True, kw_only=True, tag="step"):
     tokens_per_second: float = 0.0
     mfu: float | None = None
     freshness_s: tuple[float, ...] = ()  # from a document's arrival to this step, of those that are done with it
+    to_lake_s: Mapping[str, tuple[float, ...]] = {}  # by source: from a document's own time to its arrival
+    to_gradient_s: Mapping[str, tuple[float, ...]] = {}  # and to this step
     skipped_steps: int = 0  # of the whole run
 
 
@@ -105,6 +107,13 @@ class Committed(Happening, frozen=True, kw_only=True, tag="commit"):
     step: int
     round: int = 0
     size_bytes: int = 0
+    branch: bool = False
+
+
+class CandidateMade(Happening, frozen=True, kw_only=True, tag="candidate"):
+    """The candidates of a judgement are committed; the gate may be asked."""
+
+    step: int  # of the main line
 
 
 class CandidateJudged(Happening, frozen=True, kw_only=True, tag="judged"):
@@ -112,7 +121,14 @@ class CandidateJudged(Happening, frozen=True, kw_only=True, tag="judged"):
 
     step: int
     promoted: bool
+    checkpoint: str = ""
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
+    previous: str | None = None  # the checkpoint that was in service then
+    to_champion_s: Mapping[str, tuple[float, ...]] = {}  # by source, of what it was given and the one before was not
 
+
+NEWEST_BYTES = 1 << 19  # some hundred steps
 
 Event = (
     Started
@@ -124,6 +140,7 @@ Event = (
     | Evaluated
     | SnapshotTaken
     | Committed
+    | CandidateMade
     | CandidateJudged
     | WindowDone
     | Warned
@@ -152,6 +169,18 @@ def read_events(store: Store, run: str) -> list[Event]:
     """All events of a run, over all its drivers, without the lines that cannot be read."""
     path = run_path(run, "metrics.jsonl")
     lines = store.read(path).split(b"\n") if store.exists(path) else []
+    return [event for line in lines if (event := event_of_line(line)) is not None]
+
+
+def newest_events(store: Store, run: str, most_bytes: int = NEWEST_BYTES) -> list[Event]:
+    """The last events of a run, at a cost that does not grow with it."""
+    path = run_path(run, "metrics.jsonl")
+    if not store.exists(path):
+        return []
+    with store.open_input(path) as stored:
+        size = stored.size()
+        data = stored.read_at(min(size, most_bytes), max(0, size - most_bytes))
+    lines = data.split(b"\n")[size > most_bytes :]
     return [event for line in lines if (event := event_of_line(line)) is not None]
 
 

@@ -45,7 +45,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("command_line",),
         ("__main__",),
     ),
-    "ray_jobs.training": (("events", "directive"), ("actors",), ("worker",), ("group",)),
+    "ray_jobs.training": (("events", "directive", "freshness"), ("actors",), ("worker",), ("group",)),
     "ray_jobs.report": (("charts",), ("*",)),
     "ray_jobs.sweep": (("trial",), ("*",)),
 }

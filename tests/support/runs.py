@@ -64,14 +64,18 @@ def environment() -> dict[str, str]:
 
 
 def start(
-    folder: Path, *arguments: str, recipe: str = RECIPE, more: Mapping[str, str] = MappingProxyType({})
+    folder: Path,
+    *arguments: str,
+    recipe: str = RECIPE,
+    more: Mapping[str, str] = MappingProxyType({}),
+    command: str = "run",
 ) -> subprocess.Popen[str]:
     """Start `headrace run` in a folder that gets run.yaml, with more environment; stderr goes to a file there."""
     (folder / "run.yaml").write_text(recipe)
-    command = [sys.executable, "-m", "ray_jobs", "run", "-c", "run.yaml", "--json", *arguments]
+    argv = [sys.executable, "-m", "ray_jobs", command, "-c", "run.yaml", "--json", *arguments]
     errors = (folder / "stderr.txt").open("a")
     env = environment() | more
-    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
+    process = subprocess.Popen(argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
     STARTED.append(process)
     return process
 

@@ -135,7 +135,7 @@ class Trial:
             self.engine = self.average = None
         if self.tracked is not None:
             if self.is_whole:
-                self.tracked.conclude({"mark": self.mark, "trained": self.trained}, None)
+                self.tracked.conclude({"mark": self.mark, "trained": self.trained})
             self.tracked.close()
             self.tracked = None
 

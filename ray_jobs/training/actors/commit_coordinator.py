@@ -15,8 +15,9 @@ from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import note_stand, record
 from ray_jobs.checkpoints.position import StoredFile, TrainingState
-from ray_jobs.checkpoints.retention import retain
+from ray_jobs.checkpoints.retention import retain, retain_candidates
 from ray_jobs.store.lease import Lease
+from ray_jobs.store.paths import checkpoint_name
 from ray_jobs.training.actors.event_log import EventLog
 from ray_jobs.training.events import Committed
 
@@ -49,8 +50,8 @@ class CommitCoordinator:
     def __init__(self, store: Store, lake: Lake, claim: Claim, log: EventLog) -> None:
         self.store, self.lake, self.log = store, lake, log
         self.run, self.lease, self.keep = claim
-        self.ours: set[int] = set()  # steps that were committed here
-        self.receipts: dict[tuple[int, str], dict[int, StoredFile]] = {}
+        self.ours: set[str] = set()  # names of what was committed here
+        self.receipts: dict[tuple[str, int, str], dict[int, StoredFile]] = {}  # by run, step and attempt
 
     def begin_at(self, step: int | None) -> None:
         """Note in the ledger where the weights stand that training starts from; None: at the beginning."""
@@ -65,16 +66,20 @@ class CommitCoordinator:
     def take(self, receipt: Receipt) -> bool:
         """Take a rank's receipt; True once the checkpoint is committed."""
         here = receipt.state.position
-        if here.step in self.ours and here.step in commits.commits(self.store, receipt.run):
+        if checkpoint_name(receipt.run, here.step) in self.ours and here.step in commits.commits(
+            self.store, receipt.run
+        ):
             return True  # a receipt that was asked for again, after the commit
-        files = self.receipts.setdefault((here.step, receipt.attempt), {})
+        files = self.receipts.setdefault((receipt.run, here.step, receipt.attempt), {})
         files[receipt.rank] = receipt.file
         if len(files) < receipt.world:
             return False
         ordered = tuple(files[rank] for rank in range(receipt.world))
         state = msgspec.structs.replace(receipt.state, lease=self.lease.number)
         self.commit(commits.Commit(receipt.run, here.step, here.round, here.step_in_round, ordered, state))
-        self.receipts = {key: files for key, files in self.receipts.items() if key[0] > here.step}
+        self.receipts = {
+            key: files for key, files in self.receipts.items() if key[0] != receipt.run or key[1] > here.step
+        }
         return True
 
     def commit(self, done: commits.Commit) -> None:
@@ -90,11 +95,14 @@ class CommitCoordinator:
             if not commits.publish(self.store, done) and not self._is_there(done):
                 logger.warning("checkpoint %s was committed before; this one is not", done.name)
                 return
-        self.ours.add(done.step)
-        self.log.post([Committed(step=done.step, round=done.round, size_bytes=done.size_bytes)])
+        self.ours.add(done.name)
+        is_branch = done.run != self.run
+        self.log.post([Committed(step=done.step, round=done.round, size_bytes=done.size_bytes, branch=is_branch)])
         try:  # it is committed, whatever becomes of the rest: the next start notes it, the next commit tidies up
             record(self.lake, done, self.lease)
-            if done.run == self.run:
+            if is_branch:
+                retain_candidates(self.store, self.run, self.keep)
+            else:
                 retain(self.store, self.run, self.keep)
         except Exception as error:  # noqa: BLE001 - whatever it is: nobody may be told that it is not committed
             text = f"checkpoint {done.name} is committed, but not noted, or older ones could not be deleted: {error}"
@@ -108,7 +116,7 @@ class CommitCoordinator:
 
     def _put_late_ones_aside(self) -> None:
         """A driver that lost the run may commit once more: no such checkpoint may count, or crowd out one of ours."""
-        if set(commits.commits(self.store, self.run)) - self.ours:
+        if {checkpoint_name(self.run, step) for step in commits.commits(self.store, self.run)} - self.ours:
             for step in commits.put_overruled_aside(self.store, self.lease):
                 self.log.post([Warned(text=f"checkpoint {step} is put aside: {commits.LATE}")])
 

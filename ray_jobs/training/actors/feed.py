@@ -71,6 +71,8 @@ class Batch(NamedTuple):
     rows: Rows
     predictions: int  # labels in the whole global batch
     arrived_s: npt.NDArray[np.float64]  # arrival of the fresh documents that are done with this step (rank 0)
+    event_s: npt.NDArray[np.float64]  # their own times
+    sources: npt.NDArray[np.str_]  # labels of their sources
 
 
 @dataclass(frozen=True)
@@ -136,23 +138,27 @@ class Feed:
             raise ValueError(f"step={step} is not in round {number}, which has {layout.manifest.steps} steps")
         count = -(-layout.manifest.batch_rows // world)
         rows = layout.rows_of(step, rank * count, count)
-        tokens, offsets, arrived_s, blank = ready.text
-        filled = layout.fill(rows, count, tokens, offsets, self.settings.document_token)
-        done = (layout.last_steps == step)[: len(arrived_s)] & ~blank[: len(arrived_s)]
-        arrived = arrived_s[done] if rank == 0 else arrived_s[:0]
-        return Batch(filled, layout.predictions(step), arrived)
+        text = ready.text
+        filled = layout.fill(rows, count, text.tokens, text.offsets, self.settings.document_token)
+        fresh = len(text.arrived_s)
+        done = (layout.last_steps == step)[:fresh] & ~text.blank[:fresh] & (rank == 0)
+        origins = text.arrived_s[done], text.event_s[done], text.sources[done]
+        return Batch(filled, layout.predictions(step), *origins)
 
-    def branch(self, step: int, tokens: int) -> RoundNotice:
-        """Tell about the decay branch that leaves the main line at `step`; its batches are those of round BRANCH."""
-        settings, run = self.settings, branch_name(self.settings.run, step)
+    def branch(self, step: int, number: int, tokens: int) -> RoundNotice:
+        """Tell about the candidates that leave the main line at `step`, before round `number`.
+
+        The batches of a decay over so many tokens are those of round BRANCH. Replay is drawn as of the last window that
+        the rounds before have used up, whatever has come since.
+        """
+        run = branch_name(self.settings.run, step)
         with self.lock:
             found = self.files.read_branch(step)
             if found is None:
                 if self.lake.num_rounds(run) == 0:
-                    sample = self._sample(self.lake.last_window())
-                    place = self._place(self.lake.num_rounds(settings.run))
-                    planned = plan_branch(self._plan_input(sample), step, place, tokens)
-                    self.lake.add_round(run, 0, planned.to_row())
+                    place = self._place(number)
+                    plan = self._plan_input(self._sample(self._used_up(place)))
+                    self.lake.add_round(run, 0, plan_branch(plan, step, place, tokens).to_row())
                 manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
                 found = manifest, self._text_of(manifest)
                 self.files.keep_branch(step, *found)
@@ -160,6 +166,11 @@ class Feed:
             if manifest.steps:
                 self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
             return _notice(manifest)
+
+    def _used_up(self, place: Place) -> int:
+        """The last window that has no kept document behind a place."""
+        positions = self.lake.documents(place.window, place.window, ["position"], ["kept"])["position"].to_numpy()
+        return place.window - int((positions >= place.position).any())
 
     def fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""

@@ -36,9 +36,9 @@ class GroupHealth:
         match event:
             case StepDone():
                 self.faults, self.starts, self.network_since = {}, 0, None
-                if event.step > self.trained:
+                if event.step > self.trained and not event.branch:
                     self.trained, self.stuck = event.step, 0
-            case Committed() if event.step > self.committed:
+            case Committed(branch=False) if event.step > self.committed:
                 self.committed, self.stuck = event.step, 0
             case Fault():
                 return self._fault(event)

@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import ray
@@ -35,7 +35,8 @@ from ray_jobs.training.group.failure_policy import GroupHealth
 from ray_jobs.training.group.gloo_interface import OverNodes
 from ray_jobs.training.group.node_policy import NodeWatch
 from ray_jobs.training.group.scaling_policy import FittingTrainer
-from ray_jobs.training.worker.loop import WorkerJob, train_loop
+from ray_jobs.training.worker.loop import train_loop
+from ray_jobs.training.worker.rank import WorkerJob
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -95,19 +96,23 @@ class Training:
         """
         self.thread.start()
         while self.thread.is_alive():
-            yield from self._new_events()
+            yield from self.new_events()
             self._watch_ingest()
             self._watch_workers()
             if (stopped.is_set() or self.failure) and not self._stop():
                 return
             self.thread.join(every_seconds)
-        yield from self._new_events()
+        yield from self.new_events()
 
     def _stop(self) -> bool:
         """Ask for a checkpoint and the end; False once that was asked for too long without an end."""
         self.stopping_since = self.stopping_since or time.monotonic()
         self.coordinator.call(Coordinator.ask, Directive.STOP)
         return time.monotonic() - self.stopping_since < STOP_SECONDS
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Take events of the driver's own threads in among those of the workers."""
+        self.coordinator.call(Coordinator.post, events).get()
 
     def sample_fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
@@ -125,7 +130,8 @@ class Training:
         except Exception as error:  # noqa: BLE001 - whatever ended training, the driver has to know
             self.failure = self.failure or last_line(error)
 
-    def _new_events(self) -> list[Event]:
+    def new_events(self) -> list[Event]:
+        """Return what happened since the last look."""
         events, life, since = self._answer(self.coordinator.call(Coordinator.read, *self.read))
         self.read = life, since
         for event in events:

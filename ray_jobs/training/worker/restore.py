@@ -7,7 +7,7 @@ still be the wrong model, if the code that reads them changed.
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from cluster.runtime.actors import Handle
 from cluster.storage.store import Store
 from data_ops.ingest.events import Warned
 from models.engine import checkpoint
+from models.engine.average import WeightAverage
 from models.engine.engine import Engine
 from models.engine.parts import Part
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.position import Position
+from ray_jobs.checkpoints.position import TrainingState
 from ray_jobs.checkpoints.ranges import fetch, node_folder, open_parts
 from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.events import Event
@@ -43,33 +44,42 @@ class Beginning:
 
 
 def restore(
-    beginning: Beginning, engine: Engine, coordinator: Handle[Coordinator], tell: Callable[[Event], None]
-) -> Position:
-    """Load the newest whole checkpoint into the engine; the position it was committed at, or the beginning.
+    beginning: Beginning,
+    engine: Engine,
+    average: WeightAverage | None,
+    coordinator: Handle[Coordinator],
+    tell: Callable[[Event], None],
+) -> TrainingState | None:
+    """Load the newest whole checkpoint into the engine; what it says of the run, None at the beginning.
+
+    average: filled too, if there is one; where the checkpoint holds none it begins at the weights.
 
     OSError if it could not be fetched, which is not the checkpoint's fault: Ray Train then starts the group again.
     WrongWeightsError stops the run.
     """
     rank, store, run = dist.get_rank(), beginning.store, beginning.run
+    kinds = checkpoint.KINDS if average is None else (*checkpoint.KINDS, checkpoint.AVERAGE)
     while True:
         found = commits.latest(store, run) if rank == 0 else None
         step = broadcast_int(-1 if found is None else found.step)
         if rank == 0:
             coordinator.call(Coordinator.begin_at, found.step if found else None).get()
         if step < 0 and beginning.base is None:
-            return Position()
+            return None
         begins = step < 0
         commit = commits.by_name(store, beginning.base) if begins and beginning.base else commits.load(store, run, step)
         with node_folder(broadcast_int(secrets.randbits(62))) as shared:
-            parts, damage, trouble = _fetch(store, commit, engine, shared)
+            parts, damage, trouble = _fetch(store, commit, engine, kinds, shared)
             trouble_anywhere = all_reduce_max(2 if trouble else 1 if damage else 0)
             if trouble_anywhere == 0:
                 checkpoint.restore_engine(engine, parts)
+                if average is not None and (begins or not average.restore(parts)):
+                    average.restart()
                 all_reduce_max(0)  # nobody of this node reads from the folder any more
                 if begins:
-                    return Position()
+                    return None
                 check_probe(engine, commit)
-                return commit.state.position
+                return commit.state
         if trouble_anywhere == 2 or begins:
             why = trouble or damage or "see the others"
             raise OSError(f"checkpoint {commit.name} could not be fetched by every worker: {why}")
@@ -79,11 +89,13 @@ def restore(
             tell(Warned(text=f"checkpoint {step} is put aside: {why}"))
 
 
-def _fetch(store: Store, commit: commits.Commit, engine: Engine, shared: Path) -> tuple[list[Part], str, str]:
+def _fetch(
+    store: Store, commit: commits.Commit, engine: Engine, kinds: Sequence[str], shared: Path
+) -> tuple[list[Part], str, str]:
     """The checkpoint's files with all that this rank needs of them, or what is wrong, or what went wrong on the way."""
     try:
         parts = open_parts(store, commit, shared)
-        fetch(parts, checkpoint.ranges_needed(checkpoint.owned_stretches(engine), parts))
+        fetch(parts, checkpoint.ranges_needed(checkpoint.owned_stretches(engine), parts, kinds))
         return parts, "", ""
     except (commits.DamagedCheckpointError, FileNotFoundError) as error:
         return [], str(error), ""

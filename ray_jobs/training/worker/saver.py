@@ -17,6 +17,7 @@ from cluster.runtime.actors import Handle
 from cluster.storage.store import Store
 from data_ops.ingest.events import Warned
 from models.engine import checkpoint
+from models.engine.average import WeightAverage
 from models.engine.engine import Engine
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
@@ -30,9 +31,16 @@ COMMIT_TRIES, COMMIT_SECONDS = 4, 30.0  # how often and how long the last commit
 ALIVE_SECONDS = 1.0  # between two signs of life while a checkpoint is waited for
 
 
+class NotWrittenError(OSError):
+    """A checkpoint that had to be written could not; every rank raises it at once."""
+
+
 @dataclass(frozen=True)
 class Author:
-    """Who writes: one rank of one attempt at a run, and how it describes a position with its probe loss."""
+    """Who writes: one rank of one attempt at a run, and how it describes a position with its probe loss.
+
+    average: of the weights, if one is kept with them.
+    """
 
     store: Store
     run: str
@@ -40,6 +48,7 @@ class Author:
     rank: int
     world: int
     describe: Callable[[Position, float], TrainingState]
+    average: WeightAverage | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ class Saver:
             return
         self._join()
         began = time.perf_counter()
-        self.buffers = checkpoint.snapshot(self.engine, self.buffers)
+        average = self.author.average
+        self.buffers = checkpoint.snapshot(self.engine, self.buffers, average.mean if average else ())
         state = self.author.describe(position, self.engine.probe())
         stall = time.perf_counter() - began
         self.thread = threading.Thread(target=self._write, args=(self.buffers, position.step, state), daemon=True)
@@ -94,7 +104,9 @@ class Saver:
             self.save(position)
             self._join()
         if self._failed_anywhere():
-            raise OSError(f"the last checkpoint, step {position.step}, could not be written; free space and run again")
+            raise NotWrittenError(
+                f"the last checkpoint, step {position.step}, could not be written; free space and run again"
+            )
         self._wait_for_commit(position.step)
 
     def _failed_anywhere(self) -> bool:

@@ -3,11 +3,10 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from models.measures import metrics
 from ray_jobs.training.actors.feed import Batch
 from ray_jobs.training.events import StepDone, StepSkipped
+from ray_jobs.training.freshness import by_source, spread_of
 from ray_jobs.training.worker.skips import why_skipped
 from ray_jobs.training.worker.step import Stepped
 
@@ -27,8 +26,7 @@ class StepMeter:
         """Tell of a step that took `seconds`, of which `wait_s` were spent waiting for its rows."""
         here, result = done.position, done.result
         rate = self.batch_tokens / seconds
-        fresh = np.sort(time.time() - batch.arrived_s)
-        shown = fresh if len(fresh) <= MOST_FRESHNESS else np.quantile(fresh, np.linspace(0, 1, MOST_FRESHNESS))
+        now_s = time.time()
         event = StepDone(
             step=here.step,
             round=here.round,
@@ -41,7 +39,9 @@ class StepMeter:
             data_wait_s=wait_s,
             tokens_per_second=rate,
             mfu=metrics.mfu(rate, self.flops_per_token, self.world, self.peak_flops),
-            freshness_s=tuple(round(float(s), 3) for s in shown),
+            freshness_s=spread_of(now_s - batch.arrived_s, MOST_FRESHNESS),
+            to_lake_s=by_source(batch.sources, batch.arrived_s - batch.event_s),
+            to_gradient_s=by_source(batch.sources, now_s - batch.event_s),
             skipped_steps=len(here.skipped),
         )
         if not result.skipped:

@@ -77,6 +77,7 @@ def test_what_is_written_is_read_back_listed_and_deleted(store):
     assert store.read("runs/a b+ü/x.json") == b"22"
     assert store.list("runs") == ["runs/a b+ü/x.json", "runs/y"] == store.list()
     assert store.exists("runs/y") and store.exists("runs") and not store.exists("run")
+    assert (store.folders("runs"), store.folders("nowhere")) == (["a b+ü"], [])
     store.delete("runs/y")
     store.delete("runs/y")
     assert store.list() == ["runs/a b+ü/x.json"]

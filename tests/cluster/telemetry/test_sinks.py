@@ -219,7 +219,8 @@ weights.write_bytes(b"w" * 1000)
 facts = {"rounds": 3, "sample_fingerprint": "abc"}
 lineage = {**facts, "files": [{"path": str(weights)}]}
 champion = Champion("news@00000002/00000003", "news/00000001", str(folder), (str(weights),), facts, lineage)
-run.conclude({"documents": {"read": 7}, "sample_fingerprint": "abc"}, champion)
+run.promoted(champion)
+run.conclude({"documents": {"read": 7}, "sample_fingerprint": "abc"})
 run.close()
 """
 
@@ -329,7 +330,7 @@ def test_wandb_shows_a_run_without_last_words_as_failed(concluded):
     codes = []
     sink = WandbRun(SimpleNamespace(summary={}, finish=lambda exit_code: codes.append(exit_code)))
     if concluded:
-        sink.conclude({"steps": 3}, None)
+        sink.conclude({"steps": 3})
     sink.close()
     assert codes == [0 if concluded else 1]
 

@@ -68,7 +68,8 @@ def test_metrics_come_back_under_their_names_at_their_steps(tmp_path, kind):
 def test_summary_and_champion_come_back_as_texts(tmp_path):
     sink = TensorBoard(Store.open(str(tmp_path)), FOLDER)
     sink.log({"step": 9, "loss": 1.0})
-    sink.conclude({"sample_fingerprint": "abc"}, Champion("news/9", None, "s", (), {}, {"rounds": 4}))
+    sink.conclude({"sample_fingerprint": "abc"})
+    sink.promoted(Champion("news/9", None, "s", (), {}, {"rounds": 4}))
     sink.close()
     texts = {v.tag: v for event in read(files(tmp_path)[0])[3:] for v in event.summary.value}
     assert {v.metadata.plugin_data.plugin_name for v in texts.values()} == {"text"}

@@ -28,7 +28,8 @@ def made_round(number, num_fresh=5, num_replay=3):
     offsets = np.concatenate([[0], np.cumsum(manifest.documents.num_tokens)])
     tokens = r.integers(0, 2**31 - 1, offsets[-1]).astype(np.int32)
     blank = r.random(num_fresh + num_replay) < 0.3
-    return manifest, RoundText(tokens, offsets, r.uniform(1e9, 2e9, num_fresh), blank)
+    times, labels = r.uniform(1e9, 2e9, (2, num_fresh)), np.array(["wire", "help"])[r.integers(0, 2, num_fresh)]
+    return manifest, RoundText(tokens, offsets, times[0], blank, times[1], labels)
 
 
 def recorded(lake, number, **sizes):
@@ -44,7 +45,7 @@ def assert_same(found, manifest, text):
     assert found is not None
     assert str(found[0].to_row()) == str(manifest.to_row())
     for got, wanted in zip(found[1], text, strict=True):
-        assert got.dtype == wanted.dtype
+        assert got.dtype.kind == wanted.dtype.kind
         np.testing.assert_array_equal(got, wanted)
 
 
@@ -162,4 +163,7 @@ def test_the_text_of_a_round_is_the_same_from_shards_and_from_any_number_of_wind
     wanted = [wanted[n] for n in [*np.flatnonzero(new), *np.flatnonzero(~new)[::-1]]]
     got = [text.tokens[a:b].tolist() for a, b in zip(text.offsets[:-1], text.offsets[1:], strict=True)]
     assert got == wanted
+    assert set(text.sources.tolist()) == {"wire"}
+    own = lake.documents(4, 4, ["event_time"], ["kept"])["event_time"].to_pylist()
+    assert text.event_s.tolist() == [moment.timestamp() for moment in own]
     assert set(text.arrived_s.tolist()) == {lake.arrivals(4, 4)[4]} and len(text.arrived_s) == len(fresh)

@@ -6,7 +6,7 @@ import torch
 
 from models.engine import zero
 from models.engine.average import WeightAverage
-from models.engine.checkpoint import read_full_weights, snapshot
+from models.engine.checkpoint import read_full_weights, restore_engine, snapshot
 from tests.models.engine.test_engine import global_batch, make, train
 
 
@@ -60,4 +60,22 @@ def test_an_average_that_is_kept_comes_back_whole(stage, tmp_path):
     weights, averaged = read_full_weights([tmp_path / "rank"]), read_full_weights([tmp_path / "average"])
     assert weights.keys() == averaged.keys()
     assert not any(torch.equal(weights[name], averaged[name]) for name in ("embed.weight",))
+    engine.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2])
+def test_an_average_lies_in_the_checkpoint_it_belongs_to_and_one_without_says_so(stage, tmp_path):
+    engine = make(stage, "fp32")
+    average = WeightAverage(engine, 0.5)
+    train(engine, range(2))
+    average.update(10, 100)
+    snapshot(engine, None, average.mean).write(tmp_path / "with")
+    snapshot(engine).write(tmp_path / "without")
+    other = WeightAverage(engine, 0.5)
+    assert other.restore([tmp_path / "with"])
+    assert all(torch.equal(a, b) for a, b in zip(average.mean, other.mean, strict=True))
+    assert not torch.equal(other.mean[0], average.owned[0].weight)
+    assert not other.restore([tmp_path / "without"])
+    restore_engine(engine, [tmp_path / "with"])
     engine.close()

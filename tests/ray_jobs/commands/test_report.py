@@ -36,7 +36,7 @@ def test_a_run_that_is_live_has_a_report_that_says_so(run: Config) -> None:
     finally:
         heart.release()
     page = Path(place).read_text(encoding="utf-8")
-    assert "Running: 0 steps in 0 rounds are committed; it is judged at its end." in page
+    assert "Running: 0 steps in 0 rounds are committed; no candidate was judged yet." in page
     assert "77" in page, "the configuration is that of the run"
     assert "0 tokens/s" not in page
 

@@ -54,17 +54,32 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
         started(0, 0.0),
         RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=0),
         window(0),
-        step(1, 1.0, mfu=0.5, freshness_s=(1.0, 3.0)),
+        step(1, 1.0, mfu=0.5, freshness_s=(1.0, 3.0), to_lake_s={"wire": (1.0,)}, to_gradient_s={"wire": (2.0,)}),
         SnapshotTaken(step=1, checkpoint_stall_s=0.1, time=1.5),
         commit(1, 2.0),
         started(1, 9.0),
         step(2, 10.0),
         Evaluated(step=2, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
-        CandidateJudged(step=2, promoted=True),
+        step(3, 11.0, branch=True),
+        Evaluated(step=3, branch=True, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
+        CandidateJudged(step=2, promoted=True, to_champion_s={"wire": (1.0, 3.0)}),
         CandidateJudged(step=2, promoted=False),
         Warned(text="a word"),
     )
     assert {name.split("/")[0] for name in seen} - {"event"} == set(METRICS)
+
+
+def test_a_candidate_that_decays_leaves_the_figures_of_the_main_line_alone():
+    read = meter()
+    before = values(read, step(1, 1.0), commit(1, 2.0))
+    decayed = values(read, step(2, 3.0, branch=True), Committed(step=2, branch=True, time=4.0))
+    assert set(decayed) == {"event", "decay_loss", "decay_learning_rate"}
+    assert values(read, step(2, 5.0), commit(2, 6.0))["goodput"] == pytest.approx(2 / 6)
+    assert before["step"] == 1
+
+
+def test_what_was_not_asked_is_neither_promoted_nor_refused():
+    assert values(meter(), CandidateJudged(step=2, promoted=False, verdict="not asked")) == {}
 
 
 def test_bits_per_byte_of_all_held_out_text_weigh_slices_by_their_bytes():

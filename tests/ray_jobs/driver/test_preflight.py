@@ -129,7 +129,10 @@ def test_7_another_seed_on_an_old_store(given, tmp_path):
     assert mistake(*given, "seed=7") == (
         f"seed=7 differs from 0, which store {store} was made with; set it back, or use another store"
     )
-    assert mistake(*given, "held_out=0.5").startswith("held_out=0.5 differs from 0.02")
+    assert mistake(*given, "held_out=0.01") == (
+        f"held_out=0.01 is less than 0.02, which store {store} holds out; it may only be raised: set held_out=0.02 or "
+        "more, or use another store"
+    )
 
 
 def test_8_a_number_of_workers_that_does_not_divide_the_batch(given):

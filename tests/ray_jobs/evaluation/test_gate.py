@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ray_jobs.config.blocks import GateConfig
-from ray_jobs.evaluation.decision import Decision
+from ray_jobs.evaluation.bounds import level_of
+from ray_jobs.evaluation.decision import Decision, not_asked
 from ray_jobs.evaluation.gate import Against, Terms, best, decide, pools_of
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from tests.support.judged import FRESH, SLICES, held_out, table, text_of
@@ -80,6 +81,15 @@ def test_a_gain_too_small_to_be_shown_tells_how_many_documents_would_show_it():
     decision = judged(tables, Terms(3, 1, "news/00000005", arrivals=12.0))
     assert decision.verdict == "refused"
     assert "more held-out documents would show it, in about" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "wait"), [(0.0, "more are needed"), (11.0, "in about 2 days"), (1440.0, "in about 22 min")]
+)
+def test_a_wait_is_told_in_a_unit_that_a_person_would_use(arrivals, wait):
+    said = not_asked(10, level_of(1, 0.05), arrivals)
+    assert said is not None and f"22 more are needed{', ' + wait if arrivals else ''}" in said.reasons[0]
+    assert said.reasons[0].endswith("at today's rate" if arrivals else wait)
 
 
 def test_the_level_is_spent_over_asks_and_candidates():

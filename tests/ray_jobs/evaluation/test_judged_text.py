@@ -1,12 +1,14 @@
 """Do fresh documents gather one by one behind the champion, and is old text capped slice by slice?"""
 
 import math
+from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
 
-from data_ops.documents.place import Place
+from data_ops.documents.place import Documents, Place
 from data_ops.lake.lake import Lake
+from data_ops.rounds.manifest import Manifest
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
 from ray_jobs.evaluation.judged_text import arrivals_a_day, given_until, judged_text
 from tests.support.checkpoints import commit_at
@@ -51,6 +53,15 @@ def test_fresh_text_is_capped_as_a_whole(lake: Lake) -> None:
 
 def test_a_checkpoint_without_a_recorded_round_was_given_nothing(lake: Lake) -> None:
     assert given_until(lake, None) == given_until(lake, commit_at("news", 3, 0, 3)) == Place(-1, 0)
+
+
+@pytest.mark.parametrize("done", [0, 3])
+def test_a_candidate_was_given_what_its_main_line_was_given_when_it_left(tmp_path: Path, done: int) -> None:
+    lake: Lake = make_lake(tmp_path)
+    none = Documents.empty()
+    branch = Manifest(0, Place(2, 7), Place(2, 7), 0, done, 1, 8, "branch", none, none, none)
+    lake.add_round("news@00000008", 0, branch.to_row())
+    assert given_until(lake, commit_at("news@00000008", 8 + done, 0, done)) == Place(2, 7)
 
 
 def test_the_rate_of_arrivals_is_that_of_the_last_windows(lake: Lake) -> None:

@@ -60,6 +60,16 @@ def test_a_store_of_an_older_version_gets_a_digest_and_a_fingerprint(config):
     assert (frozen.format, frozen.tokenizer_fingerprint) == (2, read_tokenizer(store).fingerprint)
 
 
+def test_the_held_out_share_may_be_raised_but_not_lowered(config):
+    open_store(config)
+    raised = config.model_copy(update={"held_out": config.held_out + 0.1})
+    (warning,) = open_store(raised).warnings
+    assert warning.startswith(f"from now on {raised.held_out:g} of the documents are held out")
+    assert open_store(raised).warnings == () and read_frozen(Store.open(config.store)).held_out == raised.held_out
+    with pytest.raises(ConfigError, match="it may only be raised"):
+        open_store(config)
+
+
 def test_a_checkpoint_of_another_tokenizer_is_refused(config):
     opened = open_store(config)
     for fingerprint in (None, opened.tokenizer.fingerprint):

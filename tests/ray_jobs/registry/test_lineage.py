@@ -2,12 +2,15 @@
 
 import pytest
 
+from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from data_ops.documents.place import Documents, Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
-from ray_jobs.registry.lineage import rounds_of, tracking_id
-from ray_jobs.store.paths import run_path
+from ray_jobs.checkpoints.manifest import publish
+from ray_jobs.checkpoints.position import Judgement
+from ray_jobs.registry.lineage import lineage, rounds_of, tracking_id
+from ray_jobs.store.paths import decision_path, run_path
 from tests.support.checkpoints import commit_at
 
 NONE = Documents.empty()
@@ -33,6 +36,17 @@ def store(tmp_path_factory):
 def test_rounds_and_windows_are_those_in_the_weights(store, number, step_in_round, rounds, last_window):
     told = rounds_of(store, commit_at("news", 9, number, step_in_round))
     assert told == {"rounds": rounds, "steps_of_last_round": step_in_round, "last_window": last_window}
+
+
+def test_a_champion_names_the_checkpoint_it_left_also_if_that_was_let_go_since(store):
+    candidate = commit_at("news@00000009", 12, 0, 3, judged=Judgement(9, 2, 900))
+    facts = {"previous": None, "weights_sha256": "ab", "sample_fingerprint": "cd", "tokenizer": "ef", "decision": {}}
+    write_json(store, decision_path(candidate.name), facts)
+    told = lineage(store, candidate).facts
+    assert (told["branch_of"], told["rounds"], told["last_window"]) == ("news/00000009", 2, 1)
+    candidate = commit_at("news@00000009", 12, 0, 3)  # of an older version
+    publish(store, commit_at("news", 9, 1, 0))
+    assert lineage(store, candidate).facts["rounds"] == 1
 
 
 def test_a_run_keeps_its_id_and_another_store_makes_another(tmp_path):

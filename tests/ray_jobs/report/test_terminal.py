@@ -9,7 +9,7 @@ from rich.console import Console
 from cluster.readable import rate, seconds, share, short, signed, size, visible, whole
 from data_ops.ingest.events import Warned, WindowDone
 from ray_jobs.report.terminal import Display
-from ray_jobs.training.events import BranchBegun, Committed, RoundBegun, StepDone, StepSkipped
+from ray_jobs.training.events import BranchBegun, CandidateJudged, Committed, RoundBegun, StepDone, StepSkipped
 
 STEP = {"loss": 2.913, "tokens_per_second": 411_900.0, "mfu": 0.57, "data_wait_s": 0.002, "seconds": 1.0}
 STEP |= {"learning_rate": 3e-4, "freshness_s": (38.0, 20.0)}
@@ -55,7 +55,15 @@ def test_the_lines_read_like_the_story_of_the_run():
     display.event(BranchBegun(step=1240, tokens=1_000_000, steps=8))
     display.event(Warned(text="the disk is nearly full"))
     display.event(StepSkipped(step=1241, text="its loss is not finite"))
-    display.promoted(1286, 940)
+    verdict = CandidateJudged(
+        step=1286,
+        promoted=True,
+        checkpoint="news@1240/1286",
+        verdict="promoted",
+        reasons=("it is better",),
+        previous="news@940/966",
+    )
+    display.event(verdict)
     display.report("lake/runs/news/report.html")
     said = stream.getvalue()
     for part in (
@@ -67,7 +75,8 @@ def test_the_lines_read_like_the_story_of_the_run():
         " branch   step 1,240    a copy decays on replay 1 M tokens  8 steps",
         " note     the disk is nearly full",
         " note     step 1241 was skipped: its loss is not finite",
-        " promoted checkpoint 1,286 is the champion (was 940)",
+        " judge    promoted: it is better",
+        " promoted checkpoint news@1240/1286 is the champion (was news@940/966)",
         " report   lake/runs/news/report.html",
     ):
         assert part in said

@@ -23,6 +23,7 @@ from ray_jobs.training.events import (
     event_of_line,
     event_to_row,
     final_steps,
+    newest_events,
     read_events,
 )
 from tests.support.root import ROOT
@@ -37,6 +38,7 @@ KINDS = {
     "evaluation",
     "checkpoint",
     "commit",
+    "candidate",
     "window",
     "judged",
 }
@@ -124,3 +126,13 @@ def test_of_a_step_that_was_trained_again_the_last_one_counts() -> None:
     told = [StepDone(step=1, loss=3.0), StepDone(step=2, loss=2.5), StepDone(step=2, loss=2.25)]
     told += [StepDone(step=3, branch=True)]
     assert [step.loss for step in final_steps([*told, RoundBegun(round=1)])] == [3.0, 2.25]
+
+
+def test_the_newest_events_cost_no_more_in_an_old_run_and_begin_with_a_whole_line(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    assert newest_events(store, "news") == []
+    lines = [json.dumps(event_to_row(Warned(text=f"word {number}"))) for number in range(100)]
+    store.write(run_path("news", "metrics.jsonl"), "\n".join(lines).encode() + b"\n")
+    assert len(newest_events(store, "news")) == 100
+    newest = newest_events(store, "news", 500)
+    assert 0 < len(newest) < 10 and newest == read_events(store, "news")[-len(newest) :]

@@ -250,7 +250,7 @@ class Shown:
     def log(self, event):
         pass
 
-    def conclude(self, summary, champion):
+    def conclude(self, summary):
         self.summary = summary
 
     def close(self):

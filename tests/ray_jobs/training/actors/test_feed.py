@@ -6,7 +6,7 @@ import pytest
 from cluster.runtime.actors import Local
 from data_ops.lake.lake import Lake
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.manifest import Shape
+from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints import manifest as commits
@@ -84,7 +84,7 @@ def test_a_restarted_feed_needs_nothing_but_the_file_of_its_round(lake, monkeypa
     again = new_feed(lake)
     assert again.round(2) == notices[2]
     assert_same_rows(rows_of(again, 2, notices[2].steps), rows[2])
-    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 3]  # rows[2]: 5 parts a rank, 2 ranks a step
+    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 1]  # rows[2]: 5 parts a rank, 2 ranks a step
 
 
 @pytest.mark.slow
@@ -120,13 +120,29 @@ def test_the_rounds_after_a_restart_are_those_of_a_feed_that_never_stopped(lake,
 def test_a_decay_branch_is_found_again_in_its_file(lake, monkeypatch):
     feed = new_feed(lake)
     feed.round(0)
-    notice = feed.branch(8, 300)
+    notice = feed.branch(8, 1, 300)
     rows = rows_of(feed, "branch", notice.steps)
     monkeypatch.setattr(feed_module, "HEAD_START_S", 60.0)
     closed_lake(monkeypatch)
     again = new_feed(lake)
-    assert again.branch(8, 300) == notice
+    assert again.branch(8, 1, 300) == notice
     assert_same_rows(rows_of(again, "branch", notice.steps), rows)
+
+
+def test_a_branch_draws_from_what_its_rounds_have_used_up_however_much_has_come_since(lake, tmp_path):
+    late = new_feed(lake)
+    notices, _ = trained(late, 3)
+    wait_for(lambda: lake.num_rounds(RUN) == 4)  # planned ahead, while the branch leaves before round 2
+    late.branch(8, 2, 300)
+    early = make_lake(tmp_path / "early")
+    fill_lake(early, [["kept"] * 40] * (notices[1].last_window + 1))
+    feed = new_feed(early)
+    trained(feed, 2)
+    feed.branch(8, 2, 300)
+    branches = [Manifest.from_row(found.rounds("news@00000008", 0), 0) for found in (lake, early)]
+    assert branches[0].to_row() == branches[1].to_row()
+    assert branches[0].end == Manifest.from_row(lake.rounds(RUN, 1), 0).end
+    assert late.branch(9, 2, 0).steps == 0, "an average leaves a branch too, which trains nothing"
 
 
 def test_a_file_that_cannot_be_written_is_said_once_and_training_goes_on(lake, caplog):

@@ -76,7 +76,7 @@ class OneAtATime(Local[Coordinator]):
 def coordinator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Coordinator:
     store = Store.open(str(tmp_path))
     Lake(store).create()
-    monkeypatch.setattr(module.checkpoint, "snapshot", lambda engine, buffers: engine)
+    monkeypatch.setattr(module.checkpoint, "snapshot", lambda engine, buffers, average: engine)
     monkeypatch.setattr(module, "all_reduce_max", Together().all_reduce_max)
     return Coordinator(store.uri, Claim("news", acquire(store, "news"), 2))
 

@@ -86,13 +86,13 @@ def test_it_is_told_once_and_no_group_is_started_again() -> None:
 
 def test_the_loop_commits_the_place_before_the_row_and_fails() -> None:
     finished: list[Position] = []
+    line = SimpleNamespace(skips=Skips(2), is_branch=False, saver=SimpleNamespace(finish=finished.append))
     worker: Any = Worker.__new__(Worker)
-    worker.rank, worker.position = 1, Position(step=9, skipped=((0, 7), (0, 8)))
-    worker.line = SimpleNamespace(skips=Skips(2), is_branch=False, saver=SimpleNamespace(finish=finished.append))
+    worker.rank = SimpleNamespace(rank=1, position=Position(step=9, skipped=((0, 7), (0, 8))), line=line)
 
     def rounds() -> None:
-        worker.line.skips.update(Position(step=7), BAD, math.inf)
-        worker.line.skips.update(Position(step=8), BAD, math.inf)
+        line.skips.update(Position(step=7), BAD, math.inf)
+        line.skips.update(Position(step=8), BAD, math.inf)
 
     worker._train_rounds = rounds
     with pytest.MonkeyPatch.context() as patch:

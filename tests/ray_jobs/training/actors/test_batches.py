@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cluster.runtime.actors import Local
-from ray_jobs.training.worker.batches import PREFETCH, Batches
+from ray_jobs.training.actors.batches import PREFETCH, Batches
 
 
 class Feed:
