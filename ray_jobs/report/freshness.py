@@ -3,6 +3,7 @@
 a document's own time -> the lake -> its first gradient -> the champion that has seen it
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -35,16 +36,17 @@ def _quantiles(given: list[float]) -> dict[str, float]:
     return {"p50": p50, "p95": p95}
 
 
-def sentences(chain: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
-    """Tell the chain of each source in a line.
+def sentences(chain: Mapping[str, Mapping[str, Mapping[str, float]]], most_s: float = math.inf) -> list[str]:
+    """Tell the chain of each source in a line, without stages that took longer than `most_s`.
 
     >>> sentences({"wire": {"to_lake": {"p50": 1.0, "p95": 2.0}, "to_gradient": {"p50": 3.0, "p95": 9.0}}})
     ['wire: event to lake 2 s, to gradient 9 s (95 % within)']
     """
     lines = []
     for source, stages in chain.items():
-        told = [f"to {STAGES[stage]} {seconds(stages[stage]['p95'])}" for stage in STAGES if stage in stages]
-        lines.append(f"{source}: event {', '.join(told)} (95 % within)")
+        within = {stage: stages[stage]["p95"] for stage in STAGES if stage in stages and stages[stage]["p95"] < most_s}
+        told = [f"to {STAGES[stage]} {seconds(p95)}" for stage, p95 in within.items()]
+        lines += [f"{source}: event {', '.join(told)} (95 % within)"] if told else []
     return lines
 
 

@@ -34,6 +34,7 @@ from ray_jobs.training.events import (
 
 BAR = 22
 REDRAW_S = 0.1
+LIVE_S = 86_400.0  # text older than a day is of an archive: how old it is says nothing of the run
 EIGHTHS = " ▏▎▍▌▋▊▉"
 NONE: Mapping[int, int] = {}
 GOOD, BAD, SOFT, STRONG = "green", "bold red", "dim", "bold"
@@ -177,7 +178,7 @@ class Display:
             before = f" (was {visible(said.previous)})" if said.previous else " (the first)"
             name = visible(said.checkpoint) or whole(said.step)
             self._line("promoted", Text(f"checkpoint {name} is the champion", GOOD).append(before, SOFT))
-            for line in sentences(chain_of([said])):
+            for line in sentences(chain_of([said]), LIVE_S):
                 self._line("", Text(visible(line), SOFT))
 
     def ledger(self, counts: Mapping[str, object]) -> None:
@@ -268,6 +269,7 @@ def _train_line(step: StepDone, progress: Progress) -> Text:
     line.append(whole(step.step - before), STRONG).append(f"/{whole(last - before)}" if last > first else "", SOFT)
     fresh = sorted(step.freshness_s)
     events = sorted(age for ages in step.to_gradient_s.values() for age in ages)
+    events = events if events and events[-1] < LIVE_S else []
     for value, write in (
         (step.loss, "loss {:.3f}".format),
         (step.tokens_per_second, lambda v: f"{short(v)} tok/s"),

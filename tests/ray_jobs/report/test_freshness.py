@@ -15,6 +15,7 @@ def test_values_of_all_steps_and_verdicts_count_together() -> None:
     assert chain["wire"]["to_lake"]["p50"] == 2.0 and chain["wire"]["to_gradient"]["p50"] == 4.0
     assert chain["wire"]["to_champion"]["p95"] == 79.0
     assert chain["help"] == {"to_gradient": {"p50": 9.0, "p95": 9.0}}
+    assert sentences(chain, 8.0) == ["wire: event to lake 2.9 s, to gradient 4.9 s (95 % within)"], "live stages alone"
     assert sentences(chain)[0] == "help: event to gradient 9 s (95 % within)"
 
 
