@@ -84,7 +84,11 @@ def other_tokenizer(base: Path) -> None:
             ("tokenizer.kind=bytes",),
             "is not the tokenizer that ./base was trained with",
         ),
-        (other_tokenizer, (), "tokens, its tables have 257 rows; fetch its own tokenizer.json"),
+        (
+            other_tokenizer,
+            (),
+            "tokens, its tables have 257 rows; fetch its own tokenizer.json, or let",
+        ),
         (
             say(auto_map={"AutoModel": "theirs.py"}),
             (),

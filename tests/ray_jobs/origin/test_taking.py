@@ -1,5 +1,6 @@
 """Are the weights that a run begins with taken in once, whole, and a fact of the run from then on?"""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cluster.rows import Rows
 from models.config import EngineConfig, OptimConfig
 from models.engine import checkpoint
 from models.engine.engine import Engine, start
-from models.engine.weights import measure_weights
+from models.engine.weights import StoredWeights, measure_weights
 from models.kinds.exchange.folder import read_folder
 from models.kinds.exchange.writing import write_folder
 from models.kinds.kind import Handover, Precision
@@ -25,7 +26,7 @@ from ray_jobs.origin.record import read_files, read_origin
 from ray_jobs.origin.shape import begun
 from ray_jobs.origin.taking import take_in
 from ray_jobs.outcome import ConfigError
-from tests.support.folders import DOCUMENT, JSON, config_of, folder_of, taken
+from tests.support.folders import DOCUMENT, JSON, VOCAB, config_of, folder_of, taken
 
 
 def half(tmp_path: Path) -> None:
@@ -133,3 +134,19 @@ def test_a_run_may_begin_with_a_checkpoint_of_another_store_and_hands_back_the_f
     )
     assert read_files(other, mine.state.base) == read_files(store, theirs.state.base)
     assert begun(read_config([], elsewhere)) == config
+
+
+def test_tables_grow_to_the_tokens_that_were_added(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    path = tmp_path / "base/tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["added_tokens"] += [tokenizer["added_tokens"][0] | {"id": VOCAB, "content": "<|more|>"}]
+    path.write_text(json.dumps(tokenizer))
+    store, name = taken(tmp_path, f"model.vocabulary={VOCAB + 1}")
+    weights = StoredWeights(fetch_files(store, commits.by_name(store, name), tmp_path))
+    given = read_folder(tmp_path / "base").weights
+    assert torch.equal(weights["embed.weight"][:VOCAB], given["embed.weight"][:VOCAB])
+    assert torch.equal(weights["embed.weight"][VOCAB], given["embed.weight"][:VOCAB].mean(0))
+    assert config_of(tmp_path, f"model.vocabulary={VOCAB + 1}").model.vocabulary == VOCAB + 1
+    with pytest.raises(ConfigError, match=f"model.vocabulary={VOCAB - 1} differs from {VOCAB}"):
+        config_of(tmp_path, f"model.vocabulary={VOCAB - 1}", "name=other")
