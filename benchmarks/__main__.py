@@ -40,6 +40,8 @@ BENCHMARKS = {
     "plan_facts": "benchmarks.planner.plan_facts:measure",
     "sweep": "benchmarks.training.sweep:measure",
     "gate": "benchmarks.gate.measure:measure",
+    "load": "benchmarks.models.load:measure",
+    "continued": "benchmarks.models.continued:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 MOST_SECONDS = 5400  # a sweep takes a quarter of an hour, on a busy machine three

@@ -6,22 +6,14 @@ function of (seed, position), never of a generator's state: the same seed goes o
 
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from models.config import ModelConfig
 from models.kinds.transformer import Cache
-
-
-class Sampling(NamedTuple):
-    """How the next token is chosen among those that may follow."""
-
-    temperature: float = 0.8  # 0 takes the likeliest; 1 draws as the model says
-    top_p: float = 0.95  # draw among the likeliest tokens of this share together
-    top_k: int | None = None  # draw among so many tokens at most
-    seed: int = 0  # decides every draw
+from models.sampling import Sampling
 
 
 @runtime_checkable
@@ -53,7 +45,7 @@ def generate(model: ReadsOn, prompt: Sequence[int], most: int, stop: int, how: S
 def choose_token(logits_V: Tensor, how: Sampling, position: int) -> int:
     """Choose the token of a position.
 
-    >>> choose(torch.tensor([0.0, 2.0, 1.0]), Sampling(temperature=0), 7)
+    >>> choose_token(torch.tensor([0.0, 2.0, 1.0]), Sampling(temperature=0), 7)
     1
     """
     if how.temperature == 0:

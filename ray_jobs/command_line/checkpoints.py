@@ -3,6 +3,7 @@
 import typer
 
 from models.kinds.kind import Precision
+from models.sampling import Sampling
 from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
     Checkpoint,
@@ -119,15 +120,10 @@ def generate(
     seed: Seed = 0,
 ) -> None:
     """Let a checkpoint (default: the champion) go on with a text, token by token."""
-    settings = read_run(config, overrides)
-    from models.measures.generation import Sampling
-    from ray_jobs.commands.promote import exported_checkpoint
-    from ray_jobs.serving.generate import Speaker, stream
+    from ray_jobs.commands.promote import go_on
 
-    store, commit = exported_checkpoint(settings, checkpoint)
-    speaker = Speaker(store, commit, settings.engine.precision)
-    drawn = speaker.go_on(prompt, tokens, Sampling(temperature, top_p, top_k, seed))
+    settings, how = read_run(config, overrides), Sampling(temperature, top_p, top_k, seed)
     say(prompt, as_json)
-    said = stream(speaker.tokenizer, drawn, lambda piece: say(piece, as_json))
+    name, said = go_on(settings, checkpoint, prompt, tokens, how, lambda piece: say(piece, as_json))
     say("\n", as_json)
-    finish(0, {"checkpoint": commit.name, "prompt": prompt, **said._asdict()}, as_json)
+    finish(0, {"checkpoint": name, "prompt": prompt, **said._asdict()}, as_json)

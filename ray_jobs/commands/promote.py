@@ -1,6 +1,7 @@
-"""What do `headrace evaluate`, `promote` and `export` do with a checkpoint?"""
+"""What do `headrace evaluate`, `promote`, `export` and `generate` do with a checkpoint?"""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from data_ops.lake.lake import Lake
 from models.engine.weights import StoredWeights
 from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
+from models.sampling import Sampling
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
@@ -24,6 +26,7 @@ from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
 from ray_jobs.report.terminal import Display
+from ray_jobs.serving.generate import Said, Speaker, stream
 from ray_jobs.store.paths import runs_of
 
 EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
@@ -80,6 +83,15 @@ def export_checkpoint(
         model = Pretrained(shape, shape.tokens_of(tokenizer.vocab_size), weights)
         kind_of(shape).export(model, handover, target)
     return {"checkpoint": commit.name, "directory": str(target)}
+
+
+def go_on(
+    config: Config, name: str | None, prompt: str, tokens: int, how: Sampling, show: Callable[[str], None]
+) -> tuple[str, Said]:
+    """Let a checkpoint (default: the champion, else the run's last) go on with a text; its name, and what it said."""
+    store, commit = exported_checkpoint(config, name)
+    speaker = Speaker(store, commit, config.engine.precision)
+    return commit.name, stream(speaker.tokenizer, speaker.go_on(prompt, tokens, how), show)
 
 
 def exported_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:

@@ -218,6 +218,7 @@ def _header(config: Config, training: Training, resumed: Commit | None, opened: 
         "parameters": kind_of(config.model).num_parameters(
             config.model, config.model.tokens_of(opened.tokenizer.vocab_size)
         ),
+        "begins_with": config.model.start,
         "resumed_step": resumed.step if resumed else None,
         "resumed_round": resumed.round if resumed else None,
     }

@@ -53,28 +53,37 @@ def _shaped(config: Config, place: Place, *, brings_tokenizer: bool) -> Config:
     if theirs.kind != mine.kind:
         raise ConfigError(f"model.kind={mine.kind} differs from {theirs.kind}, which {named} is; leave it out")
     values = theirs.model_dump(mode="json")
-    for key in sorted(mine.model_fields_set - FREE):
+    rows = _rows(mine, theirs)
+    for key in sorted(mine.model_fields_set - FREE - ({"vocabulary"} if rows else set())):
         if getattr(mine, key) != getattr(theirs, key):
             raise ConfigError(
                 f"model.{key}={getattr(mine, key)} differs from {getattr(theirs, key)}, which {named} has; leave it out"
             )
-    rows = mine.row_tokens if "row_tokens" in mine.model_fields_set else min(theirs.row_tokens, USUAL_ROW)
-    if context is not None and rows > context and mine.rope is None:
+    length = mine.row_tokens if "row_tokens" in mine.model_fields_set else min(theirs.row_tokens, USUAL_ROW)
+    if context is not None and length > context and mine.rope is None:
         raise ConfigError(
-            f"model.row_tokens={rows} is longer than the context of {context} that {named} was trained at; use at most "
-            f"{context}, or scale its positions: model.rope={{kind: yarn, factor: {-(-rows // context)}, "
+            f"model.row_tokens={length} is longer than the context of {context} that {named} was trained at; use at "
+            f"most {context}, or scale its positions: model.rope={{kind: yarn, factor: {-(-length // context)}, "
             f"original_tokens: {context}}}"
         )
-    values |= {"from": named, "row_tokens": rows, "recompute": mine.recompute}
+    values |= {"from": named, "row_tokens": length, "recompute": mine.recompute}
+    values |= {"vocabulary": rows} if rows else {}
     values |= {"rope": mine.rope.model_dump(mode="json")} if mine.rope is not None else {}
-    tokenizer = _tokenizer(config, place, theirs, brings_tokenizer=brings_tokenizer)
+    tokenizer = _tokenizer(config, place, rows or theirs.vocabulary, brings_tokenizer=brings_tokenizer)
     found = config.model_copy(update={"model": model_config(values), "tokenizer": tokenizer})
     check(found.model_dump(mode="json"))  # do the parts fit together, now that the shape is known?
     return found
 
 
-def _tokenizer(config: Config, place: Place, theirs: ModelConfig, *, brings_tokenizer: bool) -> TokenizerConfig:
-    """The tokenizer that comes with the weights; another one would make them worthless."""
+def _rows(mine: ModelConfig, theirs: ModelConfig) -> int | None:
+    """Rows to which the token tables of a decoder are to grow; None: they stay."""
+    known, wanted = theirs.vocabulary, mine.vocabulary
+    grows = known is not None and wanted is not None and wanted > known and mine.kind == "decoder"
+    return wanted if grows else None
+
+
+def _tokenizer(config: Config, place: Place, rows: int | None, *, brings_tokenizer: bool) -> TokenizerConfig:
+    """The tokenizer that comes with the weights; another one would make them worthless. rows: of the token tables."""
     mine = config.tokenizer
     if not brings_tokenizer:
         return mine  # the store's own, which `open_store` compares
@@ -83,9 +92,9 @@ def _tokenizer(config: Config, place: Place, theirs: ModelConfig, *, brings_toke
             f"tokenizer.kind={mine.kind} is not the tokenizer that {config.model.start} was trained with; leave it out"
         )
     tokenizer = Tokenizer.from_json(place.tokenizer_json())
-    if theirs.vocabulary is not None and tokenizer.vocab_size > theirs.vocabulary:
+    if rows is not None and tokenizer.vocab_size > rows:
         raise ConfigError(
-            f"the tokenizer of {config.model.start} has {tokenizer.vocab_size} tokens, its tables have "
-            f"{theirs.vocabulary} rows; fetch its own tokenizer.json"
+            f"the tokenizer of {config.model.start} has {tokenizer.vocab_size} tokens, its tables have {rows} rows; "
+            f"fetch its own tokenizer.json, or let them grow: model.vocabulary={tokenizer.vocab_size}"
         )
     return mine.model_copy(update={"kind": "model"})

@@ -16,6 +16,7 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
 from models.engine.weights import StoredWeights, Weighed, digest_of_facts, initial_snapshot, measure_weights
+from models.kinds.exchange.growth import GrownWeights
 from models.kinds.kind import Pretrained
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
@@ -59,7 +60,7 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
         return None
     place = place_of(start, store)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        given = _given(place, config.model, Path(scratch))
+        given = _grown(_given(place, config.model, Path(scratch)), config.model)
         weighed = measure_weights(given.model.weights)
         name = _commit(store, config.model, given, weighed, tokenizer)
     made = Origin(
@@ -82,6 +83,15 @@ def _given(place: Place, config: ModelConfig, scratch: Path) -> Given:
     weights = StoredWeights(fetch_files(place.store, place.commit, scratch))
     files = read_files(place.store, place.commit.state.base)
     return Given(Pretrained(place.shape(), place.shape().vocabulary or 0, weights), files)
+
+
+def _grown(given: Given, config: ModelConfig) -> Given:
+    """Let token tables grow to the rows that are asked for."""
+    known, wanted = given.model.vocab_size, config.vocabulary
+    if not known or wanted is None or wanted <= known:
+        return given
+    weights = GrownWeights(given.model.weights, known, wanted)
+    return Given(Pretrained(config, wanted, weights), given.files)
 
 
 def _commit(store: Store, config: ModelConfig, given: Given, weighed: Weighed, tokenizer: Tokenizer) -> str:

@@ -77,8 +77,8 @@ class Display:
     def header(self, facts: Mapping[str, Any], asked: Asked | None = None, windows: Mapping[int, int] = NONE) -> None:
         """Tell what runs, on what, and from where it goes on.
 
-        Keys: name, store, workers, nodes, zero_stage, precision, parameters, resumed_step, resumed_round. asked: what
-        rounds should be like; windows: documents kept by each window so far.
+        Keys: name, store, workers, nodes, zero_stage, precision, parameters, begins_with, resumed_step, resumed_round.
+        asked: what rounds should be like; windows: documents kept by each window so far.
         """
         self.progress = Progress(asked or Asked(), windows, facts.get("resumed_step") or 0, self.clock)
         parts = [f"headrace {version('headrace')}", visible(facts.get("name", "")), visible(facts.get("store", ""))]
@@ -88,6 +88,8 @@ class Display:
             parts.append(f"ZeRO-{facts['zero_stage']} {facts.get('precision', '')}".strip())
         if is_number(facts.get("parameters")):
             parts.append(f"{short(facts['parameters'])} parameters")
+        if facts.get("begins_with") and not facts.get("resumed_step"):
+            parts.append(f"begins with {visible(facts['begins_with'])}")
         if facts.get("resumed_step"):
             parts.append(f"resumed at step {whole(facts['resumed_step'])} (round {whole(facts.get('resumed_round'))})")
         self.console.print(Text(" · ".join(part for part in parts if part), style=STRONG), soft_wrap=True)

@@ -15,7 +15,8 @@ from models.engine.engine import resolve_precision
 from models.engine.weights import StoredWeights
 from models.kinds.building import build
 from models.kinds.kinds import model_config
-from models.measures.generation import ReadsOn, Sampling, generate
+from models.measures.generation import ReadsOn, generate
+from models.sampling import Sampling
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.ingest.opening import read_tokenizer, refuse_other_tokenizer

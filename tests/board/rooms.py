@@ -29,7 +29,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("first_look",),
     ),
     "data_ops.curation": (("rules",), ("history",), ("config",), ("curate", "reasons")),
-    "models": (("rope",), ("config",), ("size",), ("device",), ("kinds",), ("measures",), ("engine",)),
+    "models": (("rope", "sampling"), ("config",), ("size",), ("device",), ("kinds",), ("measures",), ("engine",)),
     "ray_jobs": (
         ("outcome",),
         ("store",),

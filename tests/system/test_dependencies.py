@@ -20,8 +20,8 @@ NAMES = {
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}
-#: Loaders of other projects, which `python -m benchmarks.matrix` installs into environments of their own.
-ELSEWHERE = {"grain", "streaming"}
+#: What benchmarks bring along for themselves: loaders of other projects, a reader of rounded weights.
+ELSEWHERE = {"grain", "streaming", "gguf"}
 
 
 def declared(requirements: Iterable[str]) -> dict[str, str]:

@@ -7,14 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cluster.storage.store import Store
+from data_ops.documents.tokenizer import train_bpe
 from ray_jobs.config.reading import read_config
 from ray_jobs.ingest.opening import open_store
 from ray_jobs.store.lease import Heart, acquire
+from tests.support.folders import folder_of
 from tests.support.runs import environment
 
 pytestmark = pytest.mark.slow
@@ -29,11 +32,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *overrides: str) -> str:
+def run(folder: Path, *overrides: str, given: Sequence[str] = GIVEN) -> str:
     """Start `headrace run`; the one sentence it is refused with."""
     sessions = folder / "ray-sessions"
     sessions.mkdir()
-    argv = [sys.executable, "-m", "ray_jobs", "run", "--json", *GIVEN, *overrides]
+    argv = [sys.executable, "-m", "ray_jobs", "run", "--json", *given, *overrides]
     variables = environment() | {"RAY_TMPDIR": str(sessions)}
     done = subprocess.run(argv, cwd=folder, env=variables, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
@@ -41,6 +44,70 @@ def run(folder: Path, *overrides: str) -> str:
     assert json.loads(done.stdout) == {"error": sentence, "code": 2}
     assert not list(sessions.iterdir())
     return sentence
+
+
+def lose_a_shard(base: Path) -> None:
+    next(base.glob("model-00002*")).unlink()
+
+
+def pickles_only(base: Path) -> None:
+    for path in base.glob("model*"):
+        path.unlink()
+    (base / "pytorch_model.bin").write_bytes(b"")
+
+
+def no_room(base: Path) -> None:
+    os.truncate(next(base.glob("model-00001*")), 2**43)  # it takes no room itself
+
+
+def say(**values: object) -> Callable[[Path], None]:
+    """Let config.json say something else."""
+
+    def change(base: Path) -> None:
+        path = base / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def other_tokenizer(base: Path) -> None:
+    (base / "tokenizer.json").write_text(train_bpe(["one two three four five six"] * 9, 300).to_json())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "overrides", "sentence"),
+    [
+        (lose_a_shard, (), "lacks model-00002-of-00005.safetensors (1 of 5 files); fetch all its files"),
+        (say(model_type="gpt2"), (), "has model_type=gpt2; choose a checkpoint of one of llama, mistral"),
+        (
+            lambda base: None,
+            ("tokenizer.kind=bytes",),
+            "is not the tokenizer that ./base was trained with",
+        ),
+        (
+            other_tokenizer,
+            (),
+            "tokens, its tables have 257 rows; fetch its own tokenizer.json, or let",
+        ),
+        (
+            say(auto_map={"AutoModel": "theirs.py"}),
+            (),
+            "brings code of its own (auto_map in its config.json)",
+        ),
+        (pickles_only, (), "holds its weights as *.bin (pickles, which may run code when they are read)"),
+        (no_room, (), "8796.1 GB in "),
+        (say(num_hidden_layers=3), (), "lacks model.layers.2.input_layernorm.weight, which its config.json promises"),
+        (lambda base: None, ("model.row_tokens=128",), "model.row_tokens=128 is longer than the context of 64"),
+        (lambda base: None, ("model.width=96",), "model.width=96 differs from 48, which ./base has; leave it out"),
+    ],
+)
+def test_a_mistake_with_a_pretrained_model_is_a_sentence(
+    folder: Path, spoil: Callable[[Path], None], overrides: tuple[str, ...], sentence: str
+) -> None:
+    folder_of(folder / "base", shard_bytes=60_000)
+    spoil(folder / "base")
+    given = [one for one in GIVEN if not one.startswith("tokenizer")]
+    assert sentence in run(folder, "model.from=./base", "model.row_tokens=64", *overrides, given=given)
 
 
 @pytest.mark.parametrize(

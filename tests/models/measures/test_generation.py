@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.kinds.transformer import Transformer, initialise
-from models.measures.generation import ReadsOn, Sampling, choose_token, generate
+from models.measures.generation import ReadsOn, choose_token, generate
+from models.sampling import Sampling
 from tests.support.rows import SWITCHED, VOCAB
 
 LOGITS = torch.log(torch.tensor([0.1, 0.5, 0.05, 0.3, 0.05]))

@@ -1,15 +1,18 @@
 """Are the weights that a run begins with taken in once, whole, and a fact of the run from then on?"""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from cluster.rows import Rows
 from models.config import EngineConfig, OptimConfig
 from models.engine import checkpoint
-from models.engine.engine import start
-from models.engine.weights import measure_weights
+from models.engine.engine import Engine, start
+from models.engine.weights import StoredWeights, measure_weights
 from models.kinds.exchange.folder import read_folder
 from models.kinds.exchange.writing import write_folder
 from models.kinds.kind import Handover, Precision
@@ -23,7 +26,7 @@ from ray_jobs.origin.record import read_files, read_origin
 from ray_jobs.origin.shape import begun
 from ray_jobs.origin.taking import take_in
 from ray_jobs.outcome import ConfigError
-from tests.support.folders import DOCUMENT, JSON, config_of, folder_of, taken
+from tests.support.folders import DOCUMENT, JSON, VOCAB, config_of, folder_of, taken
 
 
 def half(tmp_path: Path) -> None:
@@ -64,6 +67,37 @@ def test_an_engine_reads_what_it_owns_of_it_and_computes_the_same(tmp_path: Path
     again.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_a_run_that_began_with_weights_goes_on_with_the_same_bits(tmp_path: Path, stage: int) -> None:
+    folder_of(tmp_path / "base")
+    config = config_of(tmp_path)
+    store, name = taken(tmp_path)
+    layout = EngineConfig(precision="fp32", batch_tokens=256, micro_batch_rows=2, zero_stage=stage)  # type: ignore[arg-type]
+    tokens = torch.randint(0, 250, (4, 4, 65), generator=torch.Generator().manual_seed(0)).int().numpy()
+
+    def engine_at(files: list[Path]) -> Engine:
+        engine = start(config.model, config.model.tokens_of(0), layout, OptimConfig(), seed=None)
+        checkpoint.restore_engine(engine, files)
+        return engine
+
+    def train(engine: Engine, steps: range) -> list[str]:
+        rows = (Rows(tokens[n, :, :-1].copy(), tokens[n, :, 1:].copy(), np.zeros((4, 64), np.int32)) for n in steps)
+        return [engine.step(row, 256, lr=1e-3).loss.hex() for row in rows]
+
+    base = fetch_files(store, commits.by_name(store, name), tmp_path)
+    whole = engine_at(base)
+    straight = train(whole, range(4))
+    whole.close()
+    first = engine_at(base)
+    assert train(first, range(2)) == straight[:2]
+    checkpoint.snapshot(first).write(tmp_path / "rank.safetensors")
+    first.close()
+    second = engine_at([tmp_path / "rank.safetensors"])
+    assert train(second, range(2, 4)) == straight[2:]
+    second.close()
+
+
 def test_what_is_there_already_is_not_written_again_and_runs_share_it(tmp_path: Path) -> None:
     folder_of(tmp_path / "base")
     store, name = taken(tmp_path)
@@ -100,3 +134,19 @@ def test_a_run_may_begin_with_a_checkpoint_of_another_store_and_hands_back_the_f
     )
     assert read_files(other, mine.state.base) == read_files(store, theirs.state.base)
     assert begun(read_config([], elsewhere)) == config
+
+
+def test_tables_grow_to_the_tokens_that_were_added(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    path = tmp_path / "base/tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["added_tokens"] += [tokenizer["added_tokens"][0] | {"id": VOCAB, "content": "<|more|>"}]
+    path.write_text(json.dumps(tokenizer))
+    store, name = taken(tmp_path, f"model.vocabulary={VOCAB + 1}")
+    weights = StoredWeights(fetch_files(store, commits.by_name(store, name), tmp_path))
+    given = read_folder(tmp_path / "base").weights
+    assert torch.equal(weights["embed.weight"][:VOCAB], given["embed.weight"][:VOCAB])
+    assert torch.equal(weights["embed.weight"][VOCAB], given["embed.weight"][:VOCAB].mean(0))
+    assert config_of(tmp_path, f"model.vocabulary={VOCAB + 1}").model.vocabulary == VOCAB + 1
+    with pytest.raises(ConfigError, match=f"model.vocabulary={VOCAB - 1} differs from {VOCAB}"):
+        config_of(tmp_path, f"model.vocabulary={VOCAB - 1}", "name=other")

@@ -195,3 +195,15 @@ def test_a_loss_that_is_not_finite_is_shown_as_it_is():
 )  # fmt: skip
 def test_numbers_are_written_with_their_unit(write, value, said):
     assert write(value) == said
+
+
+def test_the_first_line_says_what_a_run_begins_with_until_it_goes_on():
+    facts = {"name": "news", "store": "./lake", "begins_with": "./my\x1b-llama", "resumed_step": None}
+    said = []
+    for resumed in (None, 7):
+        stream = io.StringIO()
+        with Display(stream=stream) as display:
+            display.header(facts | {"resumed_step": resumed, "resumed_round": 0})
+        said.append(stream.getvalue())
+    assert "begins with ./my\\x1b-llama" in said[0]
+    assert "begins with" not in said[1]

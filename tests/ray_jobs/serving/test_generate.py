@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_ops.documents.tokenizer import byte_tokenizer
-from models.measures.generation import Sampling
+from models.sampling import Sampling
 from ray_jobs.__main__ import app
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.serving.generate import Speaker, stream
