@@ -187,6 +187,28 @@ def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monk
     assert not sink._thread.is_alive()
 
 
+def test_a_counter_is_there_before_it_rises_and_its_totals_are_exact(monkeypatch):
+    class Recorded:
+        def __init__(self, name, **_):
+            self.name = name
+
+        def inc(self, value, tags):
+            assert value > 0, "Ray refuses others"
+            told.append((self.name, value, tags["label"]))
+
+    told = []
+    monkeypatch.setattr("ray.util.metrics.Counter", Recorded)
+    sink = Prometheus("news", {"restarts": 0, "documents_dropped/empty": 0, "step": 40})
+    assert [name for name, _, _ in told] == ["headrace_restarts", "headrace_documents_dropped", "headrace_step"]
+    sink.log({"restarts": 0, "documents_dropped/empty": 2, "step": 41})
+    sink.log({"restarts": 1, "step": 41})
+    totals = {}
+    for name, value, _ in told:
+        totals[name] = totals.get(name, 0.0) + value
+    assert totals == {"headrace_restarts": 1.0, "headrace_documents_dropped": 2.0, "headrace_step": 41.0}
+    sink.close()
+
+
 def test_auto_is_online_only_with_a_key(monkeypatch, tmp_path):
     assert choose_mode(WandbConfig()) == "offline"
     (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password abc\n")
