@@ -282,6 +282,30 @@ def test_an_offline_run_keeps_its_metrics_and_no_secret(offline):
     assert (config["system.nodes"], config["system.gpus"]) == (2, 2.0) and config["system.packages.ray"]
 
 
+STOPPED = "import os; os.environ['RAY_JOB_CONFIG_JSON_ENV_VAR'] = '{}'" + OFFLINE.replace(
+    "run.conclude",
+    """
+import psutil, signal, time
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append("the driver"))
+for process in [*psutil.Process().children(recursive=True), psutil.Process()]:
+    process.send_signal(signal.SIGTERM)
+time.sleep(1)
+assert heard
+run.log({"event": "step", "step": 3, "loss": 1.5})
+run.conclude""",
+)
+
+
+@pytest.mark.slow
+def test_a_job_that_ray_stops_has_its_last_words_at_wandb(tmp_path):
+    """`ray job stop` sends SIGTERM to the driver and to all that it has started."""
+    records = offline_run(tmp_path, STOPPED)
+    summary = summary_of(records)
+    assert (summary["loss"], summary["documents.read"]) == (1.5, 7)
+    assert any("exit" in record for record in records)
+
+
 @pytest.mark.slow
 def test_the_last_words_hold_the_newest_figures_and_the_summary(offline):
     found = summary_of(offline[1])
