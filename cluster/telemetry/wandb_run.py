@@ -110,12 +110,10 @@ def open_wandb(
         if on_stop is not None:
             on_stop()
 
-    place = folder or Path(tempfile.gettempdir()) / "headrace-wandb"
-    place = Path(os.environ.get("WANDB_DIR", place))
+    place = Path(os.environ.get("WANDB_DIR", folder or Path(tempfile.gettempdir()) / "headrace-wandb"))
     try:
         place.mkdir(parents=True, exist_ok=True)
-        if RAY_JOB in os.environ:
-            _start_apart(config.timeout)
+        _start_apart(config.timeout)
         run = wandb.init(
             id=os.environ.get("WANDB_RUN_ID", run_id),
             name=name,
@@ -153,7 +151,7 @@ def _start_apart(timeout_s: float) -> None:
     `ray job stop` sends SIGTERM to the driver and to all that it has started, while the driver commits and has last
     words for W&B. W&B calls this `wandb beta core start`; the process ends by itself when nobody is connected.
     """
-    if SERVICE in os.environ:
+    if RAY_JOB not in os.environ or SERVICE in os.environ:
         return
     command = [sys.executable, "-P", "-m", "wandb", "beta", "core", "start", "--idle-timeout", "60s"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)

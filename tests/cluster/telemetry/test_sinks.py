@@ -167,14 +167,28 @@ def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path, monkeypatch):
     sink.close()
 
 
-def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monkeypatch):
+def recorded(monkeypatch):
+    """What Ray's metrics are told: name, value, label."""
+
     class Recorded:
         def __init__(self, name, **_):
-            self.set = self.inc = lambda value, tags: told.append((name, value, tags["label"]))
+            self.name = name
+
+        def set(self, value, tags):
+            told.append((self.name, value, tags["label"]))
+
+        def inc(self, value, tags):
+            assert value > 0, "Ray refuses others"
+            self.set(value, tags)
 
     told = []
     for kind in ("Gauge", "Counter"):
         monkeypatch.setattr(f"ray.util.metrics.{kind}", Recorded)
+    return told
+
+
+def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monkeypatch):
+    told = recorded(monkeypatch)
     sink = Prometheus("news", refresh_s=0.01)
     sink.log({"step": 1, "loss": 2.5, "bits_per_byte/old": 1.25})
     sink.log({"loss": 2.0})
@@ -188,16 +202,7 @@ def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monk
 
 
 def test_a_counter_is_there_before_it_rises_and_its_totals_are_exact(monkeypatch):
-    class Recorded:
-        def __init__(self, name, **_):
-            self.name = name
-
-        def inc(self, value, tags):
-            assert value > 0, "Ray refuses others"
-            told.append((self.name, value, tags["label"]))
-
-    told = []
-    monkeypatch.setattr("ray.util.metrics.Counter", Recorded)
+    told = recorded(monkeypatch)
     sink = Prometheus("news", {"restarts": 0, "documents_dropped/empty": 0, "step": 40})
     assert [name for name, _, _ in told] == ["headrace_restarts", "headrace_documents_dropped", "headrace_step"]
     sink.log({"restarts": 0, "documents_dropped/empty": 2, "step": 41})
