@@ -15,9 +15,11 @@ import pytest
 
 import headrace
 from data_ops.lake.lake import Lake
+from ray_jobs.commands.status import status
+from ray_jobs.commands.tracing import trace, trace_lines
 from ray_jobs.store.lease import RunIsLiveError
-from tests.support.counting_loop import SETTINGS
-from tests.support.fed_store import grow
+from tests.ray_jobs.library.counting_loop import SETTINGS
+from tests.ray_jobs.library.fed_store import grow
 from tests.support.root import ROOT
 from tests.support.runs import free_ports
 
@@ -32,7 +34,7 @@ class Loops:
         (folder / "step").unlink(missing_ok=True)
         port = str(free_ports(1)[0])
         common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "STEP_S": str(step_s)}
-        command = [sys.executable, "-m", "tests.support.counting_loop", store, "mine", str(folder)]
+        command = [sys.executable, "-m", "tests.ray_jobs.library.counting_loop", store, "mine", str(folder)]
         said = (folder / "said.txt").open("a")
         self.ranks = [
             subprocess.Popen(command, cwd=ROOT, env={**os.environ, **common, "RANK": str(rank)}, stderr=said)
@@ -171,6 +173,19 @@ def test_starting_anew_by_accident_is_refused(store, tmp_path):
             feed.load_state_dict({"step": 9, "round": 77, "step_in_round": 1})
     with pytest.raises(headrace.ConfigError, match="is not made yet; take documents in first"):
         headrace.feed(str(tmp_path / "none"), "mine")
+
+
+def test_status_and_trace_tell_of_a_loop(store):
+    with headrace.feed(store, "mine", settings=SETTINGS) as feed:
+        next(feed)
+        feed.commit()
+        told = status(feed.store)["runs"][0]
+        assert (told["step"], told["checkpoint"]) == (1, "mine/00000001") and told["driver"]
+        rows = headrace.open(store).documents(["id"]).arrow()["id"].to_pylist()
+        stories = [trace(store, [digits]) for digits in rows[:20]]
+    trained = next(story for story in stories if story["runs"] and story["runs"][0]["checkpoints"])
+    assert trained["runs"][0]["state"] == "trained"
+    assert any("mine/00000001 (of a loop of your own, " in line for line in trace_lines(trained))
 
 
 def test_a_process_that_lost_the_run_commits_nothing(store):

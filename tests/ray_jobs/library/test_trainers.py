@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import headrace
-from tests.support.fed_store import grow
+from tests.ray_jobs.library.fed_store import grow
 from tests.support.root import ROOT
 from tests.support.runs import free_ports
 

@@ -1,6 +1,6 @@
 """A loop of somebody else's whose weights are the truth: they count how often each document was trained.
 
-    python -m tests.support.counting_loop STORE RUN FOLDER        (RANK, WORLD_SIZE, MASTER_PORT in the environment)
+    python -m tests.ray_jobs.library.counting_loop STORE RUN FOLDER      (RANK, WORLD_SIZE, MASTER_PORT are variables)
 
 It knows nothing of rounds or of the ledger: it takes batches, adds what stands in them to its weights over all ranks,
 saves weights and state every few steps, and commits after that. Killed at any moment, it starts from its last file.
