@@ -9,8 +9,13 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.command_line import checkpoints, looking, preparing, training
-from ray_jobs.command_line.ending import expected, fail
+from ray_jobs.names import claim
+
+claim()  # a folder of the user's may hold a `models` of its own
+
+from ray_jobs.command_line import checkpoints, looking, preparing, training  # noqa: E402
+from ray_jobs.command_line.ending import expected, fail  # noqa: E402
+from ray_jobs.outcome import ConfigError  # noqa: E402
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,8 +51,6 @@ def main() -> None:
     except SystemExit:
         raise
     except expected() as error:  # only looked up where something failed
-        from ray_jobs.outcome import ConfigError
-
         if isinstance(error, ConfigError):
             fail(2, str(error))
         fail(75 if type(error).__name__ == "ClusterLostError" else 1, " ".join(str(error).split()))

@@ -29,8 +29,6 @@ def causes_told(of: str) -> Iterator[None]:
     """Tell a call of ours that failed (RuntimeError) from a cluster that is gone (ClusterLostError)."""
     from ray.exceptions import RayError, RayTaskError
 
-    from ray_jobs.outcome import last_line
-
     try:
         yield
     except RayTaskError as error:

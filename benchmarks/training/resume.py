@@ -29,13 +29,12 @@ from data_ops.lake.log import PendingLog, text_of
 from data_ops.lake.window import Window
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
-from data_ops.rounds.manifest import Manifest, Shape
+from data_ops.rounds.manifest import Manifest, Planning, Shape
 from data_ops.rounds.packing import pack
 from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.rounds.round_file import round_file
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard, merge_shards
-from ray_jobs.config.schema import Planning
 from ray_jobs.driver.run import PRELOAD
 from ray_jobs.training.actors.feed import Feed, FeedSettings
 

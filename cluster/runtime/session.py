@@ -134,9 +134,7 @@ def connect(
     if address in (None, "local"):
         return _start_local(config, metrics, preload, options)
     try:
-        needs: dict[str, Any] = {"env_vars": worker_environment(os.environ)}
-        if is_private():
-            needs["worker_process_setup_hook"] = "cluster.runtime.private_files.keep_private"
+        needs = {"env_vars": worker_environment(os.environ), **_at_start()}
         wait_for_head(address)
         context = ray.init(address=address, runtime_env=needs, **options)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
@@ -145,6 +143,11 @@ def connect(
             "'ray start --head', set RAY_AUTH_MODE=token with its RAY_AUTH_TOKEN, or unset RAY_ADDRESS"
         ) from error
     return Session(context.address_info["gcs_address"], is_local=False, owned=True)
+
+
+def _at_start() -> dict[str, str]:
+    """What a worker does before anything else, by name: Ray puts the folder of the driver before all others."""
+    return {"worker_process_setup_hook": f"ray_jobs.names.{'claim_private' if is_private() else 'claim'}"}
 
 
 def _start_local(config: ClusterConfig, metrics: bool, preload: Sequence[str], options: dict[str, Any]) -> Session:
@@ -158,6 +161,7 @@ def _start_local(config: ClusterConfig, metrics: bool, preload: Sequence[str], o
             num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
             object_store_memory=config.object_store,
             include_dashboard=False,
+            runtime_env=_at_start(),
             _temp_dir=folder,
             **options,
         )

@@ -8,12 +8,16 @@ asked for. metrics.jsonl is written beside them, always (json_lines.py).
 import logging
 import threading
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from cluster.telemetry.metrics import METRICS, check_names
 from cluster.telemetry.wandb_run import Champion
 
 logger = logging.getLogger(__name__)
+NOTHING: Mapping[str, object] = MappingProxyType({})
+SMALLEST = 1e-300  # what a counter that stands at 0 is raised by: Ray takes no 0, and no total ever shows this
 REFRESH_S = 5.0  # between two sets of a gauge: Ray exports every 10 s what was set since, and soon drops the rest
 
 
@@ -74,10 +78,12 @@ class Telemetry:
 class Prometheus:
     """Ray's metrics endpoint: `ray_headrace_<name>{run, label}`; needs a connected Ray.
 
-    A thread sets the gauges again and again until `close`, because Ray forgets one that stays as it is.
+    A thread sets the gauges again and again until `close`, because Ray forgets one that stays as it is. Counters are
+    there from the beginning: what Prometheus first sees of a counter is no increase to it.
     """
 
-    def __init__(self, run: str, refresh_s: float = REFRESH_S) -> None:
+    def __init__(self, run: str, begin_with: Mapping[str, object] = NOTHING, refresh_s: float = REFRESH_S) -> None:
+        """begin_with: where counters stand when this driver starts; most at 0 in a new run."""
         from ray.util import metrics
 
         self._run, self._metrics, self._totals = run, metrics, dict[str, float]()
@@ -86,6 +92,7 @@ class Prometheus:
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._keep_gauges, args=(refresh_s,), daemon=True, name="prometheus")
         self._thread.start()
+        self.log(dict(begin_with))
 
     def log(self, event: dict[str, Any]) -> None:
         """Set gauges, observe histograms, and raise counters to the totals given."""
@@ -100,8 +107,8 @@ class Prometheus:
                     metric.set(float(value), tags)
             elif METRICS[base].kind == "histogram":
                 metric.observe(float(value), tags)
-            elif (more := value - self._totals.get(name, 0.0)) > 0:
-                metric.inc(float(more), tags)
+            elif (more := value - self._totals.get(name, 0.0)) > 0 or name not in self._totals:
+                metric.inc(float(more) or SMALLEST, tags)
                 self._totals[name] = value
 
     def promoted(self, champion: Champion) -> None:

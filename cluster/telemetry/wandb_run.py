@@ -13,6 +13,8 @@ import netrc
 import os
 import platform
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from cluster.telemetry.config import Mode, WandbConfig
 
 logger = logging.getLogger(__name__)
 SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent` for what it starts
+RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for what a job runs
+SERVICE = "WANDB_SERVICE"  # how W&B finds a process of its own that is there already
 PACKAGES = ("headrace", "ray", "torch", "deepspeed", "pyarrow", "deltalake", "numpy", "wandb")
 
 
@@ -106,10 +110,10 @@ def open_wandb(
         if on_stop is not None:
             on_stop()
 
-    place = folder or Path(tempfile.gettempdir()) / "headrace-wandb"
-    place = Path(os.environ.get("WANDB_DIR", place))
+    place = Path(os.environ.get("WANDB_DIR", folder or Path(tempfile.gettempdir()) / "headrace-wandb"))
     try:
         place.mkdir(parents=True, exist_ok=True)
+        _start_apart(config.timeout)
         run = wandb.init(
             id=os.environ.get("WANDB_RUN_ID", run_id),
             name=name,
@@ -139,6 +143,22 @@ def open_wandb(
         logger.warning("W&B does not start, the run goes on without it: %s", error)
         return None
     return WandbRun(run)
+
+
+def _start_apart(timeout_s: float) -> None:
+    """Start W&B's own process as a child of nobody, for a driver that is a Ray job.
+
+    `ray job stop` sends SIGTERM to the driver and to all that it has started, while the driver commits and has last
+    words for W&B. W&B calls this `wandb beta core start`; the process ends by itself when nobody is connected.
+    """
+    if RAY_JOB not in os.environ or SERVICE in os.environ:
+        return
+    command = [sys.executable, "-P", "-m", "wandb", "beta", "core", "start", "--idle-timeout", "60s"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    if done.returncode == 0:
+        os.environ[SERVICE] = done.stdout.strip()
+    else:
+        logger.info("W&B's process is a child of the driver, and ends with `ray job stop`: %s", done.stderr[-200:])
 
 
 def log_champion(run: Any, champion: Champion) -> None:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from data_ops.documents.place import Documents, Place
+from data_ops.rounds.config import RoundConfig
+from data_ops.sampling.config import ReservoirConfig
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,12 @@ class Shape(NamedTuple):
 
     row_tokens: int
     batch_rows: int
+
+
+class Planning(NamedTuple):
+    """What decides the rounds of a run, beside its documents."""
+
+    rounds: RoundConfig
+    reservoir: ReservoirConfig
+    shape: Shape
+    seed: int

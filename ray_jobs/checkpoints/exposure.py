@@ -9,7 +9,7 @@ from data_ops.audit.sightings import Position, Sighting
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.manifest import DAMAGES, commits, load
-from ray_jobs.store.paths import names_of
+from ray_jobs.store.paths import fed_path, names_of
 
 COLUMNS = ("run", "step", "round", "step_in_round", "checkpoint", "committed")
 
@@ -22,7 +22,7 @@ class Seen:
     step: int
     checkpoint: str
     committed: str | None  # when, ISO 8601; None: the ledger lacks it
-    kept: bool  # its files are still there
+    kept: bool | None  # its files are still there; None: they belong to a loop of the user's, who keeps them
 
 
 def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
@@ -35,6 +35,7 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
     ledger += _not_noted(store, {(row["run"], row["step"]) for row in ledger})
     stands = {(row["run"], row["step"]): (row["round"], row["step_in_round"]) for row in ledger}
     kept = {run: set(commits(store, run)) for run in {row["run"] for row in ledger}}
+    fed = {run for run in kept if store.exists(fed_path(run))}
     seen = {}
     for row in ledger:
         run, step = row["run"], row["step"]
@@ -43,7 +44,8 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
         before = stands.get((main, int(left)), (0, 0)) if left.isdecimal() else (0, 0)
         if any((s.run == run and s.is_before(position)) or (s.run == main and s.is_before(before)) for s in found):
             committed = row["committed"].isoformat() if row["committed"] else None
-            seen[run, step] = Seen(run, step, row["checkpoint"], committed, step in kept[run])
+            there = None if run in fed else step in kept[run]
+            seen[run, step] = Seen(run, step, row["checkpoint"], committed, there)
     return list(seen.values())
 
 

@@ -14,12 +14,11 @@ PANEL = "Look"
 @command(commands, PANEL, "headrace status", "headrace status store=s3://acme/lake")
 def status(overrides: Overrides = None, config: Files = None, as_json: Json = False) -> None:
     """Runs of a store, who drives them, how far they are, and the champion."""
-    from ray_jobs.commands.status import status as look
-    from ray_jobs.commands.status import status_lines
+    from ray_jobs.commands import status as runs
 
-    found = look(Store.open(read(config, overrides).store))
+    found = runs.status(Store.open(read(config, overrides).store))
     if not as_json:
-        show(status_lines(found))
+        show(runs.status_lines(found))
     finish(0, found, as_json)
 
 

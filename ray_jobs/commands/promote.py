@@ -19,7 +19,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.scores import by_slice
-from ray_jobs.ingest.opening import read_tokenizer, refuse_other_tokenizer
+from ray_jobs.ingest.opening import refuse_other_tokenizer
 from ray_jobs.origin.record import read_files
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
@@ -27,6 +27,7 @@ from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
 from ray_jobs.report.terminal import Display
 from ray_jobs.serving.generate import Said, Speaker, stream
+from ray_jobs.store.frozen import read_tokenizer
 from ray_jobs.store.paths import runs_of
 
 EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}

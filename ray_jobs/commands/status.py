@@ -20,7 +20,7 @@ from ray_jobs.config.schema import Config
 from ray_jobs.report.freshness import chain_of, sentences
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
-from ray_jobs.store.paths import run_path, runs_of
+from ray_jobs.store.paths import fed_path, run_path, runs_of
 from ray_jobs.training.events import CandidateJudged, event_to_row, newest_events, read_events
 
 
@@ -60,7 +60,8 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
     """One run: its driver, its last commit and the figures of its last summary."""
     lease, driver = unreleased(store, run), holder(store, run)
     last = commits.newest_readable(store, run)
-    committed = lake.ledger(run)["committed"]
+    notes = lake.ledger(run).select(["step", "round", "checkpoint", "committed"]).to_pylist()
+    noted = notes[-1] if notes and store.exists(fed_path(run)) else None  # a loop keeps its checkpoints itself
     try:
         summary = read_json(store, run_path(run, "summary.json"), Figures)
     except (FileNotFoundError, DamagedError):  # it is derived: the next end of the run writes it anew
@@ -72,11 +73,11 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
         "driver": _who(driver) if driver else None,
         "died": _who(lease) if lease and not driver else None,
         "last_beat_s_ago": _last_beat(store, lease) if lease else None,
-        "step": last.step if last else 0,
-        "round": last.round if last else 0,
+        "step": last.step if last else noted["step"] if noted else 0,
+        "round": last.round if last else noted["round"] if noted else 0,
         "tokens": last.state.position.tokens if last else 0,
-        "checkpoint": last.name if last else None,
-        "committed_s_ago": time.time() - committed[-1].as_py().timestamp() if len(committed) else None,
+        "checkpoint": last.name if last else noted["checkpoint"] if noted else None,
+        "committed_s_ago": time.time() - notes[-1]["committed"].timestamp() if notes else None,
         "loss": summary.loss.get("last"),
         "freshness_s": summary.freshness_s,
         "from_event_s": chain_of(newest),

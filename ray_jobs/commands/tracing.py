@@ -139,7 +139,7 @@ def trace_lines(story: dict[str, Any]) -> list[str]:
 
 
 def _checkpoint_line(checkpoint: dict[str, Any]) -> str:
-    kept = "kept" if checkpoint["kept"] else "retired"
+    kept = {True: "kept", False: "retired", None: "of a loop of your own"}[checkpoint["kept"]]
     return f"  seen by  checkpoint {checkpoint['checkpoint']} ({kept}, {checkpoint['committed']})"
 
 

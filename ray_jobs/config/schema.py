@@ -6,7 +6,7 @@ Everything wrong is said at once, a sentence per mistake, with the nearest key w
 """
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -18,7 +18,7 @@ from data_ops.curation.config import CurateConfig
 from data_ops.documents.config import TokenizerConfig
 from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.manifest import Shape
+from data_ops.rounds.manifest import Planning, Shape
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, OptimConfig
@@ -93,15 +93,6 @@ def ingest_settings(config: Config) -> IngestSettings:
     """What decides how the documents of this store are taken in."""
     sources = dict(config.sources)
     return IngestSettings(sources, config.window, config.curate, config.seed, config.held_out, owner=config.name)
-
-
-class Planning(NamedTuple):
-    """What decides the rounds of a run, beside its documents."""
-
-    rounds: RoundConfig
-    reservoir: ReservoirConfig
-    shape: Shape
-    seed: int
 
 
 def planning(config: Config) -> Planning:

@@ -84,8 +84,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     run.display.header(_header(config, training, resumed, opened), asked_of(config), kept)
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
     meter = Meter(config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), windows)
-    step = resumed.step if resumed else None
-    with open_telemetry(config, store, training.session, run.stopped.set, step) as telemetry:
+    step, begin_with = resumed.step if resumed else None, meter.begin(resumed)
+    with open_telemetry(config, store, training.session, run.stopped.set, step, begin_with) as telemetry:
         listeners = Listeners(lines, meter, telemetry)
         judging = _judging(run) if judged else None
         _listen(run, listeners, judging)

@@ -13,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from cluster.telemetry.metrics import METRICS
+from data_ops.curation.reasons import reasons
 from data_ops.ingest.events import WindowDone
 from data_ops.lake.window import Window
+from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.checkpoints.position import Position
 from ray_jobs.training.events import (
     CandidateJudged,
     Committed,
@@ -30,6 +34,7 @@ from ray_jobs.training.events import (
 MetricRow = dict[str, object]  # metrics by name, and `event`
 COUNTED = ("read", "kept", "held_out")
 BY_REASON = {"dropped": "dropped", "quarantined": "quarantined_by"}
+LABELLED = {fate: f"documents_{fate}" for fate in BY_REASON}  # metrics that are counted by reason
 
 
 class Meter:
@@ -41,7 +46,7 @@ class Meter:
         """batch_*: of a step, over all workers. windows: those committed before; began_s: unix time, absent: now."""
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
         self.began_s = time.time() if began_s is None else began_s
-        self.totals: Counter[str] = Counter()
+        self.totals: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
         self.last_window = -1
         for window in windows:
             self._count(window.window, window.counts or {})
@@ -52,6 +57,18 @@ class Meter:
         self.uncommitted: dict[int, float] = {}  # step -> its seconds; a step done again replaces the one that was lost
         self.useful_s = 0.0
         self.snapshots: dict[int, float] = {}  # step -> when its state was copied
+        self.early: dict[int, float] = {}  # step -> when it was committed, where that is told before its snapshot
+
+    def begin(self, resumed: Commit | None) -> MetricRow:
+        """Where every counter stands when the driver starts, so that the first event of its kind is an increase."""
+        position = resumed.state.position if resumed else Position()
+        row: MetricRow = {name: 0 for name, metric in METRICS.items() if metric.kind == "counter"}
+        for fate, metric in LABELLED.items():
+            del row[metric]
+            row |= {f"{metric}/{name}": 0 for name, reason in reasons().items() if reason.fate == fate}
+        row |= {"step": position.step, "round": position.round, "tokens": position.tokens}
+        row |= {"rows": position.step * self.batch_rows, "skipped_steps": len(position.skipped)}
+        return {**row, "window": self.last_window + 1, **self._documents()}
 
     def read(self, event: Event) -> list[MetricRow]:
         """The metrics of one event, in a list that is empty where it has none."""
@@ -61,8 +78,7 @@ class Meter:
             case Started():
                 row = self._started(event)
             case SnapshotTaken():
-                self.snapshots[event.step] = event.time
-                row = {"checkpoint_stall_s": event.checkpoint_stall_s}
+                row = self._snapshot(event)
             case Committed():
                 row = self._commit(event)
             case WindowDone():
@@ -101,7 +117,16 @@ class Meter:
         self.starts += 1
         if self.starts > 1:
             self.recovering_since = self.last_step_s
-        return {"workers": event.workers, "restarts": self.starts - 1}
+        begun = {"workers": event.workers, "restarts": self.starts - 1, "window": self.last_window + 1}
+        return {**begun, **self._documents()}  # a store that was taken in before tells no window
+
+    def _snapshot(self, event: SnapshotTaken) -> MetricRow:
+        """Its commit comes from another process, and may be told first."""
+        self.snapshots[event.step] = event.time
+        row: MetricRow = {"checkpoint_stall_s": event.checkpoint_stall_s}
+        if event.step in self.early:
+            row["checkpoint_s"] = max(0.0, self.early.pop(event.step) - event.time)
+        return row
 
     def _commit(self, event: Committed) -> MetricRow:
         if event.branch:
@@ -110,6 +135,8 @@ class Meter:
         row["checkpoint_time_s"] = event.time
         if event.step in self.snapshots:
             row["checkpoint_s"] = max(0.0, event.time - self.snapshots[event.step])
+        else:
+            self.early = {event.step: event.time}
         self.snapshots = {step: s for step, s in self.snapshots.items() if step > event.step}
         self.useful_s += sum(self.uncommitted.pop(step) for step in [*self.uncommitted] if step <= event.step)
         row["goodput"] = min(1.0, self.useful_s / max(event.time - self.began_s, 1e-9))
@@ -117,9 +144,11 @@ class Meter:
 
     def _window(self, event: WindowDone) -> MetricRow:
         self._count(event.window, {name: getattr(event, name) for name in (*COUNTED, *BY_REASON.values())})
-        counts = {f"documents_{name}": total for name, total in self.totals.items()}
         behind = {"backlog_windows": self.last_window - self.round_window}
-        return {"window": self.last_window + 1, "window_s": event.seconds, **behind, **counts}
+        return {"window": self.last_window + 1, "window_s": event.seconds, **behind, **self._documents()}
+
+    def _documents(self) -> MetricRow:
+        return {f"documents_{name}": total for name, total in self.totals.items()}
 
     def _count(self, number: int, counts: Mapping[str, Any]) -> None:
         """Add a window's counts, once: a restarted ingest tells of its last window again."""
@@ -127,8 +156,8 @@ class Meter:
             return
         self.last_window = number
         self.totals.update({name: counts.get(name, 0) for name in COUNTED})
-        for name, reasons in BY_REASON.items():
-            self.totals.update({f"{name}/{reason}": count for reason, count in counts.get(reasons, {}).items()})
+        for name, field in BY_REASON.items():
+            self.totals.update({f"{name}/{reason}": count for reason, count in counts.get(field, {}).items()})
 
     def _round(self, event: RoundBegun) -> MetricRow:
         self.round_window = max(self.round_window, event.last_window)

@@ -20,14 +20,15 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.evaluation.tasks.tasks import further_tasks
-from ray_jobs.ingest.opening import check_store, read_tokenizer, refuse_other_tokenizer
+from ray_jobs.ingest.opening import check_store, refuse_other_tokenizer
 from ray_jobs.origin.change import refuse_changed
 from ray_jobs.origin.place import place_of, size_bytes
 from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
+from ray_jobs.store.frozen import read_tokenizer
 from ray_jobs.store.lease import holder
-from ray_jobs.store.paths import TOKENIZER
+from ray_jobs.store.paths import TOKENIZER, fed_path
 
 
 def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool = False) -> list[str]:
@@ -159,8 +160,16 @@ def check_champion(config: Config) -> None:
 
 
 def check_live(config: Config) -> None:
-    """No process of this host may drive the run; whether one elsewhere still lives, only `acquire` waits to see."""
-    found = holder(Store.open(config.store), config.name)
+    """No loop of the user's may own the run, and no process of this host may drive it.
+
+    Whether a process elsewhere still lives, only `acquire` waits to see.
+    """
+    store = Store.open(config.store)
+    if store.exists(fed_path(config.name)):
+        raise ConfigError(
+            f"run {config.name} feeds a training loop of your own (docs/feed.md); use another name for a run of ours"
+        )
+    found = holder(store, config.name)
     if found is not None and found.is_local:
         raise ConfigError(
             f"run {config.name} is being driven by process {found.pid} on {found.host.partition(':')[0]}; "

@@ -1,6 +1,6 @@
 """Where do a run's metrics go beside its own log? To W&B, TensorBoard and Prometheus, as far as they are asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from cluster.runtime.session import Session
@@ -14,9 +14,17 @@ from ray_jobs.store.paths import run_path
 
 @contextmanager
 def open_telemetry(
-    config: Config, store: Store, session: Session, stop: Callable[[], None], resumed_step: int | None
+    config: Config,
+    store: Store,
+    session: Session,
+    stop: Callable[[], None],
+    resumed_step: int | None,
+    begin_with: Mapping[str, object],
 ) -> Iterator[Telemetry]:
-    """Open the sinks for as long as a run lasts; `stop` is what the stop button of W&B does."""
+    """Open the sinks for as long as a run lasts; `stop` is what the stop button of W&B does.
+
+    begin_with: where counters stand at its start.
+    """
     sinks = list[Sink]()
     if choose_mode(config.wandb) != "disabled":
         nodes = [(node.cpus, node.gpus) for node in session.nodes().values()]
@@ -29,7 +37,7 @@ def open_telemetry(
 
         sinks.append(TensorBoard(store, run_path(config.name, "tensorboard"), resumed_step))
     if config.telemetry.prometheus:
-        sinks.append(Prometheus(config.name))
+        sinks.append(Prometheus(config.name, begin_with))
     telemetry = Telemetry(sinks)
     try:
         yield telemetry

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from cluster.storage.seal import DamagedError
-from cluster.storage.state import publish_json, read_json, write_json
+from cluster.storage.state import publish_json, write_json
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
@@ -23,25 +21,10 @@ from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.ingest.first_tokenizer import given_tokenizer, make_tokenizer, what_is_lost
 from ray_jobs.outcome import ConfigError
+from ray_jobs.store.frozen import FORMAT, MEND, SETTINGS, Frozen, read_frozen, read_tokenizer
 from ray_jobs.store.paths import TOKENIZER
 
-FORMAT, READABLE = 2, (1, 2)  # 1: without digests
-SETTINGS = "store.json"
-MEND = "restore it from a copy"
 PUBLISH_SECONDS = 10.0  # between settings and tokenizer of another process that makes the same store
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """What never changes in a store, but for held_out, which may be raised for the windows to come.
-
-    tokenizer_fingerprint is None where an older version made it.
-    """
-
-    format: int
-    seed: int
-    held_out: float
-    tokenizer: dict[str, Any]
-    tokenizer_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,32 +115,6 @@ def _publish(store: Store, made: Tokenizer) -> None:
                 "delete that file, as nothing was taken in yet, and start again"
             )
         time.sleep(0.1)
-
-
-def read_frozen(store: Store) -> Frozen | None:
-    """What is frozen in a store; None before it is made. ConfigError for a format of another version."""
-    try:
-        frozen = read_json(store, SETTINGS, Frozen, MEND)
-    except FileNotFoundError:
-        return None
-    if frozen.format not in READABLE:
-        raise ConfigError(f"store {store.uri} has format {frozen.format}; this version reads up to {FORMAT}")
-    return frozen
-
-
-def read_tokenizer(store: Store) -> Tokenizer:
-    """The tokenizer of a store; DamagedError where it is not the one the store was made with."""
-    place, frozen = f"{store.uri}/{TOKENIZER}", read_frozen(store)
-    try:
-        tokenizer = Tokenizer.from_json(store.read(TOKENIZER).decode())
-    except ValueError as error:
-        raise DamagedError(f"{place} is damaged: {error}; {MEND}") from error
-    if frozen and frozen.tokenizer_fingerprint not in (None, tokenizer.fingerprint):
-        raise DamagedError(
-            f"{place} has fingerprint {tokenizer.fingerprint}, the store was made with {frozen.tokenizer_fingerprint}: "
-            f"it would tokenise otherwise; {MEND}"
-        )
-    return tokenizer
 
 
 def refuse_other_tokenizer(store: Store, commit: Commit, tokenizer: Tokenizer) -> None:

@@ -21,7 +21,8 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.files import sha256_of
 from ray_jobs.evaluation.scores import read_scores
-from ray_jobs.ingest.opening import SETTINGS, read_frozen, read_tokenizer, refuse_other_tokenizer
+from ray_jobs.ingest.opening import refuse_other_tokenizer
+from ray_jobs.store.frozen import SETTINGS, read_frozen, read_tokenizer
 from ray_jobs.store.paths import CHAMPION, TOKENIZER, names_of
 
 PUT_ASIDE = ".damaged"

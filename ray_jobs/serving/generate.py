@@ -19,8 +19,9 @@ from models.measures.generation import ReadsOn, generate
 from models.sampling import Sampling
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit
-from ray_jobs.ingest.opening import read_tokenizer, refuse_other_tokenizer
+from ray_jobs.ingest.opening import refuse_other_tokenizer
 from ray_jobs.outcome import ConfigError
+from ray_jobs.store.frozen import read_tokenizer
 
 UNFINISHED = "\ufffd"  # what bytes that are no whole character yet decode to
 

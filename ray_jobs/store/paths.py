@@ -56,3 +56,8 @@ def names_of(store: Store, having: str | None = None) -> list[str]:
     """Every name under which a store keeps files of a run (in its folder `having`): also of decay branches, ingests."""
     paths = (path.split("/") for path in store.list("runs"))
     return sorted({parts[1] for parts in paths if len(parts) > 2 and having in (None, parts[2])})
+
+
+def fed_path(run: str) -> str:
+    """Where the settings of a run are kept that feeds a training loop which is not ours."""
+    return run_path(run, "feed.json")

@@ -21,9 +21,10 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
 from ray_jobs.evaluation.held_out import held_out
-from ray_jobs.ingest.opening import open_store, read_tokenizer
+from ray_jobs.ingest.opening import open_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
+from ray_jobs.store.frozen import read_tokenizer
 from ray_jobs.store.lease import LEASE_SECONDS
 from ray_jobs.store.paths import TOKENIZER, run_path
 from ray_jobs.sweep.question import JOB, sweep_of, sweep_run, trial_config

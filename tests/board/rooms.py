@@ -31,14 +31,14 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "data_ops.curation": (("rules",), ("history",), ("config",), ("curate", "reasons")),
     "models": (("rope", "sampling"), ("config",), ("size",), ("device",), ("kinds",), ("measures",), ("engine",)),
     "ray_jobs": (
-        ("outcome",),
+        ("outcome", "names"),
         ("store",),
         ("config",),
         ("checkpoints",),
         ("origin",),
         ("evaluation", "ingest"),
         ("training",),
-        ("registry", "report"),
+        ("registry", "report", "library"),
         ("driver",),
         ("sweep", "serving"),
         ("commands",),
@@ -47,6 +47,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "ray_jobs.training": (("events", "directive", "freshness"), ("actors",), ("worker",), ("group",)),
     "ray_jobs.report": (("charts",), ("*",)),
+    "ray_jobs.library": (("table", "feed_config", "loop_batch", "ranks", "jobs"), ("reading", "loop_feed")),
     "ray_jobs.sweep": (("trial",), ("*",)),
 }
 

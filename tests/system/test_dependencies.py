@@ -11,7 +11,7 @@ from tests.support.root import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OURS = {"cluster", "data_ops", "models", "tune", "ray_jobs", "tests", "benchmarks"}
+OURS = {"headrace", "cluster", "data_ops", "models", "tune", "ray_jobs", "tests", "benchmarks"}
 NAMES = {
     "yaml": "pyyaml",
     "google": "google-auth",

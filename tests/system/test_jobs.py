@@ -125,3 +125,20 @@ def test_a_job_stopped_on_a_cluster_goes_on_elsewhere(head: tuple[str, str, dict
     assert summary["resumed_from"] == stopped["step"]
     assert summary["documents"]["trained"] == summary["documents"]["kept"]
     assert command(tmp_path, "verify")[1]["ok"]
+
+
+def test_a_folder_with_packages_of_our_names_is_a_working_directory(
+    head: tuple[str, str, dict[str, str]], tmp_path: Path
+) -> None:
+    address, _, known = head
+    theirs = tmp_path / "theirs"
+    for name in ("models", "tune", "cluster"):
+        (theirs / name).mkdir(parents=True)
+        (theirs / name / "__init__.py").write_text("")
+    write_documents(tmp_path / "corpus/a.jsonl", 80)
+    recipe = RECIPE.replace("./lake", str(tmp_path / "lake")).replace("corpus/", f"{tmp_path}/corpus/")
+    (theirs / "mine.yaml").write_text(recipe)
+    submit = ["job", "submit", "--address", address, "--working-dir", str(theirs)]
+    ray_cli(known, *submit, "--", sys.executable, "-m", "ray_jobs", "run", "-c", "mine.yaml")
+    code, account = command(tmp_path, "verify")
+    assert (code, account["pending"], account["read"]) == (0, 0, 80)

@@ -19,11 +19,10 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of
 from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.layout import Layout
-from data_ops.rounds.manifest import Manifest
+from data_ops.rounds.manifest import Manifest, Planning
 from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.sampling.shard import Shard, merge_shards
 from ray_jobs.checkpoints.manifest import Commit
-from ray_jobs.config.schema import Planning
 from ray_jobs.outcome import ConfigError
 from ray_jobs.training.actors.round_files import RoundFiles
 

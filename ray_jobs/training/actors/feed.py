@@ -14,22 +14,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.rows import Rows
 from cluster.runtime.actors import SERVICE, Handle, start_actor
 from cluster.storage.store import Store
 from data_ops.documents.place import Place
+from data_ops.kernels.arrays import Floats
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of
 from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.layout import Layout
-from data_ops.rounds.manifest import Manifest, Shape
+from data_ops.rounds.manifest import Manifest, Planning, Shape
 from data_ops.rounds.plan import PlanInput, plan_branch, plan_round
 from data_ops.rounds.round_file import warm_up
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Sample, Shard, merge_shards
-from ray_jobs.config.schema import Planning
 from ray_jobs.store.paths import branch_name
 from ray_jobs.training.actors.round_files import RoundFiles
 
@@ -50,6 +49,7 @@ class FeedSettings:
     plan: Planning
     document_token: int
     follow: bool = False
+    plans: bool = True  # False: only rounds that another feed of this run has written down are handed out
 
 
 class RoundNotice(NamedTuple):
@@ -70,13 +70,12 @@ class Batch(NamedTuple):
 
     rows: Rows
     predictions: int  # labels in the whole global batch
-    arrived_s: npt.NDArray[np.float64]  # arrival of the fresh documents that are done with this step (rank 0)
-    event_s: npt.NDArray[np.float64]  # their own times
-    sources: npt.NDArray[np.str_]  # labels of their sources
+    arrived_s: Floats  # arrival of the fresh documents that are done with this step (rank 0)
+    event_s: Floats  # their own times
+    sources: np.typing.NDArray[np.str_]  # labels of their sources
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A round that batches can be cut from."""
 
     layout: Layout
@@ -94,7 +93,7 @@ class Feed:
     def __init__(self, settings: FeedSettings, start_shard: Callable[..., Handle[Shard]] = spread_shard) -> None:
         self.settings = settings
         self.lake = Lake(Store.open(settings.store))
-        plan, numbers = settings.plan, range(settings.plan.reservoir.shards)
+        plan, numbers = settings.plan, range(settings.plan.reservoir.shards if settings.plans else 0)
         self.shards = [start_shard(self.lake, plan.reservoir, plan.seed, number) for number in numbers]
         self.lock = threading.RLock()
         self.prepared: dict[int, Prepared] = {}
@@ -186,7 +185,7 @@ class Feed:
                     shard.call(Shard.advance, place.window - 1)
             for near in (number, number + 1):
                 ready = self.prepared.get(near) or self._prepare_alone(near)
-                if isinstance(ready, Prepared):
+                if isinstance(ready, Prepared) and self.settings.plans:
                     self.files.keep(near, ready.layout.manifest, ready.text)
             self.files.sweep()
         except (OSError, ValueError, RuntimeError) as error:
@@ -228,6 +227,9 @@ class Feed:
         """Plan a round and write it down; the first to write is right."""
         if time.monotonic() < self.next_look:
             return None
+        if not self.settings.plans:
+            self.num_rounds, self.next_look = None, time.monotonic() + LOOK_EVERY_S
+            return self._recorded(number)
         planned = self._plan(number)
         if not isinstance(planned, Manifest):
             self.next_look = time.monotonic() + LOOK_EVERY_S if planned is None else 0.0

@@ -26,8 +26,8 @@ from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.scores import read_scores
-from ray_jobs.ingest.opening import read_frozen, read_tokenizer
 from ray_jobs.registry.lineage import TrackingId
+from ray_jobs.store.frozen import read_frozen, read_tokenizer
 from ray_jobs.store.lease import acquire, overruled
 from ray_jobs.training.events import read_events
 from tests.support.small_store import RUN, small_config

@@ -167,14 +167,28 @@ def test_a_bucket_that_hung_once_is_soon_written_again(tmp_path, monkeypatch):
     sink.close()
 
 
-def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monkeypatch):
+def recorded(monkeypatch):
+    """What Ray's metrics are told: name, value, label."""
+
     class Recorded:
         def __init__(self, name, **_):
-            self.set = self.inc = lambda value, tags: told.append((name, value, tags["label"]))
+            self.name = name
+
+        def set(self, value, tags):
+            told.append((self.name, value, tags["label"]))
+
+        def inc(self, value, tags):
+            assert value > 0, "Ray refuses others"
+            self.set(value, tags)
 
     told = []
     for kind in ("Gauge", "Counter"):
         monkeypatch.setattr(f"ray.util.metrics.{kind}", Recorded)
+    return told
+
+
+def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monkeypatch):
+    told = recorded(monkeypatch)
     sink = Prometheus("news", refresh_s=0.01)
     sink.log({"step": 1, "loss": 2.5, "bits_per_byte/old": 1.25})
     sink.log({"loss": 2.0})
@@ -185,6 +199,19 @@ def test_a_gauge_is_set_again_until_the_sink_is_closed_and_a_counter_is_not(monk
     assert ("headrace_bits_per_byte", 1.25, "old") in told[after:]
     assert told.count(("headrace_step", 1.0, "")) == 1
     assert not sink._thread.is_alive()
+
+
+def test_a_counter_is_there_before_it_rises_and_its_totals_are_exact(monkeypatch):
+    told = recorded(monkeypatch)
+    sink = Prometheus("news", {"restarts": 0, "documents_dropped/empty": 0, "step": 40})
+    assert [name for name, _, _ in told] == ["headrace_restarts", "headrace_documents_dropped", "headrace_step"]
+    sink.log({"restarts": 0, "documents_dropped/empty": 2, "step": 41})
+    sink.log({"restarts": 1, "step": 41})
+    totals = {}
+    for name, value, _ in told:
+        totals[name] = totals.get(name, 0.0) + value
+    assert totals == {"headrace_restarts": 1.0, "headrace_documents_dropped": 2.0, "headrace_step": 41.0}
+    sink.close()
 
 
 def test_auto_is_online_only_with_a_key(monkeypatch, tmp_path):
@@ -258,6 +285,30 @@ def test_an_offline_run_keeps_its_metrics_and_no_secret(offline):
     config = run["config"]["update"]
     assert (config["optim.lr"], config["hf_token"]) == (0.5, "***"), "the keys are those of a sweep"
     assert (config["system.nodes"], config["system.gpus"]) == (2, 2.0) and config["system.packages.ray"]
+
+
+STOPPED = "import os; os.environ['RAY_JOB_CONFIG_JSON_ENV_VAR'] = '{}'" + OFFLINE.replace(
+    "run.conclude",
+    """
+import psutil, signal, time
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append("the driver"))
+for process in [*psutil.Process().children(recursive=True), psutil.Process()]:
+    process.send_signal(signal.SIGTERM)
+time.sleep(1)
+assert heard
+run.log({"event": "step", "step": 3, "loss": 1.5})
+run.conclude""",
+)
+
+
+@pytest.mark.slow
+def test_a_job_that_ray_stops_has_its_last_words_at_wandb(tmp_path):
+    """`ray job stop` sends SIGTERM to the driver and to all that it has started."""
+    records = offline_run(tmp_path, STOPPED)
+    summary = summary_of(records)
+    assert (summary["loss"], summary["documents.read"]) == (1.5, 7)
+    assert any("exit" in record for record in records)
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from cluster.telemetry.metrics import METRICS
 from cluster.telemetry.sinks import Telemetry
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.lake.window import Window
+from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.checkpoints.position import Position, TrainingState
 from ray_jobs.driver.meter import Meter
 from ray_jobs.training.events import CandidateJudged, Committed, Evaluated, RoundBegun, SnapshotTaken, Started, StepDone
 
@@ -125,6 +127,32 @@ def test_recovery_runs_from_the_last_step_before_to_the_first_after():
 def test_a_group_that_dies_before_its_first_step_has_nothing_to_recover():
     read = meter()
     assert "recovery_s" not in values(read, started(0, 0.0), started(0, 9.0), step(1, 10.0))
+
+
+def test_counters_stand_somewhere_from_the_beginning():
+    counters = {name for name, metric in METRICS.items() if metric.kind == "counter"}
+    new = meter().begin(None)
+    assert {name.split("/")[0] for name in new} == counters and set(new.values()) == {0}
+    assert {"documents_quarantined/bad_json", "documents_dropped/duplicate"} <= set(new)
+    before = [Window(n, {}, {}, datetime.now(UTC), {**COUNTS, **REASONS}) for n in range(3)]
+    position = Position(round=4, step=40, tokens=40_000, skipped=((1, 2),))
+    state = TrainingState(position=position, probe_loss=1.0, precision="fp32", model={})
+    row = meter(windows=before).begin(Commit("news", 40, 4, 2, (), state))
+    told = {name: row[name] for name in ("step", "round", "tokens", "rows", "skipped_steps", "window", "restarts")}
+    assert tuple(told.values()) == (40, 4, 40_000, 400, 1, 3, 0)
+    assert (row["documents_kept"], row["documents_dropped/duplicate"], row["documents_dropped/empty"]) == (18, 6, 0)
+
+
+def test_a_run_over_a_store_that_was_taken_in_before_tells_its_documents():
+    before = [Window(n, {}, {}, datetime.now(UTC), {**COUNTS, **REASONS}) for n in range(3)]
+    seen = values(meter(windows=before), started(0, 0.0))
+    assert (seen["documents_kept"], seen["window"]) == (18, 3)
+
+
+def test_a_commit_that_is_told_before_its_snapshot_has_its_time_too():
+    read, taken = meter(), SnapshotTaken(step=4, checkpoint_stall_s=0.1, time=10.0)
+    assert "checkpoint_s" not in values(read, commit(4, 12.5))
+    assert values(read, taken)["checkpoint_s"] == 2.5
 
 
 def test_a_checkpoint_takes_from_its_snapshot_to_its_commit():

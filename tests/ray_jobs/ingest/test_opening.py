@@ -12,8 +12,9 @@ from ray_jobs.checkpoints.manifest import publish
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.preflight import check_writable
 from ray_jobs.ingest import opening
-from ray_jobs.ingest.opening import open_store, read_frozen, read_tokenizer, refuse_other_tokenizer
+from ray_jobs.ingest.opening import open_store, refuse_other_tokenizer
 from ray_jobs.outcome import ConfigError
+from ray_jobs.store.frozen import read_frozen, read_tokenizer
 from tests.support.checkpoints import commit_at
 from tests.support.small_store import small_config
 

@@ -6,11 +6,10 @@ import pytest
 from cluster.runtime.actors import Local
 from data_ops.lake.lake import Lake
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.manifest import Manifest, Shape
+from data_ops.rounds.manifest import Manifest, Planning, Shape
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.config.schema import Planning
 from ray_jobs.training.actors import feed as feed_module
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from ray_jobs.training.actors.round_files import RoundFiles
