@@ -29,9 +29,12 @@ def measure(quick: bool) -> list[Row]:
         (folder / "run.yaml").write_text(json.dumps(settings(folder)))  # JSON is YAML too
         summary = command("run", "-c", f"{folder}/run.yaml")
         (base,) = (path.parts[-3] for path in folder.glob("lake/runs/base@*/checkpoints/00000000.json"))
+        names = (f"{base}/0", summary["checkpoint"])
+        settled = ("-c", f"{folder}/run.yaml", "--checkpoint")
+        came, left = (command("evaluate", *settled, name)["slices"] for name in names)
         asked = (PROMPT, f"store={folder}/lake", "--tokens", "40", "--temperature", "0", "--checkpoint")
-        before, after = (command("generate", *asked, name) for name in (f"{base}/0", summary["checkpoint"]))
-    rows = [compared(name, figures) for name, figures in sorted(summary["bits_per_byte"].items())]
+        before, after = (command("generate", *asked, name) for name in names)
+    rows = [compared(name, came[name], left[name]) for name in sorted(left)]
     rows.append(
         Row("tokens trained", "", [summary["tokens"]], note=f"{summary['steps']} steps; {summary['reasons'][0]}")
     )
@@ -75,7 +78,8 @@ def command(*arguments: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def compared(name: str, figures: dict[str, float]) -> Row:
+def compared(name: str, came: dict[str, float], left: dict[str, float]) -> Row:
     """A slice's held-out bits per byte, after and before."""
-    after, before = figures["after"], figures["before"]
-    return Row(f"bits per byte, {name}", "", [after], "as it came", [before], [after / before])
+    before, after = came["bits_per_byte"], left["bits_per_byte"]
+    what = f"bits per byte of {left['documents']} documents, {name}"
+    return Row(what, "", [after], "as it came", [before], [after / before])

@@ -5,7 +5,7 @@ import typer
 from cluster.storage.store import Store
 from ray_jobs.command_line.ending import finish, show, tell
 from ray_jobs.command_line.options import All, Deep, Files, IdFile, Ids, Json, Overrides, Sources, command, split
-from ray_jobs.command_line.reading import read, read_run
+from ray_jobs.command_line.reading import read_as_written, read_run
 
 commands = typer.Typer()
 PANEL = "Look"
@@ -16,7 +16,7 @@ def status(overrides: Overrides = None, config: Files = None, as_json: Json = Fa
     """Runs of a store, who drives them, how far they are, and the champion."""
     from ray_jobs.commands import status as runs
 
-    found = runs.status(Store.open(read(config, overrides).store))
+    found = runs.status(Store.open(read_as_written(config, overrides).store))
     if not as_json:
         show(runs.status_lines(found))
     finish(0, found, as_json)
@@ -66,7 +66,7 @@ def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
     from ray_jobs.commands.tracing import trace_lines
 
     names, overrides = split(ids)
-    story = find(read(config, overrides).store, names)
+    story = find(read_as_written(config, overrides).store, names)
     if not as_json:
         show(trace_lines(story))
     finish(0, story, as_json)
@@ -79,7 +79,7 @@ def forget(ids: Ids = None, config: Files = None, as_json: Json = False, file: I
     from ray_jobs.commands.forget import forget_lines, read_ids
 
     names, overrides = split(ids)
-    done = delete(read(config, overrides), [*names, *(read_ids(file) if file is not None else [])])
+    done = delete(read_as_written(config, overrides), [*names, *(read_ids(file) if file is not None else [])])
     if not as_json:
         show(forget_lines(done))
     finish(0, done, as_json)

@@ -110,6 +110,7 @@ def _commit(store: Store, config: ModelConfig, given: Given, weighed: Weighed, t
     )
     if 0 in commits.commits(store, run):
         return commits.load(store, run, 0).name
+    store.sweep_asides(run_path(run))  # of a start that was killed while it wrote
     snapshot = initial_snapshot(given.model.weights, weighed.shapes)
     if (local := store.local_path(path)) is not None:
         with aside(local) as file:

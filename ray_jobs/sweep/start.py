@@ -18,6 +18,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
+from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.paths import checkpoint_folder, run_path
 from ray_jobs.sweep.question import JOB, sweep_of, sweep_run
@@ -42,6 +43,8 @@ def starting_point(store: Store, config: Config) -> commits.Commit | None:
     try:
         begun_with = read_json(store, run_path(run, JOB), Begun).start
     except FileNotFoundError:
+        if start == "scratch" and config.model.start is not None:
+            return _beginning(store, config)
         return None if start == "scratch" else _named(store, config)
     if begun_with is None:
         return None
@@ -90,6 +93,17 @@ def copy_start(store: Store, found: commits.Commit, run: str) -> commits.Commit:
 def tokens_of(start: commits.Commit | None) -> int:
     """Tokens that are in the weights a sweep starts from."""
     return start.state.position.tokens if start else 0
+
+
+def _beginning(store: Store, config: Config) -> commits.Commit:
+    """The weights that `model.from` names, where the run of this name has taken them in."""
+    origin = read_origin(store, config.name)
+    if origin is None or origin.named != config.model.start:
+        raise ConfigError(
+            f"sweep.start=scratch with model.from={config.model.start}: run {config.name} has not begun with these "
+            "weights; run it once, or use sweep.start=RUN/STEP"
+        )
+    return commits.by_name(store, origin.checkpoint)
 
 
 def _copy_of(store: Store, run: str) -> commits.Commit | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.storage.store import Store
-from ray_jobs.command_line.reading import read_run
+from ray_jobs.command_line.reading import read, read_as_written, read_run
 from ray_jobs.outcome import ConfigError
 
 
@@ -35,3 +35,10 @@ def test_a_name_that_is_no_run_is_answered_with_those_there_are(tmp_path: Path) 
 
 def test_an_empty_store_leaves_the_name_as_it_is(tmp_path: Path) -> None:
     assert read_run(None, store_with(tmp_path)).name == "headrace"
+
+
+def test_who_only_looks_needs_no_folder_that_a_run_began_with(tmp_path: Path) -> None:
+    missing = [f"store={tmp_path}/lake", "model.from=./nowhere"]
+    assert read_as_written([], missing).model.start == "./nowhere"
+    with pytest.raises(ConfigError, match="is no folder"):
+        read([], missing)

@@ -17,6 +17,7 @@ from ray_jobs.sweep.start import pin, starting_point
 from ray_jobs.sweep.trial.job import start_run
 from tests.ray_jobs.checkpoints.test_manifest import save
 from tests.support.checkpoints import state_at
+from tests.support.folders import config_of, folder_of, taken
 
 SWEEP = "news@sweep"
 
@@ -116,3 +117,15 @@ def test_a_question_that_could_not_be_answered_may_be_asked_otherwise(store):
     begun(store, None)
     with pytest.raises(ConfigError, match="seed=3 differs from 2, with which sweep news@sweep was begun"):
         fix_question(store, SWEEP, question(asking(store, "scratch", seed=3), None))
+
+
+def test_a_sweep_from_scratch_begins_with_the_weights_that_its_run_began_with(tmp_path):
+    folder_of(tmp_path / "base")
+    config = config_of(tmp_path, "sweep={space: {optim.lr: [0.1]}}")
+    lake = Store.open(config.store)
+    with pytest.raises(ConfigError, match=r"run mine has not begun with these weights; run it once"):
+        starting_point(lake, config)
+    lake, name = taken(tmp_path)
+    assert starting_point(lake, config).name == name
+    copied = pin(lake, config)
+    assert (copied.name, copied.state.position.tokens) == (name, 0)
