@@ -39,7 +39,6 @@ engine: {workers: 2, zero_stage: 2, precision: fp32, batch_tokens: 1024, micro_b
 optim: {lr: 3.0e-3, schedule: {warmup_tokens: 2048}, spike_sigmas: 12}
 checkpoint: {every_seconds: 1s}
 evaluate: {documents_per_slice: 10, every_rounds: 2}
-judge: {every: 3 rounds}
 wandb: {mode: disabled}
 """
 RUN = "small"
