@@ -5,10 +5,13 @@
 with 128 bits finds accidents, not forgers. A text of an older version carries none and is taken as it is.
 """
 
+import json
 import re
 
 import xxhash
 
+#: A seal with one bit of its key changed: no JSON of an older version ends like that.
+_BROKEN = re.compile(r'"[^"]{6}": "[0-9a-f]{32}"\s*\}\s*\Z')
 _SEALED = re.compile(r'(?:,\s+)?"digest": "([^"]*)"(\s*\}\s*)\Z')
 
 
@@ -33,11 +36,22 @@ def unseal(text: str, what: str, *context: object) -> str:
     """Give back what was sealed; DamagedError, which names `what`, if it is not that any more."""
     sealed = _SEALED.search(text)
     if sealed is None:
+        _check_older(text, what)
         return text
     body = text[: sealed.start()]
     if sealed[1] != _digest(body, context):
         raise DamagedError(f"{what} is damaged: its digest is not that of its content")
     return body + sealed[2]
+
+
+def _check_older(text: str, what: str) -> None:
+    """Tell a text without a seal from one whose seal was damaged."""
+    if _BROKEN.search(text):
+        raise DamagedError(f"{what} is damaged: the key of its digest is another one")
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise DamagedError(f"{what} is damaged: it is no JSON ({error})") from None
 
 
 def is_sealed(text: str) -> bool:
