@@ -39,6 +39,7 @@ def living_in(folder: Path, every: str, candidate: str, *kills: Kill) -> tuple[L
 
 
 @pytest.mark.ray
+@pytest.mark.long  # minutes; test_rank.py compares the same bits in one process
 @pytest.mark.timeout(1500)
 def test_a_run_that_is_judged_and_killed_ends_with_the_bits_of_its_calm_twin(tmp_path: Path) -> None:
     living, writer = living_in(tmp_path, "12 rounds", "best_of", Kill("driver", "branch"), Kill("driver", "candidate"))
@@ -52,6 +53,7 @@ def test_a_run_that_is_judged_and_killed_ends_with_the_bits_of_its_calm_twin(tmp
 
 
 @pytest.mark.ray
+@pytest.mark.long  # minutes; test_rank.py compares the same bits in one process
 @pytest.mark.timeout(1500)
 def test_poison_is_trained_and_refused_and_clean_text_promoted_again_and_asks_are_never_forgotten(
     tmp_path: Path,
