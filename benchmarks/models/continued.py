@@ -35,18 +35,9 @@ def measure(quick: bool) -> list[Row]:
         asked = (PROMPT, f"store={folder}/lake", "--tokens", "40", "--temperature", "0", "--checkpoint")
         before, after = (command("generate", *asked, name) for name in names)
     rows = [compared(name, came[name], left[name]) for name in sorted(left)]
-    rows.append(
-        Row("tokens trained", "", [summary["tokens"]], note=f"{summary['steps']} steps; {summary['reasons'][0]}")
-    )
-    rows.append(
-        Row(
-            "loss of the first step, and of the last",
-            "nats",
-            [summary["loss"]["first"]],
-            "last",
-            [summary["loss"]["last"]],
-        )
-    )
+    loss, told = summary["loss"], f"{summary['steps']} steps; {summary['reasons'][0]}"
+    rows.append(Row("tokens trained", "", [summary["tokens"]], note=told))
+    rows.append(Row("loss of the last step", "nats", [loss["last"]], "first step", [loss["first"]]))
     said = f"{before['text']!r} before, {after['text']!r} after"
     return [*rows, Row("tokens said after a prompt", "", [after["tokens"]], note=f"{PROMPT!r}: {said}")]
 

@@ -37,14 +37,8 @@ def measure(quick: bool) -> list[Row]:
 def most_bytes(config: ModelConfig, way: str) -> list[int]:
     """The most bytes that each rank came to hold."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        argv = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            f"--nproc-per-node={RANKS}",
-            "-m",
-            "benchmarks.models.load",
-        ]
+        argv = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={RANKS}"]
+        argv += ["-m", "benchmarks.models.load", way, folder, config.model_dump_json()]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         subprocess.run(argv, cwd=ROOT, env=env, check=True)
         return [int(path.read_text()) for path in sorted(Path(folder).iterdir())]
