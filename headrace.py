@@ -7,7 +7,7 @@
     for batch in headrace.feed("./lake", "mine", rank, world): # docs/feed.md
         ...
 
-`import headrace` starts nothing and leaves the names `models` and `tune` to your own packages (docs/decisions/0012).
+`import headrace` starts nothing and leaves the names `models` and `tune` to your own packages (docs/decisions/0013).
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 Our packages stand at the root of the project under plain names, and Python puts the folder it is started in before
 everything else. `claim` puts ours into `sys.modules` by their place on disk, before anybody asks the path: from then on
 `import models` means ours in this process. The order of the path stays, because the folder of installed packages must
-not come before the standard library. docs/decisions/0012 has the alternatives. Standard library alone: it runs first.
+not come before the standard library. docs/decisions/0013 has the alternatives. Standard library alone: it runs first.
 """
 
 import sys

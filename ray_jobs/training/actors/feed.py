@@ -93,8 +93,8 @@ class Feed:
     def __init__(self, settings: FeedSettings, start_shard: Callable[..., Handle[Shard]] = spread_shard) -> None:
         self.settings = settings
         self.lake = Lake(Store.open(settings.store))
-        plan, numbers = settings.plan, range(settings.plan.reservoir.shards if settings.plans else 0)
-        self.shards = [start_shard(self.lake, plan.reservoir, plan.seed, number) for number in numbers]
+        plan, count = settings.plan, settings.plan.reservoir.shards if settings.plans else 0
+        self.shards = [start_shard(self.lake, plan.reservoir, plan.seed, number) for number in range(count)]
         self.lock = threading.RLock()
         self.prepared: dict[int, Prepared] = {}
         self.files = RoundFiles(self.lake.store, settings.run)
@@ -102,8 +102,7 @@ class Feed:
         self.next_look = 0.0  # monotonic time before which nothing new is looked for
         self.pending = PendingLog(self.lake)
         self.drained_at: int | None = None
-        self.failure: str | None = None
-        self.waiting_since: float | None = None
+        self.failure, self.waiting_since = None, None  # type: str | None, float | None
         threading.Thread(target=warm_up, daemon=True).start()  # done before the first worker is
 
     def drained(self, last_window: int) -> None:

@@ -39,6 +39,7 @@ def test_a_model_of_transformers_computes_the_loss_of_our_labels():
     with torch.no_grad():
         out = model(**tensors, use_cache=False)
     labels = torch.from_numpy(BATCH.labels.astype(np.int64))
+    assert torch.equal(tensors["labels"][:, 1:], labels[:, :-1]), "a model that shifts by itself predicts the same"
     mine = torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
     torch.testing.assert_close(out.loss, mine)
     alone = model(input_ids=tensors["input_ids"][:1, 3:5]).logits  # the second document, without the first

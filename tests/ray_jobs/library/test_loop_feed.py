@@ -101,11 +101,11 @@ def test_a_state_is_the_number_of_steps_and_brings_the_same_batches_back_at_any_
         for batch in feed:
             batches.append(batch)
             states.append(feed.state_dict())
-        assert [feed.state_dict(step)["step"] for step in range(len(states))] == list(range(len(states)))
+        by_step = [feed.state_dict(step) for step in range(len(states))]
     assert len({state["round"] for state in states}) > 2
     with headrace.feed(store, "mine") as feed:
-        for step in (0, 3, len(batches) // 2, len(batches) - 1):
-            for state in (states[step], {"step": step}, json.loads(json.dumps(states[step]))):
+        for step in (0, 3, len(batches) // 2, len(batches) - 2):
+            for state in (states[step], by_step[step], {"step": step}, json.loads(json.dumps(states[step]))):
                 feed.load_state_dict(state)
                 np.testing.assert_array_equal(next(feed).labels, batches[step].labels)
         feed.load_state_dict({"step": len(batches)})
