@@ -1,8 +1,8 @@
 """Which files lie below a folder of a local disk, without leaving it?
 
 Whoever may write into a folder that is read must not be able to have other files read: a link to a file counts only if
-its target lies below the folder where the pattern begins (so caches and mounted ConfigMaps work), a link to a folder is
-not followed, so that loops end. What is passed over is said, with its reason. Names that are no UTF-8 are passed over.
+its target lies below the folder where the pattern begins (mounted ConfigMaps and Hugging Face's cache work). A link to a
+folder is not followed, so that loops end. What is passed over is said with its reason, also names that are no UTF-8.
 """
 
 import os
@@ -34,7 +34,7 @@ def walk(base: str, depth: int | None, wanted: Callable[[str], object], passed: 
 
     OSError if `base` itself cannot be listed. passed: takes in what was wanted and is not read, and why.
     """
-    inside = os.path.realpath(base) + "/"
+    inside = _inside(os.path.realpath(base))
     folders = [(base.rstrip("/"), 0)]
     while folders:
         folder, level = folders.pop()
@@ -60,7 +60,7 @@ def walk(base: str, depth: int | None, wanted: Callable[[str], object], passed: 
 def _file(
     entry: os.DirEntry[str],
     name: str,
-    inside: str,
+    inside: tuple[str, ...],
     wanted: Callable[[str], object],
     descends: bool,
     passed: list[Untaken],
@@ -86,6 +86,12 @@ def _file(
     except OSError:
         return None  # a link to nothing, or a file that went
     return FileState(name, about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else None
+
+
+def _inside(base: str) -> tuple[str, ...]:
+    """Where targets of links may lie: below the folder; of a snapshot in Hugging Face's cache, in its blobs too."""
+    repository, is_snapshot, _ = f"{base}/".partition("/snapshots/")
+    return (f"{base}/", f"{repository}/blobs/") if is_snapshot else (f"{base}/",)
 
 
 def _readable(name: str) -> str:

@@ -37,6 +37,17 @@ def test_links_inside_the_folder_are_read_as_caches_and_config_maps_make_them(tm
     assert texts(Reader(tmp_path / "cache/snapshots/main/a.jsonl").poll()) == ["blob"], "the configuration names it"
 
 
+def test_a_snapshot_of_the_hubs_cache_is_read_and_no_other_folder_beside_it(tmp_path: Path):
+    put(tmp_path / "datasets--a--b/blobs/5eed", line("blob"))
+    put(tmp_path / "datasets--c--d/blobs/5eed", line("of another repository"))
+    snapshot = tmp_path / "datasets--a--b/snapshots/main"
+    snapshot.mkdir(parents=True)
+    (snapshot / "a.jsonl").symlink_to("../../blobs/5eed")
+    (snapshot / "b.jsonl").symlink_to("../../../datasets--c--d/blobs/5eed")
+    reader = Reader(snapshot / "*.jsonl")
+    assert texts(reader.poll()) == ["blob"] and reader.untaken == [("b.jsonl", "skipped", "outside_link")]
+
+
 def test_links_to_folders_are_not_followed_so_that_loops_end(tmp_path: Path):
     put(tmp_path / "in/sub/a.jsonl", line("once"))
     for name in ("up", "again", "more"):
