@@ -1,7 +1,7 @@
 """Which files lie below a folder of a local disk, without leaving it?
 
 Whoever may write into a folder that is read must not be able to have other files read: a link to a file counts only if
-its target lies below the folder where the pattern begins (mounted ConfigMaps and Hugging Face's cache work). A link to a
+its target lies below the folder where the pattern begins (mounted ConfigMaps, Hugging Face's cache work). A link to a
 folder is not followed, so that loops end. What is passed over is said with its reason, also names that are no UTF-8.
 """
 
