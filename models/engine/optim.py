@@ -19,10 +19,20 @@ from models.engine.zero import whole_shape
 from models.kinds.loss import Head
 
 SPIKE_STEPS = 128  # losses a spike is judged by
+DIVERGED = 4.0  # times the loss of a model that knows nothing: the weights are lost, and a step would not mend them
+
+
+def skip_limit(losses: Sequence[float], sigmas: float | None, vocab_size: int) -> float:
+    """Return the loss (nats a token) above which a step is skipped: a spike, or a model that has diverged.
+
+    >>> round(skip_limit([], None, vocab_size=50_257), 1)
+    43.3
+    """
+    return min(spike_limit(losses, sigmas), DIVERGED * math.log(vocab_size))
 
 
 def spike_limit(losses: Sequence[float], sigmas: float | None) -> float:
-    """Return the loss above which a step is a spike and skipped, given the losses of the last steps that were not.
+    """Return the loss above which a step is a spike, given the losses of the last steps that were not.
 
     OLMo 2 (2024) skips at 6 standard deviations of 128 steps. Not the default here: where a stream turns to a new
     subject its loss jumps too, and is just what should be learnt. Needs `SPIKE_STEPS / 4` losses to judge by.

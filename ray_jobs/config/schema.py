@@ -26,13 +26,16 @@ from models.kinds.kinds import model_config as model_of
 from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig
 from tune.config import SweepConfig
 
+#: What a run may be called: a folder, and no branch.
+RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+
 
 class Config(Settings):
     """One run, completely."""
 
     name: str = Field(
         "headrace",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        pattern=RUN_NAME.pattern,
         description="a new name is a new run, an old one resumes",
     )
     store: str = Field("./lake", min_length=1, description="where everything is kept: a folder, s3://... or gs://...")

@@ -85,10 +85,16 @@ class Bench:
         """The newest judgement whose candidates the gate was not asked about, for example because of a kill."""
         store, run = self.opened.store, self.config.name
         for step in reversed(branches_of(store, run)):
-            if commits.commits(store, branch_name(run, step)):
+            if made := commits.commits(store, branch_name(run, step)):
                 asked = any(is_judged(store, one) for one in self.candidates(step))
-                return None if asked else step
+                return None if asked or self._is_being_made(step, len(made)) else step
         return None
+
+    def _is_being_made(self, step: int, made: int) -> bool:
+        """Will the workers, who stand at this judgement, make a candidate that is missing, and tell of it?"""
+        newest = commits.newest_readable(self.opened.store, self.config.name)
+        judged = newest.state.judged if newest is not None and newest.step == step else None
+        return judged is not None and judged.step == step and made < judged.averages + bool(judged.decay_tokens)
 
     def identify(self, candidate: Commit) -> Identity:
         """Say which weights came of which data."""

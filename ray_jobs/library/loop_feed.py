@@ -26,6 +26,7 @@ from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints.manifest import commits
+from ray_jobs.config.schema import RUN_NAME
 from ray_jobs.library.feed_config import FeedConfig, settings_of
 from ray_jobs.library.loop_batch import LoopBatch
 from ray_jobs.library.ranks import LOOK_EVERY_S, Ranks
@@ -60,6 +61,8 @@ class LoopFeed:
         follow: bool = False,
     ) -> None:
         """See `headrace.feed`; place: rank and world."""
+        if not RUN_NAME.fullmatch(run):
+            raise ConfigError(f"run={run!r} is no name of a run; use letters, digits, ., _ and -, for example mine")
         self.run, self.rank = run, place[0]
         self.store = Store.open(store)
         self.lake = Lake(self.store)

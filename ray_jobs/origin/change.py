@@ -26,12 +26,12 @@ def refuse_changed(store: Store, config: Config, origin: Origin) -> None:
         now = seen(place)
         if now == origin.seen or not isinstance(place, Folder):
             return
-        weights = place.look(config.model).weights
+        from ray_jobs.origin.taking import folder_sha256  # torch, 2 s: only where a file changed
+
+        sha256 = folder_sha256(place, config.model)
     except (ConfigError, ValueError, OSError):
         return
-    from models.engine.weights import measure_weights  # torch, 2 s: only where a file changed
-
-    if (sha256 := measure_weights(weights).sha256) != origin.sha256:
+    if sha256 != origin.sha256:
         raise ConfigError(
             f"model.from={start} holds weights {sha256[:12]} now, run {config.name} began with {origin.sha256[:12]}; "
             "put them back, or use another name for a new run"

@@ -75,6 +75,11 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
     return name
 
 
+def folder_sha256(folder: Folder, config: ModelConfig) -> str:
+    """Hash the weights that a run would begin with: those of a folder, with token tables that are grown."""
+    return measure_weights(_grown(Given(folder.look(config), {}), config).model.weights).sha256
+
+
 def _given(place: Place, config: ModelConfig, scratch: Path) -> Given:
     if isinstance(place, Folder):
         paths = [path for name in HANDED_BACK if (path := place.path / name).is_file()]

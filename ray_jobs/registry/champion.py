@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from cluster.storage.state import write_json
+from cluster.storage.state import publish_json, write_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import DriftReference, InService, read_champion
@@ -113,8 +113,11 @@ def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool
 
 
 def put_base_in_service(store: Store, checkpoint: str) -> None:
-    """Make the weights that a run begins with the first champion, which its first candidate is judged against."""
-    put_in_service(store, InService(checkpoint=checkpoint, decided=time.time()))
+    """Make the weights that a run begins with the first champion, which its first candidate is judged against.
+
+    Another champion that came meanwhile stays.
+    """
+    publish_json(store, CHAMPION, InService(checkpoint=checkpoint, decided=time.time()))
 
 
 def champion_name(store: Store) -> str | None:

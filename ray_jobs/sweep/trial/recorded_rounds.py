@@ -57,7 +57,8 @@ def place_behind(lake: Lake, start: Commit | None) -> Place:
     if start is None:
         return Place()
     number = 0 if "@" in start.run else start.round - (start.step_in_round == 0)  # a decay branch is one round
-    return Manifest.from_row(lake.rounds(start.run, number), 0).end if number >= 0 else Place()
+    rows = lake.rounds(start.run, max(number, 0))  # none of weights that a run begins with
+    return Manifest.from_row(rows, 0).end if number >= 0 and rows.num_rows else Place()
 
 
 def record_rounds(lake: Lake, plan: Planning, run: str, start: Place, last_window: int, tokens: int) -> Diet:

@@ -102,7 +102,7 @@ class Judge:
             return Directive.GO
         try:
             directive = self._make_candidates(main, last_window)
-        except LastingSkipsError as error:
+        except (LastingSkipsError, NotWrittenError) as error:
             if not goes_on:
                 raise
             rank.tell(Warned(text=f"there is no candidate at step {main.step}: {error}"))
@@ -110,6 +110,8 @@ class Judge:
         if directive == Directive.GO and goes_on and rank.line is not line:
             judged = rank.judged
             rank.begin()
+            if rank.position.step == 0 and rank.job.base is None:
+                raise OSError(f"the checkpoint of step {main.step} is damaged and none before it is left; begin anew")
             rank.line.saver.buffers = line.saver.buffers  # host memory, pinned beside a GPU: dear to make anew
             if rank.position.step == main.step:  # which may have been committed before it was time to judge
                 rank.judged = judged
@@ -135,8 +137,7 @@ class Judge:
             self._commit_average(rank.average, run, main, window)
         if decays and (directive := self._decay(notice, run, main, window)) != Directive.GO:
             return directive
-        if averages or decays:
-            rank.tell(CandidateMade(step=main.step))
+        rank.tell(CandidateMade(step=main.step))  # also of a judgement that was whole: a kill may have kept it untold
         return Directive.GO
 
     def _commit_average(self, average: WeightAverage, run: str, main: Position, window: int) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cluster.rows import Rows
 from models.config import OptimConfig
 from models.engine.engine import Engine, StepResult
-from models.engine.optim import SPIKE_STEPS, spike_limit
+from models.engine.optim import SPIKE_STEPS, skip_limit
 from ray_jobs.checkpoints.position import Position
 
 
@@ -35,7 +35,7 @@ class Stepped(NamedTuple):
 def train_rows(engine: Engine, course: Course, here: Position, rows: Rows, predictions: int) -> Stepped:
     """Train on this rank's rows of a global batch, from `here` on; `predictions` are those of all ranks."""
     tokens = here.tokens + course.batch_tokens
-    lr, limit = course.lr_of(tokens), spike_limit(here.losses, course.optim.spike_sigmas)
+    lr, limit = course.lr_of(tokens), skip_limit(here.losses, course.optim.spike_sigmas, engine.vocab_size)
     result = engine.step(rows, predictions, lr, limit)
     skipped, losses = here.skipped, here.losses
     if result.skipped:

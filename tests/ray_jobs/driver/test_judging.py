@@ -8,6 +8,7 @@ import pytest
 
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.position import Judgement
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.judging import Bench, Heard, Judging, verdict_events
 from ray_jobs.evaluation.decision import Decision
@@ -126,3 +127,13 @@ def test_a_start_asks_about_the_newest_judgement_of_its_run_if_nobody_has(bench:
     assert bench.waiting() == 20
     store.write(decision_path("news@00000020/00000023"), b"{}")
     assert bench.waiting() is None, "an older one has seen less"
+
+
+def test_a_judgement_that_the_workers_go_on_with_is_not_heard_by_halves(bench: Bench) -> None:
+    store = bench.opened.store
+    judged = Judgement(8, 2, 8192, 1.0, decay_tokens=3072, averages=True)
+    for one in (commit_at("news", 8, 2, judged=judged), commit_at("news@00000008", 8)):
+        commits.publish(store, one)
+    assert bench.waiting() is None, "the decay is missing"
+    commits.publish(store, commit_at("news@00000008", 11, 0, 3))
+    assert bench.waiting() == 8

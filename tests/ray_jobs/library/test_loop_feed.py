@@ -214,3 +214,9 @@ def test_every_document_is_trained_once_through_kills_other_world_sizes_and_grow
     assert trained(tmp_path) == once(store)
     assert (account.ok, account.pending, account.lost, account.repeated) == (True, 0, 0, 0)
     assert account.trained == len(once(store)) > 2 * GROWTH
+
+
+@pytest.mark.parametrize("name", ["news@00000008", "team/mine", "..", ""])
+def test_a_name_that_no_run_may_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(headrace.ConfigError, match="is no name of a run"):
+        headrace.feed(str(tmp_path / "lake"), name)

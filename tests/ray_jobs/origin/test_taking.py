@@ -143,6 +143,8 @@ def test_tables_grow_to_the_tokens_that_were_added(tmp_path: Path) -> None:
     tokenizer["added_tokens"] += [tokenizer["added_tokens"][0] | {"id": VOCAB, "content": "<|more|>"}]
     path.write_text(json.dumps(tokenizer))
     store, name = taken(tmp_path, f"model.vocabulary={VOCAB + 1}")
+    os.utime(tmp_path / "base/model.safetensors", ns=(1, 1))
+    assert taken(tmp_path, f"model.vocabulary={VOCAB + 1}") == (store, name), "touched, and the same"
     weights = StoredWeights(fetch_files(store, commits.by_name(store, name), tmp_path))
     given = read_folder(tmp_path / "base").weights
     assert torch.equal(weights["embed.weight"][:VOCAB], given["embed.weight"][:VOCAB])

@@ -363,3 +363,7 @@ def test_noise_is_measured_on_batches_no_larger_than_those_that_were_trained(con
     small = trial_config(config, {"engine.batch_tokens": 64, "engine.micro_batch_rows": 60_000}, 0)
     assert sweep_batch.small_batches(small.engine, small.model.row_tokens, Diet("a", (500,))) == (32, 4)
     assert sweep_batch.small_batches(small.engine, small.model.row_tokens, Diet("a", (3,))) == (0, 4)
+
+
+def test_behind_weights_that_a_run_began_with_the_log_begins(lake):
+    assert place_behind(lake, commit_at("base@0123456789abcdef", 0)) == Place()

@@ -96,7 +96,7 @@ class Rank:
         self.full = False
         self.committed: dict[str, Judgement] = {}
         feed = SimpleNamespace(branch=lambda step, number, tokens: RoundNotice(steps if tokens else 0, last_window=4))
-        self.job = SimpleNamespace(feed=Local(feed))
+        self.job = SimpleNamespace(feed=Local(feed), base=None)
         self.line = SimpleNamespace(saver=self.new_saver("news", 60.0, 0), skips=Skips(3), course=None)
         self.main = self.line
 
@@ -162,7 +162,22 @@ def test_a_start_makes_what_a_kill_left_out_as_it_was_decided(store: Store) -> N
     rank.did.clear()
     rank.told.clear()
     assert judge(rank) is Directive.GO
-    assert rank.did == ["commit news/8"] and rank.told == [], "all is there, and nothing is loaded again"
+    assert rank.did == ["commit news/8"], "all is there, and nothing is loaded again"
+    assert [type(event) for event in rank.told] == [CandidateMade], "told again: a kill may have kept it untold"
+
+
+def test_a_full_disk_under_a_candidate_costs_the_candidate_alone(store: Store) -> None:
+    rank = Rank(store, config_of(every="1 rounds", candidate="decay"))
+    rank.ends = NotWrittenError("no space")
+    assert judge(rank) is Directive.GO and rank.did[-1] == "begin"
+    assert "there is no candidate at step 8: no space" in rank.told[-1].text
+
+
+def test_a_run_whose_only_checkpoint_is_lost_under_a_candidate_does_not_go_on_with_its_weights(store: Store) -> None:
+    rank = Rank(store, config_of(every="1 rounds", candidate="decay"))
+    rank.begin = lambda: setattr(rank, "position", Position())  # where nothing whole is left
+    with pytest.raises(OSError, match="the checkpoint of step 8 is damaged and none before it is left"):
+        judge(rank)
 
 
 def test_an_average_leaves_the_weights_as_they_are_and_nothing_is_loaded_again(store: Store) -> None:

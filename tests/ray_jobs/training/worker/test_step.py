@@ -1,5 +1,6 @@
 """Does a step move the position, and does one that changed nothing say so?"""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,7 +33,7 @@ def engine(loss: float = 2.5, skipped: bool = False) -> Any:
         asked.append(given)
         return StepResult(loss, 1.0, skipped)
 
-    return SimpleNamespace(step=step, asked=asked)
+    return SimpleNamespace(step=step, asked=asked, vocab_size=100)
 
 
 def test_a_step_moves_the_position_and_trains_at_the_rate_of_its_end() -> None:
@@ -47,6 +48,12 @@ def test_a_step_that_changed_nothing_is_noted_by_its_place_and_its_loss_counts_f
     done = train_rows(engine(skipped=True), course(spike_sigmas=6.0), HERE, ROWS, 300)
     assert done.position.skipped == ((1, 1), (2, 5))
     assert done.position.losses == (2.0,) and done.position.step == 41
+
+
+def test_a_loss_far_beyond_that_of_guessing_trains_nothing() -> None:
+    mine = engine()
+    assert train_rows(mine, course(), HERE, ROWS, 300).limit == pytest.approx(4 * math.log(100))
+    assert mine.asked[0][3] == pytest.approx(4 * math.log(100)), "the engine is asked to skip it"
 
 
 def test_losses_are_kept_for_a_limit_alone_and_no_more_than_it_needs() -> None:
