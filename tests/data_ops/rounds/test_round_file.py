@@ -163,7 +163,7 @@ def test_the_text_of_a_round_is_the_same_from_shards_and_from_any_number_of_wind
     wanted = [wanted[n] for n in [*np.flatnonzero(new), *np.flatnonzero(~new)[::-1]]]
     got = [text.tokens[a:b].tolist() for a, b in zip(text.offsets[:-1], text.offsets[1:], strict=True)]
     assert got == wanted
-    assert set(text.sources.tolist()) == {"wire"}
+    assert set(text.sources.tolist()) == {"mine"}
     own = lake.documents(4, 4, ["event_time"], ["kept"])["event_time"].to_pylist()
     assert text.event_s.tolist() == [moment.timestamp() for moment in own]
     assert set(text.arrived_s.tolist()) == {lake.arrivals(4, 4)[4]} and len(text.arrived_s) == len(fresh)
