@@ -33,7 +33,9 @@ def test_what_the_user_can_mend_is_told_as_the_command_tells_it(tmp_path, capsys
 @pytest.mark.timeout(600)
 def test_a_run_that_is_interrupted_commits_and_one_that_goes_on_ends_with_its_summary(tmp_path: Path):
     write_documents(tmp_path / "corpus" / "a.jsonl", 150)
-    program = f"import headrace; outcome = headrace.run({CONFIG}, follow=FOLLOW); print(outcome.code)"
+    # a shell that starts tests in the background lets them, and what they start, ignore ^C
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{hears}; import headrace; outcome = headrace.run({CONFIG}, follow=FOLLOW); print(outcome.code)"
     told = (tmp_path / "told.txt").open("w")
 
     def start(follow: bool) -> subprocess.Popen[str]:
