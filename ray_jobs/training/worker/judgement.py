@@ -137,7 +137,8 @@ class Judge:
             self._commit_average(rank.average, run, main, window)
         if decays and (directive := self._decay(notice, run, main, window)) != Directive.GO:
             return directive
-        rank.tell(CandidateMade(step=main.step))  # also of a judgement that was whole: a kill may have kept it untold
+        if averages or decays:
+            rank.tell(CandidateMade(step=main.step))
         return Directive.GO
 
     def _commit_average(self, average: WeightAverage, run: str, main: Position, window: int) -> None:
