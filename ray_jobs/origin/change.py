@@ -4,6 +4,7 @@ import msgspec
 
 from cluster.storage.state import write_json
 from cluster.storage.store import Store
+from models.kinds.exchange.growth import grown
 from ray_jobs.config.schema import Config
 from ray_jobs.origin.place import Folder, place_of, seen
 from ray_jobs.origin.record import ORIGIN, Origin
@@ -26,12 +27,12 @@ def refuse_changed(store: Store, config: Config, origin: Origin) -> None:
         now = seen(place)
         if now == origin.seen or not isinstance(place, Folder):
             return
-        from ray_jobs.origin.taking import folder_sha256  # torch, 2 s: only where a file changed
-
-        sha256 = folder_sha256(place, config.model)
+        weights = grown(place.look(config.model), config.model).weights
     except (ConfigError, ValueError, OSError):
         return
-    if sha256 != origin.sha256:
+    from models.engine.weights import measure_weights  # torch, 2 s: only where a file changed
+
+    if (sha256 := measure_weights(weights).sha256) != origin.sha256:
         raise ConfigError(
             f"model.from={start} holds weights {sha256[:12]} now, run {config.name} began with {origin.sha256[:12]}; "
             "put them back, or use another name for a new run"

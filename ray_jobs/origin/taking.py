@@ -16,7 +16,7 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
 from models.engine.weights import StoredWeights, Weighed, digest_of_facts, initial_snapshot, measure_weights
-from models.kinds.exchange.growth import GrownWeights
+from models.kinds.exchange.growth import grown
 from models.kinds.kind import Pretrained
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
@@ -60,7 +60,8 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
         return None
     place = place_of(start, store)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        given = _grown(_given(place, config.model, Path(scratch)), config.model)
+        found = _given(place, config.model, Path(scratch))
+        given = Given(grown(found.model, config.model), found.files)
         weighed = measure_weights(given.model.weights)
         name = _commit(store, config.model, given, weighed, tokenizer)
     made = Origin(
@@ -75,11 +76,6 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
     return name
 
 
-def folder_sha256(folder: Folder, config: ModelConfig) -> str:
-    """Hash the weights that a run would begin with: those of a folder, with token tables that are grown."""
-    return measure_weights(_grown(Given(folder.look(config), {}), config).model.weights).sha256
-
-
 def _given(place: Place, config: ModelConfig, scratch: Path) -> Given:
     if isinstance(place, Folder):
         paths = [path for name in HANDED_BACK if (path := place.path / name).is_file()]
@@ -88,15 +84,6 @@ def _given(place: Place, config: ModelConfig, scratch: Path) -> Given:
     weights = StoredWeights(fetch_files(place.store, place.commit, scratch))
     files = read_files(place.store, place.commit.state.base)
     return Given(Pretrained(place.shape(), place.shape().vocabulary or 0, weights), files)
-
-
-def _grown(given: Given, config: ModelConfig) -> Given:
-    """Let token tables grow to the rows that are asked for."""
-    known, wanted = given.model.vocab_size, config.vocabulary
-    if not known or wanted is None or wanted <= known:
-        return given
-    weights = GrownWeights(given.model.weights, known, wanted)
-    return Given(Pretrained(config, wanted, weights), given.files)
 
 
 def _commit(store: Store, config: ModelConfig, given: Given, weighed: Weighed, tokenizer: Tokenizer) -> str:

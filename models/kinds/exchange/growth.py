@@ -8,7 +8,9 @@ embeddings for pretrained language models").
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from models.config import ModelConfig
 from models.kinds.exchange.names import TABLES
+from models.kinds.kind import Pretrained
 from models.size import padded_vocab
 
 if TYPE_CHECKING:
@@ -37,3 +39,11 @@ class GrownWeights(Mapping[str, "Tensor"]):
         grown[: self.known] = rows
         grown[self.known : self.wanted] = rows.float().mean(0).to(weight.dtype)
         return grown
+
+
+def grown(model: Pretrained, config: ModelConfig) -> Pretrained:
+    """Let token tables grow to the rows that `model.vocabulary` asks for."""
+    known, wanted = model.vocab_size, config.vocabulary
+    if not known or wanted is None or wanted <= known:
+        return model
+    return Pretrained(config, wanted, GrownWeights(model.weights, known, wanted))
