@@ -104,12 +104,6 @@ def open_wandb(
         return None
     import wandb
 
-    def stop() -> (
-        None
-    ):  # W&B copies its settings deeply: a bound method would bring its object, which may not be copied
-        if on_stop is not None:
-            on_stop()
-
     place = Path(os.environ.get("WANDB_DIR", folder or Path(tempfile.gettempdir()) / "headrace-wandb"))
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -125,24 +119,34 @@ def open_wandb(
             tags=config.tags or None,
             dir=str(place),
             config=dotted(redact(settings)),
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                disable_git=True,
-                disable_code=True,
-                save_code=False,
-                x_disable_meta=True,
-                x_stats_sampling_interval=30,
-                init_timeout=config.timeout,
-                finish_timeout=config.timeout,
-                stop_fn=stop if on_stop is not None else None,
-            ),
+            settings=wandb.Settings(**_settings(config.timeout, on_stop)),
         )
         run.define_metric("*", step_metric="step")
     except Exception as error:  # noqa: BLE001 - whatever it is, a run does not end for its charts
         logger.warning("W&B does not start, the run goes on without it: %s", error)
         return None
     return WandbRun(run)
+
+
+def _settings(timeout: float, on_stop: Callable[[], Any] | None) -> dict[str, object]:
+    """Nothing of this machine or its code leaves it but the metrics."""
+
+    def stop() -> None:  # W&B copies it deeply: a bound method would bring its object, which may not be copied
+        if on_stop is not None:
+            on_stop()
+
+    return {
+        "silent": True,
+        "console": "off",
+        "disable_git": True,
+        "disable_code": True,
+        "save_code": False,
+        "x_disable_meta": True,
+        "x_stats_sampling_interval": 30,
+        "init_timeout": timeout,
+        "finish_timeout": timeout,
+        "stop_fn": stop if on_stop is not None else None,
+    }
 
 
 def _start_apart(timeout_s: float) -> None:

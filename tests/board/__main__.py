@@ -50,7 +50,7 @@ GOALS = {
     "lines a test file, p90": Goal(300),
     "lines a test file, max": Goal(300, 527),
     "lines a function, p90": Goal(20),
-    "lines a function, max": Goal(50, 58),
+    "lines a function, max": Goal(50, 51),
     "functions over 40 lines, %": Goal(0.3, 0.6),
     "functions with more than 6 parameters, %": Goal(0.5),
     "parameters of a function, max": Goal(8, 11),
