@@ -20,9 +20,9 @@ from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member, unique_ids
 from data_ops.lake.erase import clean, erase
 from data_ops.lake.lake import Lake
-from ray_jobs.checkpoints.exposure import Seen, champion_seen, seen_by
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
+from ray_jobs.registry.exposure import Seen, champion_seen, seen_by
 from ray_jobs.store.access import exclusive
 from ray_jobs.store.paths import run_path
 

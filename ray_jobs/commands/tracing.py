@@ -17,8 +17,8 @@ from data_ops.audit.sightings import Sighting, sightings
 from data_ops.curation.reasons import meaning_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
-from ray_jobs.checkpoints.exposure import champion_seen, seen_by
 from ray_jobs.outcome import ConfigError
+from ray_jobs.registry.exposure import champion_seen, seen_by
 
 PREVIEW_CHARS = 160
 MOST_NAMED = 5

@@ -15,6 +15,7 @@ from ray_jobs.config.schema import Config
 from ray_jobs.origin.place import Checkpoint, Folder, Place, place_of
 from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
+from ray_jobs.store.frozen import read_frozen
 
 FREE = {"kind", "start", "row_tokens", "recompute", "init_std", "rope"}
 USUAL_ROW = 1024  # tokens of a row where nothing is said and the context is longer
@@ -85,8 +86,10 @@ def _rows(mine: ModelConfig, theirs: ModelConfig) -> int | None:
 def _tokenizer(config: Config, place: Place, rows: int | None, *, brings_tokenizer: bool) -> TokenizerConfig:
     """The tokenizer that comes with the weights; another one would make them worthless. rows: of the token tables."""
     mine = config.tokenizer
-    if not brings_tokenizer:
-        return mine  # the store's own, which `open_store` compares
+    if isinstance(place, Checkpoint) and not brings_tokenizer:  # the store's own, which `open_store` compares
+        frozen = read_frozen(place.store)
+        is_model = frozen is not None and frozen.tokenizer["kind"] == "model" and "kind" not in mine.model_fields_set
+        return mine.model_copy(update={"kind": "model"}) if is_model else mine
     if "kind" in mine.model_fields_set and mine.kind != "model":
         raise ConfigError(
             f"tokenizer.kind={mine.kind} is not the tokenizer that {config.model.start} was trained with; leave it out"

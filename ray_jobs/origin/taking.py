@@ -23,7 +23,7 @@ from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
 from ray_jobs.config.schema import Config
 from ray_jobs.origin.change import refuse_changed
-from ray_jobs.origin.place import Folder, Place, place_of, seen
+from ray_jobs.origin.place import Checkpoint, Folder, Place, place_of, seen
 from ray_jobs.origin.record import ORIGIN, FolderFiles, Origin, files_path, read_files, read_origin
 from ray_jobs.store.paths import base_name, checkpoint_folder, run_path
 
@@ -71,6 +71,7 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
         tokenizer=tokenizer.fingerprint,
         brings_tokenizer=config.tokenizer.kind == "model",
         seen=seen(place),
+        copied_from=place.commit.name if isinstance(place, Checkpoint) and place.is_ours else None,
     )
     publish_json(store, run_path(config.name, ORIGIN), made)
     return name

@@ -109,6 +109,14 @@ def test_what_is_there_already_is_not_written_again_and_runs_share_it(tmp_path: 
     assert after.keys() - before.keys() == {"runs/other/origin.json"}
 
 
+def test_whose_checkpoint_it_was_is_written_down_where_it_is_of_the_same_store(tmp_path: Path) -> None:
+    folder_of(tmp_path / "base")
+    store, name = taken(tmp_path)
+    assert taken(tmp_path, f"model.from={name}", "name=other") == (store, name)
+    found = [read_origin(store, run) for run in ("mine", "other")]
+    assert [origin and origin.copied_from for origin in found] == [None, name]
+
+
 def test_weights_that_have_no_room_in_the_store_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     folder_of(tmp_path / "base")
     os.truncate(tmp_path / "base/model.safetensors", 2**43)  # it takes no room itself
