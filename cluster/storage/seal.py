@@ -32,8 +32,10 @@ def seal(text: str, *context: object) -> str:
     return f'{body}{comma}"digest": "{_digest(body, context)}"{end}}}'
 
 
-def unseal(text: str, what: str, *context: object) -> str:
-    """Give back what was sealed; DamagedError, which names `what`, if it is not that any more."""
+def unseal(text: str | None, what: str, *context: object) -> str:
+    """Give back what was sealed; DamagedError, which names `what`, if it is not that any more, or is gone (None)."""
+    if text is None:
+        raise DamagedError(f"{what} is damaged: it is gone")
     sealed = _SEALED.search(text)
     if sealed is None:
         _check_older(text, what)

@@ -60,7 +60,7 @@ def unsealed_notes(rows: pa.Table, where: str) -> pa.Table:
 def _values(rows: pa.Table, name: str, where: str) -> list[Any]:
     try:
         return list(rows[name].to_pylist())
-    except UnicodeDecodeError as error:
+    except (ValueError, OverflowError) as error:
         raise DamagedError(f"{name} in {where} is damaged: {error}; {MEND}") from error
 
 

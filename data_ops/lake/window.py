@@ -95,7 +95,7 @@ def unsealed(rows: pa.Table, where: str) -> list[dict[str, Any]]:
     """
     try:
         found = rows.to_pylist()
-    except UnicodeDecodeError as error:
+    except (ValueError, OverflowError) as error:  # text that is no UTF-8, a time beyond the year 9999
         raise DamagedError(f"{where} is damaged: {error}; {MEND}") from error
     arrived = rows["arrived"].cast(pa.int64()).to_pylist()
     for row, time_us in zip(found, arrived, strict=True):

@@ -21,3 +21,8 @@ def test_a_text_of_an_older_version_is_taken_as_it_is():
     assert unseal(TEXT, "a plan", "news", 7) == TEXT
     with pytest.raises(DamagedError, match="a plan is damaged: it is no JSON"):
         unseal(TEXT[:-1], "a plan", "news", 7)
+
+
+def test_what_is_gone_is_damage_with_its_name():
+    with pytest.raises(DamagedError, match="^a plan is damaged: it is gone$"):
+        unseal(None, "a plan", "news", 7)
