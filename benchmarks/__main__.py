@@ -37,6 +37,7 @@ BENCHMARKS = {
     "compact": "benchmarks.data.compact:measure",
     "reservoir": "benchmarks.data.kernels:measure_reservoir",
     "packing": "benchmarks.data.kernels:measure_packing",
+    "rules": "benchmarks.data.rules:measure",
     "plan_facts": "benchmarks.planner.plan_facts:measure",
     "sweep": "benchmarks.training.sweep:measure",
     "gate": "benchmarks.gate.measure:measure",
@@ -86,7 +87,9 @@ def run_apart(name: str, quick: bool, into: Path) -> dict[str, Any]:
     """Run one benchmark in a process of its own: its rows, time and the machine's load before and after."""
     before, began = os.getloadavg(), time.monotonic()
     argv = [sys.executable, "-m", "benchmarks", name, "--into", str(into), *(["--quick"] if quick else [])]
-    env = {"PYTHONWARNINGS": "ignore", **os.environ, "PYTHONPATH": str(ROOT)}
+    peers = os.environ.get("PYTHONPATH")  # where one lies that is not installed here
+    paths = str(ROOT) + (f"{os.pathsep}{peers}" if peers else "")
+    env = {"PYTHONWARNINGS": "ignore", **os.environ, "PYTHONPATH": paths}
     around = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": before}
     try:
         done = subprocess.run(

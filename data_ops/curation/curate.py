@@ -58,7 +58,7 @@ def curate(
     sources = pa.repeat(pa.scalar(provenance.source), num_rows)
     times, notes = _times(records, bad, provenance.modified_s, provenance.arrived_s)
     documents = Texts(normal, document_ids(normal), sources, _column(records, "external_id"), times)
-    reasons, texts = _judge(documents, bad, config.chain)
+    reasons, texts = _judge(documents, bad, config.chain_of(provenance.source))
     dropped = reasons.is_valid().to_numpy(zero_copy_only=False)
     evaluated = is_held_out(ids_to_array(documents.id), seed, held_out_share)
     fates = np.select([bad, dropped, evaluated], ["quarantined", "dropped", "held_out"], "kept")

@@ -13,6 +13,7 @@ Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 TAKEN_AT_ONCE = 1 << 30  # bytes of a table that `take` puts into one piece; text ends there at 2 GiB
 
 

@@ -6,16 +6,14 @@ bound that needs no logarithm, in loops that LLVM makes vectors of; the 1-3 % th
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from data_ops.kernels.arrays import Floats, Ids, Words
+from data_ops.kernels.arrays import Bytes, Floats, Ids, Words
 from data_ops.kernels.bits import trailing_zeros
 from data_ops.kernels.hashing import BELOW_ONE, checked_ids, exact_log_scalar, mix64_scalar
 
 BLOCK_ROWS = 1024
 LARGEST_DECAY = 2.0**50  # beyond it neighbouring float64 keys are a quarter apart and the sample would be ties
 LOG2_E = 1.4426950408889634
-Bytes = NDArray[np.uint8]
 
 
 def checked_rows(ids: Ids, times_s: Floats, weights: Floats) -> tuple[Words, Floats, Floats]:

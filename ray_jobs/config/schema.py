@@ -86,6 +86,11 @@ class Config(Settings):
                 f"judge.every={self.judge.every} lets a copy decay, which optim.schedule.kind={kind} does not provide "
                 "for; use kind=infinite, or judge.candidate=average"
             )
+        for rule, labels in self.curate.only_for.items():
+            if strange := sorted(labels - self.sources.keys()):
+                raise ValueError(
+                    f"the rule {rule} is for the sources {strange}, which are none of {sorted(self.sources)}"
+                )
         for label in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
                 raise ValueError(f"sources.{label}: a label is made of letters, digits, '.', '_' and '-'; rename it")

@@ -23,7 +23,7 @@ class FewLetters(Rule):
 
     def judge(self, texts: Texts) -> RuleVerdict:
         """Letters over visible characters, below the least share."""
-        letters, _, _, visible = texts.character_counts
+        letters, _, _, visible = texts.measured.characters
         return RuleVerdict(letters < self.min_letter_share * visible)
 
 
@@ -34,7 +34,7 @@ class ManyDigits(Rule):
 
     def judge(self, texts: Texts) -> RuleVerdict:
         """Digits over visible characters, above the most."""
-        _, digits, _, visible = texts.character_counts
+        _, digits, _, visible = texts.measured.characters
         return RuleVerdict(digits > self.max_digit_share * visible)
 
 
@@ -45,7 +45,7 @@ class ManySymbols(Rule):
 
     def judge(self, texts: Texts) -> RuleVerdict:
         """Neither letters nor digits, over visible characters, above the most."""
-        letters, digits, _, visible = texts.character_counts
+        letters, digits, _, visible = texts.measured.characters
         return RuleVerdict(visible - letters - digits > self.max_symbol_share * visible)
 
 
@@ -56,5 +56,5 @@ class RepeatedCharacters(Rule):
 
     def judge(self, texts: Texts) -> RuleVerdict:
         """Characters equal to the one before, over visible characters, above the most."""
-        _, _, repeated, visible = texts.character_counts
+        _, _, repeated, visible = texts.measured.characters
         return RuleVerdict(repeated > self.max_repeated_char_share * visible)

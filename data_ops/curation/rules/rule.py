@@ -10,14 +10,16 @@ import inspect
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.units import Settings
-from data_ops.kernels.arrays import Bools
+from data_ops.kernels.arrays import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    from data_ops.kernels.texts.measures import Measures
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Texts:
         """Return the documents of these rows."""
         mask = pa.array(rows)
         kept = Texts(*(getattr(self, name).filter(mask) for name in self.__dataclass_fields__))
-        if "character_counts" in self.__dict__:
-            kept.__dict__["character_counts"] = self.character_counts[:, rows]
+        if "measured" in self.__dict__:
+            kept.__dict__["measured"] = self.measured.keep(rows, kept.text)
         return kept
 
     def rewritten(self, text: pa.Array) -> "Texts":
@@ -52,11 +54,11 @@ class Texts:
         return replace(self, text=text)
 
     @cached_property
-    def character_counts(self) -> npt.NDArray[np.int64]:
-        """Count the letters, digits, repeated and visible characters of each text: int64[4, n]."""
-        from data_ops.kernels.character_counts import character_counts  # numba, 0.5 s: not for reading a configuration
+    def measured(self) -> "Measures":
+        """Figures of the texts that rules share: characters, words, lines, repeats."""
+        from data_ops.kernels.texts.measures import Measures  # numba, 0.5 s: not for reading a configuration
 
-        return character_counts(self.text)
+        return Measures(self.text)
 
 
 class RuleVerdict(NamedTuple):
@@ -87,3 +89,15 @@ class Rule(Meaning):
     @abstractmethod
     def judge(self, texts: Texts) -> RuleVerdict:
         """Say which documents go and how the others read: pure, one answer a document, whatever the batch."""
+
+
+def ratio(part: Ints, whole: Ints) -> Floats:
+    """Part of each whole; 0 of nothing."""
+    return np.divide(part, whole, out=np.zeros(len(part), dtype=np.float64), where=whole > 0)
+
+
+def normalised(texts: pa.Array) -> pa.Array:
+    """Return what a rule made of texts in their one spelling, as it must leave them."""
+    from data_ops.kernels.normalise import normalise  # as above
+
+    return normalise(texts)

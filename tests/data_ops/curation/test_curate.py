@@ -16,8 +16,8 @@ from data_ops.curation.curate import Provenance, curate
 from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
 from data_ops.documents.document import CURATED_SCHEMA, RECORD_SCHEMA, document_id, is_held_out
 from data_ops.kernels.arrays import ids_to_array
-from data_ops.kernels.character_counts import character_counts
 from data_ops.kernels.normalise import normalise
+from data_ops.kernels.texts.character_counts import character_counts
 
 PROSE = "The wheel turns because water falls on it, and it has done so since spring."
 CODE = "def turn(wheel, water=3):\n    return [w for w in wheel.blades if w.wet(water) and not w.broken]"

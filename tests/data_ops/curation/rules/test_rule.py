@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_ops.curation.config import RULES, CurateConfig
+from data_ops.curation.config import DEFAULT, RULES, CurateConfig
 from data_ops.curation.curate import Provenance, curate
 from data_ops.curation.reasons import meaning_of, reasons
 from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
@@ -76,6 +76,11 @@ def outcome(verdict: RuleVerdict, texts: Texts) -> list[tuple[bool, str]]:
     return list(zip(verdict.drop.tolist(), text.to_pylist(), strict=True))
 
 
+@pytest.mark.parametrize("name", [*DEFAULT, "no_secrets"])
+def test_a_rule_that_applies_unasked_keeps_prose_and_code(name: str):
+    assert not RULES[name]().judge(texts_of([PROSE, CODE])).drop.any()
+
+
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryRule:
     def test_is_a_frozen_configuration_that_comes_back_from_json(self, name: str):
@@ -106,9 +111,6 @@ class TestEveryRule:
         if verdict.text is not None:
             assert normalise(verdict.text).equals(verdict.text)
 
-    def test_keeps_prose_and_code(self, name: str):
-        assert not RULES[name]().judge(texts_of([PROSE, CODE])).drop.any()
-
     def test_has_a_reason_with_a_meaning(self, name: str):
         assert (RULES[name].__doc__ or "").startswith(("Drop ", "Rewrite "))
         assert reasons()[name].fate == "dropped" and 10 < len(meaning_of(name)) < 120 and meaning_of(name)[0].islower()
@@ -134,10 +136,10 @@ def test_a_rule_sees_metadata_and_its_own_settings():
 
 def test_counts_of_characters_are_taken_along_when_documents_go():
     texts, odd = texts_of(ODD), np.arange(len(texts_of(ODD))) % 2 == 1
-    fresh = texts.keep(odd).character_counts
-    assert texts.character_counts[:, odd].tolist() == fresh.tolist()
-    assert texts.keep(odd).__dict__["character_counts"].tolist() == fresh.tolist(), "counted once, not again"
-    assert "character_counts" not in texts.rewritten(pc.utf8_upper(texts.text)).__dict__
+    fresh = texts.keep(odd).measured.characters
+    assert texts.measured.characters[:, odd].tolist() == fresh.tolist()
+    assert texts.keep(odd).__dict__["measured"].characters.tolist() == fresh.tolist(), "counted once, not again"
+    assert "measured" not in texts.rewritten(pc.utf8_upper(texts.text)).__dict__
 
 
 @pytest.mark.parametrize(

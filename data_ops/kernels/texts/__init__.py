@@ -1,0 +1,1 @@
+"""Texts: figures of a batch of texts, counted over their bytes."""
