@@ -24,5 +24,5 @@ def test_a_text_of_an_older_version_is_taken_as_it_is():
 
 
 def test_what_is_gone_is_damage_with_its_name():
-    with pytest.raises(DamagedError, match="^a plan is damaged: it is gone$"):
+    with pytest.raises(DamagedError, match=r"^a plan is damaged: it is gone$"):
         unseal(None, "a plan", "news", 7)
