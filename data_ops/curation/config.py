@@ -13,6 +13,7 @@ from cluster.extensions import Members, configured
 from cluster.units import Settings
 from data_ops.curation.history.exact import ExactDuplicates
 from data_ops.curation.history.history import HistoryRule
+from data_ops.curation.history.near import NearDuplicates
 from data_ops.curation.rules.c4 import C4
 from data_ops.curation.rules.characters import (
     DigitShare,
@@ -56,7 +57,7 @@ RULES: Members[type[Rule]] = Members(
 #: The same for what compares with all of history.
 HISTORIES: Members[type[HistoryRule]] = Members(
     "headrace.histories",
-    {"duplicate": ExactDuplicates},
+    {"duplicate": ExactDuplicates, "near_duplicate": NearDuplicates},
     lambda member: isinstance(member, type) and issubclass(member, HistoryRule),
     "a subclass of data_ops.curation.history.history.HistoryRule",
 )

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.curation.config import CurateConfig
-from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts, normalised
 from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, is_held_out
 from data_ops.kernels.arrays import Bools, ids_to_array, string_buffers
 
@@ -48,13 +48,11 @@ def curate(
     and images set it to 1980; but what a partition says of itself may lie ahead of our clock. A held-out document
     that a rule drops is dropped.
     """
-    from data_ops.kernels.normalise import normalise  # numba, 0.5 s: not needed to read the settings
-
     num_rows = records.num_rows
     errors = _column(records, "error")
     bad = errors.is_valid().to_numpy(zero_copy_only=False)
     raw = _column(records, "text")
-    normal = normalise(pc.if_else(pa.array(bad), "", raw.fill_null("")) if bad.any() else raw.fill_null(""))
+    normal = normalised(pc.if_else(pa.array(bad), "", raw.fill_null("")) if bad.any() else raw.fill_null(""))
     sources = pa.repeat(pa.scalar(provenance.source), num_rows)
     times, notes = _times(records, bad, provenance.modified_s, provenance.arrived_s)
     documents = Texts(normal, document_ids(normal), sources, _column(records, "external_id"), times)

@@ -17,6 +17,7 @@ NAMES = {
     "google": "google-auth",
     "pydantic_core": "pydantic",
     "huggingface_hub": "huggingface-hub",
+    "re2": "google-re2",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}

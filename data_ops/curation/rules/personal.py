@@ -5,7 +5,6 @@ check digits, lengths by country, addresses that are routed, the words before it
 `<EMAIL>`. Names, places and what else only a reader recognises stay: this is no anonymisation.
 """
 
-import importlib
 import importlib.util
 import ipaddress
 import math
@@ -83,7 +82,8 @@ class PersonalData(Rule):
 
     @cached_property
     def _finder(self) -> Any:
-        re2 = importlib.import_module("re2")  # only this rule needs it
+        import re2  # only this rule needs it
+
         options = re2.Options()
         options.log_errors = False
         options.encoding = re2.Options.Encoding.LATIN1  # bytes: a byte beyond ASCII is no part of any pattern

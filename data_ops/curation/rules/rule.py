@@ -97,7 +97,7 @@ def ratio(part: Ints, whole: Ints) -> Floats:
 
 
 def normalised(texts: pa.Array) -> pa.Array:
-    """Return what a rule made of texts in their one spelling, as it must leave them."""
-    from data_ops.kernels.normalise import normalise  # as above
+    """Return texts in their one spelling; a rule must leave what it rewrote so."""
+    from data_ops.kernels.normalise import normalise  # numba, as above
 
     return normalise(texts)
