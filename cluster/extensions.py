@@ -71,6 +71,8 @@ def configured(model: type[S], what: str, values: Mapping[str, object]) -> S:
         key = ".".join(str(part) for part in mistake["loc"])
         if mistake["type"] == "extra_forbidden":
             raise ValueError(f"{what} has no key {key!r}; use some of {list(model.model_fields)}") from None
+        if mistake["type"] == "missing":
+            raise ValueError(f"{what} has no {key}; give it: {model.model_fields[key].description}") from None
         if mistake["type"] == "value_error":
             raise ValueError(f"{what}: {mistake['ctx']['error']}") from None
         raise ValueError(f"{what} has {key}={mistake['input']!r}: {mistake['msg']}; mend it") from None

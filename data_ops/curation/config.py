@@ -25,6 +25,7 @@ from data_ops.curation.rules.characters import (
     RepeatedShare,
     SymbolShare,
 )
+from data_ops.curation.rules.contaminated import Contaminated
 from data_ops.curation.rules.fineweb import FineWebQuality
 from data_ops.curation.rules.gopher import GopherQuality, GopherRepetition
 from data_ops.curation.rules.length import Fewest, Most, TooLong, TooShort
@@ -50,6 +51,7 @@ RULES: Members[type[Rule]] = Members(
         "fineweb_quality": FineWebQuality,
         "c4": C4,
         "personal_data": PersonalData,
+        "contaminated": Contaminated,
     },
     lambda member: isinstance(member, type) and issubclass(member, Rule),
     "a subclass of data_ops.curation.rules.rule.Rule",

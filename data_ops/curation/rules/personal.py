@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -75,31 +75,33 @@ class PersonalData(Rule):
         """No text goes; placeholders stand where something was found."""
         drop = np.zeros(len(texts), dtype=np.bool_)
         plain = texts.text.cast(pa.binary()).to_pylist()
-        now = [self._replaced(text) for text in plain]
+        chosen = tuple(name for name in TYPES if name in self.types)
+        now = [_replaced(text, chosen) for text in plain]
         if now == plain:
             return RuleVerdict(drop)
         return RuleVerdict(drop, normalised(pa.array(now, pa.binary()).cast(texts.text.type)))
 
-    @cached_property
-    def _finder(self) -> Any:
-        import re2  # only this rule needs it
 
-        options = re2.Options()
-        options.log_errors = False
-        options.encoding = re2.Options.Encoding.LATIN1  # bytes: a byte beyond ASCII is no part of any pattern
-        chosen = [name for name in TYPES if name in self.types]
-        return re2.compile("|".join(f"({PATTERNS[name]})" for name in chosen).encode(), options)
+@lru_cache(maxsize=8)
+def _finder(chosen: tuple[Type, ...]) -> Any:
+    """The pattern of some types, compiled once a process."""
+    import re2  # only this rule needs it
 
-    def _replaced(self, text: bytes) -> bytes:
-        chosen = [name for name in TYPES if name in self.types]
-        parts, done = [], 0
-        for match in self._finder.finditer(text):
-            start, end = match.span()
-            kind = chosen[match.lastindex - 1]
-            if start >= done and CHECKS[kind](text, start, end):
-                parts += [text[done:start], f"<{kind.upper()}>".encode()]
-                done = end
-        return b"".join((*parts, text[done:])) if parts else text
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes: a byte beyond ASCII is no part of any pattern
+    return re2.compile("|".join(f"({PATTERNS[name]})" for name in chosen).encode(), options)
+
+
+def _replaced(text: bytes, chosen: tuple[Type, ...]) -> bytes:
+    parts, done = [], 0
+    for match in _finder(chosen).finditer(text):
+        start, end = match.span()
+        kind = chosen[match.lastindex - 1]
+        if start >= done and CHECKS[kind](text, start, end):
+            parts += [text[done:start], f"<{kind.upper()}>".encode()]
+            done = end
+    return b"".join((*parts, text[done:])) if parts else text
 
 
 def _is_key(text: bytes, start: int, end: int) -> bool:

@@ -53,6 +53,8 @@ def test_the_keys_of_before_are_written_as_before():
         (("too_long", {"kind": "too_long", "max_chars": 5}), "names a rule twice"),
         (({"min_chars": 5},), "has no kind; write"),
         (({"kind": "too_short", "min_char": 5},), r"rule too_short has no key 'min_char'; use some of \['min_chars'\]"),
+        (({"kind": "contaminated"},), "rule contaminated has no files; give it: Benchmarks"),
+        (({"kind": "c4", "sources": "web"},), "rule c4 has sources=web; name some of the sources, as a list"),
         (({"kind": "too_short", "min_chars": -1},), "rule too_short has min_chars=-1: Input should be greater"),
     ],
 )

@@ -231,3 +231,12 @@ def test_every_setting_says_what_it_is_and_unknown_ones_are_refused_everywhere()
 def test_a_key_of_an_older_version_is_said_to_be_gone(key):
     (sentence,) = refused(f"gate.{key}")
     assert sentence.startswith(f"gate.{key.partition('=')[0]} is gone: ") and sentence.endswith("; leave it out")
+
+
+def test_a_rule_for_sources_that_are_not_there_is_refused(tmp_path):
+    rules = "curate.rules=[{kind: c4, sources: [web, wbe]}]"
+    sources = "sources={web: {kind: files, path: '*.txt'}}"
+    with pytest.raises(ConfigError, match=r"the rule c4 is for the sources \['wbe'\], which are none of \['web'\]"):
+        read_config([], [rules, sources])
+    config = read_config([], [rules.replace(", wbe", ""), sources.replace("}}", "}, mail: {kind: python}}")])
+    assert "c4" in config.curate.chain_of("web") and "c4" not in config.curate.chain_of("mail")

@@ -1,6 +1,7 @@
 """Does every rule, ours or a stranger's, keep the promises that the loop rests on?"""
 
 import itertools
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,6 +35,14 @@ ODD = [
     ),
 ]
 NAMES = (*RULES, "no_secrets")
+
+
+#: Of rules that do nothing without them.
+SETTINGS: dict[str, dict[str, object]] = {"contaminated": {"files": [__file__]}}
+
+
+def made(name: str) -> Rule:
+    return RULES[name](**SETTINGS.get(name, {}))
 
 
 class NoSecrets(Rule):
@@ -78,36 +87,44 @@ def outcome(verdict: RuleVerdict, texts: Texts) -> list[tuple[bool, str]]:
 
 @pytest.mark.parametrize("name", [*DEFAULT, "no_secrets"])
 def test_a_rule_that_applies_unasked_keeps_prose_and_code(name: str):
-    assert not RULES[name]().judge(texts_of([PROSE, CODE])).drop.any()
+    assert not made(name).judge(texts_of([PROSE, CODE])).drop.any()
 
 
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryRule:
     def test_is_a_frozen_configuration_that_comes_back_from_json(self, name: str):
-        config = CurateConfig(rules=({"kind": name},))
-        assert CurateConfig.model_validate_json(config.model_dump_json()).chain == config.chain == {name: RULES[name]()}
+        config = CurateConfig(rules=({"kind": name, **SETTINGS.get(name, {})},))
+        assert CurateConfig.model_validate_json(config.model_dump_json()).chain == config.chain == {name: made(name)}
         with pytest.raises(ValueError, match=f"the rule {name} has no key 'nonsense'"):
-            CurateConfig(rules=({"kind": name, "nonsense": 1},))
+            CurateConfig(rules=({"kind": name, "nonsense": 1, **SETTINGS.get(name, {})},))
         with pytest.raises(ValueError, match="frozen"):
-            setattr(RULES[name](), next(iter(RULES[name].model_fields)), 1)
+            setattr(made(name), next(iter(RULES[name].model_fields)), 1)
 
     def test_never_raises_and_says_one_thing_a_document(self, name: str):
         texts = texts_of(ODD)
-        verdict = RULES[name]().judge(texts)
+        verdict = made(name).judge(texts)
         assert verdict.drop.dtype == np.bool_ and verdict.drop.shape == (len(texts),)
-        assert len(RULES[name]().judge(texts.keep(np.zeros(len(texts), bool))).drop) == 0
+        assert len(made(name).judge(texts.keep(np.zeros(len(texts), bool))).drop) == 0
 
     @given(st.lists(st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]))), max_size=9))
     @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     def test_says_the_same_whatever_the_batch_and_whatever_it_said_before(self, name: str, plain: list[str]):
-        texts, rule = texts_of(plain, "mail"), RULES[name]()
+        texts, rule = texts_of(plain, "mail"), made(name)
         whole = outcome(rule.judge(texts), texts)
         assert outcome(rule.judge(texts), texts) == whole, "a rule is pure"
         for cut in range(len(texts) + 1):
             assert [said for part in pieces(texts, cut) for said in outcome(rule.judge(part), part)] == whole
 
+    def test_travels_with_its_settings_alone(self, name: str):
+        rule = made(name)
+        before = pickle.dumps(rule)
+        verdict = rule.judge(texts_of(ODD))
+        assert pickle.dumps(rule) == before, "what it made for itself stays where it was made"
+        again = pickle.loads(before)  # noqa: S301
+        assert outcome(again.judge(texts_of(ODD)), texts_of(ODD)) == outcome(verdict, texts_of(ODD))
+
     def test_leaves_what_it_rewrote_as_it_is(self, name: str):
-        verdict = RULES[name]().judge(texts_of(ODD))
+        verdict = made(name).judge(texts_of(ODD))
         if verdict.text is not None:
             assert normalise(verdict.text).equals(verdict.text)
 
@@ -120,7 +137,7 @@ class TestEveryRule:
         columns = [range(count), ODD, [None] * count, [None] * count, [9] * count, [None] * count, [None] * count]
         arrays = [pa.array(list(c), f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
         batch = pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
-        config = CurateConfig(rules=({"kind": name},))
+        config = CurateConfig(rules=({"kind": name, **SETTINGS.get(name, {})},))
         rows = curate(batch, config, Provenance("mail", "a", 1.0, 0.0, 0.0), seed=0, held_out_share=0.0)
         assert rows.schema.equals(CURATED_SCHEMA) and rows.num_rows == count
         assert {row["fate"] for row in rows.to_pylist()} <= {"kept", "dropped"}
