@@ -23,7 +23,7 @@ def seal(text: str, *context: object) -> str:
     """Add the digest to a JSON object, which is written with or without indentation.
 
     >>> seal('{"a": 1}')
-    '{"a": 1, "digest": ""}'
+    '{"a": 1, "digest": "494835d23ebf33e22b60284291dd0fb4"}'
     """
     inner = text.rstrip()[:-1]
     body = inner.rstrip()

@@ -80,7 +80,7 @@ def initial_snapshot(weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[i
 def digest_of_facts(*facts: object) -> str:
     """Hash some plain facts.
 
-    >>> digest_of("a", 1) == digest_of("a", 1) != digest_of("a", 2)
+    >>> digest_of_facts("a", 1) == digest_of_facts("a", 1) != digest_of_facts("a", 2)
     True
     """
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -85,7 +85,7 @@ def propose(path: str) -> Proposal:
 def kind_by_suffix(partition: str) -> str | None:
     """Tell the kind of a file by its suffix; None for one that is not read unasked.
 
-    >>> kind_of("a/b.jsonl.gz"), kind_of("a/b.PNG")
+    >>> kind_by_suffix("a/b.jsonl.gz"), kind_by_suffix("a/b.PNG")
     ('jsonl', None)
     """
     name = partition.lower().removesuffix(".gz").removesuffix(".zst")

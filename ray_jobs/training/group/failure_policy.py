@@ -29,7 +29,7 @@ class GroupHealth:
     def update(self, event: Event) -> str | None:
         """Take in an event; a sentence when going on is of no use.
 
-        >>> health, again = Health(), Fault(rank=0, text="ValueError: no")
+        >>> health, again = GroupHealth(), Fault(rank=0, text="ValueError: no")
         >>> health.update(again), health.update(again)
         (None, 'ValueError: no')
         """

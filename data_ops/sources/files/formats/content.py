@@ -125,7 +125,7 @@ def sniffed_format(name: str, head: bytes, text_field: str) -> Format:
 def looks_like_text(head: bytes) -> bool:
     """Say whether bytes are UTF-8 without control characters of machines; the last character may be cut.
 
-    >>> is_text("wässrig".encode()[:2]), is_text(b"PK\\3\\4"), is_text(b"\\xff")
+    >>> looks_like_text("wässrig".encode()[:2]), looks_like_text(b"PK\\3\\4"), looks_like_text(b"\\xff")
     (True, False, False)
     """
     if any(byte < 32 and byte not in (8, 9, 10, 11, 12, 13, 27, 28, 29, 30, 31) for byte in head):
