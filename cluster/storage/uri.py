@@ -18,9 +18,9 @@ def split_uri(uri: str) -> tuple[str, str]:
     """
     parts = urlsplit(uri)
     if uri and "://" not in uri:
-        return "file", str(expanded_path(uri).resolve())
+        return "file", os.path.realpath(expanded_path(uri))
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return "file", str(Path(unquote(parts.path)).resolve())
+        return "file", os.path.realpath(unquote(parts.path))
     if parts.scheme not in ("s3", "gs"):
         raise ValueError(f"{uri!r} is no store; use a local path, file:///path, s3://bucket/prefix or gs://bucket")
     if not parts.netloc or "@" in parts.netloc:

@@ -1,8 +1,8 @@
 """Does a source give what its configuration promises: records that can be read, and times that are understood?
 
 A wrong column name, or a format that nobody reads, quarantines record after record and yet looks like success. So who
-gives mostly quarantine is named with reasons and a sample, at once and again whenever it is ten times as much; so are
-times that were not taken as they are, at the end too.
+gives mostly quarantine, from the first or of late, is named with reasons and a sample, at once and again whenever it is
+ten times as much; so are times that were not taken as they are, at the end too.
 """
 
 from collections import Counter
@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MOST = 0.5  # of what is read
+RECENT, FEW = 100, 10  # records that are looked back on at least, and bad ones among them that say nothing yet
+GOOD = "good"
 NOTES = {"missing": "missing", "not_understood": "not understood", "clamped": "before 1970 or after the arrival"}
 
 
@@ -27,6 +29,7 @@ class SourceHealth:
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
     notes: dict[str, Counter[str]] = field(default_factory=dict)
     told: dict[tuple[str, str], int] = field(default_factory=dict)  # how many had been there when they were told
+    recent: dict[str, Counter[str]] = field(default_factory=dict)  # read, and reasons, of the last records of a source
 
     def take(self, documents: pa.Table) -> list[str]:
         """Count a window's rows; return the sentences that are due."""
@@ -37,17 +40,26 @@ class SourceHealth:
                     bag.setdefault(row["source"], Counter())[row[name]] += row["count_all"]
         for row in pc.value_counts(documents["source"]).to_pylist():
             self.read[row["values"]] += row["counts"]
+        self._look_back(documents)
         return [*self._quarantined(documents), *self._times(factor=10)]
 
     def sum(self) -> list[str]:
         """Return what was not told in full."""
         return self._times(factor=1)
 
+    def _look_back(self, documents: pa.Table) -> None:
+        """Keep the reasons of the last records, so that a good past does not hide a source that has become bad."""
+        stretch = {label: recent for label, recent in self.recent.items() if recent.total() < RECENT}
+        for row in documents.group_by(["source", "fate", "reason"]).aggregate([([], "count_all")]).to_pylist():
+            recent = stretch.setdefault(row["source"], Counter())
+            recent[row["reason"] if row["fate"] == "quarantined" else GOOD] += row["count_all"]
+        self.recent |= stretch
+
     def _quarantined(self, documents: pa.Table) -> list[str]:
         sentences = []
-        for label, reasons in sorted(self.reasons.items()):
-            total = reasons.total()
-            if total <= MOST * self.read[label] or not self._is_due((label, ""), total, 10):
+        for label in sorted(self.reasons):
+            share, reasons = self._mostly(label)
+            if not share:
                 continue
             here = pc.and_(pc.equal(documents["source"], label), pc.equal(documents["fate"], "quarantined"))
             bad = documents.filter(here)
@@ -55,10 +67,22 @@ class SourceHealth:
             sample = f", for example {row['partition']} record {row['offset']}: {row['text']}" if row else ""
             named = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in reasons.most_common(3))
             sentences.append(
-                f"source {label}: {total} of {self.read[label]} records cannot be read and are quarantined "
-                f"({named}){sample}; check the keys of sources.{label} (path, format, text)"
+                f"source {label}: {share} records cannot be read and are quarantined ({named}){sample}; "
+                f"check the keys of sources.{label} (path, format, text)"
             )
         return sentences
+
+    def _mostly(self, label: str) -> tuple[str, Counter[str]]:
+        """Say how many of all records, else of the last, are bad, and why; "" where they are few or it was said."""
+        reasons, recent = self.reasons[label], self.recent.get(label, Counter())
+        last = recent.total()
+        bad, total = last - recent[GOOD], reasons.total()
+        if total > MOST * self.read[label]:
+            is_due = self._is_due((label, ""), total, 10)
+            return (f"{total} of {self.read[label]}" if is_due else ""), reasons
+        if bad > max(MOST * last, FEW) and self._is_due((label, "recent"), total, 10):
+            return f"{bad} of its last {last}", Counter({why: n for why, n in recent.items() if why != GOOD})
+        return "", reasons
 
     def _times(self, factor: int) -> list[str]:
         sentences = []

@@ -4,6 +4,7 @@
 one that is missing or not understood only costs a document its date, never the document.
 """
 
+import datetime
 import math
 import uuid
 from decimal import Decimal
@@ -113,7 +114,7 @@ def name_of(value: object) -> str | None:
     ('12', '00000000-0000-0000-0000-000000000005', '{"$oid":"6f"}')
     """
     if value is None or isinstance(value, str):
-        return value
+        return None if value is None else _whole(value)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return (
             str(int(value))
@@ -122,10 +123,17 @@ def name_of(value: object) -> str | None:
         )
     if isinstance(value, bytes):
         return _name_of_bytes(value)
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+        return str(value)
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except (TypeError, orjson.JSONEncodeError):  # an integer beyond 64 bits somewhere within
-        return str(value)
+    except (TypeError, orjson.JSONEncodeError):  # an integer beyond 64 bits, or half a character, somewhere within
+        return _whole(str(value))
+
+
+def _whole(text: str) -> str:
+    """Spell out the halves of characters, which no UTF-8 can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _name_of_bytes(value: bytes) -> str:

@@ -19,8 +19,24 @@ LARGEST = 10**20  # nanoseconds until the year 5138
 EARLIEST = 10_000_000  # a smaller number is a day, a year or a counter, and no seconds since 1970
 UNITS_US = (1_000_000, 1_000, 1)  # seconds, milliseconds, microseconds; nanoseconds are left
 LONGEST_TEXT = 64
+DAY_US = 86_400_000_000
+#: The last day of year 9999 and the first of year 1: what programs write for never, in seconds as in microseconds.
+NEVER_US = (MAX_YEAR_US + 1_000_000 - DAY_US, MIN_YEAR_US)
+#: 1980 to 2100 as Windows (100 ns) and browsers (microseconds) count from 1601: no nanoseconds of the early seventies.
+WINDOWS, BROWSER = (119_600_064 * 10**9, 157_469_184 * 10**9), (119_600_064 * 10**8, 157_469_184 * 10**8)
 
-ZONE = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
+#: A zone by name behind a time of day; the hours of those that RFC 5322 knows, others are UTC.
+ZONE = re.compile(r"(?<=[\d ])(Z|[A-Za-z]{2,5})$", re.IGNORECASE)
+ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+OFFSET = re.compile(r":\d\d(?:[.,]\d+)?\s*[+-]\d\d:?\d\d$")
+REGION = re.compile(r"\[[A-Za-z][\w/+-]*\]$")  # [Europe/Berlin], behind an offset
+TH = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b", re.IGNORECASE)
+HALF_DAY = re.compile(r"\b(\d{1,2})(:\d\d(?::\d\d(?:\.\d+)?)?|\.\d\d\.\d\d)\s*([AaPp])\.?[Mm]\.?(?![A-Za-z])")
+NAMED_MONTH = re.compile(r"(\d{1,4})-([A-Za-z]{3,9})-(\d{1,4})([T ].*)?")
+MONTH_ALONE = re.compile(r"([A-Za-z]{3,9})\.? (\d{4})")
+LEAP = re.compile(r"(\d\d:\d\d):60(?!\d)")
+MIDNIGHT = re.compile(r"(\d[T ])24:00(?!\d)")
+STAMP = re.compile(r"@(\d{1,20}(?:\.\d+)?)|/Date\((-?\d{1,20})(?:[+-]\d{4})?\)/")
 DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ,]\s*(\d\S*(?:\s*[+-]\d\d:?\d\d)?))?)?", re.IGNORECASE)
 ACCESS_LOG = re.compile(r"(\d{1,2})/([A-Za-z]{3})/(\d{4}):(\d\d:\d\d:\d\d)\s*([+-]\d{4})?")
 MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
@@ -61,13 +77,38 @@ def _text_us(text: str) -> int | None:
     try:
         return _number_us(Decimal(text))
     except ArithmeticError:
-        return _spelled_us(text)
+        pass
+    if match := STAMP.fullmatch(text):
+        return _number_us(Decimal(match[1] or match[2]))
+    text, days = _plain(text)
+    micros = _spelled_us(text)
+    return None if micros is None else min(micros + days * DAY_US, MAX_YEAR_US)
+
+
+def _plain(text: str) -> tuple[str, int]:
+    """Take away what people and programs put around a date: brackets, 2nd, PM, a zone behind its offset, 24:00, :60.
+
+    Returns the date as `_spelled_us` reads it, and by how many days it is later.
+    """
+    text = TH.sub(r"\1", REGION.sub("", text).strip("[]"))
+    if match := HALF_DAY.search(text):
+        hour = int(match[1]) % 12 + (12 if match[3] in "Pp" else 0) if int(match[1]) <= 12 else int(match[1])
+        clock = match[2] if match[2][0] == ":" else match[2].replace(".", ":")
+        text = f"{text[: match.start()]}{hour:02}{clock}{text[match.end() :]}"
+    if match := NAMED_MONTH.fullmatch(text):
+        day, month, year, clock = match.groups()
+        day, year = (year, day) if len(day) == 4 else (day, year)
+        text = f"{day} {month} {year}{clock or ''}"
+    elif match := MONTH_ALONE.fullmatch(text):
+        text = f"1 {match[1]} {match[2]}"
+    text = LEAP.sub(r"\g<1>:59", text)
+    late, days = MIDNIGHT.subn(r"\g<1>00:00", text)
+    return late, days
 
 
 def _spelled_us(text: str) -> int | None:
     """Read a date that is not ISO 8601 to the letter: 2023/1/2 9:05 UTC, 2023-01, RFC 2822, asctime, access logs."""
-    zoned = ZONE.sub("", text)
-    zone = "" if zoned == text else "+00:00"
+    zoned, zone = _zone(text)
     try:
         if match := DATE.fullmatch(zoned):
             year, month, day, clock = match.groups()
@@ -84,6 +125,15 @@ def _spelled_us(text: str) -> int | None:
         return None
 
 
+def _zone(text: str) -> tuple[str, str]:
+    """Part a date from the name of its zone; one that RFC 5322 does not know counts as UTC, as it asks (4.3)."""
+    match = ZONE.search(text)
+    if match is None:
+        return text, ""
+    before = text[: match.start()].rstrip()
+    return before, "" if OFFSET.search(before) else f"{ZONES.get(match[1].upper(), 0):+03d}:00"
+
+
 def _number_us(number: float | Decimal) -> int | None:
     try:
         if not -LARGEST < number < LARGEST:  # also what is no number; "1e999999999" would fill the memory as an integer
@@ -95,8 +145,11 @@ def _number_us(number: float | Decimal) -> int | None:
     if exact and ((date := _date_us(whole)) is not None or 19_000_000 <= whole < 21_010_000):
         return date  # None for 20230230: no such day, and no second either
     size = abs(whole)
-    if size < EARLIEST:
+    if size < EARLIEST or WINDOWS[0] <= whole < WINDOWS[1] or BROWSER[0] <= whole < BROWSER[1]:
         return None
+    for unit in UNITS_US:
+        if any(day <= whole * unit < day + DAY_US for day in NEVER_US):
+            return min(whole * unit, MAX_YEAR_US)
     for unit in UNITS_US:
         if size * unit <= LATEST_S * 1_000_000:
             return whole * unit if exact else round(number * unit)

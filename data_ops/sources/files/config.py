@@ -1,5 +1,6 @@
 """What can be configured of a source of files?"""
 
+import re
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
@@ -7,7 +8,7 @@ from pydantic import Field, field_validator
 from cluster.storage.uri import expanded_path
 from cluster.units import Duration, Size
 from data_ops.sources.files.formats.unpack import Limits
-from data_ops.sources.files.listing import split_pattern
+from data_ops.sources.files.listing import glob_regex, split_pattern
 from data_ops.sources.protocol import SourceConfig
 
 
@@ -45,7 +46,12 @@ class FilesConfig(SourceConfig):
         for pattern in (path,) if isinstance(path, str) else path:
             if not pattern:
                 raise ValueError(f"path={path!r} holds an empty pattern; write for example data/**/*.jsonl")
-            split_pattern(pattern)
+            try:
+                glob_regex(split_pattern(pattern)[1])
+            except re.error as error:
+                raise ValueError(
+                    f"path={pattern!r} has brackets that match nothing ({error.msg}); write [a-z]"
+                ) from None
         if not path:
             raise ValueError(f"path={path!r} names nothing; write for example data/**/*.jsonl")
         return path

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from data_ops.sources.files.entry import Entry
 from data_ops.sources.files.formats.streams import raw_mark
-from data_ops.sources.files.growth import Entry
 from data_ops.sources.files.listing import is_local, open_partition
 from data_ops.sources.files.walk import renamed
 from data_ops.sources.protocol import ChangedError, Span, Untaken

@@ -2,62 +2,28 @@
 
 No end of a file is final. The cursor holds how far a file was read and a fingerprint of the bytes before: appended
 records are read on from there, whatever stood unfinished. An unfinished end (half a line, Parquet without a footer, a
-cut stream) waits, and is named once the file has been quiet. Only an end that is a whole JSON object is taken, for no
-object can grow; what may follow it in its line is passed over. A file whose bytes before are other ones is a new
+cut stream) waits, and is named once the file has been quiet. An end without a newline is taken if it may be whole
+(tail.py). A file whose bytes before are other ones is a new
 generation under an old name: its records are read once, under the ordinals that follow. A cursor entry costs some 150
 bytes a file.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import orjson
-
-from data_ops.sources.files.formats.content import Format
+from data_ops.sources.files.entry import Entry, FileKind
 from data_ops.sources.files.formats.lines import scan_lines
 from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.formats.parquet_file import BadParquetError
 from data_ops.sources.files.formats.streams import blocks, mark_of, packing_of, raw_mark
-from data_ops.sources.files.formats.unpack import Limits, TornError
+from data_ops.sources.files.formats.unpack import TornError
+from data_ops.sources.files.tail import behind_the_tail, is_object
 from data_ops.sources.files.walk import FileState, renamed
 from data_ops.sources.protocol import Span, Untaken
 
 PIECE_BYTES = 32 << 20  # a span of an uncompressed file holds about so much, so that several workers can read it
-MAX_TAIL_BYTES = 16 << 20  # a longer unfinished line is not tried as an object
 Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
-
-
-class FileKind(NamedTuple):
-    """How a file is read, and what that may cost."""
-
-    format: Format
-    limits: Limits
-
-    @property
-    def has_lines(self) -> bool:
-        """Whether it grows by lines or rows; Parquet and prose come as a whole."""
-        return self.format not in ("parquet", "text")
-
-
-class Entry(NamedTuple):
-    """What the cursor knows of a file; a JSON list there. An older version wrote the first six.
-
-    state: "read" all there is, "cut" by a window, "waits" for an unfinished end, "stalled" in one though it is quiet,
-    "ended" in a whole object without a newline, "damaged" so that nothing behind can be read. "rewritten" is of older
-    versions, which read such a file no further.
-    """
-
-    size: int
-    modified_ns: int
-    end: int  # bytes (decompressed) or rows of this generation that were read
-    num_records: int  # of all generations
-    mark: str  # fingerprint of the first `marked` bytes as stored
-    state: str
-    marked: int = -1  # -1: of an older version
-    generation: int = 0
-    skipped: int = 0  # bytes behind an object in its line, passed over in all generations
-    abandoned: int = 0  # bytes of earlier generations that were seen and are gone
 
 
 @dataclass
@@ -89,7 +55,7 @@ def look_at(kind: FileKind, file: FileState, known: Entry | None, max_records: i
         return before
     lost = known.abandoned + _left_behind(kind, file.partition, known)
     known = before.entry if before else known._replace(abandoned=lost)
-    fresh = Entry(file.size, file.modified_ns, 0, known.num_records, "", "cut", -1, known.generation + 1, *known[8:])
+    fresh = Entry(file.size, file.modified_ns, 0, known.num_records, "", "cut", -1, known.generation + 1, *known[8:10])
     spans = before.spans if before else []
     step = _look_on(kind, file, fresh, max_records - sum(s.num_records for s in spans), quiet(file))
     said = f"{file.partition} is another file than before, of which {known.num_records} records were read; now it is"
@@ -153,7 +119,7 @@ def _look_on(kind: FileKind, file: FileState, known: Entry, max_records: int, qu
 def _look_at_lines(kind: FileKind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     packed = packing_of(file.partition) is not None
     if known.state == "ended":
-        known = _behind_the_line(file, known)
+        known = behind_the_tail(kind, file, known, quiet=quiet)
         if known.state == "ended":
             return Step([], known._replace(size=file.size, modified_ns=file.modified_ns))
     piece_bytes = 1 << 62 if packed else PIECE_BYTES
@@ -170,48 +136,24 @@ def _look_at_lines(kind: FileKind, file: FileState, known: Entry, max_records: i
 
     for piece in found.pieces:
         take(piece.end, piece.num_records)
-    state = "cut" if found.more else "read"
+    state, tail = "cut" if found.more else "read", 0
+    has_header = kind.format == "lines" or start > 0  # a table whose first row is not whole has none yet
     if found.damaged and quiet:
         take(start + found.rest, 1)
         state = "damaged"
     elif found.torn or found.rest:
         state = "stalled" if quiet else "waits"
-        if not found.torn and (_is_object(file, start, found.rest) if kind.format == "jsonl" else quiet):
+        is_whole = is_object(file, start, found.rest) if kind.format == "jsonl" else quiet and has_header
+        if not found.torn and is_whole:
             take(start + found.rest, 1)
-            state = "ended"
+            state, tail = "ended", 0 if kind.format == "jsonl" else found.rest
     mark, marked = (spans[-1].mark, spans[-1].marked) if spans else (known.mark, known.marked)
     if start == 0 and file.size:  # only so can the file be found again if it is renamed before its first line is whole
         mark, marked = raw_mark(file.partition, file.size), file.size
     entry = known._replace(end=start, num_records=number, mark=mark, marked=marked, state=state)
-    entry = entry._replace(size=file.size, modified_ns=file.modified_ns)
+    entry = entry._replace(size=file.size, modified_ns=file.modified_ns, tail=tail)
     reason = "cut_stream" if found.torn else "half_line"
     return _waiting(Step(spans, entry), file, reason, file.size if packed else file.size - start)
-
-
-def _behind_the_line(file: FileState, known: Entry) -> Entry:
-    """Move to the start of the line behind an object that was taken before its newline was there."""
-    position = skipped = 0
-    try:
-        for block in blocks(file.partition, known.end, file.size):
-            newline = block.find(b"\n")
-            skipped += len(block[: newline if newline >= 0 else None].strip())
-            if newline >= 0:
-                end = known.end + position + newline + 1
-                return known._replace(end=end, state="cut", skipped=known.skipped + skipped)
-            position += len(block)
-    except TornError:
-        pass  # its end is still on the way
-    return known
-
-
-def _is_object(file: FileState, start: int, size: int) -> bool:
-    """Say whether an end without a newline is a whole JSON object, which nothing that follows can make another."""
-    if size > MAX_TAIL_BYTES:
-        return False
-    try:
-        return isinstance(orjson.loads(b"".join(blocks(file.partition, start, file.size))[:size]), dict)
-    except (orjson.JSONDecodeError, TornError):
-        return False
 
 
 def _look_at_parquet(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
@@ -274,5 +216,5 @@ def _waiting(step: Step, file: FileState, reason: str, num_bytes: int) -> Step:
 UNFINISHED = {
     "half_line": "ends inside a line",
     "no_footer": "has no Parquet footer yet",
-    "cut_stream": "ends inside a compressed stream",
+    "cut_stream": "ends inside a compressed stream, or a character",
 }

@@ -16,23 +16,29 @@ import pyarrow.fs as pafs
 from cluster.storage.buckets import list_s3, open_filesystem
 from cluster.storage.retry import retry
 from cluster.storage.uri import split_uri
-from data_ops.sources.files.walk import FileState, walk
+from data_ops.sources.files.walk import FileState, state_of, walk
 from data_ops.sources.protocol import Untaken
 
 WILD = re.compile(r"[*?\[]")
 
 
-def list_files(patterns: tuple[str, ...], passed: list[Untaken] | None = None) -> list[FileState]:
+def list_files(
+    patterns: tuple[str, ...], passed: list[Untaken] | None = None, barren: list[str] | None = None
+) -> list[FileState]:
     """List the files that match any of the patterns, once each, by name.
 
     A pattern that names a folder means everything below it. OSError if a bucket, or the folder where a pattern begins,
-    cannot be listed. passed: takes in what matches and is not read, and why (walk.py).
+    cannot be listed. passed: takes in what matches and is not read, and why (walk.py); barren: the patterns that match
+    nothing.
     """
     found: dict[str, FileState] = {}
     for pattern in patterns:
         scheme, path = split_pattern(pattern)
         list_one = _local if scheme == "file" else partial(_in_bucket, f"{scheme}://", open_filesystem(scheme, path))
-        found.update((state.partition, state) for state in list_one(path, passed if passed is not None else []))
+        here = {state.partition: state for state in list_one(path, passed if passed is not None else [])}
+        if not here and barren is not None:
+            barren.append(pattern)
+        found |= here
     return [found[name] for name in sorted(found)]
 
 
@@ -60,6 +66,28 @@ def as_written(pattern: str) -> str | None:
         escaped.append(part.replace("[", "[[]") if literal else part)
     there = re.split(r"/(?=[^/]*[*?])", path)[0]
     return "/".join(escaped) if scheme == "file" and "[" in there and Path(there).exists() else None
+
+
+def hint_of(pattern: str) -> str | None:
+    """Tell how a pattern that matches nothing may have been meant otherwise than it is read.
+
+    >>> hint_of("data/**.jsonl"), hint_of("data/*.jsonl")
+    ("** spans folders only between slashes: write **/*.jsonl", None)
+    """
+    if meant := as_written(pattern):
+        return f"brackets are wildcards in it: write {meant} for the folder or file of that name"
+    if re.search(r"\{[^/}]*,[^/}]*\}", pattern):
+        return "braces stand for themselves in it: give a list of paths instead"
+    if glued := re.search(r"(?:^|/)(?:\*\*[^/*]+|[^/*]+\*\*)", pattern):
+        part = glued[0].lstrip("/")
+        return (
+            f"** spans folders only between slashes: write {part.replace('**', '**/*' if part[0] == '*' else '*/**')}"
+        )
+    if re.search(r"\$\{?[A-Za-z_]", pattern):
+        return "variables of the shell are not known here: write the path itself"
+    if pattern != pattern.strip():
+        return "it begins or ends with white space: take that away"
+    return "folders are separated by / in it, not by \\" if "\\" in pattern else None
 
 
 def open_partition(partition: str) -> tuple[pafs.FileSystem, str]:
@@ -93,9 +121,8 @@ def _local(path: str, passed: list[Untaken]) -> Iterator[FileState]:
     if not WILD.search(path):
         named = Path(path)
         if not named.is_dir():
-            if named.is_file():  # also by a link: the configuration names it
-                about = named.stat()
-                yield FileState(path, about.st_size, about.st_mtime_ns)
+            if state := state_of(path, passed):  # also by a link: the configuration names it
+                yield state
             return
         path = path.rstrip("/") + "/**"
     base, depth = _beginning(path)
@@ -108,7 +135,8 @@ def _in_bucket(prefix: str, filesystem: pafs.FileSystem, path: str, passed: list
         if info.type is not pafs.FileType.Directory:
             if info.is_file:
                 yield FileState(prefix + info.path, info.size or 0, info.mtime_ns or 0)
-            return
+            if prefix != "s3://":  # only there may an object be called as a folder is
+                return
         path = path.rstrip("/") + "/**"
     base, depth = _beginning(path)
     match = glob_regex(path).fullmatch

@@ -17,16 +17,17 @@ import pyarrow as pa
 
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.entry import Entry, FileKind
 from data_ops.sources.files.formats.content import Format, UnknownKindError, sniffed_format
 from data_ops.sources.files.formats.lines import Parse, header_of, read_lines
 from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.records import fields_of, json_parser, parse_document, row_of, table_parser
+from data_ops.sources.files.formats.records import fields_of, json_parser, names_of, parse_document, table_parser
 from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import Entry, FileKind, Step, is_done, look_at
-from data_ops.sources.files.listing import as_written, is_local, is_named, list_files
+from data_ops.sources.files.growth import Step, is_done, look_at
+from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span, Untaken
 
@@ -43,6 +44,8 @@ PASSED = {  # what is not read, by reason, as the beginning and the end of a sen
     ),
     "odd_key": ("the object", "is not read, parts of its key are empty, . or ..; copy it to a key without them"),
     "unreadable_name": ("the file", "is not read, its name is no UTF-8; rename it"),
+    "dead_link": ("the link", "leads to nothing and is left for later; bring its target, or remove the link"),
+    "no_file": ("what is called", "is not read, it is a FIFO, a socket or a device; name it so that it does not match"),
 }
 
 
@@ -93,8 +96,11 @@ class FilesSource(Source):
         """
         spans: list[Span] = []
         untaken: list[Untaken] = []
-        files = list_files(self.config.patterns, untaken)
+        barren: list[str] = []
+        files = list_files(self.config.patterns, untaken, barren)
         warnings = [_passed(each) for each in untaken]
+        if files and not self.config.wait:
+            warnings += [f"sources.{self.label}: {path} matches no file{_hint(path)}" for path in barren]
         after, left, drained = dict(cursor), max_records, True
         for file in files:
             known = Entry(*cursor[file.partition]) if file.partition in cursor else None
@@ -108,6 +114,7 @@ class FilesSource(Source):
             except FileNotFoundError:
                 continue  # removed since it was listed
             except UnknownKindError as error:
+                untaken.append(Untaken(file.partition, "skipped", "unknown_kind", file.size))
                 warnings.append(f"file {file.partition} is left out: {str(error).replace('<label>', self.label)}")
                 continue
             except OSError as error:
@@ -164,9 +171,8 @@ class FilesSource(Source):
         said = f"sources.{self.label}.{self.config.describe()} matches no file"
         if passed:
             return f"{said} that may be read: {_passed(passed[0])}"
-        for pattern in self.config.patterns:
-            if meant := as_written(pattern):
-                return f"{said}; brackets are wildcards in it: write {meant} for the folder or file of that name"
+        if hint := "".join(map(_hint, self.config.patterns)):
+            return said + hint
         return f"{said}; check the path, or set sources.{self.label}.wait=true to start before data arrives"
 
     def fields_there(self) -> Sequence[str]:
@@ -179,7 +185,7 @@ class FilesSource(Source):
                 if kind == "parquet":
                     names |= dict.fromkeys(columns_of(file.partition))
                 elif kind in ("csv", "tsv"):
-                    names |= dict.fromkeys(row_of(*header_of(file.partition, kind, self.config.limits)))
+                    names |= dict.fromkeys(names_of(*header_of(file.partition, kind, self.config.limits)))
                 elif kind == "jsonl":
                     names |= dict.fromkeys(fields_of(head_of(file.partition, self.config.limits)))
             except (UnknownKindError, BadParquetError, UnicodeDecodeError, csv.Error, OSError):
@@ -218,6 +224,10 @@ class FilesSource(Source):
             if is_local(span.partition) and Path(span.partition).is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder now", span.partition) from error
             raise
+
+
+def _hint(pattern: str) -> str:
+    return f"; {hint}" if (hint := hint_of(pattern)) else ""
 
 
 def _passed(each: Untaken) -> str:

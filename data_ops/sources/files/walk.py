@@ -2,7 +2,8 @@
 
 Whoever may write into a folder that is read must not be able to have other files read: a link to a file counts only if
 its target lies below the folder where the pattern begins (mounted ConfigMaps, Hugging Face's cache work). A link to a
-folder is not followed, so that loops end. What is passed over is said with its reason, also names that are no UTF-8.
+folder is not followed, so that loops end. What is passed over is said with its reason, also names that are no UTF-8,
+links to nothing (an annex whose files were not fetched), FIFOs, sockets and devices.
 """
 
 import os
@@ -46,7 +47,7 @@ def walk(base: str, depth: int | None, wanted: Callable[[str], object], passed: 
         except (PermissionError, NotADirectoryError) as error:
             if level == 0 and isinstance(error, PermissionError):
                 raise
-            passed.append(Untaken(folder, "unreadable", "closed_folder", 0))
+            passed.append(Untaken(_readable(folder), "unreadable", "closed_folder", 0))
             continue
         for entry in found:
             name = f"{folder}/{entry.name}"
@@ -81,11 +82,24 @@ def _file(
     if _readable(name) != name:
         passed.append(Untaken(_readable(name), "skipped", "unreadable_name", 0))
         return None
+    return state_of(name, passed)
+
+
+def state_of(name: str, passed: list[Untaken]) -> FileState | None:
+    """Look at one file; None, and why in `passed`, if there is nothing that can be read from end to end."""
     try:
-        about = entry.stat()
-    except OSError:
-        return None  # a link to nothing, or a file that went
-    return FileState(name, about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else None
+        about = Path(name).stat()
+    except FileNotFoundError:
+        if Path(name).is_symlink():
+            passed.append(Untaken(name, "unreadable", "dead_link", 0))
+        return None  # else it went
+    except OSError:  # links in a circle
+        passed.append(Untaken(name, "unreadable", "dead_link", 0))
+        return None
+    if stat.S_ISREG(about.st_mode):
+        return FileState(name, about.st_size, about.st_mtime_ns)
+    passed.append(Untaken(name, "skipped", "no_file", 0))
+    return None
 
 
 def _inside(base: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def test_a_broken_promise_is_found(folder, monkeypatch, broken):
     if broken == "rotation is not followed":
         monkeypatch.setattr(growth, "renamed", lambda *given: None)
     else:
-        monkeypatch.setattr(growth, "_is_object", lambda *given: True)
+        monkeypatch.setattr(growth, "is_object", lambda *given: True)
     wrong: list[str] = []
     for seed in range(100, 104):
         (folder / str(seed)).mkdir()

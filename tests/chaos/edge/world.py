@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.entry import Entry
 from data_ops.sources.files.formats.streams import raw_mark
-from data_ops.sources.files.growth import Entry
 from data_ops.sources.files.source import FilesSource
 from data_ops.sources.protocol import Span
 from data_ops.sources.quarantine import read_span

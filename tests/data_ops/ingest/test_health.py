@@ -1,6 +1,7 @@
 """Is a source named that gives only quarantine, or times that nobody understands, once and with a sample?"""
 
 import pyarrow as pa
+import pytest
 
 from data_ops.ingest.health import SourceHealth
 
@@ -28,6 +29,14 @@ def test_a_source_that_gives_mostly_quarantine_is_named_with_reason_sample_and_c
     assert health.take(window(BAD)) == [], "it was said"
     (sentence,) = health.take(window(*[BAD] * 20))
     assert "23 of 24" in sentence
+
+
+@pytest.mark.parametrize(("size", "times"), [(1, 2), (400, 1)])
+def test_a_good_past_does_not_hide_a_source_that_has_become_bad(size, times):
+    health = SourceHealth(frozenset())
+    assert health.take(window(*[GOOD] * 5000)) == []
+    sentences = [each for _ in range(400 // size) for each in health.take(window(*[BAD] * size))]
+    assert len(sentences) == times and "of its last" in sentences[0] and "missing text" in sentences[0]
 
 
 def test_a_few_bad_records_are_no_alarm():

@@ -44,6 +44,17 @@ TEN = datetime(2023, 1, 2, 10, tzinfo=UTC)
         "1672653600000",
         Decimal("1672653600000000"),
         1672653600000000000,
+        "2023-01-02 10:00:00 +0000 UTC",
+        "2023-01-02 05:00:00 EST",
+        "2023-01-02T11:00:00+01:00[Europe/Berlin]",
+        "[02/Jan/2023:10:00:00 +0000]",
+        "@1672653600",
+        "/Date(1672653600000)/",
+        "2023-01-02 10:00:00 AM",
+        "02-Jan-2023 10:00:00",
+        "02-JAN-23 10.00.00 AM",
+        "2nd January 2023 10:00",
+        "2023-Jan-02 10:00",
     ],
 )
 def test_feeds_and_logs_are_understood(value):
@@ -57,9 +68,28 @@ def test_a_date_is_its_start(value):
     assert moment(value) == datetime(2023, 1, 2, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("value", [2023, "2023", 202301, "202301", "2023-01", "2023/1", Decimal(2023)])
+@pytest.mark.parametrize(
+    "value", [2023, "2023", 202301, "202301", "2023-01", "2023/1", Decimal(2023), "January 2023", "Jan 2023"]
+)
 def test_a_month_or_a_year_is_its_start(value):
     assert moment(value) == datetime(2023, 1, 1, tzinfo=UTC)
+
+
+def test_a_half_of_the_day_a_leap_second_and_midnight_at_its_end_count():
+    assert moment("January 2, 2023 10:00 PM") == moment("2023-01-02 10:00:00 pm") == TEN + timedelta(hours=12)
+    assert moment("2023-01-02 12:30 AM") == TEN - timedelta(hours=9, minutes=30)
+    assert moment("2023-01-02T09:59:60Z") == TEN - timedelta(seconds=1)
+    assert moment("2023-01-01T24:00:00Z") == moment("2023-01-02")
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6])
+def test_what_programs_write_for_never_is_no_date_of_the_seventies(unit):
+    assert time_us(253402300799 * unit) == MAX_YEAR_US and time_us(-62135596800 * unit) == MIN_YEAR_US
+
+
+@pytest.mark.parametrize("value", [133171272000000000, 13317127200000000])
+def test_ticks_of_windows_and_browsers_are_no_nanoseconds(value):
+    assert time_us(value) is None and time_us(str(value)) is None
 
 
 @pytest.mark.parametrize("year", [1971, 1972, 1999, 2038, 2099])

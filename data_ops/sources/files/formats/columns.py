@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_ops.sources.fields import Fields
 from data_ops.sources.times import MAX_YEAR_US, MIN_YEAR_US
@@ -39,7 +41,22 @@ class Columns(NamedTuple):
     @property
     def leaves(self) -> list[int]:
         """The leaf columns to read, in the order of the file."""
-        return sorted({column.leaf for column in self[:3] if column is not None and _is_leaf(column.type)})
+        return sorted({leaf for column in self.read for leaf in range(column.leaf, column.leaf + _leaves(column.type))})
+
+    @property
+    def read(self) -> list[Column]:
+        """The columns that are read: leaves, and an id of several, which is kept as JSON unless it holds the others."""
+        there = [column for column in self[:3] if column is not None and _is_leaf(column.type)]
+        name = self.id
+        if name is None or name in there or any(name.way == other.way[: len(name.way)] for other in there):
+            return there
+        return [*there, name]
+
+    @property
+    def repeating(self) -> list[int]:
+        """The leaves that a dictionary may repeat any number of times, so that it has to be seen."""
+        kinds = (pa.types.is_string, pa.types.is_binary)
+        return sorted({column.leaf for column in self.read if any(is_kind(column.type) for is_kind in kinds)})
 
 
 def locate(schema: pa.Schema, fields: Fields) -> Columns:
@@ -50,6 +67,8 @@ def locate(schema: pa.Schema, fields: Fields) -> Columns:
         for path, column in _below(schema.field(position), (position,), leaf):
             places.setdefault(path, []).append(column)
         leaf += _leaves(schema.field(position).type)
+    for path, there in places.items():  # a name with a dot is a name before it is a path
+        places[path] = [column for column in there if len(column.way) == 1] or there
     twice = tuple(name for name in fields if name and len(places.get(name, ())) > 1)
     text, time, name = (places[field][0] if field and len(places.get(field, ())) == 1 else None for field in fields)
     names = tuple(path for path, there in places.items() if not pa.types.is_struct(there[0].type))
@@ -58,18 +77,25 @@ def locate(schema: pa.Schema, fields: Fields) -> Columns:
 
 def take_column(batch: pa.RecordBatch, columns: Columns, column: Column | None) -> pa.Array | None:
     """Find a column in a batch of `columns.leaves`: the roots of these are there in order, without the others."""
-    if column is None or not _is_leaf(column.type):
+    if column is None or column not in columns.read:
         return None
-    roots = sorted({other.way[0] for other in columns[:3] if other is not None and _is_leaf(other.type)})
+    roots = sorted({other.way[0] for other in columns.read})
     array = batch.column(roots.index(column.way[0]))
     for depth in range(1, len(column.way)):
-        siblings = {
-            other.way[depth]
-            for other in columns[:3]
-            if other is not None and _is_leaf(other.type) and other.way[:depth] == column.way[:depth]
-        }
+        siblings = {other.way[depth] for other in columns.read if other.way[:depth] == column.way[:depth]}
         array = array.flatten()[sorted(siblings).index(column.way[depth])]
     return array
+
+
+def text_bytes(array: pa.Array | None) -> npt.NDArray[np.int64] | int:
+    """How many bytes each cell of a column of text or bytes holds; 0 of another."""
+    if array is None or not is_text(array.type) or pa.types.is_null(array.type):
+        return 0
+    if pa.types.is_dictionary(array.type):
+        lengths = pc.binary_length(array.dictionary).take(array.indices)
+    else:
+        lengths = pc.binary_length(array)
+    return np.asarray(lengths.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
 
 
 def texts(array: pa.Array) -> list[str | bytes]:
@@ -92,17 +118,27 @@ def times(array: pa.Array) -> tuple[list[Any], bool]:
         return _micros(array, DAY_US if days else UNIT_US[unit]), True
     if pa.types.is_timestamp(kind):
         return _micros(array, UNIT_US.get(kind.unit, 0)), True
-    return (texts(array) if _is_bytes(array.type) else values(array)), False
+    return (texts(array) if is_text(kind) and not pa.types.is_null(kind) else values(array)), False
 
 
 def values(array: pa.Array) -> list[Any]:
     """Read cells as Python values: binary as bytes, text as str if it is UTF-8, what Python cannot hold as spelled."""
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return texts(array)
     try:
         return list(array.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):
+        if not _is_leaf(array.type):
+            return [_spelled(cell) for cell in array]
         return list(array.cast(pa.string()).to_pylist())
+
+
+def _spelled(cell: pa.Scalar) -> Any:
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return f"<{cell.type}>"
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -15,10 +15,13 @@ from data_ops.sources.files.formats.unpack import Codec
 Format = Literal["jsonl", "parquet", "text", "lines", "csv", "tsv"]
 Encoding = Literal["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 HEAD_BYTES = 64 << 10
+SEEN_BYTES, LATIN_SHARE = 512, 0.7  # what tells UTF-16 without a mark
+JSON_LINES = 8  # so many lines are looked at to tell lines of JSON behind a torn one
 MAGIC: tuple[tuple[bytes, Codec], ...] = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\x00", "xz"),
+    (b"]\0\0", "xz"),  # lzma, as it was before xz
 )
 PACKED_SUFFIXES: dict[str, Codec] = {
     ".gz": "gzip",
@@ -27,6 +30,14 @@ PACKED_SUFFIXES: dict[str, Codec] = {
     ".zstd": "zstd",
     ".bz2": "bzip2",
     ".xz": "xz",
+    ".lzma": "xz",
+}
+TABLES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".parq": "parquet",
+    ".pq": "parquet",
 }
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines")
 #: What may stand behind the suffix that says the kind: rotation and copies.
@@ -40,19 +51,37 @@ PROSE = (
     "nim zig v sv vhd tcl awk sed eml tf gradle dockerfile makefile "
 )
 PROSE_SUFFIXES = frozenset(f".{word}" for word in PROSE.split())
-#: Bytes at the start of what is no text, though some of it may look so.
-BINARY = (
-    b"%PDF",
-    b"PK\x03\x04",
-    b"\x7fELF",
-    b"OggS",
-    b"ARROW1",
-    b"Obj\x01",
-    b"ORC",
-    b"SQLite format 3",
-    b"{\\rtf",
-    b"Rar!",
-)
+#: Bytes at the start of what is no text, though some of it may look so; a word that a text may begin with says it
+#: only where what follows is none.
+BINARY: dict[bytes, str] = {
+    b"%PDF-": "a PDF",
+    b"{\\rtf": "a rich text",
+    b"SQLite format 3\0": "an SQLite database",
+    b"PK\x03\x04": "a zip archive, or a document of an office",
+    b"PK\x05\x06": "an empty zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!": "a rar archive",
+    b"\x1f\x8b": "packed twice: gzip within",
+    b"\x28\xb5\x2f\xfd": "packed twice: Zstandard within",
+    b"\xfd7zXZ\0": "packed twice: xz within",
+    b"BZh": "packed twice: bzip2 within",
+    b"\x04\x22\x4d\x18": "packed with lz4",
+    b"\x1f\x9d": "packed with compress",
+    b"\x7fELF": "a program",
+    b"ARROW1": "an Arrow file",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\x93NUMPY": "an array of NumPy",
+    b"\x80\x02": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"OggS": "a recording",
+}
+TAR = slice(257, 262), b"ustar"
+SURE = (b"%PDF-", b"{\\rtf")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -87,7 +116,16 @@ def encoding_of(head: bytes) -> Encoding:
         return "utf-16-le"
     if head.startswith(b"\xfe\xff") or re.match(rb'\0[{\["]\0[ -~\r\n\t]', head):
         return "utf-16-be"
-    return "utf-8"
+    first, second = head[:SEEN_BYTES:2], head[1:SEEN_BYTES:2]
+    if _is_wide(first, second):
+        return "utf-16-le"
+    return "utf-16-be" if _is_wide(second, first) else "utf-8"
+
+
+def _is_wide(low: bytes, high: bytes) -> bool:
+    """Say whether these are the halves of 16-bit characters of which most are Latin, and none is a control."""
+    latin = [byte for byte, above in zip(low, high, strict=False) if above == 0]
+    return len(low) > 1 and len(latin) > LATIN_SHARE * len(low) and not _controls(bytes(latin))
 
 
 def sniffed_format(name: str, head: bytes, text_field: str) -> Format:
@@ -104,16 +142,22 @@ def sniffed_format(name: str, head: bytes, text_field: str) -> Format:
         bare = _bare(bare.removesuffix(suffix))
     stem, dot, last = bare.rpartition("/")[2].rpartition(".")
     suffix = dot + last if stem else ""  # .profile has none
+    if what := _binary(head):
+        raise UnknownKindError(f"it is {what}; unpack it, or set sources.<label>.path so that it does not match")
     if suffix in LINE_SUFFIXES:
         return "jsonl"
-    if suffix in (".parquet", ".parq", ".pq"):
-        return "parquet"
-    if suffix in (".csv", ".tsv"):
-        return "csv" if suffix == ".csv" else "tsv"
-    if head.startswith(BINARY) or (b"\0" in head and suffix not in PROSE_SUFFIXES):
-        raise UnknownKindError("it is binary; set sources.<label>.path so that it does not match, or unpack it")
-    if _is_json_line(head, text_field if suffix in PROSE_SUFFIXES - {".log", ".out"} else None):
+    is_prose = suffix in PROSE_SUFFIXES - {".log", ".out"}
+    may_be_torn = not is_prose and suffix not in TABLES
+    if _is_json_lines(head, text_field if is_prose else None, may_be_torn=may_be_torn):
         return "jsonl"
+    if TABLES.get(suffix) == "parquet":
+        if head[:1] == b"<":
+            raise UnknownKindError("its name says Parquet, but it is a page of markup, as servers send for an error")
+        return "parquet"
+    if suffix in TABLES:
+        return TABLES[suffix]
+    if b"\0" in head and suffix not in PROSE_SUFFIXES:
+        raise UnknownKindError("it is binary; set sources.<label>.path so that it does not match, or unpack it")
     if suffix and suffix not in PROSE_SUFFIXES:
         raise UnknownKindError(
             f"nobody knows what {suffix!r} holds; set format (jsonl, csv, tsv, parquet, text or lines) for the source, "
@@ -128,13 +172,17 @@ def looks_like_text(head: bytes) -> bool:
     >>> looks_like_text("wässrig".encode()[:2]), looks_like_text(b"PK\\3\\4"), looks_like_text(b"\\xff")
     (True, False, False)
     """
-    if any(byte < 32 and byte not in (8, 9, 10, 11, 12, 13, 27, 28, 29, 30, 31) for byte in head):
+    if _controls(head):
         return False
     try:
         head.decode()
     except UnicodeDecodeError as error:
         return error.start >= len(head) - 3 and error.reason == "unexpected end of data"
     return True
+
+
+def _controls(head: bytes) -> bool:
+    return any(byte < 32 and byte not in (8, 9, 10, 11, 12, 13, 27, 28, 29, 30, 31) for byte in head)
 
 
 def _bare(name: str) -> str:
@@ -146,11 +194,34 @@ def _bare(name: str) -> str:
     return BEHIND.sub("", name.lower())
 
 
-def _is_json_line(head: bytes, text_field: str | None) -> bool:
-    """Say whether the first line is a JSON object (with the text, if a field is named): others may follow later."""
-    line, newline, _ = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
-    if not newline and len(head) >= HEAD_BYTES:
-        return re.match(rb'\{\s*"', line) is not None and (text_field or "").encode() in line
+def _binary(head: bytes) -> str | None:
+    """Name what these bytes begin, if it is known and no text."""
+    for magic, what in BINARY.items():
+        if head.startswith(magic) and (magic in SURE or not looks_like_text(head[:4096])):
+            return what
+    return "a tar archive" if head[TAR[0]] == TAR[1] else None
+
+
+def _is_json_lines(head: bytes, text_field: str | None, *, may_be_torn: bool) -> bool:
+    """Say whether lines are JSON objects (with the text, if a field is named): the first, or most behind a torn one.
+
+    An object that is not whole yet counts as one, because what follows is on its way.
+    """
+    lines = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")
+    if len(lines) == 1 and not _is_object(lines[0], text_field):
+        begins = re.match(rb'\{\s*"', lines[0]) is not None and (text_field or "").encode() in lines[0]
+        return begins and (len(head) >= HEAD_BYTES or not _is_whole(lines[0]))
+    if _is_object(lines[0], text_field) or not may_be_torn:
+        return _is_object(lines[0], text_field)
+    whole = [line for line in lines[1:-1][:JSON_LINES] if line.strip()]
+    return 2 * sum(_is_object(line, text_field) for line in whole) > len(whole)
+
+
+def _is_whole(line: bytes) -> bool:
+    return line.rstrip().endswith(b"}")
+
+
+def _is_object(line: bytes, text_field: str | None) -> bool:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

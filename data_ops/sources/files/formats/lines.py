@@ -6,6 +6,7 @@ later as empty), so that ordinals follow from bytes alone. A line is held in mem
 """
 
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,13 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from data_ops.sources.fields import RecordRows
-from data_ops.sources.files.formats.content import Format
+from data_ops.sources.files.formats.content import HEAD_BYTES, Format
 from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.protocol import ChangedError, Span
 
 BOM = b"\xef\xbb\xbf"
 SAMPLE_BYTES = 200
+#: What may stand before the names of a table: a mark, blank lines, and the line in which Excel names the separator.
+PREFIX = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:[ \t\r]*\n)*(?:sep=(?P<mark>[,;\t|])\r?\n)?", re.IGNORECASE)
+QUOTED = re.compile(rb'"(?:[^"]|"")*+"')
 Parse = Callable[[bytes, int, RecordRows], None]  # a line without its end, its bytes in the file, where it goes
 
 
@@ -181,13 +185,23 @@ class _Rows(_Newlines):
 
 
 def header_of(partition: str, kind: Format, limits: Limits | None = None) -> tuple[bytes, str]:
-    """Read the first row of a table as it stands, and tell what separates its fields. b"" if it is not whole yet."""
-    head = head_of(partition, limits)
-    first = head.partition(b"\n")[0]
-    delimiter = "\t" if kind == "tsv" else max(",;\t|", key=lambda mark: first.count(mark.encode()))
-    cutter = _Rows(delimiter, 0)
-    rows = cutter.split(head)
-    return (head[: len(rows[0]) + 1] if len(rows) > 1 else b""), delimiter
+    """Read a table down to the end of its first row, and tell what separates its fields. b"" if it is not whole yet."""
+    most = (limits or Limits()).record_bytes
+    for size in (min(HEAD_BYTES, most), most):
+        head = head_of(partition, limits, size)
+        before = PREFIX.match(head)
+        begin, mark = (before.end(), before["mark"]) if before else (0, None)
+        delimiter = mark.decode() if mark else "\t" if kind == "tsv" else _delimiter(head[begin:])
+        rows = _Rows(delimiter, 0).split(head[begin:])
+        if len(rows) > 1 or len(head) < size:
+            break
+    return (head[: begin + len(rows[0]) + 1] if len(rows) > 1 else b""), delimiter
+
+
+def _delimiter(head: bytes) -> str:
+    """What stands most often between the names of the first row; those may hold it too, in quotes."""
+    first = QUOTED.sub(b"", head).partition(b"\n")[0]
+    return max(",;\t|", key=lambda mark: first.count(mark.encode()))
 
 
 def _cutter(partition: str, kind: Format, start: int, limits: Limits | None) -> _Newlines:

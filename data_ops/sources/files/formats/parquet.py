@@ -6,19 +6,20 @@ says one long value a million times costs what is taken of it. A cell that fails
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from data_ops.sources.fields import Fields, RecordRows, name_of
-from data_ops.sources.files.formats.columns import Columns, is_text, take_column, texts, times, values
+from data_ops.sources.files.formats.columns import Columns, is_text, take_column, text_bytes, texts, times, values
 from data_ops.sources.files.formats.parquet_file import BadParquetError, Group, ParquetFile, opened
 from data_ops.sources.files.formats.unpack import FREE_BYTES, Limits
 from data_ops.sources.protocol import MAX_BATCH_BYTES, Span
 
 BATCH_ROWS = 1024
+SPELLED_BYTES = 64 << 20  # rows read without a dictionary at once, were each as long as its row group
 REPEATS = 16  # how often a dictionary may say each of its bytes, whatever its row group was packed to
 
 
@@ -61,29 +62,62 @@ def read_parquet(span: Span, fields: Fields, limits: Limits) -> Iterator[pa.Reco
     OSError if the file's bytes cannot be had, as from a network that fails: that says nothing about its rows.
     """
     rows = RecordRows(span.first_record)
-    last = span.first_record + span.num_records
     reason, sample = "bad_parquet", ""
-    if span.end > 0:
-        try:
-            with opened(span.partition, fields) as file:
-                if file.columns.text is None and fields.text in file.columns.twice:
-                    reason, sample = "duplicate_column", f"several columns are called {fields.text}"
-                else:
-                    for batch in _batches(file, span, limits):
-                        for piece in _within(file, batch, limits):
-                            _add(rows, file.columns, piece, limits)
-                            if rows.full:
-                                yield rows.take()
-        except BadParquetError as error:
-            sample = str(error)
-        except _OverLimitError as error:
-            reason, sample = "over_limit", str(error)
+    try:
+        with opened(span.partition, fields) as file:
+            if file.columns.text is None and fields.text in file.columns.twice:
+                reason, sample = "duplicate_column", f"several columns are called {fields.text}"
+            elif span.end > 0:
+                for part in _parts(file, span):
+                    yield from _read_part(rows, file, part, limits)
+    except BadParquetError as error:
+        sample = str(error)
+    yield from _refuse(rows, span.first_record + span.num_records, reason, sample)
+    if rows.texts:
+        yield rows.take()
+
+
+class _Part(NamedTuple):
+    """Rows [start, end) of a row group."""
+
+    number: int
+    start: int
+    end: int
+
+
+def _parts(file: ParquetFile, span: Span) -> Iterator[_Part]:
+    """Cut a span where row groups begin."""
+    first = 0
+    for number in range(file.reader.metadata.num_row_groups):
+        num_rows = file.group(number).num_rows
+        if first < span.end and first + num_rows > span.start:
+            yield _Part(number, max(span.start - first, 0), min(span.end - first, num_rows))
+        first += num_rows
+
+
+def _read_part(rows: RecordRows, file: ParquetFile, part: _Part, limits: Limits) -> Iterator[pa.RecordBatch]:
+    """Read rows of one row group; damage, or a limit, costs what is left of it and nothing of the other groups."""
+    last = rows.next_record + len(rows.texts) + part.end - part.start
+    reason = sample = ""
+    try:
+        for batch in _rows(file, part):
+            for piece in _within(file, part.number, batch, limits):
+                _add(rows, file.columns, piece, limits)
+                if rows.full:
+                    yield rows.take()
+    except BadParquetError as error:
+        reason, sample = "bad_parquet", str(error)
+    except _OverLimitError as error:
+        reason, sample = "over_limit", str(error)
+    yield from _refuse(rows, last, reason, sample)
+
+
+def _refuse(rows: RecordRows, last: int, reason: str, sample: str) -> Iterator[pa.RecordBatch]:
+    """Quarantine the places up to `last`."""
     while rows.next_record + len(rows.texts) < last:
         rows.quarantine(reason, sample, 0)
         if rows.full:
             yield rows.take()
-    if rows.texts:
-        yield rows.take()
 
 
 class _OverLimitError(ValueError):
@@ -139,31 +173,24 @@ class _Cells:
                 rows.add_untyped(text, time, name, size)
 
 
-def _batches(file: ParquetFile, span: Span, limits: Limits) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield exactly the span's rows with their row group, reading only the groups that hold some of them."""
-    first = 0
-    for number in range(file.reader.metadata.num_row_groups):
-        group = file.group(number)
-        if first < span.end and first + group.num_rows > span.start:
-            part = max(span.start - first, 0), min(span.end - first, group.num_rows)
-            for batch in _rows(file, number, group, *part):
-                yield number, batch
-        first += group.num_rows
-
-
-def _rows(file: ParquetFile, number: int, group: Group, start: int, end: int) -> Iterator[pa.RecordBatch]:
+def _rows(file: ParquetFile, part: _Part) -> Iterator[pa.RecordBatch]:
+    """Yield exactly these rows, in small batches: where a dictionary may repeat them, its values come once."""
+    number, start, end = part
     if not file.columns.leaves:
         yield pa.RecordBatch.from_struct_array(pa.array([{}] * (end - start), pa.struct([])))
         return
-    position = 0
+    group, position = file.group(number), 0
     at_once = max(1, min(BATCH_ROWS, MAX_BATCH_BYTES * group.num_rows // max(group.num_bytes, 1)))
-    batches = file.reader.iter_batches(at_once, [number], column_indices=file.columns.leaves, use_threads=False)
+    batches = _batches(file.reader, number, at_once, file.columns.leaves)
     while position < end:
         try:
             batch = next(batches)
         except StopIteration:
             return
         except (pa.ArrowException, OSError, ValueError) as error:
+            if "DictAccumulator" in str(error):
+                batches, position = _spelled_out(file, number, position), position
+                continue
             bad = BadParquetError(f"row group {number} cannot be read ({error}); write the file again")
             raise file.plain.failed or bad from error
         begin, stop = max(start - position, 0), min(end - position, len(batch))
@@ -172,15 +199,24 @@ def _rows(file: ParquetFile, number: int, group: Group, start: int, end: int) ->
         position += max(len(batch), 1)
 
 
-def _within(file: ParquetFile, numbered: tuple[int, pa.RecordBatch], limits: Limits) -> Iterator[pa.RecordBatch]:
-    """Cut a batch so that its texts, which a dictionary may repeat, fit into memory; _OverLimitError beyond it."""
-    number, batch = numbered
-    text = take_column(batch, file.columns, file.columns.text)
-    if text is None or not pa.types.is_dictionary(text.type):
-        yield batch
-        return
-    lengths = pc.binary_length(text.dictionary).take(text.indices).fill_null(0).to_numpy(zero_copy_only=False)
-    ends = np.cumsum(lengths.astype(np.int64))
+def _batches(reader: pq.ParquetReader, number: int, at_once: int, leaves: list[int]) -> Iterator[pa.RecordBatch]:
+    batches: Iterator[pa.RecordBatch] = reader.iter_batches(at_once, [number], column_indices=leaves, use_threads=False)
+    return batches
+
+
+def _spelled_out(file: ParquetFile, number: int, passed: int) -> Iterator[pa.RecordBatch]:
+    """Read a row group without dictionaries behind its first `passed` rows, few at once: a row is no longer than it."""
+    at_once = max(1, min(BATCH_ROWS, SPELLED_BYTES // max(file.group(number).num_bytes, 1)))
+    for batch in _batches(file.spelled_out, number, at_once, file.columns.leaves):
+        if passed < len(batch):
+            yield batch.slice(passed)
+        passed = max(passed - len(batch), 0)
+
+
+def _within(file: ParquetFile, number: int, batch: pa.RecordBatch, limits: Limits) -> Iterator[pa.RecordBatch]:
+    """Cut a batch so that its cells, which a dictionary may repeat, fit into memory; _OverLimitError beyond it."""
+    lengths = sum(text_bytes(take_column(batch, file.columns, column)) for column in file.columns.read)
+    ends = np.cumsum(np.broadcast_to(lengths, len(batch)).astype(np.int64))
     group = file.group(number)
     most = max(FREE_BYTES, REPEATS * group.num_bytes, limits.ratio * group.stored_bytes)
     room = most - file.unpacked.get(number, 0)

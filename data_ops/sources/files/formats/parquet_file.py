@@ -63,11 +63,12 @@ class ParquetFile:
         options = {"buffer_size": 1 << 20, "pre_buffer": False, "coerce_int96_timestamp_unit": "us"}
         options["page_checksum_verification"] = True
         self.reader.open(guarded, **options)
+        #: The same without dictionaries: Arrow has none of a column in one of the DELTA encodings.
+        self.spelled_out = self.reader
         self.columns = locate(self.reader.schema_arrow, fields)
-        text = self.columns.text
-        if text is not None and (pa.types.is_string(text.type) or pa.types.is_binary(text.type)):
-            metadata, self.reader = self.reader.metadata, pq.ParquetReader()
-            self.reader.open(guarded, metadata=metadata, read_dictionary=[text.leaf], **options)
+        if repeating := self.columns.repeating:
+            self.reader = pq.ParquetReader()
+            self.reader.open(guarded, metadata=self.spelled_out.metadata, read_dictionary=repeating, **options)
 
     def group(self, number: int) -> Group:
         """What the footer says of a row group."""

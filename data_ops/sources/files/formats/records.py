@@ -7,6 +7,7 @@ only the fields that are asked for become objects, so that millions of empty one
 import csv
 import functools
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +17,15 @@ import orjson
 
 from data_ops.sources.fields import Fields, RecordRows, pick
 from data_ops.sources.files.formats.content import HEAD_BYTES
-from data_ops.sources.files.formats.lines import BOM, Parse
+from data_ops.sources.files.formats.lines import BOM, PREFIX, Parse
 
 LONG_BYTES = 1 << 20  # a longer line is not built as a whole: 1 MB of empty objects takes some 50 MB
 LOOKED_AT = 50  # lines, to see which fields they have
 SHORT_VALUE_BYTES = 1 << 20
 csv.field_size_limit(1 << 30)  # a record is measured before it comes here
 EXACT = 2**53  # a float from here on may be an integer that lost its last digits
+MOST_DIGITS = 4000  # Python refuses to read longer integers
+SURROGATE = re.compile("[\ud800-\udfff]")
 ENDLESS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
 
 
@@ -72,7 +75,7 @@ def json_parser(fields: Fields) -> Parse:
 
 def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
     """Make the function that takes a row of a table with this header; a row of another length is quarantined."""
-    names = row_of(header, delimiter)
+    names = names_of(header, delimiter)
     text, time, name = (names.index(field) if field and names.count(field) == 1 else None for field in fields)
     absent = "duplicate_column" if names.count(fields.text) > 1 else "missing_text"
 
@@ -95,6 +98,14 @@ def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
             rows.add_untyped(cells[text], when, known, num_bytes)
 
     return parse
+
+
+def names_of(header: bytes, delimiter: str) -> list[str]:
+    """Read the names of a table's columns; none where its first row is no row."""
+    try:
+        return row_of(PREFIX.sub(b"", header).decode(errors="replace").encode(), delimiter)
+    except csv.Error:
+        return []
 
 
 def row_of(line: bytes, delimiter: str) -> list[str]:
@@ -126,14 +137,30 @@ def _paths(record: dict[str, Any], above: str) -> Iterator[str]:
 
 
 def _second_look(line: bytes, fields: Fields, error: Exception) -> tuple[Any, str | None]:
-    """Read a line that is not strict JSON: its value, or the reason why it cannot be read."""
-    if b"NaN" in line or b"Infinity" in line:
-        try:
-            finite = ENDLESS.sub(_finite, line)
-            return (orjson.loads(finite) if len(finite) <= LONG_BYTES else _asked_for(finite, fields)), None
-        except (ValueError, RecursionError) as again:
-            error = again
-    return None, _why_not_json(line, error)
+    """Read a line that is not strict JSON: its value, or the reason why it cannot be read.
+
+    Only the fields that are asked for condemn it: NaN, numbers beyond all bounds, halves of characters and bytes that
+    are no UTF-8 may stand in the others.
+    """
+    try:
+        if len(line) <= LONG_BYTES:
+            record = json.loads(line.decode("utf-8", "surrogateescape"), parse_constant=_nothing, parse_int=_integer)
+        else:
+            record = _asked_for(ENDLESS.sub(_finite, line), fields)
+    except (ValueError, RecursionError):
+        return None, _why_not_json(line, error)
+    text = pick(record, fields.text) if isinstance(record, dict) else None
+    if isinstance(text, str) and SURROGATE.search(text):
+        return None, "bad_utf8"
+    return record, None
+
+
+def _nothing(_constant: str) -> None:
+    """What NaN and Infinity are read as."""
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= MOST_DIGITS else math.inf
 
 
 def _finite(match: re.Match[bytes]) -> bytes:

@@ -48,17 +48,17 @@ def blocks(partition: str, start: int, size: int, limits: Limits | None = None) 
             skip = max(skip - len(block), 0)
 
 
-def head_of(partition: str, limits: Limits | None = None) -> bytes:
-    """Read the first 64 KiB, unpacked and in UTF-8; fewer if the stream is torn before."""
+def head_of(partition: str, limits: Limits | None = None, size: int = HEAD_BYTES) -> bytes:
+    """Read the first `size` bytes, unpacked and in UTF-8; fewer if the stream is torn before."""
     head = b""
     try:
-        for block in blocks(partition, 0, HEAD_BYTES, limits):
+        for block in blocks(partition, 0, size, limits):
             head += block
-            if len(head) >= HEAD_BYTES:
+            if len(head) >= size:
                 break
     except TornError:
         pass  # what came before is all there is to see
-    return head[:HEAD_BYTES]
+    return head[:size]
 
 
 def mark_of(partition: str, end: int, size: int) -> str:
@@ -126,3 +126,5 @@ def _in_utf8(stream: Iterator[bytes]) -> Iterator[bytes]:
                 "bad_utf8", f"the file begins as {encoding} and does not go on so ({error.reason})"
             ) from error
         yield text.encode("utf-8", "surrogatepass")
+    if decoder.getstate()[0]:
+        raise TornError("bad_utf8", f"the file begins as {encoding} and ends inside a character", ends_early=True)

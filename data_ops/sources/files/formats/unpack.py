@@ -111,7 +111,7 @@ class _Gzip:
     unused = b""
 
     def __init__(self) -> None:
-        self._stream = zlib.decompressobj(wbits=31)
+        self._stream = zlib.decompressobj(wbits=47)  # the header of gzip, or that of zlib
 
     def feed(self, data: bytes | memoryview) -> bytes:
         try:
@@ -164,7 +164,7 @@ class _Xz:
     unused = b""
 
     def __init__(self, limits: Limits) -> None:
-        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limits.memory)
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=limits.memory)  # xz, or lzma as before
         self._limits = limits
 
     def feed(self, data: bytes | memoryview) -> bytes:

@@ -1,6 +1,7 @@
 """Which files and objects does a glob name, and is what it passes over said?"""
 
 import gzip
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_a_path_that_names_nothing_is_refused(path):
         FilesConfig(path=path)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("{a,b}/*.jsonl", "give a list of paths"),
+        ("no/**.jsonl", r"write \*\*/\*.jsonl"),
+        ("$DATA/*.jsonl", "variables of the shell"),
+        ("in/*.jsonl ", "white space"),
+        ("in\\*.jsonl", "separated by /"),
+        ("in/*.JSONL", "check the path"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_told_how_it_may_have_been_meant(tmp_path, pattern, hint):
+    put(tmp_path / "in/a.jsonl", line("1"))
+    assert re.search(f"matches no file; .*{hint}", Reader(f"{tmp_path}/{pattern}").source.missing())
+    reader = Reader(f"{tmp_path}/{pattern}", tmp_path / "in/a.jsonl")
+    assert texts(reader.poll()) == ["1"] and reader.source.missing() is None
+    (warning,) = reader.warnings
+    assert "matches no file" in warning and (hint in ("check the path", r"write \*\*/\*.jsonl") or hint in warning)
+    waiting = Reader(f"{tmp_path}/{pattern}", tmp_path / "in/a.jsonl", wait=True)
+    assert texts(waiting.poll()) == ["1"] and waiting.warnings == []
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, bytes], None]]:
     """An S3 server over HTTP with the bucket "news"; yields a put(key, body) function."""
@@ -96,6 +119,13 @@ def test_objects_in_a_bucket_are_found_and_whole_at_once(bucket):
     assert texts(reader.poll()) == ["5"] and reader.warnings == []
     assert texts(Reader("s3://news/2026/*.jsonl").poll()) == ["1", "2", "5"]
     assert Reader("s3://absent/*.jsonl").poll() == []
+
+
+def test_an_object_that_is_called_as_a_folder_hides_nothing_and_a_key_is_taken_literally(bucket):
+    client = boto3.client("s3")
+    for key in ("p", "p/a.jsonl", "p/a%20b%2Fc.jsonl", "p/d+e f.jsonl", "pq/no.jsonl"):
+        client.put_object(Bucket="news", Key=key, Body=line(key))
+    assert sorted(texts(Reader("s3://news/p").poll())) == ["p", "p/a%20b%2Fc.jsonl", "p/a.jsonl", "p/d+e f.jsonl"]
 
 
 def test_an_object_whose_key_is_no_path_is_not_read_and_said(bucket):

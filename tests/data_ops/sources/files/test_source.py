@@ -429,7 +429,7 @@ def test_only_what_is_wrong_with_one_file_leaves_it_for_later(monkeypatch, parti
     def look(kind, file, *rest):
         raise error
 
-    monkeypatch.setattr(files_module, "list_files", lambda patterns, closed: [FileState(partition, 9, 1)])
+    monkeypatch.setattr(files_module, "list_files", lambda *given: [FileState(partition, 9, 1)])
     monkeypatch.setattr(files_module, "look_at", look)
     source = FilesSource("mine", FilesConfig(path="*.jsonl", format="jsonl"))
     if is_left:

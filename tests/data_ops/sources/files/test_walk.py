@@ -33,7 +33,16 @@ def test_links_inside_the_folder_are_read_as_caches_and_config_maps_make_them(tm
     assert texts(reader.poll()) == ["mapped"] and reader.warnings == []
     (tmp_path / "map/c.jsonl").symlink_to("nowhere")
     os.mkfifo(tmp_path / "map/d.jsonl")
-    assert reader.poll() == [] and reader.warnings == []
+    (tmp_path / "map/e.jsonl").symlink_to("e.jsonl")
+    assert reader.poll() == [] and len(set(reader.warnings)) == 3 and "leads to nothing" in reader.warnings[0]
+    assert set(reader.untaken) == {
+        ("c.jsonl", "unreadable", "dead_link"),
+        ("d.jsonl", "skipped", "no_file"),
+        ("e.jsonl", "unreadable", "dead_link"),
+    }
+    for name in ("d.jsonl", "e.jsonl"):
+        alone = open_source("files", FilesConfig(path=str(tmp_path / "map" / name)))
+        assert "matches no file that may be read" in alone.missing()
     assert texts(Reader(tmp_path / "cache/snapshots/main/a.jsonl").poll()) == ["blob"], "the configuration names it"
 
 
@@ -55,6 +64,23 @@ def test_links_to_folders_are_not_followed_so_that_loops_end(tmp_path: Path):
     reader, began = Reader(tmp_path / "in/**/*.jsonl"), time.monotonic()
     assert texts(reader.poll()) == ["once"] and time.monotonic() - began < 5
     assert {reason for _, _, reason in reader.untaken} == {"folder_link"} and "is not followed" in reader.warnings[0]
+
+
+def test_a_closed_folder_whose_name_is_no_utf8_can_be_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    closed = os.fsencode(tmp_path) + b"/in/caf\xe9"
+    Path(os.fsdecode(closed)).mkdir(parents=True)
+    put(tmp_path / "in/a.jsonl", line("read"))
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fsencode(path) == closed:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    reader = Reader(tmp_path / "in/**/*.jsonl")
+    assert texts(reader.poll()) == ["read"] and reader.untaken == [("caf\\xe9", "unreadable", "closed_folder")]
+    assert all(warning.encode() for warning in reader.warnings)
 
 
 def test_a_name_that_is_no_utf8_is_said_where_it_matches_and_fatal_nowhere(tmp_path: Path):

@@ -28,6 +28,18 @@ def test_endless_numbers_beside_the_text_cost_nothing():
     assert read(b"NaN")["error"] == "not_an_object"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [b'"\\ud83d"', b'"caf\xe9"', b"1e400", b"9" * 5000, b"[NaN, -Infinity]", b'{"deep": ["\\udc00"]}'],
+    ids=["half a character", "no UTF-8", "beyond floats", "beyond integers", "endless", "within"],
+)
+def test_only_a_field_that_is_asked_for_condemns_its_record(value):
+    assert read(b'{"text": "kept", "other": %s}' % value)["text"] == "kept"
+    assert read(b'{"text": "kept", "id": %s}' % value)["text"] == "kept"
+    assert read(b'{"text": %s}' % value)["error"] in ("bad_utf8", "wrong_type")
+    assert read(b'{"text": "kept", "time": %s}' % value)["time_note"] == "not_understood"
+
+
 @pytest.mark.parametrize("spelled", ["18446744073709551616123", "-99999999999999999999", "9007199254740993", "12"])
 def test_whole_ids_keep_every_digit(spelled):
     assert read(f'{{"text": "a", "id": {spelled}}}'.encode())["external_id"] == spelled
@@ -42,6 +54,8 @@ def test_whole_ids_keep_every_digit(spelled):
         ("true", "true"),
         ("null", None),
         ('{"$oid":"6f"}', '{"$oid":"6f"}'),
+        ('"half \\ud83d"', "half \\ud83d"),
+        ('["half \\ud83d"]', "['half \\ud83d']"),
     ],
 )
 def test_ids_are_kept_as_text_whatever_their_type(spelled, kept):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
-from tests.support.file_rows import put, read_rows
+from tests.support.file_reader import Reader, grow, texts
+from tests.support.file_rows import put, read_rows, read_with_warnings
 
 CELL = st.lists(st.sampled_from(["a", "é", ",", ";", "\t", '"', "\n", "\r\n", " ", "'"]), max_size=6).map("".join)
 
@@ -70,6 +71,56 @@ def test_rows_that_are_appended_are_new_and_the_header_is_none(tmp_path):
             texts = [text for text in texts if text == "one"]
             cursor = source.discover({}, 1).cursor  # as a poll that saw the open quote as unfinished
     assert texts == ["one", "two\nlines", "three"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"sep=;\r\ntext;id\r\na, b;1\r\n",
+        b"\n \r\n\xef\xbb\xbftext,id\n"[3:] + b'"a, b",1\n',
+        b'"id, or, number";text\n1;a, b\n',
+        (",".join(f"column_{n}" for n in range(8000)) + ",text\n" + "," * 8000 + '"a, b"\n').encode(),
+        b'caf\xe9;text\n1;"a, b"\n',
+    ],
+    ids=["Excel names the separator", "blank lines", "separators in quotes", "8001 columns", "a name in Latin-1"],
+)
+def test_a_header_is_found_whatever_stands_in_or_before_it(tmp_path, data):
+    assert [row["error"] or row["text"] for row in read_rows(put(tmp_path / "a.csv", data))] == ["a, b"]
+
+
+def test_a_header_that_is_no_row_is_said_of_every_row(tmp_path):
+    path = put(tmp_path / "a.csv", b'"te"xt,id\na,b\n')
+    assert {row["error"] for row in read_rows(path)} == {"bad_row"}
+    rows, (warning,) = read_with_warnings(put(tmp_path / "b.csv", b"text,id"))
+    assert rows == [] and "ends inside a line" in warning, "a header is no record"
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "half", "rest"),
+    [
+        ("a.csv", {}, b"text,id\none,1\nlong te", b"xt,2\nthree,3\n"),
+        ("a.csv", {}, b'text,id\none,1\n"long', b' text",2\nthree,3\n'),
+        ("a.txt", {"format": "lines"}, b"one\nlong te", b"xt\nthree\n"),
+    ],
+)
+def test_a_row_that_stood_half_is_read_again_when_it_is_whole(tmp_path, name, config, half, rest):
+    reader = Reader(put(tmp_path / name, half), settle=5, **config)
+    for reader.now in (0, 10, 20):
+        reader.poll()
+    before = len(reader.rows)
+    assert before == 2
+    grow(tmp_path / name, rest[:-9])
+    reader.poll()
+    grow(tmp_path / name, rest[-9:])
+    assert [row["text"] for row in reader.poll()][-2:] == ["long text", "three"]
+    assert reader.poll() == [] and reader.untaken == []
+
+
+def test_a_last_row_without_a_newline_is_not_read_twice(tmp_path):
+    reader = Reader(put(tmp_path / "a.csv", b"text,id\none,1"))
+    assert texts(reader.poll()) == ["one"]
+    grow(tmp_path / "a.csv", b"\r\ntwo,2\n")
+    assert texts(reader.poll()) == ["two"] and reader.untaken == []
 
 
 def test_bad_rows_cost_only_themselves(tmp_path):

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import time
+import zlib
 
 import pytest
 import zstandard
@@ -33,6 +34,14 @@ def outcome(codec, data, limits=LIMITS, size=4 << 20):
     except TornError as error:
         return out, error.reason
     return out, None
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.xz", "a.jsonl.lzma", "a.jsonl"])
+def test_lzma_and_zlib_are_read_as_what_replaced_them(tmp_path, name):
+    old = lzma.compress(LINE * 3, format=lzma.FORMAT_ALONE)
+    assert len(read_rows(put(tmp_path / name, old))) == 3
+    rows = read_rows(put(tmp_path / "b.jsonl.gz", zlib.compress(LINE) + gzip.compress(LINE)))
+    assert [row["error"] for row in rows] == [None, None]
 
 
 @given(st.sampled_from(sorted(PACK)), st.lists(st.binary(max_size=60), max_size=6), st.integers(1, 50))
