@@ -63,7 +63,14 @@ def sentence_of_mistake(error: Any) -> str:
         return message if not place or message.startswith((place, "engine.", "round.")) else f"{place}: {message}"
     if error["type"] == "missing":
         return f"{place} is missing; set it"
-    return f"{place}={error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{place}={error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}{_mend(error)}"
+
+
+def _mend(error: Any) -> str:
+    """What to do about a word that YAML takes for something else, as 1.10 for 1.1."""
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        return "; put it in quotes"
+    return "; give it a value" if error["input"] is None else ""
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Whatever stands in a file or an override: a configuration, or a sentence with the file or the key?"""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def refused(*overrides: str, file: str = "") -> str:
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("seed=2026-13-45", "month must be in 1..12"),
+        ("seed=2026-13-45", "seed='2026-13-45': input should be a valid integer"),
         ("seed=\udce9", "seed="),
         ("optim.lr=!!timestamp x", "optim.lr=!!timestamp x is neither"),
         ("seed=!!int x", "seed=!!int x is neither"),
@@ -38,7 +39,7 @@ def test_an_override_that_is_no_value_is_named(override: str, sentence: str) -> 
     [
         (b"name: caf\xe9\n", "is not UTF-8 (byte 9: "),
         (b"\xff\xfen\x00a\x00", "is not UTF-8 (byte 0: "),
-        (b"seed: 2026-13-45\n", "is not valid YAML: a date, number or tag in it is wrong: month must be in 1..12"),
+        (b"seed: !!timestamp 2026-13-45\n", "a date, number or tag in it is wrong: month must be in 1..12"),
         (b"name: \x00\n", "is not valid YAML: "),
         (b"a: &x {b: *x}\n", "a"),
     ],
@@ -67,6 +68,24 @@ odd = st.one_of(
     st.text(max_size=30),
     st.text(st.characters(codec="utf-8") | st.sampled_from("[]{}&*!|>'\"%@`:,-?0123456789eE.xob_~ \n\t\udc80\x00")),
 )
+
+
+def test_words_that_yaml_takes_for_something_else_are_words_or_told(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("name: no\nseed: 010\nsources: {on: {path: /x, text: yes, time: 2026-01-01, wait: yes}}\n")
+    config = read_config([str(path)])
+    assert (config.name, config.seed) == ("no", 10)
+    source = config.sources["on"]
+    assert (source.text, source.time, source.waits) == ("yes", "2026-01-01", True)
+    for text, sentence in (
+        ("name: 1.10\n", "name=1.1: input should be a valid string; put it in quotes"),
+        ("name:\n", "name=None: input should be a valid string; give it a value"),
+        ("sources: {a: {path: x}}\nseed: 1\nsources: {b: {path: y}}\n", "'sources' stands twice, in lines 1 and 3"),
+        ("seed: 1\n---\nseed: 2\n", "2 documents"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=re.escape(sentence)):
+            read_config([str(path)])
 
 
 @given(st.sampled_from(["seed", "optim.lr", "sources.a", "sources.a.path", "name", "engine.workers", "x"]), odd)
