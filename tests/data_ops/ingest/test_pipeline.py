@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.exceptions import RayTaskError, UserCodeException
@@ -186,12 +187,12 @@ def test_what_is_gone_on_every_node_is_quarantined(tmp_path, monkeypatch, hide, 
 # how much a window holds
 
 
-def planned(tmp_path, **window):
+def planned(tmp_path, num_records=7, **window):
     """The windows of a folder, (records, bytes) each."""
     lake, settings = make_lake(tmp_path / "lake"), settings_of(tmp_path / "data" / "*", **window)
     given = {"follow": True, "stop": threading.Event().is_set, "warned": set(), "report": lambda event: None}
     progress, found = Reach(), []
-    while not found or sum(n for n, _ in found) < 7:
+    while sum(n for n, _ in found) < num_records:
         plan = next_window(IngestContext(lake, settings, **given, progress=progress))
         progress.take(plan)
         lake.commit_window(plan, pa.Table.from_pylist([], schema=pipeline.DOCUMENT_SCHEMA))
@@ -205,6 +206,14 @@ def test_a_window_holds_no_more_bytes_than_it_may_but_always_one_record(tmp_path
     found = planned(tmp_path, max_bytes="1MiB", max_seconds=600)  # such a window is full and waits for nothing
     assert [n for n, _ in found] == [2, 1, 1, 2, 1]
     assert all(num_bytes <= 1 << 20 or n == 1 for n, num_bytes in found)
+
+
+def test_a_window_of_parquet_holds_no_more_bytes_either(tmp_path):
+    (tmp_path / "data").mkdir()
+    texts = [f"{row:06d}" * 50_000 for row in range(10)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "data" / "a.parquet", row_group_size=5, use_dictionary=False)
+    rows = [num_records for num_records, _ in planned(tmp_path, 10, max_bytes="1MiB", max_seconds=0.1)]
+    assert sum(rows) == 10 and 1 < max(rows) <= 3, "300 kB a row, though a footer counts a row group"
 
 
 # the tokenizer of a new store

@@ -118,6 +118,8 @@ def test_a_checkpoint_counts_though_it_could_not_be_noted(
     assert commits.commits(mine.store, "news") == [5]
     assert [event_kind(event) for event in mine.log.events] == ["commit", "warning"]
     assert "checkpoint news/00000005 is committed, but not noted" in mine.log.events[1].text
+    assert mine.receipts == {} and hand_in(mine, 0, 1, step=5), "a receipt that is handed in again is answered"
+    assert mine.receipts == {} and len(mine.log.events) == 2, "it is neither kept nor committed once more"
 
 
 def test_a_board_that_was_killed_before_it_noted_a_checkpoint_notes_it_when_asked_again(store: Store) -> None:
