@@ -22,7 +22,7 @@ from data_ops.sources.files.formats.content import Format, UnknownKindError, sni
 from data_ops.sources.files.formats.lines import Parse, header_of, read_lines
 from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.records import fields_of, json_parser, names_of, parse_document, table_parser
+from data_ops.sources.files.formats.records import column_names, fields_of, json_parser, parse_document, table_parser
 from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
@@ -185,7 +185,7 @@ class FilesSource(Source):
                 if kind == "parquet":
                     names |= dict.fromkeys(columns_of(file.partition))
                 elif kind in ("csv", "tsv"):
-                    names |= dict.fromkeys(names_of(*header_of(file.partition, kind, self.config.limits)))
+                    names |= dict.fromkeys(column_names(*header_of(file.partition, kind, self.config.limits)))
                 elif kind == "jsonl":
                     names |= dict.fromkeys(fields_of(head_of(file.partition, self.config.limits)))
             except (UnknownKindError, BadParquetError, UnicodeDecodeError, csv.Error, OSError):

@@ -1,12 +1,13 @@
 """Do the histories follow a log of any length in bounded memory?"""
 
+from types import SimpleNamespace
+
 from data_ops.curation.config import CurateConfig
-from data_ops.ingest import seen as module
 from data_ops.ingest.seen import Histories, sketches_of
 from tests.support.lakes import add_window, make_documents, make_lake
 
 
-def test_the_log_is_read_in_stretches_however_long_it_is(tmp_path, monkeypatch):
+def test_the_log_is_read_in_stretches_however_long_it_is(tmp_path):
     lake, rules = make_lake(tmp_path), CurateConfig().remembered
     for window in range(6):
         add_window(lake, make_documents(window, ["kept"] * 4, 10 * window))
@@ -16,9 +17,11 @@ def test_the_log_is_read_in_stretches_however_long_it_is(tmp_path, monkeypatch):
         read.append((first, last))
         return documents(first, last, *given)
 
-    monkeypatch.setattr(module, "ROWS_AT_ONCE", 8)
-    monkeypatch.setattr(lake, "documents", counted)
-    histories = Histories(lake, rules)
+    def short(first, last, rows):
+        assert rows <= 100_000
+        return lake.stretches(first, last, 8)
+
+    histories = Histories(SimpleNamespace(stretches=short, documents=counted, forgotten=lake.forgotten), rules)
     histories.advance(5)
     assert [window for first, last in read for window in range(first, last + 1)] == list(range(6))
     assert all(last - first <= 1 for first, last in read), "at most as many rows as a stretch holds"

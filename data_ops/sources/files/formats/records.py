@@ -75,7 +75,7 @@ def json_parser(fields: Fields) -> Parse:
 
 def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
     """Make the function that takes a row of a table with this header; a row of another length is quarantined."""
-    names = names_of(header, delimiter)
+    names = column_names(header, delimiter)
     text, time, name = (names.index(field) if field and names.count(field) == 1 else None for field in fields)
     absent = "duplicate_column" if names.count(fields.text) > 1 else "missing_text"
 
@@ -100,7 +100,7 @@ def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
     return parse
 
 
-def names_of(header: bytes, delimiter: str) -> list[str]:
+def column_names(header: bytes, delimiter: str) -> list[str]:
     """Read the names of a table's columns; none where its first row is no row."""
     try:
         return row_of(PREFIX.sub(b"", header).decode(errors="replace").encode(), delimiter)

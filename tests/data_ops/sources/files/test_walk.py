@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.walk import walk
 from data_ops.sources.kinds import open_source
+from data_ops.sources.protocol import Untaken
 from tests.support.file_reader import Reader, line, put, texts
 
 
@@ -66,21 +68,22 @@ def test_links_to_folders_are_not_followed_so_that_loops_end(tmp_path: Path):
     assert {reason for _, _, reason in reader.untaken} == {"folder_link"} and "is not followed" in reader.warnings[0]
 
 
-def test_a_closed_folder_whose_name_is_no_utf8_can_be_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    closed = os.fsencode(tmp_path) + b"/in/caf\xe9"
-    Path(os.fsdecode(closed)).mkdir(parents=True)
-    put(tmp_path / "in/a.jsonl", line("read"))
-    scandir = os.scandir
+def test_a_closed_folder_whose_name_is_no_utf8_can_be_written_down(tmp_path: Path):
+    put(tmp_path / "a.jsonl", line("read"))
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
 
-    def refuse(path):
-        if os.fsencode(path) == closed:
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
+    def wanted(name: str) -> bool:
+        if folder.is_dir():  # it becomes a file before it is entered
+            folder.rmdir()
+            folder.touch()
+        return name.endswith(".jsonl")
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    reader = Reader(tmp_path / "in/**/*.jsonl")
-    assert texts(reader.poll()) == ["read"] and reader.untaken == [("caf\\xe9", "unreadable", "closed_folder")]
-    assert all(warning.encode() for warning in reader.warnings)
+    passed: list[Untaken] = []
+    assert [Path(state.partition).name for state in walk(str(tmp_path), None, wanted, passed)] == ["a.jsonl"]
+    assert [(each.partition.encode(), each.reason) for each in passed] == [
+        (os.fsencode(tmp_path) + rb"/caf\xe9", "closed_folder")
+    ]
 
 
 def test_a_name_that_is_no_utf8_is_said_where_it_matches_and_fatal_nowhere(tmp_path: Path):
