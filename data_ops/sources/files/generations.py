@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from data_ops.sources.files.entry import Entry
-from data_ops.sources.files.formats.streams import raw_mark
+from data_ops.sources.files.formats.streams import stands_in
 from data_ops.sources.files.listing import is_local, open_partition
 from data_ops.sources.files.walk import renamed
 from data_ops.sources.protocol import ChangedError, Span, Untaken
@@ -32,7 +32,7 @@ def where_it_is(span: Span) -> str:
             return span.partition
     except PermissionError as error:
         closed = error  # of the file that has the name now; the one that is looked for may be another
-    moved = renamed(span.partition, lambda other: _holds(other, span), span.marked)
+    moved = renamed(span.partition, lambda other: _holds(other, span))
     if moved is None:
         raise closed or ChangedError(
             f"{span.partition!r} is another file than the one that was listed, which is not beside it under another "
@@ -43,7 +43,7 @@ def where_it_is(span: Span) -> str:
 
 def _holds(partition: str, span: Span) -> bool:
     try:
-        return raw_mark(partition, span.marked) == span.mark
+        return stands_in(partition, span.marked, span.mark)
     except FileNotFoundError:
         return False
 

@@ -16,7 +16,7 @@ from data_ops.sources.files.entry import Entry, FileKind
 from data_ops.sources.files.formats.lines import scan_lines
 from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.streams import blocks, mark_of, packing_of, raw_mark
+from data_ops.sources.files.formats.streams import blocks, mark_of, packing_of, raw_mark, stands_in
 from data_ops.sources.files.formats.unpack import TornError
 from data_ops.sources.files.tail import behind_the_tail, is_object
 from data_ops.sources.files.walk import FileState, renamed
@@ -86,7 +86,7 @@ def _read_predecessor(kind: FileKind, file: FileState, known: Entry, max_records
     """
     if not kind.has_lines or known.marked < 0 or known.state == "rewritten":
         return None
-    old = renamed(file.partition, lambda other: raw_mark(other, known.marked) == known.mark, known.marked)
+    old = renamed(file.partition, lambda other: stands_in(other, known.marked, known.mark))
     if old is None:
         return None
     step = _look_at_lines(kind, old, known, max_records, quiet(old))

@@ -113,7 +113,7 @@ def _readable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def renamed(partition: str, is_it: Callable[[str], bool], min_size: int) -> FileState | None:
+def renamed(partition: str, is_it: Callable[[str], bool]) -> FileState | None:
     """Find a file that was renamed beside its old name, as rotation does: its name begins alike, `is_it` says so."""
     if "://" in partition:
         return None
@@ -131,7 +131,7 @@ def renamed(partition: str, is_it: Callable[[str], bool], min_size: int) -> File
     found.sort(key=lambda file: -file.modified_ns)
     for file in found[:MAX_SIBLINGS]:
         try:
-            if file.size >= min_size and _readable(file.partition) == file.partition and is_it(file.partition):
+            if _readable(file.partition) == file.partition and is_it(file.partition):
                 return file
         except OSError:
             continue  # it may not be read, or went

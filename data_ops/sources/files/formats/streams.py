@@ -7,6 +7,7 @@ such files are best kept below about 1 GB.
 
 import codecs
 import itertools
+import sys
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -90,8 +91,21 @@ def raw_mark(partition: str, size: int) -> str:
         return _mark(head, b"".join(_raw(file, max(size - TAIL_BYTES, 0), size)))
 
 
+def stands_in(partition: str, marked: int, mark: str) -> bool:
+    """Say whether the bytes that a fingerprint is of stand in a file, as it is or, if rotation packed it, unpacked."""
+    if raw_mark(partition, marked) == mark:
+        return True
+    if packing_of(partition) is None or _digest(head_of(partition)[:marked]) != mark[: len(mark) // 2]:
+        return False
+    return mark_of(partition, marked, sys.maxsize) == mark
+
+
 def _mark(head: bytes, tail: bytes) -> str:
-    return f"{xxhash.xxh3_64_hexdigest(head)}{xxhash.xxh3_64_hexdigest(tail)}"
+    return _digest(head) + _digest(tail)
+
+
+def _digest(data: bytes) -> str:
+    return str(xxhash.xxh3_64_hexdigest(data))
 
 
 def _sniff(partition: str, file: pa.NativeFile) -> tuple[Codec | None, Encoding]:

@@ -1,11 +1,13 @@
 """Is a file that takes another's name read once, and nothing of its predecessor lost unsaid?"""
 
+import gzip
 import itertools
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
@@ -53,6 +55,22 @@ def test_rotation_loses_nothing_also_of_what_was_not_read_yet(tmp_path: Path, pa
     assert {f"a{i:06d}" for i in range(20)} | {f"b{i:06d}" for i in range(10)} | {"late000000"} == set(got)
     if pattern == "app.jsonl":
         assert len(got) == 31 and reader.drained and reader.untaken == []
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)])
+def test_a_file_that_rotation_packed_at_once_is_read_to_its_end(tmp_path: Path, suffix: str, pack):
+    path = put(tmp_path / "app.jsonl", of("a", 2000))
+    reader = Reader(path, settle="5s")
+    (span,) = reader.source.discover({}, 5).spans
+    reader.poll(5)
+    put(tmp_path / f"app.jsonl.1{suffix}", pack(path.read_bytes() + of("late", 1)), OLD + 50)
+    put(tmp_path / f"app.jsonl.2{suffix}", pack(of("c", 3000)), OLD + 55)
+    put(path, of("b", 10), OLD + 60)
+    for _ in range(9):
+        reader.poll(700)
+        reader.now += 3
+    assert len(reader.rows) == 2011 and reader.drained and reader.untaken == []
+    assert texts(rows_of(open_source("mine", reader.config), span)) == texts(reader.rows[:5])
 
 
 def test_what_was_planned_is_read_from_the_renamed_file(tmp_path: Path):
