@@ -165,14 +165,14 @@ class _Newlines:
 class _Rows(_Newlines):
     """Cuts blocks where rows of a table end; a newline in a quoted field ends none."""
 
-    def __init__(self, delimiter: str, header_bytes: int) -> None:
+    def __init__(self, delimiter: str, header_bytes: int, most: int) -> None:
         self.header_bytes = header_bytes
-        self._delimiter, self._state = ord(delimiter), 0
+        self._delimiter, self._state, self._most = ord(delimiter), 0, most
 
     def _ends(self, block: bytes) -> list[int]:
         from data_ops.kernels.table_rows import row_ends  # numba, 0.5 s: only where there are tables
 
-        ends, self._state = row_ends(block, self._delimiter, self._state)
+        ends, self._state = row_ends(block, self._delimiter, self._state, self._most)
         return list(ends.tolist())
 
     def count(self, block: bytes, most: int) -> tuple[int, int, int]:
@@ -192,7 +192,7 @@ def header_of(partition: str, kind: Format, limits: Limits | None = None) -> tup
         before = PREFIX.match(head)
         begin, mark = (before.end(), before["mark"]) if before else (0, None)
         delimiter = mark.decode() if mark else "\t" if kind == "tsv" else _delimiter(head[begin:])
-        rows = _Rows(delimiter, 0).split(head[begin:])
+        rows = _Rows(delimiter, 0, most).split(head[begin:])
         if len(rows) > 1 or len(head) < size:
             break
     return (head[: begin + len(rows[0]) + 1] if len(rows) > 1 else b""), delimiter
@@ -208,4 +208,4 @@ def _cutter(partition: str, kind: Format, start: int, limits: Limits | None) -> 
     if kind not in ("csv", "tsv"):
         return _Newlines()
     header, delimiter = header_of(partition, kind, limits)
-    return _Rows(delimiter, len(header) if start == 0 else 0)
+    return _Rows(delimiter, len(header) if start == 0 else 0, (limits or Limits()).record_bytes)

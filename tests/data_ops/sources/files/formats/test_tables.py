@@ -95,6 +95,16 @@ def test_a_header_that_is_no_row_is_said_of_every_row(tmp_path):
     assert rows == [] and "ends inside a line" in warning, "a header is no record"
 
 
+@pytest.mark.parametrize("size", [3, 1000])
+def test_a_quote_that_nobody_closed_swallows_no_more_than_a_record_may_hold(tmp_path, size):
+    rows = [f"row {number},{number}\n" for number in range(400)]
+    path = put(tmp_path / "a.csv", ("text,id\n" + 'good,1\n"never closed,2\n' + "".join(rows)).encode())
+    read = in_windows(path, size, max_record_bytes=256)
+    assert [row["error"] for row in read[:3]] == [None, "oversized", None]
+    assert [row["text"] for row in read[2:]] == [row.partition(",")[0] for row in rows[-len(read) + 2 :]]
+    assert len(read) > 350 and [row["offset"] for row in read] == list(range(len(read)))
+
+
 @pytest.mark.parametrize(
     ("name", "config", "half", "rest"),
     [
