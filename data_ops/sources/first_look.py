@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from cluster.readable import visible
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Source, SourceConfig
 from data_ops.sources.quarantine import read_span
@@ -43,9 +44,9 @@ def _has(fields: Sequence[str], path: str) -> bool:
 def _refusal(label: str, key: str, wanted: str, fields: Sequence[str]) -> str:
     nested = [field for field in fields if field.endswith(f".{wanted}")]
     close = nested or difflib.get_close_matches(wanted, fields, n=1, cutoff=0.5)
-    hint = f"; did you mean {key}: {close[0]}?" if close else f"; set sources.{label}.{key} to one of them"
+    hint = f"; did you mean {key}: {visible(close[0])}?" if close else f"; set sources.{label}.{key} to one of them"
     more = f" and {len(fields) - SHOWN_FIELDS} more" if len(fields) > SHOWN_FIELDS else ""
-    there = f"the fields are {', '.join(fields[:SHOWN_FIELDS])}{more}"
+    there = f"the fields are {', '.join(visible(field) or repr(field) for field in fields[:SHOWN_FIELDS])}{more}"
     return f"sources.{label}: no record has the field {wanted!r}; {there}{hint}"
 
 

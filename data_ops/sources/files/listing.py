@@ -72,7 +72,7 @@ def hint_of(pattern: str) -> str | None:
     """Tell how a pattern that matches nothing may have been meant otherwise than it is read.
 
     >>> hint_of("data/**.jsonl"), hint_of("data/*.jsonl")
-    ("** spans folders only between slashes: write **/*.jsonl", None)
+    ('** spans folders only between slashes: write **/*.jsonl', None)
     """
     if meant := as_written(pattern):
         return f"brackets are wildcards in it: write {meant} for the folder or file of that name"

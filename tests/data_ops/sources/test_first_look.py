@@ -41,6 +41,13 @@ def test_a_wrong_field_is_refused_with_those_that_are_there(tmp_path, make):
     assert look(path, text="package.text").problem is None and look(path, text="body", id="package").problem is None
 
 
+@pytest.mark.parametrize("beside", [b'"\\ud83d"', b'"caf\xe9"', b"NaN", b"1e400"])
+def test_fields_are_named_whatever_stands_in_the_others(tmp_path, beside):
+    path = put(tmp_path / "a.jsonl", b'{"body": "a", "\\u001b[31m\\n": 1, "": 2, "\\udc00": 3, "x": %s}\n' % beside)
+    there = r"the fields are body, \x1b[31m\x0a, '', \udc00, x; did you mean text: x?"
+    assert there.split(";")[0] in look(path).problem and "\n" not in look(path).problem
+
+
 def test_a_field_that_only_some_files_or_lines_have_is_there(tmp_path):
     lines(tmp_path / "a.jsonl", {"text": "one"}, {"text": "two", "at": 2023})
     lines(tmp_path / "b.jsonl", {"text": "three", "id": 1})

@@ -54,7 +54,8 @@ def json_parser(fields: Fields) -> Parse:
             if reason:
                 rows.quarantine(reason, line, num_bytes)
                 return
-            absent = "bad_json"  # the text itself is NaN
+            if isinstance(record, dict) and text_field.split(".")[0] in record:
+                absent = "bad_json"  # the text itself is NaN
         if type(record) is not dict:
             rows.quarantine("not_an_object", line, num_bytes)
             return
@@ -120,12 +121,12 @@ def fields_of(head: bytes) -> list[str]:
     names: dict[str, None] = {}
     for line in whole.split(b"\n")[:LOOKED_AT]:
         try:
-            record = orjson.loads(ENDLESS.sub(_finite, line.removeprefix(BOM)))
-        except ValueError:
+            record = _loosely(line.removeprefix(BOM))
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             names |= dict.fromkeys(_paths(record, ""))
-    return list(names)
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]
 
 
 def _paths(record: dict[str, Any], above: str) -> Iterator[str]:
@@ -144,7 +145,7 @@ def _second_look(line: bytes, fields: Fields, error: Exception) -> tuple[Any, st
     """
     try:
         if len(line) <= LONG_BYTES:
-            record = json.loads(line.decode("utf-8", "surrogateescape"), parse_constant=_nothing, parse_int=_integer)
+            record = _loosely(line)
         else:
             record = _asked_for(ENDLESS.sub(_finite, line), fields)
     except (ValueError, RecursionError):
@@ -153,6 +154,10 @@ def _second_look(line: bytes, fields: Fields, error: Exception) -> tuple[Any, st
     if isinstance(text, str) and SURROGATE.search(text):
         return None, "bad_utf8"
     return record, None
+
+
+def _loosely(line: bytes) -> Any:
+    return json.loads(line.decode("utf-8", "surrogateescape"), parse_constant=_nothing, parse_int=_integer)
 
 
 def _nothing(_constant: str) -> None:

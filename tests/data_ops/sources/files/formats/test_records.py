@@ -25,7 +25,7 @@ def test_endless_numbers_beside_the_text_cost_nothing():
         row = read(b'{"text": "a NaN \\" Infinity", "perplexity": %s, "more": [%s]}' % ((value.encode(),) * 2))
         assert (row["text"], row["error"]) == ('a NaN " Infinity', None)
     assert read(b'{"text": NaN}')["error"] == read(b'{"text": "a", "x": NaN')["error"] == "bad_json"
-    assert read(b"NaN")["error"] == "not_an_object"
+    assert read(b"NaN")["error"] == "not_an_object" and read(b'{"body": "a", "x": NaN}')["error"] == "missing_text"
 
 
 @pytest.mark.parametrize(
