@@ -2,7 +2,8 @@
 
 Unicode NFC, line ends as LF, no control characters but tab and newline, no spaces or tabs before a line end, no white
 space around the text. Controls that separate (form feed, vertical tab, NEL, the separators of ASCII) become LF or a
-space, so that the words beside them stay apart; the others go. One compiled pass over a batch does all but NFC, which
+space, so that the words beside them stay apart, as do those that end a string, a block, a file or a cell (NUL, ETX,
+EOT, ETB, EM, SUB, BEL) where no blank is yet; the others go. One compiled pass over a batch does all but NFC, which
 Python does only where text is not ASCII. Only ASCII white space counts as such; indentation inside a text is kept.
 """
 
@@ -121,6 +122,10 @@ def _clean_one(source, begin, end, target, out):  # type: ignore[no-untyped-def]
             if solid > start:
                 target[line] = 10
                 out = line = line + 1
+        elif byte == 0 or byte == 3 or byte == 4 or byte == 7 or byte == 23 or byte == 25 or byte == 26:
+            if out == solid and solid > start:  # NUL, ETX, EOT, BEL, ETB, EM, SUB: one blank for a run of them
+                target[out] = 32
+                out += 1
         elif byte == 0xC2:  # C2 80 .. C2 9F are the control characters U+0080 .. U+009F
             if source[i] >= 0xA0:
                 target[out] = byte

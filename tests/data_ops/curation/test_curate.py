@@ -1,6 +1,7 @@
 """Is every record accounted for, whatever it holds, and are the rules what they say?"""
 
 import itertools
+import re
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -179,14 +180,16 @@ def test_no_records_give_an_empty_table():
 def plainly_normalised(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\x1f", " ")
     text = "".join("\n" if c in "\r\v\f\x1c\x1d\x1e\x85" else c for c in text)
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+    text = "".join(c for c in text if c in "\n\t\0\x03\x04\x07\x17\x19\x1a" or unicodedata.category(c) != "Cc")
+    ends = r"[\0\x03\x04\x07\x17\x19\x1a]+"
+    text = re.sub(ends, "", re.sub(rf"(?<=[^ \t\n]){ends}", " ", text.strip(" \t\n\0\x03\x04\x07\x17\x19\x1a")))
     text = "\n".join(line.rstrip(" \t") for line in text.split("\n")).strip(" \t\n")
     return unicodedata.normalize("NFC", text)
 
 
 MESSY = st.text(
     st.one_of(
-        st.sampled_from(" \t\r\n\0\v\f\x1c\x1f\x7f\x85\xa0ae\u0301\u2126"), st.characters(exclude_categories=["Cs"])
+        st.sampled_from(" \t\r\n\0\v\f\x1a\x1c\x1f\x7f\x85\xa0ae\u0301\u2126"), st.characters(exclude_categories=["Cs"])
     )
 )
 

@@ -27,7 +27,13 @@ def test_what_separates_fields_becomes_white_space(separator):
     assert clean(f"{separator}river{separator}\nfield{separator}") == "river\nfield"
 
 
-@pytest.mark.parametrize("control", ["\0", "\x07", "\x08", "\x1b", "\x7f", "\x80", "\x9f"])
+@pytest.mark.parametrize("end", ["\0", "\x03", "\x04", "\x07", "\x17", "\x19", "\x1a", "\0" * 99, "\0\x1a\x08\0"])
+def test_what_ends_a_string_a_block_a_file_or_a_cell_leaves_one_blank_between_words(end):
+    assert clean(f"{end}river{end}field{end}") == "river field"
+    assert clean(f"river {end}field{end}\n{end}end") == "river field\nend"
+
+
+@pytest.mark.parametrize("control", ["\x08", "\x1b", "\x7f", "\x80", "\x9f"])
 def test_other_controls_go(control):
     assert clean(f"river{control}field") == "riverfield"
 
@@ -38,4 +44,4 @@ def test_other_controls_go(control):
 def test_one_pass_settles_the_spelling_and_keeps_all_words(text):
     once = clean(text)
     assert clean(once) == once
-    assert len(once.split()) == len(text.translate(dict.fromkeys([0])).replace("\x1f", " ").split())
+    assert len(once.split()) == len(text.replace("\0", " ").replace("\x1f", " ").split())
