@@ -1,8 +1,8 @@
 """How is YAML that a person wrote read, so that whatever is wrong with it is one sentence?
 
-PyYAML's makers of dates and numbers raise what they like, an alias may stand for more values than fit in memory, or
-for itself, and of a key that stands twice it keeps the last. Here each of them is a ValueError. Our own settings are
-read as YAML 1.2 has it: `no` is a word, 010 is ten, 2026-01-01 and 12:30 are texts; files of others by 1.1.
+PyYAML's makers of dates and numbers raise what they like, and an alias may stand for more values than fit in memory, or
+for itself. Here each of them is a ValueError. Our own settings are read as YAML 1.2 has it (`no` is a word, 010 is ten,
+2026-01-01 and 12:30 are texts), and a key that stands twice is refused; files of others as their readers do, by 1.1.
 """
 
 import re
@@ -13,8 +13,8 @@ import yaml
 MOST_VALUES, DEEPEST = 1_000_000, 100
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads plain values, and refuses a mapping that says one key twice."""
+class _Settings(yaml.SafeLoader):
+    """Reads plain values, words, numbers and dates as YAML 1.2 does, and refuses a mapping that says one key twice."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Compose a mapping; what merges (<<) bring may be said again."""
@@ -28,14 +28,10 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-class _Settings(_Loader):
-    """Reads words, numbers and dates as YAML 1.2 does."""
-
-
 MERGE, _INT, _BOOL, _DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("merge", "int", "bool", "timestamp"))
 _Settings.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag not in (_INT, _BOOL, _DATE)]
-    for first, forms in _Loader.yaml_implicit_resolvers.items()
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Settings.add_implicit_resolver(_BOOL, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Settings.add_implicit_resolver(_INT, re.compile("[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), list("-+0123456789"))
@@ -51,10 +47,10 @@ def load_yaml(text: str) -> Any:
 
 def load_yaml_documents(text: str) -> list[Any]:
     """Parse all documents of a file of others; ValueError says what is wrong, and where if the parser knows."""
-    return _load(text, _Loader)
+    return _load(text, yaml.SafeLoader)
 
 
-def _load(text: str, loader: type[_Loader]) -> list[Any]:
+def _load(text: str, loader: type[yaml.SafeLoader]) -> list[Any]:
     try:
         documents = list(yaml.load_all(text, loader))
     except yaml.YAMLError as error:
