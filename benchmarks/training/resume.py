@@ -22,6 +22,7 @@ from cluster.runtime.config import ClusterConfig
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.documents.document import DOCUMENT_SCHEMA, TIME
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import array_to_ids
 from data_ops.lake.lake import Lake
@@ -239,9 +240,9 @@ def parts(store: str, number: int, repeats: int) -> dict[str, list[float]]:
         recorded = Manifest.from_row(lake.rounds(RUN, number), 0)
         text = text_of(lake, recorded.fresh, recorded.replay, [])
         clock.lap("lake")
-        pending = PendingLog(lake).after(recorded.end, lake.last_window())
+        pending = PendingLog(lake).after(recorded.ends, lake.last_window())
         clock.lap("pending")
-        state = Shard(lake, settings.plan.reservoir, SEED, 0).state(recorded.end.window)
+        state = Shard(lake, settings.plan.reservoir, SEED, 0).state(Frontier.through(recorded.end.window))
         clock.lap("reservoir")
         sample = merge_shards(settings.plan.reservoir, SEED, [state])
         documents, name = sample.documents, sample.fingerprint

@@ -27,6 +27,7 @@ from benchmarks.corpus import lines, write
 from benchmarks.root import ROOT
 from benchmarks.rows import Goal, Row, paired
 from cluster.storage.store import Store
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS
@@ -184,7 +185,7 @@ def plan(config: Config, lake: Lake) -> list[Manifest]:
         if not log.num_rows:
             return made
         cut = cut_round(log, -1, config.round.fresh_tokens, drained=True)
-        sample = merge_shards(config.reservoir, config.seed, [shard.state(cut.sampled_window)])
+        sample = merge_shards(config.reservoir, config.seed, [shard.state(Frontier.through(cut.sampled_window))])
         plan = PlanInput(config.round, shape, config.seed, sample.documents, sample.fingerprint)
         made.append(plan_round(plan, len(made), start, log, cut.closed))
         start = made[-1].end

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_ops.audit.spans import Records, check_windows, place_keys, read_records
+from data_ops.documents.frontier import Frontier, key_of
 from data_ops.documents.place import Documents
 from data_ops.kernels.arrays import Bools
 from data_ops.kernels.seen_ids import SeenIds
@@ -152,8 +153,7 @@ def check_rounds(manifests: list[Manifest], records: Records, stand: Stand) -> P
     planned = np.zeros(len(kept), bool)
     np.maximum.at(found, where[there], states[there])
     planned[where[there]] = True
-    end = place_keys(*(np.array([x]) for x in manifests[-1].end))[0] if manifests else 0
-    lost = ~planned & (kept < end)
+    lost = ~planned & _passed(manifests, records)
     names = {"trained": TRAINED, "skipped": SKIPPED, "shed": SHED, "pending": PENDING}
     counts = {name: int(((found == state) & ~lost).sum()) for name, state in names.items()}
     return Planned({**counts, "lost": int(lost.sum())}, repeated, problems)
@@ -165,12 +165,32 @@ def _chain(manifests: list[Manifest], stand: Stand) -> list[str]:
     for number, manifest in enumerate(manifests):
         if manifest.round != number:
             problems.append(f"round {manifest.round} stands where round {number} should")
-        if number and manifest.start != manifests[number - 1].end:
-            problems.append(f"round {number} starts at {manifest.start}, not where round {number - 1} ended")
+        if number and manifest.begins != manifests[number - 1].ends:
+            before = manifests[number - 1].ends
+            problems.append(
+                f"round {number} starts at {_told(manifest.begins)}, round {number - 1} ended at {_told(before)}"
+            )
     number, step = stand.place
     if number > len(manifests) or step > {m.round: m.steps for m in manifests}.get(number, 0):
         problems.append(f"the last commit is at step {step} of round {number}, which no manifest has")
     return problems
+
+
+def _told(stands: Frontier) -> str:
+    """A frontier in words."""
+    return ", ".join([str(tuple(stands.base)), *(f"{label} {tuple(at)}" for label, at in stands.ahead.items())])
+
+
+def _passed(manifests: list[Manifest], records: Records) -> Bools:
+    """Which kept documents, in the order of the log, the rounds have gone behind, each in its own source's log."""
+    kept = records.having("kept")
+    keys, partitions = records.keys[kept], records.partitions[kept]
+    stands = manifests[-1].ends if manifests else Frontier()
+    ends = np.zeros(len(records.numbers), np.int64)
+    for (source, _), number in records.numbers.items():
+        ends[number] = key_of(stands.of(source))
+    passed: Bools = (keys < ends[partitions])[np.argsort(keys, kind="stable")]
+    return passed
 
 
 def _states(manifest: Manifest, stand: Stand) -> Keys:

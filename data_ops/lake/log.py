@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.lake.lake import Lake
 
-LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight"]
+LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight", "source", "event_time"]
 TOKEN_COLUMNS = ["id", "tokens"]
 ORIGIN_COLUMNS = ["window", "position", "source", "event_time"]
 #: Tokens in one piece may be more than 2^31, which is where the offsets of the stored type end.
@@ -37,24 +38,40 @@ class PendingLog:
     def __init__(self, lake: Lake) -> None:
         self.lake, self.rows, self.read_to = lake, None, -1  # type: Lake, pa.Table | None, int
 
-    def after(self, place: Place, last_window: int) -> pa.Table:
-        """Kept documents behind `place`, up to a window, in order (LOG_COLUMNS)."""
+    def after(self, stands: Frontier, last_window: int) -> pa.Table:
+        """Kept documents that wait behind a frontier, up to a window, in order (LOG_COLUMNS)."""
         if self.rows is None:
-            self.read_to = place.window - 1
+            self.read_to = stands.base.window - 1
         if last_window > self.read_to or self.rows is None:
             new = self.lake.documents(self.read_to + 1, last_window, LOG_COLUMNS, ["kept"])
             self.rows = pa.concat_tables([self.rows, new]) if self.rows is not None else new
             self.read_to = max(self.read_to, last_window)
-        windows, positions = self.rows["window"].to_numpy(), self.rows["position"].to_numpy()
-        later = (windows > place.window) | ((windows == place.window) & (positions >= place.position))
-        self.rows = self.rows.filter(pa.array(later))
+        places = self.rows["window"].to_numpy(), self.rows["position"].to_numpy()
+        self.rows = self.rows.filter(pa.array(stands.waiting(self.rows["source"], *places)))
         return self.rows
+
+
+def used_up(lake: Lake, stands: Frontier) -> Frontier:
+    """Up to which whole windows no kept document waits behind a frontier, source by source."""
+    whole = {}
+    for place in {stands.base, *stands.ahead.values()}:
+        rows = lake.documents(place.window, place.window, ["position", "source"], ["kept"])
+        waits = rows.filter(pa.array(rows["position"].to_numpy() >= place.position))
+        whole[place] = place.window, set(waits["source"].to_pylist())
+
+    def of(label: str | None, place: Place) -> Place:
+        window, waiting = whole[place]
+        return Place(window + (label not in waiting if label is not None else not waiting - set(stands.ahead)))
+
+    ahead = {label: of(label, place) for label, place in stands.ahead.items()}
+    return Frontier.of_places(of(None, stands.base), ahead)
 
 
 def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tuple[Ids, pa.ListArray]]) -> RoundText:
     """Bring a round's text: fresh documents from their windows, replayed ones from `held` or else from the lake."""
-    first, last = (int(fresh.windows[0]), int(fresh.windows[-1])) if len(fresh) else (0, -1)
-    log = lake.documents(first, last, [*TOKEN_COLUMNS, *ORIGIN_COLUMNS], ["kept"])
+    columns, groups = [*TOKEN_COLUMNS, *ORIGIN_COLUMNS], list(_stretches(fresh.windows))
+    logs = [lake.documents(first, last, columns, ["kept"]) for first, last in groups or [(0, -1)]]
+    log = pa.concat_tables(logs)
     tables = [log]
     found = [np.empty((0, 2), np.uint64)]
     for ids, tokens in held:
@@ -69,9 +86,16 @@ def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tupl
     documents = fresh.join(replay)
     blank = is_member(documents.ids, lake.forgotten())
     tokens, offsets = tokens_in_order(tables, documents, blank)
-    arrival = lake.arrivals(first, last)
+    arrival = {number: at for group in groups for number, at in lake.arrivals(*group).items()}
     arrived_s = np.array([arrival[w] for w in fresh.windows.tolist()], np.float64)
     return RoundText(tokens, offsets, arrived_s, blank, *_origins(log, fresh, arrived_s))
+
+
+def _stretches(windows: npt.NDArray[np.int64]) -> Iterable[tuple[int, int]]:
+    """First and last window of each stretch in which fresh documents (in the order of the log) lie close together."""
+    for group in np.split(windows, np.flatnonzero(np.diff(windows) > WINDOWS_AT_ONCE) + 1):
+        if len(group):
+            yield int(group[0]), int(group[-1])
 
 
 def _origins(

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ints
+from data_ops.mixing.turn import Before, Turn
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.manifest import Manifest, Shape
-from data_ops.rounds.mixture import choose_fresh, draw_replay
+from data_ops.rounds.draw import choose_fresh, draw_replay
+from data_ops.rounds.manifest import Manifest, Mixed, Shape
 from data_ops.rounds.packing import pack
 from data_ops.rounds.size import plan_batch
 
@@ -68,7 +70,54 @@ def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, cl
     )
 
 
-def plan_branch(plan: PlanInput, step: int, place: Place, tokens: int) -> Manifest:
+class Behind(NamedTuple):
+    """Where a run stands behind the rounds that are planned."""
+
+    frontier: Frontier = Frontier()
+    before: Before = Before()
+
+    @staticmethod
+    def of(manifest: Manifest) -> "Behind":
+        """Where it stands behind this round."""
+        return Behind(manifest.ends, manifest.left)
+
+
+def plan_turn(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: Turn, version: int) -> Manifest:
+    """Decide a round of a mixture: the documents of `log` (LOG_COLUMNS) that the turn takes, and replay with them."""
+    config, shape, seed, candidates, reservoir = plan
+    documents, begins = Documents.from_table(log), behind.frontier
+    fresh, gone = documents.take(turn.taken), documents.take(turn.shed)
+    steps, replay = _replay(fresh, candidates, config, shape, seed, number)
+    positions = int(fresh.lengths.sum() + replay.lengths.sum())
+    ends = _ends(begins, log, turn)
+    return Manifest(
+        round=number,
+        start=begins.base,
+        end=ends.base,
+        seed=seed,
+        steps=steps,
+        batch_rows=shape.batch_rows,
+        row_tokens=shape.row_tokens,
+        closed=turn.closed,
+        fresh=fresh,
+        replay=replay,
+        shed=gone,
+        reservoir=reservoir,
+        ahead=dict(begins.ahead),
+        end_ahead=dict(ends.ahead),
+        mix=Mixed(
+            version=version,
+            window=turn.window,
+            trained=behind.before.tokens + positions,
+            shares=turn.shares,
+            tokens=turn.tokens,
+            credits=turn.credits,
+            dry=turn.dry,
+        ),
+    )
+
+
+def plan_branch(plan: PlanInput, step: int, behind: Frontier, tokens: int) -> Manifest:
     """Decide the decay branch that leaves the main line at `step`: replay alone, about `tokens` positions, 0: none.
 
     Nothing fresh is trained there, so the main line, which goes on without the branch, misses no document.
@@ -82,8 +131,8 @@ def plan_branch(plan: PlanInput, step: int, place: Place, tokens: int) -> Manife
     steps, replay = fit(none, candidates.take(drawn), steps, shape)
     return Manifest(
         round=0,
-        start=place,
-        end=place,
+        start=behind.base,
+        end=behind.base,
         seed=seed,
         steps=steps,
         batch_rows=shape.batch_rows,
@@ -93,6 +142,8 @@ def plan_branch(plan: PlanInput, step: int, place: Place, tokens: int) -> Manife
         replay=replay,
         shed=none,
         reservoir=reservoir,
+        ahead=dict(behind.ahead),
+        end_ahead=dict(behind.ahead),
     )
 
 
@@ -105,6 +156,25 @@ def _take(documents: Documents, chosen: npt.NDArray[np.bool_], budget: int, star
     taken = order[: max(1, within)]
     last = taken[-1]
     return taken, Place(int(documents.windows[last]), int(documents.positions[last]) + 1)
+
+
+def _ends(begins: Frontier, log: pa.Table, turn: Turn) -> Frontier:
+    """Where the run stands behind a turn: each source at its first document that still waits, or behind its last."""
+    count = int(np.searchsorted(log["window"].to_numpy(), turn.window, side="right"))
+    waits = np.ones(count, np.bool_)
+    waits[turn.taken], waits[turn.shed] = False, False
+    left, places = np.flatnonzero(waits), dict(begins.ahead)
+    at = list(zip(log["window"].to_numpy()[:count].tolist(), log["position"].to_numpy()[:count].tolist(), strict=True))
+    names = log["source"].combine_chunks().slice(0, count).dictionary_encode()
+    codes, labels = names.indices.to_numpy(), names.dictionary.to_pylist()
+    numbers, back = np.unique(codes[::-1], return_index=True)
+    for number, row in zip(numbers.tolist(), (count - 1 - back).tolist(), strict=True):
+        places[labels[number]] = Place(at[row][0], at[row][1] + 1)
+    numbers, first = np.unique(codes[left], return_index=True)
+    for number, row in zip(numbers.tolist(), left[first].tolist(), strict=True):
+        places[labels[number]] = Place(*at[row])
+    base = Place(*at[left[0]]) if len(left) else max([begins.base, *places.values()])
+    return Frontier.of_places(base, places)
 
 
 def _before(documents: Documents, end: Place) -> npt.NDArray[np.bool_]:

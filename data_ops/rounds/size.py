@@ -1,6 +1,6 @@
 """How much does a round train on?
 
-Its fresh text and its share of replay, in whole batches. What is drawn is in `mixture.py`; this file stands alone,
+Its fresh text and its share of replay, in whole batches. What is drawn is in `draw.py`; this file stands alone,
 because every command reads a round's settings, and few need the compiled code of the drawing.
 """
 

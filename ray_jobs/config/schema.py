@@ -17,6 +17,7 @@ from cluster.units import Settings, Share
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.config import TokenizerConfig
 from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Planning, Shape
 from data_ops.sampling.config import ReservoirConfig
@@ -50,6 +51,7 @@ class Config(Settings):
     tokenizer: TokenizerConfig = TokenizerConfig()
     reservoir: ReservoirConfig = ReservoirConfig()
     round: RoundConfig = RoundConfig()
+    mixture: MixtureConfig | None = Field(None, description="how fresh text of several sources is mixed")
     model: SerializeAsAny[ModelConfig] = ModelConfig()
     engine: EngineConfig = EngineConfig()
     optim: OptimConfig = OptimConfig()
@@ -91,10 +93,26 @@ class Config(Settings):
                 raise ValueError(
                     f"the rule {rule} is for the sources {strange}, which are none of {sorted(self.sources)}"
                 )
+        self._mixes_what_is_there()
         for label in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
                 raise ValueError(f"sources.{label}: a label is made of letters, digits, '.', '_' and '-'; rename it")
         return self
+
+    def _mixes_what_is_there(self) -> None:
+        """A mixture must name configured sources, and cannot be had beside shedding by backlog."""
+        if self.mixture is None:
+            return
+        if self.round.max_backlog_tokens is not None:
+            raise ValueError(
+                f"round.max_backlog_tokens={self.round.max_backlog_tokens} sheds by the log as a whole, a mixture "
+                "gives every source its own place; leave one of them out"
+            )
+        named = {*self.mixture.labels, *self.mixture.paused, *self.mixture.removed}
+        if self.sources and (strangers := sorted(named - set(self.sources))):
+            raise ValueError(
+                f"mixture names {', '.join(strangers)}, which is no source; there are {', '.join(sorted(self.sources))}"
+            )
 
 
 def ingest_settings(config: Config) -> IngestSettings:
@@ -105,7 +123,7 @@ def ingest_settings(config: Config) -> IngestSettings:
 
 def planning(config: Config) -> Planning:
     """What decides a run's rounds."""
-    return Planning(config.round, config.reservoir, shape(config), config.seed)
+    return Planning(config.round, config.reservoir, shape(config), config.seed, config.mixture)
 
 
 def shape(config: Config) -> Shape:

@@ -106,7 +106,8 @@ class Bench:
         branch = lake.rounds(candidate.run, 0) if "@" in candidate.run else None
         if branch is not None and branch.num_rows:
             planned = Manifest.from_row(branch, 0)
-            fingerprint, window = planned.reservoir, planned.end.window - (not planned.end.position)
+            end = planned.ends.newest
+            fingerprint, window = planned.reservoir, end.window - (not end.position)
         else:
             fingerprint = self.sample(window)
         return Identity(candidate.name, weights, fingerprint, window, self.opened.tokenizer.fingerprint)

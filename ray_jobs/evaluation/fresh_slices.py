@@ -14,8 +14,7 @@ def fresh_slices(lake: Lake, period: str, champion: commits.Commit | None) -> se
     """Slices most of whose kept documents the champion had not been given; all of them without a champion."""
     table = lake.documents(0, lake.last_window(), ["source", "event_time", "window", "position"], ["kept"])
     end = given_until(lake, champion)
-    windows, positions = table["window"].to_numpy(), table["position"].to_numpy()
-    new = (windows > end[0]) | ((windows == end[0]) & (positions >= end[1]))
+    new = end.waiting(table["source"], table["window"].to_numpy(), table["position"].to_numpy())
     periods = pc.strftime(table["event_time"], format=PERIODS[period])
     names = pc.binary_join_element_wise(table["source"], periods, "/")
     grouped = pa.table({"slice": names, "new": pa.array(new.astype(np.int64))}).group_by("slice")

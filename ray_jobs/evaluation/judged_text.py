@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
@@ -20,23 +21,25 @@ COLUMNS = ["id", "source", "event_time", "window", "position"]
 DAYS_OF_WINDOWS = 7  # windows from which the rate of arrivals is told
 
 
-def given_until(lake: Lake, commit: Commit | None) -> Place:
-    """Return the place behind the last document that a checkpoint was given; the beginning where there is none.
+NOTHING = Frontier(Place(-1, 0))
+
+
+def given_until(lake: Lake, commit: Commit | None) -> Frontier:
+    """Return up to where a checkpoint was given the documents of each source; before all of them where there is none.
 
     A branch is one round, which ends where the main line stood when it was left.
     """
     if commit is None:
-        return Place(-1, 0)
+        return NOTHING
     is_whole = not commit.step_in_round and "@" not in commit.run
     rows = lake.rounds(commit.run, commit.round - is_whole)
-    return Manifest.from_row(rows, 0).end if rows.num_rows else Place(-1, 0)
+    return Manifest.from_row(rows, 0).ends if rows.num_rows else NOTHING
 
 
-def judged_text(lake: Lake, last_window: int, given: Place, evaluate: EvaluateConfig, gate: GateConfig) -> pa.Table:
-    """Choose the documents (id, slice, day, fresh, window, position; ordered by id) of all windows up to one."""
+def judged_text(lake: Lake, last_window: int, given: Frontier, evaluate: EvaluateConfig, gate: GateConfig) -> pa.Table:
+    """Choose documents (id, source, slice, day, fresh, window, position; ordered by id) of all windows up to one."""
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
-    windows, positions = table["window"].to_numpy(), table["position"].to_numpy()
-    fresh = (windows > given.window) | ((windows == given.window) & (positions >= given.position))
+    fresh = given.waiting(table["source"], table["window"].to_numpy(), table["position"].to_numpy())
     slices, days = (
         pc.binary_join_element_wise(table["source"], pc.strftime(table["event_time"], format=format), "/")
         for format in (PERIODS[evaluate.period], PERIODS["day"])
@@ -52,7 +55,7 @@ def judged_text(lake: Lake, last_window: int, given: Place, evaluate: EvaluateCo
         for name in cut:
             keep[np.flatnonzero(mine & (names == name))[:cap]] = True
     chosen = {"id": table["id"], "slice": slices, "day": days, "fresh": pa.array(fresh)}
-    chosen |= {name: table[name] for name in ("window", "position")}
+    chosen |= {name: table[name] for name in ("source", "window", "position")}
     return pa.table(chosen).filter(pa.array(keep)).combine_chunks()
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 from cluster.storage.state import publish_json, read_json, write_json
 from cluster.storage.store import Store
 from cluster.units import Settings
+from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Planning, Shape
 from data_ops.sampling.config import ReservoirConfig
@@ -21,6 +22,7 @@ class FeedConfig(Settings):
     batch_tokens: int = Field(16_384, ge=1, description="positions of an optimizer step, over all ranks")
     round: RoundConfig = RoundConfig()
     reservoir: ReservoirConfig = ReservoirConfig()
+    mixture: MixtureConfig | None = Field(None, description="how fresh text of several sources is mixed")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "FeedConfig":
@@ -29,6 +31,8 @@ class FeedConfig(Settings):
                 f"batch_tokens={self.batch_tokens} is no multiple of row_tokens={self.row_tokens}; "
                 f"use {max(1, self.batch_tokens // self.row_tokens) * self.row_tokens}"
             )
+        if self.mixture is not None and self.round.max_backlog_tokens is not None:
+            raise ValueError("round.max_backlog_tokens and mixture exclude each other; leave one of them out")
         if self.round.tokens < self.batch_tokens:
             raise ValueError(
                 f"round.tokens={self.round.tokens} is less than batch_tokens={self.batch_tokens}; raise it"
@@ -38,7 +42,8 @@ class FeedConfig(Settings):
     def planning(self, seed: int) -> Planning:
         """What decides the rounds, with the store's seed; one shard holds the same sample as many."""
         reservoir = self.reservoir.model_copy(update={"shards": 1})
-        return Planning(self.round, reservoir, Shape(self.row_tokens, self.batch_tokens // self.row_tokens), seed)
+        shape = Shape(self.row_tokens, self.batch_tokens // self.row_tokens)
+        return Planning(self.round, reservoir, shape, seed, self.mixture)
 
 
 def settings_of(store: Store, run: str, given: FeedConfig | Mapping[str, object] | None, *, keep: bool) -> FeedConfig:

@@ -65,7 +65,7 @@ def rounds_of(store: Store, commit: commits.Commit) -> dict[str, int]:
     """Which recorded rounds are in the weights, and up to which window of the store they go."""
     last = commit.round if commit.step_in_round else commit.round - 1
     rows = Lake(store).rounds(commit.run, last)
-    end = Manifest.from_row(rows, 0).end if rows.num_rows else None
+    end = Manifest.from_row(rows, 0).ends.newest if rows.num_rows else None
     return {
         "rounds": last + 1,
         "steps_of_last_round": commit.step_in_round,  # 0: all of them

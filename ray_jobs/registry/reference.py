@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.storage.store import Store
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from ray_jobs.checkpoints.champion import DriftReference
 from ray_jobs.evaluation.bounds import highest, level_of, within_day
 from ray_jobs.evaluation.gate import pools_of
@@ -34,7 +34,7 @@ def renew(
     now: DriftReference | None,
     tables: tuple[pa.Table | None, pa.Table],
     text: pa.Table,
-    given: Place,
+    given: Frontier,
 ) -> DriftReference:
     """Write the drift reference that a promoted candidate goes on with.
 
@@ -70,11 +70,13 @@ def renew(
     )
 
 
-def _entered(kept: pa.Table | None, before: pa.Table | None, after: pa.Table, text: pa.Table, given: Place) -> pa.Table:
+def _entered(
+    kept: pa.Table | None, before: pa.Table | None, after: pa.Table, text: pa.Table, given: Frontier
+) -> pa.Table:
     """Let documents enter: old ones with the champion's figures, those that become old with the candidate's."""
-    windows, positions = text["window"].to_numpy(), text["position"].to_numpy()
+    waits = given.waiting(text["source"], text["window"].to_numpy(), text["position"].to_numpy())
     old = ~np.asarray(text["fresh"].to_pylist(), bool)
-    becomes = ~old & ((windows < given.window) | ((windows == given.window) & (positions < given.position)))
+    becomes = ~old & ~waits
     parts = [] if kept is None else [kept]
     for table, mask in ((before, old), (after, becomes)):
         if table is not None:

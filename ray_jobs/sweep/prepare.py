@@ -10,13 +10,17 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from cluster.storage.state import read_json, write_json
 from cluster.storage.store import Store
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
+from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
@@ -59,13 +63,15 @@ def prepare(
         last = lake.last_window()
     known = read_tokenizer(store)
     tokenizer = known.to_json()
+    behind = place_behind(lake, start)
     job = SweepJob(
         run=run,
         store=config.store,
         tokenizer=tokenizer,
         start=start.name if start else None,
         start_tokens=tokens_of(start),
-        place=tuple(place_behind(lake, start)),
+        place=tuple(behind.frontier.base),
+        behind=msgspec.json.encode(behind).decode() if behind.frontier.ahead else "",
         marks=sweep.mark_tokens(config.model.row_tokens),
         last_window=last,
         fresh=tuple(sorted(fresh_slices(lake, config.evaluate.period, start))),
@@ -92,12 +98,13 @@ class Diets:
 
     def of(self, config: Config) -> Diet:
         """The rounds that a trial with this configuration trains on; ConfigError if there is too little text."""
-        job, place = self.job, Place(*self.job.place)
-        made = planning(self.config)._replace(rounds=config.round, reservoir=config.reservoir)
-        key = diet_key(made, place, job.last_window)
+        job = self.job
+        behind = msgspec.json.decode(job.behind, type=Behind) if job.behind else Behind(Frontier(Place(*job.place)))
+        made = planning(self.config)._replace(rounds=config.round, reservoir=config.reservoir, mixture=config.mixture)
+        key = diet_key(made, behind, job.last_window)
         if key not in self.found:
             run = f"{job.run}/diet-{key}"
-            self.found[key] = record_rounds(self.lake, made, run, place, job.last_window, job.marks[-1])
+            self.found[key] = record_rounds(self.lake, made, run, behind, job.last_window, job.marks[-1])
         return self.found[key]
 
 

@@ -41,6 +41,9 @@ class _Planned(Happening, frozen=True, kw_only=True):
     last_window: int = -1
     closed: str = ""  # why the round was cut
     shed_documents: int = 0
+    mixture: int = -1  # version of the mixture that it was cut by; -1: there is none
+    shares: Mapping[str, float] = {}  # of its fresh tokens by source
+    dry: tuple[str, ...] = ()  # sources that had less than their share
 
 
 class RoundBegun(_Planned, frozen=True, kw_only=True, tag="round"):

@@ -16,7 +16,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("documents",),
         ("sources", "curation"),
         ("lake",),
-        ("sampling",),
+        ("sampling", "mixing"),
         ("reservoir", "rounds"),
         ("audit", "ingest"),
     ),

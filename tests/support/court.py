@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 import pytest
 
 from cluster.storage.store import Store
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.blocks import GateConfig
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.judged_text import NOTHING
 from ray_jobs.registry import judge as judging
 from ray_jobs.registry.champion import Verdict
 from ray_jobs.registry.judge import Candidate, judge_and_promote
@@ -34,7 +35,7 @@ class Court:
     patched: pytest.MonkeyPatch
     config: Config
     change: dict[str | None, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
-    until: dict[str, Place] = field(default_factory=dict)
+    until: dict[str, Frontier] = field(default_factory=dict)
     scored: list[str | None] = field(default_factory=list)
 
     @staticmethod
@@ -43,9 +44,7 @@ class Court:
         Lake(store).create()
         court = Court(store, patched, Config(store=store.uri, name="news", gate=GateConfig()))
         patched.setattr(judging, "scores_of", court.scores)
-        patched.setattr(
-            judging, "given_until", lambda lake, commit: court.until[commit.name] if commit else Place(-1, 0)
-        )
+        patched.setattr(judging, "given_until", lambda lake, commit: court.until[commit.name] if commit else NOTHING)
         patched.setattr(judging, "weights_of", lambda store, commit: sha256(commit.name.encode()).hexdigest())
         return court
 
@@ -60,7 +59,7 @@ class Court:
         """Commit a model that has seen all there is; bits: what it pays more than 1.8, as a function of the windows."""
         done = commit_at(run, step, 0, step)
         assert commits.publish(self.store, done)
-        self.until[done.name] = Place(Lake(self.store).last_window() + 1, 0)
+        self.until[done.name] = Frontier.through(Lake(self.store).last_window())
         self.change[done.name] = bits if callable(bits) else lambda windows: np.full(len(windows), bits)
         return done
 

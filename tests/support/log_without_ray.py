@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.fates import count, drop_living, living
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.tokenizer import byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings
@@ -21,12 +21,15 @@ from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog
 from data_ops.lake.window import Window
+from data_ops.mixing.config import MixtureConfig
+from data_ops.mixing.turn import Looked
+from data_ops.mixing.versions import configure, version_for
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.cut import END, cut_round
-from data_ops.rounds.manifest import Manifest, Shape
-from data_ops.rounds.plan import PlanInput, plan_round
+from data_ops.rounds.manifest import Manifest, Planning, Shape
+from data_ops.rounds.next_round import behind_round, next_round
+from data_ops.rounds.plan import Behind
 from data_ops.sampling.reservoir import ReservoirConfig
-from data_ops.sampling.shard import Shard, merge_shards
+from data_ops.sampling.shard import Sample, Shard, merge_shards
 from data_ops.sources.kinds import open_source
 
 TOKENIZER = byte_tokenizer()
@@ -69,7 +72,16 @@ def run_window(lake: Lake, settings: IngestSettings, window: Window, seen: Histo
 class Planner:
     """What a feed knows: the log it walks and the shards it draws from; all of it comes back from the lake."""
 
-    def __init__(self, lake: Lake, run: str, rounds: RoundConfig, shape: Shape, seed: int) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        run: str,
+        rounds: RoundConfig,
+        shape: Shape,
+        seed: int,
+        mixture: MixtureConfig | None = None,
+    ) -> None:
+        self.mixture = mixture
         self.lake, self.run, self.config, self.shape, self.seed = lake, run, rounds, shape, seed
         self.reservoir = ReservoirConfig(capacity=20, half_life=("10d", "none"), shards=2)
         self.shards = [Shard(lake, self.reservoir, seed, number) for number in range(2)]
@@ -85,14 +97,18 @@ class Planner:
     def _plan(self, number: int, drained: bool, write: Callable[[str, int, dict[str, Any]], bool]) -> Manifest | None:
         if number < self.lake.num_rounds(self.run):
             return Manifest.from_row(self.lake.rounds(self.run, number), 0)
-        start = Manifest.from_row(self.lake.rounds(self.run, number - 1), 0).end if number else Place()
-        log = self.pending.after(start, self.lake.last_window())
-        cut = cut_round(log, self.lake.last_window(), self.config.fresh_tokens, drained=drained)
-        if cut is None or cut.closed == END:
+        lake, last = self.lake, self.lake.last_window()
+        configure(lake.store, self.run, self.mixture, number)
+        version = version_for(lake.store, self.run, number)
+        before = Manifest.from_row(lake.rounds(self.run, number - 1), 0) if number else None
+        behind = behind_round(lake, self.run, before, version) if before else Behind()
+        looked = Looked(self.pending.after(behind.frontier, last), last, drained)
+        planning = Planning(self.config, self.reservoir, self.shape, self.seed, self.mixture)
+        manifest = next_round(planning, number, behind, looked, version, self._sample)
+        if not isinstance(manifest, Manifest):
             return None
-        states = [shard.state(cut.sampled_window) for shard in self.shards]
-        sample = merge_shards(self.reservoir, self.seed, states)
-        plan = PlanInput(self.config, self.shape, self.seed, sample.documents, sample.fingerprint)
-        manifest = plan_round(plan, number, start, log, cut.closed)
         write(self.run, number, manifest.to_row())
         return manifest
+
+    def _sample(self, upto: Frontier) -> Sample:
+        return merge_shards(self.reservoir, self.seed, [shard.state(upto) for shard in self.shards])

@@ -23,6 +23,7 @@ class SweepJob:
     average: float
     old_share: float
     vocabulary: int
+    behind: str = ""  # JSON of where the run stands, source by source; "" where `place` says all of it
 
     def run_path(self, *parts: str) -> str:
         """Where something of the sweep stands in the store."""

@@ -10,18 +10,21 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from cluster.rows import Rows
 from cluster.storage.store import Store
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of
-from data_ops.rounds.cut import END, cut_round
+from data_ops.mixing.turn import Looked
+from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning
-from data_ops.rounds.plan import PlanInput, plan_round
-from data_ops.sampling.shard import Shard, merge_shards
+from data_ops.rounds.next_round import behind_round, next_round
+from data_ops.rounds.plan import Behind
+from data_ops.sampling.shard import Sample, Shard, merge_shards
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.outcome import ConfigError
 from ray_jobs.training.actors.round_files import RoundFiles
@@ -37,60 +40,75 @@ class Diet:
     rows: tuple[int, ...]
 
 
-def diet_key(plan: Planning, start: Place, last_window: int) -> str:
+def diet_key(plan: Planning, start: Behind, last_window: int) -> str:
     """Name of what decides the rounds behind a start, replay above all: equal settings, equal name.
 
     So rounds that were recorded for a question that found no answer are never taken for those of another.
     """
+    mixed = {}
+    if plan.mixture is not None or start.frontier.ahead:
+        mixed["mixture"] = plan.mixture.model_dump(mode="json") if plan.mixture else None
+        mixed["behind"] = msgspec.to_builtins(start)
     decided = {
+        **mixed,
         "round": plan.rounds.model_dump(mode="json"),
         "reservoir": plan.reservoir.model_dump(mode="json", exclude={"shards"}),  # which change nothing in the sample
         "shape": [plan.shape.row_tokens, plan.shape.row_tokens * plan.shape.batch_rows],
         "seed": plan.seed,
-        "documents": [*start, last_window],
+        "documents": [*start.frontier.base, last_window],
     }
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:6]
 
 
-def place_behind(lake: Lake, start: Commit | None) -> Place:
+def place_behind(lake: Lake, start: Commit | None) -> Behind:
     """Where the log goes on behind a checkpoint: after the round it stands in, or after the one before."""
     if start is None:
-        return Place()
+        return Behind()
     number = 0 if "@" in start.run else start.round - (start.step_in_round == 0)  # a decay branch is one round
     rows = lake.rounds(start.run, max(number, 0))  # none of weights that a run begins with
-    return Manifest.from_row(rows, 0).end if number >= 0 and rows.num_rows else Place()
+    return Behind.of(Manifest.from_row(rows, 0)) if number >= 0 and rows.num_rows else Behind()
 
 
-def record_rounds(lake: Lake, plan: Planning, run: str, start: Place, last_window: int, tokens: int) -> Diet:
+def record_rounds(lake: Lake, plan: Planning, run: str, start: Behind, last_window: int, tokens: int) -> Diet:
     """Plan and write down rounds of `run` from `start` on until their rows hold `tokens`; those there are kept.
 
     Raises ConfigError if the documents up to `last_window` do not suffice.
     """
     plan = plan._replace(reservoir=plan.reservoir.model_copy(update={"shards": 1}))  # which holds the same sample
     shard, row_tokens = Shard(lake, plan.reservoir, plan.seed, 0), plan.shape.row_tokens
-    pending, files, place = PendingLog(lake), RoundFiles(lake.store, run), start
+    pending, files, behind = PendingLog(lake), RoundFiles(lake.store, run), start
+    version = _mixture_of(plan, start)
     rows: list[int] = []
     there = lake.num_rounds(run)
     wanted = -(-tokens // row_tokens)
+
+    def sample(upto: Frontier) -> Sample:
+        return merge_shards(plan.reservoir, plan.seed, [shard.state(upto)])
+
     while sum(rows) < wanted:
         number = len(rows)
         manifest = Manifest.from_row(lake.rounds(run, number), 0) if number < there else None
         if manifest is None:
-            log = pending.after(place, last_window)
-            cut = cut_round(log, last_window, plan.rounds.fresh_tokens, drained=True)
-            if cut is None or cut.closed == END:
+            looked = Looked(pending.after(behind.frontier, last_window), last_window, drained=True)
+            planned = next_round(plan, number, behind, looked, version, sample)
+            if not isinstance(planned, Manifest):
                 raise ConfigError(
                     f"sweep.tokens={tokens:,} is more than the {sum(rows) * row_tokens:,} tokens that "
                     "wait behind the start of the sweep; lower it, or take in more documents"
                 )
-            sample = merge_shards(plan.reservoir, plan.seed, [shard.state(cut.sampled_window)])
-            drawn = PlanInput(plan.rounds, plan.shape, plan.seed, sample.documents, sample.fingerprint)
-            manifest = plan_round(drawn, number, place, log, cut.closed)
+            manifest = planned
             lake.add_round(run, number, manifest.to_row())
             files.keep(number, manifest, text_of(lake, manifest.fresh, manifest.replay, []))
         rows.append(Layout(manifest).packing.num_rows)
-        place = manifest.end
+        behind = behind_round(lake, run, manifest, version)
     return Diet(run, tuple(rows))
+
+
+def _mixture_of(plan: Planning, start: Behind) -> MixtureVersion | None:
+    """What a sweep's rounds are cut by: the configured mixture, and the order of the log behind a run that had one."""
+    if plan.mixture is None and not start.frontier.ahead:
+        return None
+    return MixtureVersion(version=0, mixture=plan.mixture)
 
 
 class RecordedRows:

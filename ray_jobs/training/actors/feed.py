@@ -9,7 +9,7 @@ function of the manifest. It holds no state that the lake does not: killed, it g
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,14 +18,18 @@ import numpy as np
 from cluster.rows import Rows
 from cluster.runtime.actors import SERVICE, Handle, start_actor
 from cluster.storage.store import Store
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from data_ops.kernels.arrays import Floats
 from data_ops.lake.lake import Lake
-from data_ops.lake.log import PendingLog, RoundText, text_of
-from data_ops.rounds.cut import END, cut_round
+from data_ops.lake.log import PendingLog, RoundText, text_of, used_up
+from data_ops.mixing import versions
+from data_ops.mixing.turn import Looked
+from data_ops.mixing.versions import MixtureVersion
+from data_ops.rounds.cut import END
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning, Shape
-from data_ops.rounds.plan import PlanInput, plan_branch, plan_round
+from data_ops.rounds.next_round import NothingLeft, behind_round, next_round
+from data_ops.rounds.plan import Behind, PlanInput, plan_branch
 from data_ops.rounds.round_file import warm_up
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Sample, Shard, merge_shards
@@ -63,6 +67,9 @@ class RoundNotice(NamedTuple):
     last_window: int = -1
     closed: str = ""
     shed_documents: int = 0
+    mixture: int = -1  # version of the mixture that the round was cut by; -1: there is none
+    shares: Mapping[str, float] = {}  # of the fresh tokens, by source, as they were
+    dry: tuple[str, ...] = ()  # sources that had less than their share, which others took
 
 
 class Batch(NamedTuple):
@@ -103,6 +110,7 @@ class Feed:
         self.pending = PendingLog(self.lake)
         self.drained_at: int | None = None
         self.failure, self.waiting_since = None, None  # type: str | None, float | None
+        self.is_configured = False  # whether the run's mixture is the one that the configuration says
         threading.Thread(target=warm_up, daemon=True).start()  # done before the first worker is
 
     def drained(self, last_window: int) -> None:
@@ -154,9 +162,10 @@ class Feed:
             found = self.files.read_branch(step)
             if found is None:
                 if self.lake.num_rounds(run) == 0:
-                    place = self._place(number)
-                    plan = self._plan_input(self._sample(self._used_up(place)))
-                    self.lake.add_round(run, 0, plan_branch(plan, step, place, tokens).to_row())
+                    stands, version = self._behind(number - 1, None).frontier, self._mixture(number)
+                    sample = self._sample(used_up(self.lake, stands))
+                    plan = self._plan_input(sample.without(version.rule.removed if version else ()))
+                    self.lake.add_round(run, 0, plan_branch(plan, step, stands, tokens).to_row())
                 manifest = Manifest.from_row(self.lake.rounds(run, 0), 0)
                 found = manifest, self._text_of(manifest)
                 self.files.keep_branch(step, *found)
@@ -165,23 +174,18 @@ class Feed:
                 self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
             return _notice(manifest)
 
-    def _used_up(self, place: Place) -> int:
-        """The last window that has no kept document behind a place."""
-        positions = self.lake.documents(place.window, place.window, ["position"], ["kept"])["position"].to_numpy()
-        return place.window - int((positions >= place.position).any())
-
     def fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
         with self.lock:
-            return self._sample(window).fingerprint
+            return self._sample(Frontier.through(window)).fingerprint
 
     def _get_ahead(self, number: int) -> None:
         """Do behind a round's first batches what need not come before them; what fails is said with the next round."""
         try:
             with self.lock:
-                place = self._place(number + 1)
+                planned = self._behind(number, None).frontier.whole_windows()
                 for shard in self.shards:  # they read the log from its start, each in a process of its own
-                    shard.call(Shard.advance, place.window - 1)
+                    shard.call(Shard.advance, planned)
             for near in (number, number + 1):
                 ready = self.prepared.get(near) or self._prepare_alone(near)
                 if isinstance(ready, Prepared) and self.settings.plans:
@@ -241,16 +245,26 @@ class Feed:
 
     def _plan(self, number: int) -> Manifest | RoundNotice | None:
         """Cut the next round from the log, if it can be cut now."""
-        settings, start, last = self.settings, self._place(number), self.lake.last_window()
-        log = self.pending.after(start, last)
+        settings, last, version = self.settings, self.lake.last_window(), self._mixture(number)
+        behind = self._behind(number - 1, version)
+        log = self.pending.after(behind.frontier, last)
         drained = self.drained_at is not None and last >= self.drained_at
-        cut = cut_round(log, last, settings.plan.rounds.fresh_tokens, drained=drained, is_late=self._waited)
-        if cut is None:
-            return None
-        if cut.closed == END:
-            return RoundNotice(-1, last_window=last, closed=END)
-        self.waiting_since = None
-        return plan_round(self._plan_input(self._sample(cut.sampled_window)), number, start, log, cut.closed)
+        looked = Looked(log, last, drained, self._waited)
+        planned = next_round(settings.plan, number, behind, looked, version, self._sample)
+        if isinstance(planned, NothingLeft):
+            return RoundNotice(-1, last_window=planned.last_window, closed=END)
+        if planned is not None:
+            self.waiting_since = None
+        return planned
+
+    def _mixture(self, number: int) -> MixtureVersion | None:
+        """The mixture that a round is cut by. A changed configuration becomes a version, once a start."""
+        store, run = self.lake.store, self.settings.run
+        if not self.is_configured:
+            if made := versions.configure(store, run, self.settings.plan.mixture, number):
+                logger.info("mixture version %d is in force from round %d on", made.version, number)
+            self.is_configured = True
+        return versions.version_for(store, run, number)
 
     def _plan_input(self, sample: Sample) -> PlanInput:
         plan = self.settings.plan
@@ -265,23 +279,24 @@ class Feed:
         late = time.monotonic() - self.waiting_since >= self.settings.plan.rounds.max_seconds
         return late and (has_fresh or self.settings.plan.rounds.starved == "replay")
 
-    def _place(self, number: int) -> Place:
-        """Where the round before this one ended."""
-        if number == 0:
-            return Place()
-        ready = self.prepared.get(number - 1)
+    def _behind(self, number: int, version: MixtureVersion | None) -> Behind:
+        """Where the run stands behind a round; before the first for -1."""
+        if number < 0:
+            return Behind()
+        ready = self.prepared.get(number)
         if ready is not None:
-            return ready.layout.manifest.end
-        return Manifest.from_row(self.lake.rounds(self.settings.run, number - 1), 0).end
+            return behind_round(self.lake, self.settings.run, ready.layout.manifest, version)
+        recorded = Manifest.from_row(self.lake.rounds(self.settings.run, number), 0)
+        return behind_round(self.lake, self.settings.run, recorded, version)
 
-    def _sample(self, window: int) -> Sample:
-        answers = [shard.call(Shard.state, window) for shard in self.shards]
+    def _sample(self, upto: Frontier) -> Sample:
+        answers = [shard.call(Shard.state, upto) for shard in self.shards]
         return merge_shards(self.settings.plan.reservoir, self.settings.plan.seed, [answer.get() for answer in answers])
 
     def _text_of(self, manifest: Manifest) -> RoundText:
         """Bring the text from the lake, where the shards do not hold it."""
         replay = manifest.replay
-        answers = [shard.call(Shard.tokens, -1, replay.ids) for shard in self.shards if len(replay)]
+        answers = [shard.call(Shard.tokens, replay.ids) for shard in self.shards if len(replay)]
         return text_of(self.lake, manifest.fresh, replay, [answer.get() for answer in answers])
 
 
@@ -293,7 +308,10 @@ def _notice(manifest: Manifest) -> RoundNotice:
         fresh_documents=len(manifest.fresh),
         fresh_tokens=fresh,
         replay_tokens=replay,
-        last_window=max(manifest.start.window, manifest.end.window),
+        last_window=max(manifest.begins.newest.window, manifest.ends.newest.window),
         closed=manifest.closed,
         shed_documents=len(manifest.shed),
+        mixture=manifest.mix.version if manifest.mix else -1,
+        shares=manifest.mix.trained_shares if manifest.mix else {},
+        dry=manifest.mix.dry if manifest.mix else (),
     )

@@ -16,7 +16,7 @@ import pyarrow as pa
 from cluster.storage.retry import one_line
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS, PendingLog, text_of
 from data_ops.lake.progress import Reach
@@ -51,7 +51,7 @@ def read_all(folder: Path) -> dict[str, Reading]:
         "cursors": partial(_progress, lake),
         "documents": lambda: lake.documents(0, lake.last_window()),
         "ids": lambda: lake.documents(0, lake.last_window(), ["id"], ["kept", "held_out", "forgotten"]),
-        "log": lambda: PendingLog(lake).after(Place(), lake.last_window()).select(LOG_COLUMNS),
+        "log": lambda: PendingLog(lake).after(Frontier(), lake.last_window()).select(LOG_COLUMNS),
         "held out": lambda: held_out(lake, lake.last_window(), config.evaluate, 64, 256).__dict__,
         "forgotten": lambda: lake.forgotten().tolist(),
         "round 0": partial(_round, lake, 0),

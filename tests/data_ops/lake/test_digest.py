@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
+from data_ops.documents.frontier import Frontier
 from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.digest import column_digest, differences, digest_of
@@ -65,7 +66,7 @@ def seen_of(lake: Lake) -> None:
 READERS = {
     "documents": lambda lake: lake.documents(0, 9),
     "text": lambda lake: lake.documents(2, 3, TOKEN_COLUMNS, ["kept"]),
-    "shard": lambda lake: Shard(lake, ReservoirConfig(capacity=9, shards=1), 7, 0).advance(4),
+    "shard": lambda lake: Shard(lake, ReservoirConfig(capacity=9, shards=1), 7, 0).advance(Frontier.through(4)),
     "seen": seen_of,
 }
 

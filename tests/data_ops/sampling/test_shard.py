@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data_ops.documents.frontier import Frontier
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.sampling import shard as shard_module
@@ -33,7 +34,7 @@ def few_windows_at_once(monkeypatch):
 
 def sample_of(lake, config, window):
     shards = [Shard(lake, config, SEED, number) for number in range(config.shards)]
-    return merge_shards(config, SEED, [shard.state(window) for shard in shards])
+    return merge_shards(config, SEED, [shard.state(Frontier.through(window)) for shard in shards])
 
 
 def reservoirs_of(lake, config, window):
@@ -76,7 +77,7 @@ def test_a_sampled_document_has_the_place_and_size_of_the_lake(lake):
 
 
 def test_the_order_of_shards_changes_nothing(lake):
-    states = [Shard(lake, config_of(3), SEED, number).state(5) for number in range(3)]
+    states = [Shard(lake, config_of(3), SEED, number).state(Frontier.through(5)) for number in range(3)]
     same(merge_shards(config_of(3), SEED, states), merge_shards(config_of(3), SEED, states[::-1]))
 
 
@@ -85,26 +86,26 @@ def test_a_shard_advanced_step_by_step_or_rebuilt_at_once_is_the_same(lake):
     walked = [Shard(lake, config_of(2), SEED, number) for number in range(2)]
     for window in range(6):
         for shard in walked:
-            shard.advance(window)
+            shard.advance(Frontier.through(window))
         rebuilt = sample_of(lake, config_of(2), window)
-        same(merge_shards(config_of(2), SEED, [shard.state(window) for shard in walked]), rebuilt)
+        same(merge_shards(config_of(2), SEED, [shard.state(Frontier.through(window)) for shard in walked]), rebuilt)
 
 
 def test_advancing_twice_is_advancing_once(lake):
     shard = Shard(lake, config_of(1), SEED, 0)
-    once = merge_shards(config_of(1), SEED, [shard.state(4)])
-    shard.advance(4)
-    shard.advance(2)
-    same(merge_shards(config_of(1), SEED, [shard.state(4)]), once)
-    assert shard.window == 4
+    once = merge_shards(config_of(1), SEED, [shard.state(Frontier.through(4))])
+    shard.advance(Frontier.through(4))
+    shard.advance(Frontier.through(2))
+    same(merge_shards(config_of(1), SEED, [shard.state(Frontier.through(4))]), once)
+    assert shard.reached == Frontier.through(4)
 
 
 def test_a_shard_that_went_ahead_gives_an_earlier_window_as_if_it_had_not(lake):
     """A decay branch asks for the lake's last window; a worker group that is started again plans a round before it."""
     shard = Shard(lake, config_of(1), SEED, 0)
-    shard.state(5)
-    again = merge_shards(config_of(1), SEED, [shard.state(2)])
-    same(again, merge_shards(config_of(1), SEED, [Shard(lake, config_of(1), SEED, 0).state(2)]))
+    shard.state(Frontier.through(5))
+    again = merge_shards(config_of(1), SEED, [shard.state(Frontier.through(2))])
+    same(again, merge_shards(config_of(1), SEED, [Shard(lake, config_of(1), SEED, 0).state(Frontier.through(2))]))
 
 
 def test_a_shard_gives_the_tokens_of_sampled_documents_and_of_no_others(lake):
@@ -114,11 +115,12 @@ def test_a_shard_gives_the_tokens_of_sampled_documents_and_of_no_others(lake):
     held = {}
     for number in range(2):
         shard = Shard(lake, config_of(2), SEED, number)
-        found, tokens = shard.tokens(5, ids)
+        shard.advance(Frontier.through(5))
+        found, tokens = shard.tokens(ids)
         assert (found[:, 1] % 2 == number).all()
         assert len(found) == shard.rows.num_rows < 200 < len(ids) / 3
         held |= dict(zip(names(found), tokens.to_pylist(), strict=True))
-        assert len(shard.tokens(5, ids[:0])[0]) == 0
+        assert len(shard.tokens(ids[:0])[0]) == 0
     assert set(names(sample_of(lake, config_of(2), 5).documents.ids)) <= set(held)
     assert all(known[name] == tokens for name, tokens in held.items())
 

@@ -18,6 +18,7 @@ from cluster.storage.store import Store
 from data_ops.audit.account import account
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import document_id
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import array_to_ids, ids_to_array
@@ -362,7 +363,7 @@ def test_the_sample_is_that_of_a_lake_that_never_had_it(tmp_path_factory, gone, 
         if not never:
             forget(config_of(folder), [id_of(o) for o in gone])
         each = [Shard(lake, config, 11, number) for number in range(shards)]
-        samples.append(merge_shards(config, 11, [shard.state(1) for shard in each]))
+        samples.append(merge_shards(config, 11, [shard.state(Frontier.through(1)) for shard in each]))
     assert samples[0].fingerprint == samples[1].fingerprint
     for name, column in vars(samples[0].documents).items():
         np.testing.assert_array_equal(column, getattr(samples[1].documents, name))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
@@ -29,7 +30,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.mark.parametrize("given", [Place(-1, 0), Place(0, 0), Place(1, 0), Place(1, 21), Place(1, 22), Place(3, 0)])
 def test_what_arrived_behind_the_last_document_the_champion_was_given_is_fresh(lake: Lake, given: Place) -> None:
-    text = judged_text(lake, 2, given, YEAR, GateConfig())
+    text = judged_text(lake, 2, Frontier(given), YEAR, GateConfig())
     places = [Place(window, position) for window in range(3) for position in range(1, 60, 2)]
     assert sum(text["fresh"].to_pylist()) == sum(place >= given for place in places)
     assert text.num_rows == 90 and text["id"].to_pylist() == sorted(text["id"].to_pylist())
@@ -39,7 +40,7 @@ def test_what_arrived_behind_the_last_document_the_champion_was_given_is_fresh(l
 def test_old_text_is_capped_by_slice_and_a_smaller_cap_keeps_a_part_of_the_same(lake: Lake) -> None:
     sizes = {}
     for most in (20, 40):
-        text = judged_text(lake, 2, Place(3, 0), YEAR, GateConfig(old_documents=most))
+        text = judged_text(lake, 2, Frontier(Place(3, 0)), YEAR, GateConfig(old_documents=most))
         sizes[most] = set(text["id"].to_pylist())
         counts = dict(zip(*(pc.value_counts(text["slice"]).field(n).to_pylist() for n in (0, 1)), strict=True))
         assert counts == {"news/2024": min(most, 60), "docs/2024": min(most, 30)}
@@ -47,12 +48,12 @@ def test_old_text_is_capped_by_slice_and_a_smaller_cap_keeps_a_part_of_the_same(
 
 
 def test_fresh_text_is_capped_as_a_whole(lake: Lake) -> None:
-    text = judged_text(lake, 2, Place(1, 0), YEAR, GateConfig(fresh_documents=32))
+    text = judged_text(lake, 2, Frontier(Place(1, 0)), YEAR, GateConfig(fresh_documents=32))
     assert sum(text["fresh"].to_pylist()) == 32
 
 
 def test_a_checkpoint_without_a_recorded_round_was_given_nothing(lake: Lake) -> None:
-    assert given_until(lake, None) == given_until(lake, commit_at("news", 3, 0, 3)) == Place(-1, 0)
+    assert given_until(lake, None) == given_until(lake, commit_at("news", 3, 0, 3)) == Frontier(Place(-1, 0))
 
 
 @pytest.mark.parametrize("done", [0, 3])
@@ -61,7 +62,7 @@ def test_a_candidate_was_given_what_its_main_line_was_given_when_it_left(tmp_pat
     none = Documents.empty()
     branch = Manifest(0, Place(2, 7), Place(2, 7), 0, done, 1, 8, "branch", none, none, none)
     lake.add_round("news@00000008", 0, branch.to_row())
-    assert given_until(lake, commit_at("news@00000008", 8 + done, 0, done)) == Place(2, 7)
+    assert given_until(lake, commit_at("news@00000008", 8 + done, 0, done)) == Frontier(Place(2, 7))
 
 
 def test_the_rate_of_arrivals_is_that_of_the_last_windows(lake: Lake) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.storage.store import Store
-from data_ops.documents.place import Place
+from data_ops.documents.frontier import Frontier
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.commands.promote import promote_by_hand
@@ -108,7 +108,7 @@ def test_a_champion_that_changed_meanwhile_is_judged_against(court: Court) -> No
             promote_by_hand(court.config, other.name)
         return scores(*asked)
 
-    court.until[other.name] = Place()
+    court.until[other.name] = Frontier()
     court.patched.setattr("ray_jobs.registry.judge.scores_of", while_scoring)
     verdict = court.ask(mine)
     assert (verdict.champion, champion_name(court.store)) == (other.name, mine.name)
@@ -119,7 +119,7 @@ def test_a_champion_that_changed_meanwhile_is_judged_against(court: Court) -> No
 @pytest.mark.parametrize("before", [None, "wire/00000007"])
 def test_what_was_let_go_while_it_was_judged_does_not_go_into_service(court: Court, before: str | None) -> None:
     other = court.train("wire", 7, 0.3)
-    court.until[other.name] = Place()
+    court.until[other.name] = Frontier()
     if before:
         promote_by_hand(court.config, before)
     done, scores = court.train("news", 5, 0.0), court.scores
@@ -162,7 +162,7 @@ def test_a_registry_of_an_older_version_opens_and_goes_on(court: Court) -> None:
 
 def test_what_is_in_service_unjudged_is_judged_against_what_was_there_before(court: Court) -> None:
     old, new = court.train("news", 5, 0.0), court.train("news", 9, -0.05)
-    court.until[old.name] = Place()
+    court.until[old.name] = Frontier()
     promote_by_hand(court.config, old.name)
     promote_by_hand(court.config, new.name)
     verdict = court.ask(new)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
+from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.reading import check
 from ray_jobs.config.schema import planning
@@ -124,7 +126,7 @@ def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
 
 def test_what_decides_the_rounds_makes_rounds_of_their_own_and_shards_do_not(config):
     def key(config, place=(0, 0), last=LAST):
-        return diet_key(planning(config), Place(*place), last)
+        return diet_key(planning(config), Behind(Frontier(Place(*place))), last)
 
     others = [{"round.replay_share": 0.5}, {"reservoir.half_life": 86400.0}]
     found = {key(trial_config(config, point, 0)) for point in others}
@@ -366,4 +368,4 @@ def test_noise_is_measured_on_batches_no_larger_than_those_that_were_trained(con
 
 
 def test_behind_weights_that_a_run_began_with_the_log_begins(lake):
-    assert place_behind(lake, commit_at("base@0123456789abcdef", 0)) == Place()
+    assert place_behind(lake, commit_at("base@0123456789abcdef", 0)) == Behind()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.mixture import choose_fresh, draw_replay
+from data_ops.rounds.draw import choose_fresh, draw_replay
 from data_ops.rounds.size import plan_batch
 
 seeds = st.integers(0, 2**32)

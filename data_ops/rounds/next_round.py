@@ -1,0 +1,95 @@
+"""What is the next round? A run, a sweep and the feed of somebody else's loop all ask here.
+
+Whether there is enough to cut it, from which sample of old text replay is drawn, and which documents it has: a pure
+function of the log, of where the run stands, and of the mixture in force. Without a mixture the log is one line, and a
+round a stretch of it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from data_ops.documents.frontier import Frontier
+from data_ops.documents.place import Place
+from data_ops.lake.lake import Lake
+from data_ops.mixing.turn import Before, Looked, next_turn
+from data_ops.mixing.versions import MixtureVersion
+from data_ops.rounds.cut import END, cut_round
+from data_ops.rounds.manifest import Manifest, Planning
+from data_ops.rounds.plan import Behind, PlanInput, plan_round, plan_turn
+from data_ops.sampling.shard import Sample
+
+
+class NothingLeft(NamedTuple):
+    """The run has no further round: nothing waits that may be trained, and nothing comes."""
+
+    last_window: int
+
+
+def next_round(
+    plan: Planning,
+    number: int,
+    behind: Behind,
+    looked: Looked,
+    version: MixtureVersion | None,
+    sample: Callable[[Frontier], Sample],
+) -> Manifest | NothingLeft | None:
+    """Plan round `number`; None: wait for more.
+
+    version: of the run's mixture; None where it never had one. sample: the reservoir as of a frontier of whole windows.
+    """
+    if version is None:
+        return _of_one_line(plan, number, behind.frontier.base, looked, sample)
+    rule, rounds = version.rule, plan.rounds
+    if rule.replay_share is not None:
+        rounds = rounds.model_copy(update={"replay_share": rule.replay_share})
+    turn = next_turn(rule, behind.before, looked, rounds.fresh_tokens)
+    if turn is None:
+        return None
+    if turn.closed == END:
+        return NothingLeft(looked.last_window)
+    drawn = sample(sampled_at(behind.frontier, looked.log, turn.window)).without(rule.removed)
+    given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint)
+    return plan_turn(given, number, behind, looked.log, turn, version.version)
+
+
+def _of_one_line(
+    plan: Planning, number: int, start: Place, looked: Looked, sample: Callable[[Frontier], Sample]
+) -> Manifest | NothingLeft | None:
+    log, last = looked.log, looked.last_window
+    cut = cut_round(log, last, plan.rounds.fresh_tokens, drained=looked.drained, is_late=looked.is_late)
+    if cut is None:
+        return None
+    if cut.closed == END:
+        return NothingLeft(last)
+    drawn = sample(Frontier.through(cut.sampled_window))
+    given = PlanInput(plan.rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint)
+    return plan_round(given, number, start, log, cut.closed)
+
+
+def sampled_at(stands: Frontier, log: pa.Table, window: int) -> Frontier:
+    """Up to where, source by source, replay may be drawn from: whole windows of which everything is planned.
+
+    It never goes back from round to round, so that the reservoir only ever takes in more.
+    """
+    count = int(np.searchsorted(log["window"].to_numpy(), window, side="right"))
+    names = log["source"].combine_chunks().slice(0, count).dictionary_encode()
+    numbers, first = np.unique(names.indices.to_numpy(), return_index=True)
+    windows, labels = log["window"].to_numpy()[first].tolist(), names.dictionary.to_pylist()
+    planned = stands.whole_windows()
+    places = {label: max(place, Place(window + 1)) for label, place in planned.ahead.items()}
+    places |= {labels[number]: Place(at) for number, at in zip(numbers.tolist(), windows, strict=True)}
+    base = min(places[labels[number]] for number in numbers.tolist()) if len(numbers) else Place(window + 1)
+    return Frontier.of_places(max(base, planned.base), places)
+
+
+def behind_round(lake: Lake, run: str, manifest: Manifest, version: MixtureVersion | None) -> Behind:
+    """Where a run stands behind a round of it; trained tokens are counted anew where that round had no mixture."""
+    if version is None or manifest.mix is not None:
+        return Behind.of(manifest)
+    table = lake.rounds(run)
+    manifests = [Manifest.from_row(table, row) for row in range(min(manifest.round + 1, table.num_rows))]
+    trained = sum(int(m.documents.lengths.sum()) for m in manifests)
+    return Behind(manifest.ends, Before(tokens=trained))
