@@ -1,8 +1,8 @@
-"""Which loader resumes exactly? `python -m benchmarks.matrix [ours] [grain] [mosaic] [--quick] [--cache FOLDER]`.
+"""Which loader resumes exactly? `python -m benchmarks.matrix [ours] [mixture] [grain] [mosaic] [--quick] ...`.
 
-Runs what is named, or all three, and adds it to results/<date>-matrix.json and .md after each corpus. --quick runs a
-chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. The peers' environments are built
-in the cache, with pinned versions, the first time. Exit code 1 if a cell of ours is not exact.
+Runs what is named, or all, and adds it to results/<date>-matrix.json and .md after each corpus or change.
+--quick runs a chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. The peers'
+environments are built in the cache, with pinned versions, the first time. Exit code 1 if a cell of ours is not exact.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.matrix.protocol import STAGES, WORLDS, Corpus, corpora
+from benchmarks.matrix.protocol import CHANGES, STAGES, WORLDS, Corpus, corpora, mixed
 from benchmarks.root import RESULTS
 
-PARTS = ("ours", "grain", "mosaic")
+PARTS = ("ours", "mixture", "grain", "mosaic")
 QUICK = tuple(zip(WORLDS, (1, 3, 2, 3, 0), strict=True))  # every stage once
 CACHE = Path.home() / ".cache" / "headrace" / "matrix"
 
@@ -26,7 +26,12 @@ def main(arguments: list[str]) -> int:
     """Run the parts and write the results; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.matrix", description="The resume matrix.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which: {', '.join(PARTS)}; default all")
-    parser.add_argument("--corpus", action="append", choices=list(corpora()), help="these alone; default all")
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        choices=[*corpora(), *CHANGES],
+        help="these, or changes of the mixture, alone; default all",
+    )
     parser.add_argument("--quick", action="store_true", help="five chains on the corpus that grows three times")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the peers' environments are built")
     given = parser.parse_args(arguments)
@@ -37,7 +42,8 @@ def main(arguments: list[str]) -> int:
     hardest_first = list(corpora().items())[::-1]
     ok = True
     for part in given.parts or PARTS:
-        for name, corpus in hardest_first[: 1 if given.quick else None]:
+        named = [(name, mixed()) for name in CHANGES] if part == "mixture" else hardest_first
+        for name, corpus in named[: 1 if given.quick else None]:
             if name in (given.corpus or [name]):
                 sys.stderr.write(f"{part}: {name} ...\n")
                 load, began = os.getloadavg(), time.monotonic()
@@ -45,7 +51,7 @@ def main(arguments: list[str]) -> int:
                 circumstances = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
                 circumstances |= {"seconds": round(time.monotonic() - began), "load_after": os.getloadavg()}
                 write(path, part, name, {**circumstances, "rows": rows})
-                ok &= part != "ours" or all(row["ok"] for row in rows)
+                ok &= part not in ("ours", "mixture") or all(row["ok"] for row in rows)
     sys.stdout.write(path.with_suffix(".md").read_text())
     return int(not ok)
 
@@ -53,6 +59,10 @@ def main(arguments: list[str]) -> int:
 def measure(part: str, name: str, corpus: Corpus, quick: bool, cache: Path) -> list[dict[str, Any]]:
     """The rows of one part on one corpus."""
     cells = QUICK if quick else tuple((label, stage) for label in WORLDS for stage in STAGES)
+    if part == "mixture":
+        from benchmarks.matrix import mixture
+
+        return mixture.measure(name)
     if part == "ours":
         from benchmarks.matrix import ours  # torch, Ray: not for those who run the peers alone
 

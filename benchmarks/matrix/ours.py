@@ -39,7 +39,7 @@ from ray_jobs.ingest.opening import OpenStore, open_store
 from ray_jobs.store.lease import acquire
 from ray_jobs.training.actors.commit_coordinator import Claim
 from ray_jobs.training.actors.coordinator import Coordinator
-from ray_jobs.training.actors.feed import Feed
+from ray_jobs.training.actors.feed import Feed, FeedSettings
 from ray_jobs.training.group.training import feed_settings
 
 AT_ONCE = 4  # chains that train side by side; much of an attempt is waiting for processes to start
@@ -132,7 +132,7 @@ class Bench:
         notes = self.folder / "notes" / chain.run / str(number)
         notes.mkdir(parents=True)
         lease = acquire(opened.store, chain.run)
-        feed = Feed(feed_settings(config, opened.tokenizer.document_token))
+        feed = self.feed(feed_settings(config, opened.tokenizer.document_token), chain)
         feed.drained(self.last_window)
         coordinator = Coordinator(config.store, Claim(chain.run, lease, config.checkpoint.keep))
         opened.store.write(f"runs/{chain.run}/lease/{lease.number:08d}.beat", b"released")  # its driver dies with it
@@ -152,6 +152,10 @@ class Bench:
             f"  {chain.run} attempt {number}: {world} workers from step {found.start}, "
             f"{len(found.batches)} steps, {time.monotonic() - began:.1f} s\n"
         )
+
+    def feed(self, settings: FeedSettings, chain: Chain) -> Feed:
+        """The feed of one attempt."""
+        return Feed(settings)
 
     def weights(self, chain: Chain) -> dict[str, torch.Tensor]:
         """Final weights of a run."""

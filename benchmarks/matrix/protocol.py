@@ -24,6 +24,15 @@ BATCH_DOCUMENTS = 16  # a global batch of the loaders that count documents
 FIRST_DOCUMENTS, GROWN_DOCUMENTS = 384, 48  # to be trained at the start and of each growth; whole batches of both
 EXTRA = 0.05  # duplicates, and as many short ones, in proportion to these
 
+SIZES = {"a": 288, "b": 96}  # documents of each source, where the mixture of a run is changed
+CHANGES: dict[str, tuple[dict[str, float], tuple[str, ...]]] = {  # the shares before, and what is typed
+    "reweight": ({"a": 1, "b": 1}, ("set", "a=3", "b=1")),
+    "pause": ({"a": 1, "b": 1}, ("pause", "b")),
+    "add": ({"a": 1}, ("add", "b=0.4")),
+    "remove": ({"a": 1, "b": 1}, ("remove", "b")),
+    "schedule": ({"a": 1, "b": 1}, ("schedule", "20k:a=1,b=1", "90k:a=9,b=1")),
+}
+
 Batch = Sequence[Hashable]
 
 
@@ -70,6 +79,12 @@ def corpora(seed: int = SEED) -> dict[str, Corpus]:
         "grown once": Corpus(first, ((appended,), (), ())),
         "grown three times, in two sources": Corpus(first, ((appended,), (new_file,), both)),
     }
+
+
+def mixed(seed: int = SEED) -> Corpus:
+    """Two sources of unequal size, all there from the start, for changes of their mixture."""
+    make = Maker(seed)
+    return Corpus(tuple(make.delivery(source, "0.jsonl", count) for source, count in SIZES.items()), ())
 
 
 class Maker:

@@ -42,6 +42,13 @@ LIMITS = """\
 - Dropping duplicates as text arrives, replay, weights and position in one commit, and a ledger are not the loaders'
   promise; they are not judged on it."""
 
+CHANGING = """\
+Sources a and b, 288 and 96 texts that are trained. A run is killed behind step 13, 28 or 41: *before*, *in* or *after*
+the first round of the change, which `headrace mix` makes between kill and resume (before) or while the run trains (in,
+after). It is compared with a run that was never killed and had the change declared for that same round from its start:
+global batches one by one, all manifests of rounds, and the final weights, to the bit. *a : b* are shares of the fresh
+tokens over all rounds before the change, and over the two from it on."""
+
 NAMES = {
     "grain": "Grain, `ElasticIterator` over concatenated sources",
     "mosaic": "Mosaic Streaming, a `Stream` a growth",
@@ -52,7 +59,11 @@ def page(raw: dict[str, Any]) -> str:
     """The results as Markdown."""
     parts = {part: rows_of(found) for part, found in raw["parts"].items()}
     rows = parts.get("ours", [])
-    sections = [f"# Resume matrix\n\n{where(raw)}", headline(parts), "## By corpus and workers\n\n" + merged(parts)]
+    sections = [f"# Resume matrix\n\n{where(raw)}", headline(parts)]
+    if set(parts) - {"mixture"}:
+        sections.append("## By corpus and workers\n\n" + merged(parts))
+    if changed := parts.get("mixture", []):
+        sections.append(f"## The mixture of a run, changed\n\n{CHANGING}\n\n" + changes(changed))
     if rows:
         sections.append("## Headrace, every chain\n\n" + every(rows))
     for part, name in NAMES.items():
@@ -82,7 +93,7 @@ def where(raw: dict[str, Any]) -> str:
 def headline(parts: dict[str, Any]) -> str:
     """How many cells are exact."""
     told = []
-    for part, name in {"ours": "Headrace", **NAMES}.items():
+    for part, name in {"ours": "Headrace", "mixture": "Headrace, mixture changed in flight", **NAMES}.items():
         cells = [cell for row in parts.get(part, []) for cell in row["cells"].values()]
         if cells:
             told.append(f"**{name}: {sum(cell == 'exact' for cell in cells)} of {len(cells)} cells exact.**")
@@ -118,6 +129,27 @@ def one_cell(rows: Iterable[dict[str, Any]], corpus: str, worlds: str, resume: s
             found.setdefault(row["cells"][resume], []).append(str(row.get("zero_stage", "")))
     told = (f"{cell} (ZeRO {', '.join(stages)})" if any(stages) else cell for cell, stages in found.items())
     return "; ".join(told)
+
+
+def changes(rows: Iterable[dict[str, Any]]) -> str:
+    """A line for each change of the mixture, number of workers and moment of the kill."""
+    lines = [
+        "| change | workers | killed | changed in round | of rounds | resumed at step | of steps | a : b before "
+        "| after | batches | weights | ledger |",
+        "|---" * 12 + "|",
+    ]
+    for row in rows:
+        head = [row["change"], str(row["workers"]), row["killed"], str(row["changed_round"])]
+        if "trouble" in row:
+            lines.append("| " + " | ".join([*head, f"**failed: {row['trouble']}**", *[""] * 7]) + " |")
+            continue
+        counts = [str(row[key]) for key in ("rounds", "start", "steps")]
+        shares = [" : ".join(f"{part:.1%}" for part in row["shares"][when].values()) for when in ("before", "after")]
+        told = row["ledger"]
+        ledger = ", ".join(f"{told[key]} {key}" for key in ("trained", "shed", "pending", "lost", "repeated"))
+        apart = f"{row['weights_apart']:.1e}" if row["weights_apart"] else "0"
+        lines.append("| " + " | ".join([*head, *counts, *shares, *row["cells"].values(), apart, ledger]) + " |")
+    return "\n".join(lines)
 
 
 def every(rows: Iterable[dict[str, Any]]) -> str:

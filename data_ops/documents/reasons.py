@@ -39,7 +39,9 @@ REASONS = {
     "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
     "empty": Reason("dropped", "nothing is left of the text once it is normalised"),
     "forgotten": Reason("dropped", "the text was forgotten on request and must never come again"),
-    "shed": Reason("shed", "more fresh text waited than round.max_backlog_tokens allows"),
+    "shed": Reason(
+        "shed", "more fresh text waited than round.max_backlog_tokens allows, or the mixture has removed its source"
+    ),
     "skipped": Reason("skipped", "the update of its step was skipped: loss or gradient not finite, or a spike"),
 }
 #: Why a record is quarantined instead of read.

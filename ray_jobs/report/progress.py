@@ -5,7 +5,7 @@ that has begun. Nothing here prints.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.readable import many, rate, share, short, whole
@@ -41,6 +41,7 @@ class Progress:
         self.paced: tuple[int, float] | None = None  # a step, and when it was done
         self.num_done = 0
         self.told_of_replay = False
+        self.dry: tuple[str, ...] = ()  # sources that had less than their share in the last round
 
     def window(self, done: WindowDone) -> None:
         """Note what a window added."""
@@ -55,6 +56,9 @@ class Progress:
         self.rounds_left = -(-waiting // begun.fresh_documents) if begun.fresh_documents else 0
         self.round_steps = begun.steps
         remarks = [self._shed(begun)] if begun.shed_documents else []
+        if dry := [label for label in begun.dry if label not in self.dry]:
+            remarks.append(f"{_listed(dry)} run dry: nothing more waits there, and the other sources take the share")
+        self.dry = begun.dry
         if not self.told_of_replay and (remark := self._replay(begun)):
             remarks.append(remark)
             self.told_of_replay = True
@@ -90,6 +94,8 @@ class Progress:
         self.first, self.last, self.decays = first, first + steps, decays
 
     def _shed(self, begun: RoundBegun) -> str:
+        if begun.mixture >= 0:
+            return f"{many(begun.shed_documents, 'document')} shed: the mixture has removed their source"
         return (
             f"{many(begun.shed_documents, 'document')} shed: more fresh text waits than "
             f"round.max_backlog_tokens={self.asked.max_backlog_tokens} allows, so a sample of it is trained"
@@ -103,6 +109,10 @@ class Progress:
             f"replay is {share(part)} of this round, round.replay_share asks for {share(self.asked.replay_share)}: "
             "there is too little fresh text to fill its steps"
         )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return f"source {labels[0]} has" if len(labels) == 1 else f"sources {', '.join(labels)} have"
 
 
 def warming(asked: Asked, trained_tokens: int) -> str | None:

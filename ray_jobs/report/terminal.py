@@ -135,6 +135,9 @@ class Display:
         line.append(f"({whole(begun.fresh_documents)} documents)", SOFT)
         line.append(f" + replay {short(replay)} ({share(replay / ((fresh + replay) or 1))})")
         self._line("round", line.append(f"  {many(begun.steps, 'step')}", SOFT))
+        if begun.shares:
+            parts = ", ".join(f"{visible(label)} {share(part)}" for label, part in begun.shares.items())
+            self._line("mixture", Text(f"version {whole(begun.mixture)}  {parts}", SOFT))
         for remark in remarks:
             self.note(remark)
 

@@ -40,7 +40,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("training",),
         ("registry", "report", "library"),
         ("driver",),
-        ("sweep", "serving"),
+        ("sweep", "serving", "mixture"),
         ("commands",),
         ("command_line",),
         ("__main__",),

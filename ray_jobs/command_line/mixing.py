@@ -1,0 +1,92 @@
+"""The command that changes what a running run is fed: mix."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cluster.storage.store import Store
+from ray_jobs.command_line.ending import finish, show
+from ray_jobs.command_line.options import Files, Json, command
+from ray_jobs.command_line.reading import read_run
+
+commands = typer.Typer()
+PANEL = "Train"
+
+
+class Action(StrEnum):
+    """What `headrace mix` does."""
+
+    SHOW = "show"
+    SET = "set"
+    ADD = "add"
+    REMOVE = "remove"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SCHEDULE = "schedule"
+    PLAN = "plan"
+
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCE|SOURCE=SHARE|TOKENS:SHARES|KEY=VALUE",
+        help="Sources, their shares, stages of a schedule, and settings such as store=./lake.",
+        show_default=False,
+    ),
+]
+Floor = Annotated[float | None, typer.Option("--floor", min=0, max=1, help="set: a share that every source has.")]
+Replay = Annotated[
+    float | None, typer.Option("--replay-share", min=0, max=0.99, help="set: instead of round.replay_share.")
+]
+FromRound = Annotated[
+    int, typer.Option("--from-round", min=0, help="In force from this round on; default: the first not yet planned.")
+]
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace mix show store=./lake",
+    "headrace mix set web=0.7 wiki=0.3 name=mine",
+    "headrace mix set proportional",
+    "headrace mix add code=0.1",
+    "headrace mix pause wiki",
+    "headrace mix remove wiki",
+    "headrace mix schedule 0:web=0.9,wiki=0.1 50M:web=0.5,wiki=0.5",
+    "headrace mix plan",
+)
+def mix(
+    action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
+    words: Words = None,
+    config: Files = None,
+    as_json: Json = False,
+    floor: Floor = None,
+    replay_share: Replay = None,
+    from_round: FromRound = 0,
+) -> None:
+    """The sources' shares of fresh text: show them, change them while a run goes on, or see how long text lasts.
+
+    A change is in force from the first round that is not planned yet; what is planned stays as it is.
+    """
+    from ray_jobs.mixture.changes import apply, change, split_arguments
+    from ray_jobs.mixture.standing import standing
+    from ray_jobs.mixture.telling import planned, planned_lines, shown, shown_lines, version_row
+
+    said, overrides = split_arguments(words or [])
+    settings = read_run(config, overrides)
+    store, run = Store.open(settings.store), settings.name
+    found = standing(store, run)
+    if action is Action.SHOW:
+        show(shown_lines(found), unless=as_json)
+        finish(0, shown(found), as_json)
+    if action is Action.PLAN:
+        told = planned(store, run, found)
+        show(planned_lines(found, told), unless=as_json)
+        finish(0, told, as_json)
+    made = change(action.value, said, found, floor, replay_share)
+    version = apply(store, run, made, " ".join([action.value, *said]), from_round)
+    begins = max(found.num_rounds, version.from_round)
+    line = f"version {version.version} of the mixture is in force from round {begins} on, or the first planned after it"
+    show([line], unless=as_json)
+    finish(0, {**version_row(version), "run": run, "planned_rounds": found.num_rounds}, as_json)

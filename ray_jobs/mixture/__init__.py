@@ -1,0 +1,1 @@
+"""The mixture of a run is looked at and changed, also while the run goes on."""
