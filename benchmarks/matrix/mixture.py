@@ -22,9 +22,10 @@ from data_ops.audit.account import account
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.config.reading import check
 from ray_jobs.config.schema import Config
-from ray_jobs.mixture.changes import apply, change
-from ray_jobs.mixture.standing import standing
-from ray_jobs.training.actors.feed import Feed, FeedSettings, RoundNotice
+from ray_jobs.mixture.asking import Action, Asking
+from ray_jobs.mixture.command import mix_command
+from ray_jobs.training.actors.feed import Feed, FeedSettings
+from ray_jobs.training.actors.notice import RoundNotice
 
 STAGE = 1
 CHANGED_AT = 2  # when this round is asked for, the mixture is changed: the next one is not planned yet
@@ -50,9 +51,8 @@ class MixChain(Chain):
         """Do what `headrace mix` does."""
         assert bench.opened is not None
         action, *words = CHANGES[self.change][1]
-        found = standing(bench.opened.store, self.run)
-        made = change(action, words, found, None, None)
-        apply(bench.opened.store, self.run, made, " ".join([action, *words]), from_round)
+        asked = Asking(Action(action), words, from_round=from_round)
+        mix_command(bench.config(self, self.worlds[0]), asked)
 
 
 class ChangingFeed(Feed):

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_ops.audit.spans import Records, check_windows, place_keys, read_records
-from data_ops.documents.frontier import Frontier, key_of
-from data_ops.documents.place import Documents
+from data_ops.audit.spans import Records, check_windows, read_records
+from data_ops.documents.frontier import Frontier
+from data_ops.documents.place import Documents, place_keys
 from data_ops.kernels.arrays import Bools
 from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
@@ -188,7 +188,7 @@ def _passed(manifests: list[Manifest], records: Records) -> Bools:
     stands = manifests[-1].ends if manifests else Frontier()
     ends = np.zeros(len(records.numbers), np.int64)
     for (source, _), number in records.numbers.items():
-        ends[number] = key_of(stands.of(source))
+        ends[number] = stands.of(source).key
     passed: Bools = (keys < ends[partitions])[np.argsort(keys, kind="stable")]
     return passed
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.documents.document import FATES
+from data_ops.documents.place import place_keys
 from data_ops.kernels.arrays import Ids, Ints, ids_to_array
 from data_ops.lake.lake import Lake
 from data_ops.lake.window import Window
@@ -44,11 +45,6 @@ class Records:
         """Which rows have this fate."""
         mask: npt.NDArray[np.bool_] = self.fates == FATES.index(fate)
         return mask
-
-
-def place_keys(windows: npt.NDArray[Any], positions: npt.NDArray[Any]) -> Ints:
-    """One number per place in the log, in log order."""
-    return windows.astype(np.int64) << 32 | positions.astype(np.int64)
 
 
 def read_records(lake: Lake, windows: list[Window]) -> Records:

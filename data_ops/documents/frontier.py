@@ -4,14 +4,14 @@ One place before which everything of every source is planned and, by label, the 
 A source that is not named, also one that nobody has seen yet, stands at that one place.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data_ops.documents.place import Place
+from data_ops.documents.place import Place, place_keys
 from data_ops.kernels.arrays import Ints
 
 
@@ -45,11 +45,11 @@ class Frontier(NamedTuple):
 
     def waiting(self, sources: pa.ChunkedArray, windows: Ints, positions: Ints) -> npt.NDArray[np.bool_]:
         """Which documents (rows of source, window, position) are not before it."""
-        places = keys_of(windows, positions)
-        wanted = np.full(len(places), key_of(self.base))
+        places = place_keys(windows, positions)
+        wanted = np.full(len(places), self.base.key)
         if self.ahead:
             labels = sources.combine_chunks().dictionary_encode()
-            keys = np.array([key_of(self.of(label)) for label in labels.dictionary.to_pylist()], np.int64)
+            keys = np.array([self.of(label).key for label in labels.dictionary.to_pylist()], np.int64)
             wanted = keys[labels.indices.to_numpy()] if len(keys) else wanted
         waits: npt.NDArray[np.bool_] = places >= wanted
         return waits
@@ -63,13 +63,3 @@ class Frontier(NamedTuple):
     def through(window: int) -> "Frontier":
         """Everything up to and with a window."""
         return Frontier(Place(window + 1))
-
-
-def key_of(place: Place) -> int:
-    """One number per place, in the order of places."""
-    return (place.window << 32) + place.position
-
-
-def keys_of(windows: Iterable[int] | Ints, positions: Iterable[int] | Ints) -> Ints:
-    """The same of many places."""
-    return (np.asarray(windows, np.int64) << 32) + np.asarray(positions, np.int64)

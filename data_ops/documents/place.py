@@ -20,6 +20,16 @@ class Place(NamedTuple):
     window: int = 0
     position: int = 0
 
+    @property
+    def key(self) -> int:
+        """One number per place, in the order of places."""
+        return (self.window << 32) + self.position
+
+
+def place_keys(windows: npt.NDArray[Any], positions: npt.NDArray[Any]) -> Ints:
+    """The keys of many places: int64[n]."""
+    return (windows.astype(np.int64) << 32) + positions.astype(np.int64)
+
 
 @dataclass(frozen=True)
 class Documents:

@@ -1,7 +1,7 @@
 """Which mixture is in force? The newest version whose round has come; every version is a file that is written once.
 
 A version is of a run: `runs/RUN/mixture/00000003.json`. A writer takes the next number, so of two who change the
-mixture in the same moment one writes version 3 and the other, who looks again, version 4. The planner reads them when
+mixture in the same moment one writes version 3 and the other, looking again, version 4. The planner reads them when
 it plans a round and names the version in the round's manifest, so a change never touches a round that is planned.
 """
 
@@ -66,7 +66,7 @@ def newest(store: Store, run: str) -> MixtureVersion | None:
     return _read(store, paths[-1]) if paths else None
 
 
-def publish(store: Store, run: str, version: MixtureVersion) -> bool:
+def publish_version(store: Store, run: str, version: MixtureVersion) -> bool:
     """Write a version; False where that number was written by somebody else."""
     plain = version.mixture.model_dump(mode="json", exclude_defaults=True) if version.mixture is not None else None
     written = _Written(
@@ -97,7 +97,7 @@ def configure(store: Store, run: str, configured: MixtureConfig | None, first_ro
             by="configuration",
             why="the configuration says so",
         )
-        if publish(store, run, version):
+        if publish_version(store, run, version):
             return version
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.turn import Before
+from data_ops.mixing.mixed_cut import Before
 from data_ops.rounds.config import RoundConfig
 from data_ops.sampling.config import ReservoirConfig
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
-from data_ops.mixing.turn import Before, Looked, next_turn
+from data_ops.mixing.mixed_cut import Before, Looked, cut_mixed
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.manifest import Manifest, Planning
-from data_ops.rounds.plan import Behind, PlanInput, plan_round, plan_turn
+from data_ops.rounds.plan import Behind, PlanInput, plan_mixed, plan_round
 from data_ops.sampling.shard import Sample
 
 
@@ -45,14 +45,14 @@ def next_round(
     rule, rounds = version.rule, plan.rounds
     if rule.replay_share is not None:
         rounds = rounds.model_copy(update={"replay_share": rule.replay_share})
-    turn = next_turn(rule, behind.before, looked, rounds.fresh_tokens)
+    turn = cut_mixed(rule, behind.before, looked, rounds.fresh_tokens)
     if turn is None:
         return None
     if turn.closed == END:
         return NothingLeft(looked.last_window)
     drawn = sample(sampled_at(behind.frontier, looked.log, turn.window)).without(rule.removed)
     given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint)
-    return plan_turn(given, number, behind, looked.log, turn, version.version)
+    return plan_mixed(given, number, behind, looked.log, turn, version.version)
 
 
 def _of_one_line(

@@ -14,7 +14,7 @@ import pyarrow as pa
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ints
-from data_ops.mixing.turn import Before, Turn
+from data_ops.mixing.mixed_cut import Before, MixedCut
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.draw import choose_fresh, draw_replay
 from data_ops.rounds.manifest import Manifest, Mixed, Shape
@@ -82,7 +82,7 @@ class Behind(NamedTuple):
         return Behind(manifest.ends, manifest.left)
 
 
-def plan_turn(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: Turn, version: int) -> Manifest:
+def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: MixedCut, version: int) -> Manifest:
     """Decide a round of a mixture: the documents of `log` (LOG_COLUMNS) that the turn takes, and replay with them."""
     config, shape, seed, candidates, reservoir = plan
     documents, begins = Documents.from_table(log), behind.frontier
@@ -158,7 +158,7 @@ def _take(documents: Documents, chosen: npt.NDArray[np.bool_], budget: int, star
     return taken, Place(int(documents.windows[last]), int(documents.positions[last]) + 1)
 
 
-def _ends(begins: Frontier, log: pa.Table, turn: Turn) -> Frontier:
+def _ends(begins: Frontier, log: pa.Table, turn: MixedCut) -> Frontier:
     """Where the run stands behind a turn: each source at its first document that still waits, or behind its last."""
     count = int(np.searchsorted(log["window"].to_numpy(), turn.window, side="right"))
     waits = np.ones(count, np.bool_)

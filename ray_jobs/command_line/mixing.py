@@ -1,30 +1,16 @@
 """The command that changes what a running run is fed: mix."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from cluster.storage.store import Store
 from ray_jobs.command_line.ending import finish, show
 from ray_jobs.command_line.options import Files, Json, command
 from ray_jobs.command_line.reading import read_run
+from ray_jobs.mixture.asking import Action, Asking
 
 commands = typer.Typer()
 PANEL = "Train"
-
-
-class Action(StrEnum):
-    """What `headrace mix` does."""
-
-    SHOW = "show"
-    SET = "set"
-    ADD = "add"
-    REMOVE = "remove"
-    PAUSE = "pause"
-    RESUME = "resume"
-    SCHEDULE = "schedule"
-    PLAN = "plan"
 
 
 Words = Annotated[
@@ -69,24 +55,10 @@ def mix(
 
     A change is in force from the first round that is not planned yet; what is planned stays as it is.
     """
-    from ray_jobs.mixture.changes import apply, change, split_arguments
-    from ray_jobs.mixture.standing import standing
-    from ray_jobs.mixture.telling import planned, planned_lines, shown, shown_lines, version_row
+    from ray_jobs.mixture.command import mix_command, split_arguments
 
     said, overrides = split_arguments(words or [])
-    settings = read_run(config, overrides)
-    store, run = Store.open(settings.store), settings.name
-    found = standing(store, run)
-    if action is Action.SHOW:
-        show(shown_lines(found), unless=as_json)
-        finish(0, shown(found), as_json)
-    if action is Action.PLAN:
-        told = planned(store, run, found)
-        show(planned_lines(found, told), unless=as_json)
-        finish(0, told, as_json)
-    made = change(action.value, said, found, floor, replay_share)
-    version = apply(store, run, made, " ".join([action.value, *said]), from_round)
-    begins = max(found.num_rounds, version.from_round)
-    line = f"version {version.version} of the mixture is in force from round {begins} on, or the first planned after it"
-    show([line], unless=as_json)
-    finish(0, {**version_row(version), "run": run, "planned_rounds": found.num_rounds}, as_json)
+    asked = Asking(action, said, floor, replay_share, from_round)
+    lines, told = mix_command(read_run(config, overrides), asked)
+    show(lines, unless=as_json)
+    finish(0, told, as_json)

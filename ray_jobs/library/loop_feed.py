@@ -34,7 +34,8 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import refuse_while_forgetting
 from ray_jobs.store.frozen import read_frozen, read_tokenizer
 from ray_jobs.store.lease import Heart, acquire
-from ray_jobs.training.actors.feed import Feed, FeedSettings, RoundNotice
+from ray_jobs.training.actors.feed import Feed, FeedSettings
+from ray_jobs.training.actors.notice import RoundNotice
 
 NOW = -1  # window behind which nothing is waited for: what is there when a round is cut is all there is
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from cluster.planner.config import parse_count
 from cluster.storage.store import Store
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.versions import MixtureVersion, configure, newest, publish
-from ray_jobs.config.schema import Config
+from data_ops.mixing.versions import MixtureVersion, configure, newest, publish_version
+from ray_jobs.mixture.asking import Action, Asking
 from ray_jobs.mixture.standing import Standing, standing
 from ray_jobs.outcome import ConfigError
 
@@ -22,36 +22,20 @@ SHARE = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<part>[0-9.eE+-]+%
 STAGE = re.compile(r"(?P<at>\+?[0-9][0-9_.]*[kKMBGT]?):(?P<shares>.+)")
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part what is said of the mixture from `key.path=value` settings, such as store=./lake.
-
-    >>> split_arguments(["web=0.7", "store=./lake", "by_time"])
-    (['web=0.7', 'by_time'], ['store=./lake'])
-    """
-    settings = [
-        word
-        for word in arguments
-        if "=" in word and not STAGE.fullmatch(word) and word.lstrip("-").partition("=")[0].split(".")[0] in FIELDS
-    ]
-    return [word for word in arguments if word not in settings], settings
-
-
-FIELDS = set(Config.model_fields)
-
-
-def change(action: str, words: Sequence[str], found: Standing, floor: float | None, replay: float | None) -> Change:
-    """Read what is to be changed; ConfigError for what cannot be understood, or names no source."""
-    if action == "set":
-        if not words and floor is None and replay is None:
+def change_asked(asked: Asking, found: Standing) -> Change:
+    """Read what is to be changed; ConfigError for what cannot be understood."""
+    action, words = asked.action, asked.words
+    if action is Action.SET:
+        more = {k: v for k, v in {"floor": asked.floor, "replay_share": asked.replay_share}.items() if v is not None}
+        if not words and not more:
             raise ConfigError("say what to set, for example: headrace mix set web=0.7 wiki=0.3")
-        more = {k: v for k, v in {"floor": floor, "replay_share": replay}.items() if v is not None}
         return lambda old: {**old.model_dump(), **_set(words, old), **more}
     if not words:
         raise ConfigError(f"say which source, for example: headrace mix {action} {EXAMPLES[action]}")
-    if action == "schedule":
+    if action is Action.SCHEDULE:
         stages = [_stage(word, found.trained) for word in words]
         return lambda old: {**old.model_dump(), "shares": None, "schedule": stages}
-    if action == "add":
+    if action is Action.ADD:
         return lambda old: _add(old, words)
     return lambda old: _idle(action, old, words)
 
@@ -59,7 +43,7 @@ def change(action: str, words: Sequence[str], found: Standing, floor: float | No
 EXAMPLES = {"add": "code=0.2", "remove": "code", "pause": "code", "resume": "code", "schedule": "0:web=1 50M:web=1"}
 
 
-def apply(store: Store, run: str, made: Change, why: str, from_round: int = 0) -> MixtureVersion:
+def write_version(store: Store, run: str, made: Change, asked: Asking) -> MixtureVersion:
     """Write the next version; ConfigError where what would come out cannot be."""
     found = standing(store, run)
     if found.recorded.round.max_backlog_tokens is not None:
@@ -75,10 +59,10 @@ def apply(store: Store, run: str, made: Change, why: str, from_round: int = 0) -
         version = MixtureVersion(
             version=last.version + 1 if last else 0,
             mixture=mixture,
-            from_round=from_round,
-            why=why,
+            from_round=asked.from_round,
+            why=" ".join([asked.action.value, *asked.words]),
         )
-        if publish(store, run, version):
+        if publish_version(store, run, version):
             return version
 
 
@@ -135,14 +119,14 @@ def _add(old: MixtureConfig, words: Sequence[str]) -> dict[str, object]:
     return {**old.model_dump(), "shares": shares, "removed": removed}
 
 
-def _idle(action: str, old: MixtureConfig, labels: Sequence[str]) -> dict[str, object]:
+def _idle(action: Action, old: MixtureConfig, labels: Sequence[str]) -> dict[str, object]:
     """Pause, resume or remove sources."""
     new = old.model_dump()
-    if action == "resume":
+    if action is Action.RESUME:
         if strangers := [label for label in labels if label not in old.paused]:
             raise ConfigError(f"{', '.join(strangers)} is not paused; paused is {', '.join(old.paused) or 'nothing'}")
         return {**new, "paused": tuple(label for label in old.paused if label not in labels)}
-    if action == "pause":
+    if action is Action.PAUSE:
         return {**new, "paused": tuple(dict.fromkeys([*old.paused, *labels]))}
     new["removed"] = tuple(dict.fromkeys([*old.removed, *labels]))
     new["paused"] = tuple(label for label in old.paused if label not in labels)

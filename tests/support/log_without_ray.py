@@ -22,7 +22,7 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog
 from data_ops.lake.window import Window
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.turn import Looked
+from data_ops.mixing.mixed_cut import Looked
 from data_ops.mixing.versions import configure, version_for
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest, Planning, Shape

@@ -18,7 +18,7 @@ from cluster.storage.store import Store
 from data_ops.documents.frontier import Frontier
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of
-from data_ops.mixing.turn import Looked
+from data_ops.mixing.mixed_cut import Looked
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning

@@ -9,7 +9,7 @@ function of the manifest. It holds no state that the lake does not: killed, it g
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from data_ops.kernels.arrays import Floats
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import PendingLog, RoundText, text_of, used_up
 from data_ops.mixing import versions
-from data_ops.mixing.turn import Looked
+from data_ops.mixing.mixed_cut import Looked
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END
 from data_ops.rounds.layout import Layout
@@ -34,6 +34,7 @@ from data_ops.rounds.round_file import warm_up
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Sample, Shard, merge_shards
 from ray_jobs.store.paths import branch_name
+from ray_jobs.training.actors.notice import RoundNotice, notice_of
 from ray_jobs.training.actors.round_files import RoundFiles
 
 logger = logging.getLogger(__name__)
@@ -54,22 +55,6 @@ class FeedSettings:
     document_token: int
     follow: bool = False
     plans: bool = True  # False: only rounds that another feed of this run has written down are handed out
-
-
-class RoundNotice(NamedTuple):
-    """What a worker needs to know of a round; steps is -1 when the run has no further round."""
-
-    steps: int
-    tokens: int = 0
-    fresh_documents: int = 0
-    fresh_tokens: int = 0
-    replay_tokens: int = 0
-    last_window: int = -1
-    closed: str = ""
-    shed_documents: int = 0
-    mixture: int = -1  # version of the mixture that the round was cut by; -1: there is none
-    shares: Mapping[str, float] = {}  # of the fresh tokens, by source, as they were
-    dry: tuple[str, ...] = ()  # sources that had less than their share, which others took
 
 
 class Batch(NamedTuple):
@@ -131,7 +116,7 @@ class Feed:
             timer = threading.Timer(HEAD_START_S, self._get_ahead, (number,))
             timer.daemon = True
             timer.start()
-            return _notice(ready.layout.manifest)
+            return notice_of(ready.layout.manifest)
         return ready
 
     def batch(self, number: int, step: int, rank: int, world: int) -> Batch:
@@ -172,7 +157,7 @@ class Feed:
             manifest, text = found
             if manifest.steps:
                 self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
-            return _notice(manifest)
+            return notice_of(manifest)
 
     def fingerprint(self, window: int) -> str:
         """Fingerprint of the reservoir as of a window."""
@@ -298,20 +283,3 @@ class Feed:
         replay = manifest.replay
         answers = [shard.call(Shard.tokens, replay.ids) for shard in self.shards if len(replay)]
         return text_of(self.lake, manifest.fresh, replay, [answer.get() for answer in answers])
-
-
-def _notice(manifest: Manifest) -> RoundNotice:
-    fresh, replay = int(manifest.fresh.lengths.sum()), int(manifest.replay.lengths.sum())
-    return RoundNotice(
-        steps=manifest.steps,
-        tokens=fresh + replay,
-        fresh_documents=len(manifest.fresh),
-        fresh_tokens=fresh,
-        replay_tokens=replay,
-        last_window=max(manifest.begins.newest.window, manifest.ends.newest.window),
-        closed=manifest.closed,
-        shed_documents=len(manifest.shed),
-        mixture=manifest.mix.version if manifest.mix else -1,
-        shares=manifest.mix.trained_shares if manifest.mix else {},
-        dry=manifest.mix.dry if manifest.mix else (),
-    )

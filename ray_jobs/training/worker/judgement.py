@@ -22,7 +22,8 @@ from ray_jobs.checkpoints.position import Judgement, Position
 from ray_jobs.config.blocks import Interval
 from ray_jobs.config.schema import Config
 from ray_jobs.store.paths import branch_name
-from ray_jobs.training.actors.feed import BRANCH, Feed, RoundNotice
+from ray_jobs.training.actors.feed import BRANCH, Feed
+from ray_jobs.training.actors.notice import RoundNotice
 from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import BranchBegun, CandidateMade
 from ray_jobs.training.worker.collectives import broadcast_int, broadcast_object

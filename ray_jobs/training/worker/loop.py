@@ -13,7 +13,8 @@ import ray.train
 from msgspec.structs import replace
 
 from ray_jobs.training.actors.coordinator import Coordinator
-from ray_jobs.training.actors.feed import Feed, RoundNotice
+from ray_jobs.training.actors.feed import Feed
+from ray_jobs.training.actors.notice import RoundNotice
 from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import Fault, RoundBegun
 from ray_jobs.training.worker.collectives import broadcast_int, broadcast_object

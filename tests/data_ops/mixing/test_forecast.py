@@ -6,7 +6,7 @@ import pytest
 from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.forecast import forecast
 from data_ops.rounds.config import RoundConfig
-from tests.support.mixed_logs import MixedRun, window_rows
+from tests.data_ops.mixing.mixed_logs import MixedRun, window_rows
 
 MIXTURES = [
     MixtureConfig(shares={"a": 3, "b": 1}),

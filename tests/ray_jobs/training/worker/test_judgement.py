@@ -16,7 +16,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Judgement, Position, state_from_json, state_to_json
 from ray_jobs.config.blocks import Interval
 from ray_jobs.config.schema import Config
-from ray_jobs.training.actors.feed import RoundNotice
+from ray_jobs.training.actors.notice import RoundNotice
 from ray_jobs.training.directive import Directive
 from ray_jobs.training.events import BranchBegun, CandidateMade
 from ray_jobs.training.worker.judgement import Judge, decided, is_due

@@ -13,7 +13,7 @@ from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest
 from data_ops.rounds.next_round import NothingLeft
-from tests.support.mixed_logs import MixedRun, places, window_rows
+from tests.data_ops.mixing.mixed_logs import MixedRun, places, window_rows
 
 LABELS = ("a", "b", "c")
 parts = st.dictionaries(st.sampled_from(LABELS), st.sampled_from([0.0, 0.01, 0.2, 1.0, 7.0]), min_size=1).filter(

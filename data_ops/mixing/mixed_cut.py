@@ -40,7 +40,7 @@ class Looked(NamedTuple):
     is_late: Callable[[bool], bool] = lambda has_fresh: False
 
 
-class Turn(NamedTuple):
+class MixedCut(NamedTuple):
     """A round that can be cut: rows of the log that it trains and sheds, and by which figures."""
 
     closed: str
@@ -53,7 +53,7 @@ class Turn(NamedTuple):
     dry: tuple[str, ...]  # sources that had less than their share, while others gave more
 
 
-def next_turn(mixture: MixtureConfig, before: Before, looked: Looked, budget: int) -> Turn | None:
+def cut_mixed(mixture: MixtureConfig, before: Before, looked: Looked, budget: int) -> MixedCut | None:
     """Cut a round of `budget` fresh positions; None: wait for more. A turn that takes nothing says why: see `closed`.
 
     closed: tokens | drained | seconds, as for every round; starved: nothing is fresh, and it has waited too long;
@@ -119,12 +119,12 @@ class _Desk:
         """Labels with documents in a window; in one that is done with there are none."""
         return {self.labels[n] for n in np.unique(self.waiting.sources[self.at == window]).tolist()}
 
-    def left(self, turn: Turn) -> list[str]:
+    def left(self, turn: MixedCut) -> list[str]:
         """Labels of which documents up to the turn's window stay behind."""
         upto = self.waiting.tokens(slice(0, int(np.searchsorted(self.at, turn.window, side="right"))))
         return [label for label in self.labels if upto.get(label, 0) > turn.tokens.get(label, 0)]
 
-    def turn(self, window: int, closed: str) -> Turn:
+    def turn(self, window: int, closed: str) -> MixedCut:
         """The round as it is cut when the log is looked at up to a window."""
         count = int(np.searchsorted(self.at, window, side="right"))
         known = self.waiting.first(count)
@@ -137,7 +137,7 @@ class _Desk:
         dry = tuple(used_up) if len(used_up) < len(shares) else ()
         credits = owed(shares, self.before.credits, tokens, used_up)
         shed = self.gone[self.log_windows[self.gone] <= window]
-        return Turn(closed, window, self.rows[taken], shed, shares, credits, tokens, dry)
+        return MixedCut(closed, window, self.rows[taken], shed, shares, credits, tokens, dry)
 
     def _may_come(self, label: str) -> bool:
         if self.stated is not None:

@@ -9,7 +9,7 @@ from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import array_to_ids
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.turn import Looked
+from data_ops.mixing.mixed_cut import Looked
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest, Planning, Shape
