@@ -1,6 +1,7 @@
 """How far has a run planned the log, where each source has a place of its own?
 
-One place before which everything of every source is planned and, by label, the places of the sources that are further.
+One place before which everything of every source is planned and, by label, places of sources that are further (or that
+had documents in the very window of that place).
 A source that is not named, also one that nobody has seen yet, stands at that one place.
 """
 
@@ -16,7 +17,9 @@ from data_ops.kernels.arrays import Ints
 
 
 class Frontier(NamedTuple):
-    """Everything before `base` is planned; of the sources in `ahead` everything before their own, later place."""
+    """Everything before `base` is planned; of the sources in `ahead` everything before their own place, which is no
+    earlier.
+    """
 
     base: Place = Place()
     ahead: Mapping[str, Place] = {}

@@ -78,11 +78,10 @@ def sampled_at(stands: Frontier, log: pa.Table, window: int) -> Frontier:
     names = log["source"].combine_chunks().slice(0, count).dictionary_encode()
     numbers, first = np.unique(names.indices.to_numpy(), return_index=True)
     windows, labels = log["window"].to_numpy()[first].tolist(), names.dictionary.to_pylist()
-    planned = stands.whole_windows()
-    places = {label: max(place, Place(window + 1)) for label, place in planned.ahead.items()}
+    places = {label: Place(at.window + (at.position > 0)) for label, at in stands.ahead.items()}
     places |= {labels[number]: Place(at) for number, at in zip(numbers.tolist(), windows, strict=True)}
     base = min(places[labels[number]] for number in numbers.tolist()) if len(numbers) else Place(window + 1)
-    return Frontier.of_places(max(base, planned.base), places)
+    return Frontier.of_places(max(base, Place(stands.base.window)), places)
 
 
 def behind_round(lake: Lake, run: str, manifest: Manifest, version: MixtureVersion | None) -> Behind:

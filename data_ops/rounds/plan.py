@@ -174,7 +174,8 @@ def _ends(begins: Frontier, log: pa.Table, turn: MixedCut) -> Frontier:
     for number, row in zip(numbers.tolist(), left[first].tolist(), strict=True):
         places[labels[number]] = Place(*at[row])
     base = Place(*at[left[0]]) if len(left) else max([begins.base, *places.values()])
-    return Frontier.of_places(base, places)
+    # A source stays named until the base is in a later window, so that the reservoir knows whose windows are whole.
+    return Frontier(base, {k: max(places[k], base) for k in sorted(places) if places[k].window >= base.window})
 
 
 def _before(documents: Documents, end: Place) -> npt.NDArray[np.bool_]:
