@@ -53,18 +53,15 @@ class PendingLog:
 
 def used_up(lake: Lake, stands: Frontier) -> Frontier:
     """Up to which whole windows no kept document waits behind a frontier, source by source."""
-    whole = {}
+    waits = dict[Place, set[str]]()  # behind a place, in its window: labels
     for place in {stands.base, *stands.ahead.values()}:
         rows = lake.documents(place.window, place.window, ["position", "source"], ["kept"])
-        waits = rows.filter(pa.array(rows["position"].to_numpy() >= place.position))
-        whole[place] = place.window, set(waits["source"].to_pylist())
+        behind = pa.array(rows["position"].to_numpy() >= place.position)
+        waits[place] = set(rows.filter(behind)["source"].to_pylist())
 
-    def of(label: str | None, place: Place) -> Place:
-        window, waiting = whole[place]
-        return Place(window + (label not in waiting if label is not None else not waiting - set(stands.ahead)))
-
-    ahead = {label: of(label, place) for label, place in stands.ahead.items()}
-    return Frontier.of_places(of(None, stands.base), ahead)
+    ahead = {label: Place(at.window + (label not in waits[at])) for label, at in stands.ahead.items()}
+    others = Place(stands.base.window + (not waits[stands.base] - set(stands.ahead)))
+    return Frontier.of_places(min([others, *ahead.values()]), ahead)
 
 
 def text_of(lake: Lake, fresh: Documents, replay: Documents, held: Iterable[tuple[Ids, pa.ListArray]]) -> RoundText:

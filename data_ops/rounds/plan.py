@@ -164,16 +164,17 @@ def _ends(begins: Frontier, log: pa.Table, turn: MixedCut) -> Frontier:
     waits = np.ones(count, np.bool_)
     waits[turn.taken], waits[turn.shed] = False, False
     left, places = np.flatnonzero(waits), dict(begins.ahead)
-    at = list(zip(log["window"].to_numpy()[:count].tolist(), log["position"].to_numpy()[:count].tolist(), strict=True))
+    at = np.stack([log[name].to_numpy()[:count] for name in ("window", "position")], axis=1).astype(np.int64)
     names = log["source"].combine_chunks().slice(0, count).dictionary_encode()
     codes, labels = names.indices.to_numpy(), names.dictionary.to_pylist()
     numbers, back = np.unique(codes[::-1], return_index=True)
     for number, row in zip(numbers.tolist(), (count - 1 - back).tolist(), strict=True):
-        places[labels[number]] = Place(at[row][0], at[row][1] + 1)
+        window, position = at[row].tolist()
+        places[labels[number]] = Place(window, position + 1)
     numbers, first = np.unique(codes[left], return_index=True)
     for number, row in zip(numbers.tolist(), left[first].tolist(), strict=True):
-        places[labels[number]] = Place(*at[row])
-    base = Place(*at[left[0]]) if len(left) else max([begins.base, *places.values()])
+        places[labels[number]] = Place(*at[row].tolist())
+    base = Place(*at[left[0]].tolist()) if len(left) else max([begins.base, *places.values()])
     # A source stays named until the base is in a later window, so that the reservoir knows whose windows are whole.
     return Frontier(base, {k: max(places[k], base) for k in sorted(places) if places[k].window >= base.window})
 

@@ -1,9 +1,11 @@
 """Is the sample of any number of shards, however often they died, the sample of one reservoir?"""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from data_ops.documents.frontier import Frontier
+from data_ops.documents.place import Place
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.sampling import shard as shard_module
@@ -138,3 +140,57 @@ def test_only_kept_documents_are_sampled(lake):
     kept = ids_to_array(lake.documents(0, 5, ["id"], ["kept"])["id"])
     assert len(everything) == len(kept)
     assert is_member(everything.ids, kept).all()
+
+
+def mixed_windows(lake):
+    """Two sources in every window."""
+    for number in range(5):
+        tables = [make_documents(number, ["kept"] * 30, 60 * number, source="a")]
+        tables.append(make_documents(number, ["kept"] * 20, 60 * number, source="b", position=30))
+        add_window(lake, pa.concat_tables(tables))
+
+
+FRONTIERS = [
+    Frontier(Place(1)),
+    Frontier(Place(1), {"a": Place(3)}),
+    Frontier(Place(2), {"a": Place(4)}),
+    Frontier(Place(2), {"a": Place(4), "b": Place(3)}),
+    Frontier(Place(5)),
+]
+
+
+def test_sources_are_folded_in_each_as_far_as_it_is(tmp_path):
+    """In one go, step by step, and after going back, it is the sample of the documents before the frontier."""
+    lake, config = make_lake(tmp_path), config_of(2)
+    mixed_windows(lake)
+    walked = [Shard(lake, config, SEED, number) for number in range(2)]
+    for upto in [*FRONTIERS, FRONTIERS[1]]:
+        sample = merge_shards(config, SEED, [shard.state(upto) for shard in walked])
+        fresh = [Shard(lake, config, SEED, number) for number in range(2)]
+        same(sample, merge_shards(config, SEED, [shard.state(upto) for shard in fresh]))
+        rows = lake.documents(0, 4, COLUMNS, ["kept"])
+        before = rows.filter(pa.array(~upto.waiting(rows["source"], *(rows[c].to_numpy() for c in COLUMNS[1:3]))))
+        for capacity, half_life, name in zip(
+            config.capacities, config.half_lives_s, sample.fingerprint.split("-"), strict=True
+        ):
+            sketch = Reservoir(capacity, half_life, SEED)
+            sketch.add(ids_to_array(before["id"]), event_seconds(before["event_time"]), before["weight"].to_numpy())
+            assert sketch.fingerprint()[:16] == name
+        assert set(sample.without(["a"]).sources) <= {"b"}
+        assert len(sample.without(["a"]).documents) == sum(source == "b" for source in sample.sources)
+
+
+def test_a_window_is_read_once_for_each_source_that_moves_over_it(tmp_path, monkeypatch):
+    lake = make_lake(tmp_path)
+    mixed_windows(lake)
+    shard, read = Shard(lake, config_of(1), SEED, 0), []
+    documents = lake.documents
+
+    def noted(first, last, *more):
+        read.append((first, last))
+        return documents(first, last, *more)
+
+    monkeypatch.setattr(lake, "documents", noted)
+    shard.advance(Frontier(Place(0), {"a": Place(4)}))
+    shard.advance(Frontier(Place(1), {"a": Place(4)}))
+    assert [n for first, last in read for n in range(first, last + 1)] == [0, 1, 2, 3, 0]
