@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.matrix.protocol import CHANGES, STAGES, WORLDS, Corpus, corpora, mixed
+from benchmarks.matrix.protocol import CHANGED_WORLDS, CHANGES, STAGES, WORLDS, Corpus, corpora, mixed
 from benchmarks.root import RESULTS
 
 PARTS = ("ours", "mixture", "grain", "mosaic")
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--corpus",
         action="append",
-        choices=[*corpora(), *CHANGES],
+        choices=[*corpora(), *changed()],
         help="these, or changes of the mixture, alone; default all",
     )
     parser.add_argument("--quick", action="store_true", help="five chains on the corpus that grows three times")
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     hardest_first = list(corpora().items())[::-1]
     ok = True
     for part in given.parts or PARTS:
-        named = [(name, mixed()) for name in CHANGES] if part == "mixture" else hardest_first
+        named = [(name, mixed()) for name in changed()] if part == "mixture" else hardest_first
         for name, corpus in named[: 1 if given.quick else None]:
             if name in (given.corpus or [name]):
                 sys.stderr.write(f"{part}: {name} ...\n")
@@ -56,13 +56,18 @@ def main(arguments: list[str]) -> int:
     return int(not ok)
 
 
+def changed() -> dict[str, tuple[str, int]]:
+    """The parts of the matrix of changed mixtures: a change, and a number of workers."""
+    return {f"{name} at {world}": (name, world) for name in CHANGES for world in CHANGED_WORLDS}
+
+
 def measure(part: str, name: str, corpus: Corpus, quick: bool, cache: Path) -> list[dict[str, Any]]:
     """The rows of one part on one corpus."""
     cells = QUICK if quick else tuple((label, stage) for label in WORLDS for stage in STAGES)
     if part == "mixture":
         from benchmarks.matrix import mixture
 
-        return mixture.measure(name)
+        return mixture.measure(*changed()[name])
     if part == "ours":
         from benchmarks.matrix import ours  # torch, Ray: not for those who run the peers alone
 

@@ -30,7 +30,6 @@ from ray_jobs.training.actors.notice import RoundNotice
 STAGE = 1
 CHANGED_AT = 2  # when this round is asked for, the mixture is changed: the next one is not planned yet
 MOMENTS = {"before": 13, "in": 28, "after": 41}  # the global step behind which the run is killed
-WORLDS = (1, 2)
 
 
 @dataclass
@@ -90,11 +89,10 @@ class MixBench(Bench):
         return ChangingFeed(settings, self, chain) if not chain.attempts else Feed(settings)
 
 
-def measure(name: str, worlds: Sequence[int] = WORLDS, moments: Sequence[str] = tuple(MOMENTS)) -> list[dict[str, Any]]:
-    """Change a run's mixture as `name` says, killed at each moment, at each number of workers: a row for each."""
+def measure(name: str, world: int, moments: Sequence[str] = tuple(MOMENTS)) -> list[dict[str, Any]]:
+    """Change a run's mixture as `name` says, killed at each moment, at a number of workers: a row for each."""
     use_forkserver(ROOT)
-    cells = [(world, moment) for world in worlds for moment in moments]
-    chains = [MixChain("", STAGE, (w, w), (MOMENTS[moment],), change=name, moment=moment) for w, moment in cells]
+    chains = [MixChain("", STAGE, (world, world), (MOMENTS[m],), change=name, moment=m) for m in moments]
     with tempfile.TemporaryDirectory(prefix="headrace-matrix-") as folder, connect(ClusterConfig()):
         bench = MixBench(Path(folder))
         bench.grow(mixed().first)

@@ -32,6 +32,7 @@ CHANGES: dict[str, tuple[dict[str, float], tuple[str, ...]]] = {  # the shares b
     "remove": ({"a": 1, "b": 1}, ("remove", "b")),
     "schedule": ({"a": 1, "b": 1}, ("schedule", "20k:a=1,b=1", "90k:a=9,b=1")),
 }
+CHANGED_WORLDS = (1, 2)
 
 Batch = Sequence[Hashable]
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from cluster.storage.store import Store
 from data_ops.ingest.takeover import misfit, refusal
 from data_ops.lake.lake import Lake
+from data_ops.mixing.versions import newest
 from data_ops.sources.first_look import first_look
 from data_ops.sources.kinds import open_source
 from models.kinds.kinds import model_config
@@ -43,6 +44,7 @@ def check_run(config: Config, *, follow: bool, drives: bool = True, judged: bool
         lambda: check_writable(config),
         lambda: check_open_window(config),
         lambda: check_tasks(config),
+        lambda: check_mixture(config),
     ]
     if drives:
         checks += [lambda: check_live(config), lambda: check_packages(config), lambda: check_origin(config)]
@@ -132,6 +134,16 @@ def check_origin(config: Config) -> None:
 def check_tasks(config: Config) -> None:
     """Every further task of evaluation must exist and take its settings."""
     further_tasks(config.evaluate)
+
+
+def check_mixture(config: Config) -> None:
+    """A run that has a mixture, also one that `headrace mix` gave it, cannot shed by backlog."""
+    with suppress(NotADirectoryError):  # the store itself is a file: `check_writable` says so
+        if config.round.max_backlog_tokens is not None and newest(Store.open(config.store), config.name) is not None:
+            raise ConfigError(
+                f"round.max_backlog_tokens={config.round.max_backlog_tokens} cannot be had beside a mixture, which run "
+                f"{config.name} has (headrace mix show); leave it out, or use another name for a new run"
+            )
 
 
 def check_open_window(config: Config) -> None:

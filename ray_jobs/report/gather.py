@@ -103,7 +103,8 @@ def _ideal(
     """
     total = np.zeros(len(edges) - 1)
     for manifest in manifests:
-        earlier = windows < (int(manifest.fresh.windows[0]) if len(manifest.fresh) else manifest.end.window)
+        at = min(manifest.fresh.windows.tolist(), default=manifest.end.window)
+        earlier = windows < (at if manifest.mix is None else manifest.mix.window + 1)  # as if every source were there
         if not len(manifest.replay) or not earlier.any():
             continue
         ages_s = times_s[earlier].max() - times_s[earlier]
