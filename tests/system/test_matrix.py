@@ -93,23 +93,13 @@ def test_an_unknown_part_is_refused(capsys):
 
 def test_a_changed_mixture_that_is_not_exact_stands_in_the_table():
     row = {"change": "pause", "workers": 2, "killed": "in", "changed_round": 3, "rounds": 9, "start": 20, "steps": 60}
-    row |= {
-        "cells": {"in": "L1 N0 R0 O2"},
-        "weights_apart": 1e-3,
-        "shares": dict.fromkeys(("before", "after"), {"a": 0.5}),
-    }
+    row |= {"cells": {"in": "L1 N0 R0 O2"}, "weights_apart": 1e-3}
+    row |= {"shares": {"before": {"a": 0.5}, "after": {"a": 0.5}}}
     row |= {"ledger": dict.fromkeys(("trained", "shed", "pending", "lost", "repeated"), 0)}
     rows = [row, {**row, "cells": {"in": "failed"}, "trouble": "a rank ended"}]
     part = {"date": "2026-01-01T00:00:00", "seconds": 1, "load_before": [1.0], "load_after": [2.0], "rows": rows}
-    raw = {
-        "versions": {},
-        "cpu": "",
-        "cores": 1,
-        "memory_gb": 1,
-        "python": "3",
-        "parts": {"mixture": {"pause at 2": part}},
-    }
-    text = page(raw)
+    raw = {"parts": {"mixture": {"pause at 2": part}}, "versions": {}, "cpu": "", "cores": 1, "memory_gb": 1}
+    text = page({**raw, "python": "3"})
     assert "0 of 2 cells exact" in text and "By corpus" not in text
     assert "| pause | 2 | in | 3 | 9 | 20 | 60 | 50.0% | 50.0% | L1 N0 R0 O2 | 1.0e-03 |" in text
     assert "**failed: a rank ended**" in text

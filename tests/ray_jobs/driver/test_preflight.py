@@ -10,6 +10,7 @@ import pytest
 from cluster.storage.store import Store
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import next_window
+from data_ops.mixing.versions import MixtureVersion, publish_version
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.commands.status import status, status_lines
 from ray_jobs.config.reading import read_config
@@ -169,6 +170,15 @@ def test_10_a_model_of_another_shape_than_the_runs_checkpoint(given):
     assert mistakes(*given, "model.layers=5", "name=other") == []
     assert mistakes(*given, "model.recompute=true") == []
     assert mistake(*given, "engine.batch_tokens=4096").startswith("engine.batch_tokens=4096 differs from 16384")
+
+
+def test_a_run_that_has_a_mixture_cannot_shed_by_backlog(given, tmp_path):
+    sheds = "round.max_backlog_tokens=500"
+    assert mistakes(*given, sheds) == []
+    publish_version(Store.open(str(tmp_path / "store")), "news", MixtureVersion(version=0, mixture=None))
+    assert "max_backlog_tokens=500 cannot be had beside a mixture, which run news has" in mistake(*given, sheds)
+    assert "leave one of them out" in mistake(*given, sheds, "mixture.shares=by_time")
+    assert "mixture names web, which is no source; there are mine" in mistake(*given, "mixture.shares={web: 1}")
 
 
 def test_11_no_sources(tmp_path):
