@@ -62,13 +62,12 @@ def verify(
 @command(commands, PANEL, "headrace trace 4f1c2a store=./lake", "headrace trace news:/data/texts/a.jsonl:120")
 def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
     """Where a document came from, what happened to it, what has seen it: trace ID, or source:partition:offset."""
-    from ray_jobs.commands.tracing import trace as find
-    from ray_jobs.commands.tracing import trace_lines
+    from ray_jobs.commands import tracing
 
     names, overrides = split(ids)
-    story = find(read_as_written(config, overrides).store, names)
+    story = tracing.trace(read_as_written(config, overrides).store, names)
     if not as_json:
-        show(trace_lines(story))
+        show(tracing.trace_lines(story))
     finish(0, story, as_json)
 
 

@@ -24,7 +24,6 @@ from ray_jobs.config.schema import Config
 from ray_jobs.mixture.asking import Action, Asking
 from ray_jobs.mixture.command import mix_command
 from ray_jobs.mixture.standing import standing
-from ray_jobs.training.actors import feed as feed_module
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from tests.support.lakes import add_window, make_documents, make_lake
 
@@ -40,10 +39,11 @@ CHANGES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def nothing_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round is planned when it is asked for, so that the tests say when."""
-    monkeypatch.setattr(feed_module, "HEAD_START_S", 3600.0)
+class Unhurried(Feed):
+    """A feed that plans a round when it is asked for, so that the tests say when."""
+
+    def _get_ahead(self, number: int) -> None:
+        return
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def feed_of(lake: Lake, mixture: MixtureConfig | None = STARTED) -> Feed:
     plan = Planning(
         RoundConfig(tokens=300, replay_share=0.3), ReservoirConfig(capacity=60, shards=2), Shape(32, 2), 3, mixture
     )
-    feed = Feed(FeedSettings(lake.store.uri, RUN, plan, 999), lambda *given: Local(Shard(*given)))
+    feed = Unhurried(FeedSettings(lake.store.uri, RUN, plan, 999), lambda *given: Local(Shard(*given)))
     feed.drained(LAST)
     return feed
 
