@@ -22,7 +22,7 @@ from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed
 
 LOST_STEPS = 3  # at least so many are trained behind the last commit before a kill
-SECONDS = 180.0  # how long an attempt may take
+SECONDS = 600.0  # how long an attempt may take, on a machine that others use too
 
 
 class Desk:
