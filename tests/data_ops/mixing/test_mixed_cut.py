@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,7 @@ def test_a_mixture_that_says_nothing_trains_the_log_in_its_order(windows, config
     assert fresh[0] == fresh[1]
 
 
+@pytest.mark.slow
 def test_realised_shares_are_within_one_percent_over_a_thousand_rounds():
     rng = np.random.default_rng(3)
     shares = {"a": 0.7, "b": 0.2, "c": 0.1}
