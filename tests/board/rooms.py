@@ -23,6 +23,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "data_ops.sources": (
         ("protocol", "times"),
         ("fields",),
+        ("json_records",),
         ("files", "python_library"),
         ("kinds",),
         ("quarantine",),

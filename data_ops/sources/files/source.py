@@ -18,17 +18,18 @@ import pyarrow as pa
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.entry import Entry, FileKind
-from data_ops.sources.files.formats.content import Format, UnknownKindError, sniffed_format
-from data_ops.sources.files.formats.lines import Parse, header_of, read_lines
+from data_ops.sources.files.formats.content import HEAD_BYTES, Format, UnknownKindError, sniffed_format
+from data_ops.sources.files.formats.lines import header_of, read_lines
 from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.records import column_names, fields_of, json_parser, parse_document, table_parser
 from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
+from data_ops.sources.files.formats.tables import column_names, table_parser
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
 from data_ops.sources.files.growth import Step, is_done, look_at
 from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
 from data_ops.sources.files.walk import FileState
+from data_ops.sources.json_records import Parse, fields_of, json_parser, parse_document
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span, Untaken
 
 LOOKED_AT = 16  # files, to see which fields their records have
@@ -187,7 +188,7 @@ class FilesSource(Source):
                 elif kind in ("csv", "tsv"):
                     names |= dict.fromkeys(column_names(*header_of(file.partition, kind, self.config.limits)))
                 elif kind == "jsonl":
-                    names |= dict.fromkeys(fields_of(head_of(file.partition, self.config.limits)))
+                    names |= dict.fromkeys(fields_of(_whole_lines(head_of(file.partition, self.config.limits))))
             except (UnknownKindError, BadParquetError, UnicodeDecodeError, csv.Error, OSError):
                 continue
         return tuple(names)
@@ -228,6 +229,10 @@ class FilesSource(Source):
 
 def _hint(pattern: str) -> str:
     return f"; {hint}" if (hint := hint_of(pattern)) else ""
+
+
+def _whole_lines(head: bytes) -> list[bytes]:
+    return (head if len(head) < HEAD_BYTES else head.rpartition(b"\n")[0]).split(b"\n")
 
 
 def _passed(each: Untaken) -> str:

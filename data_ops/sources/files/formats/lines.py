@@ -8,7 +8,7 @@ later as empty), so that ordinals follow from bytes alone. A line is held in mem
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +18,13 @@ from data_ops.sources.fields import RecordRows
 from data_ops.sources.files.formats.content import HEAD_BYTES, Format
 from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.unpack import Limits, TornError
+from data_ops.sources.json_records import BOM, Parse
 from data_ops.sources.protocol import ChangedError, Span
 
-BOM = b"\xef\xbb\xbf"
 SAMPLE_BYTES = 200
 #: What may stand before the names of a table: a mark, blank lines, and the line in which Excel names the separator.
 PREFIX = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:[ \t\r]*\n)*(?:sep=(?P<mark>[,;\t|])\r?\n)?", re.IGNORECASE)
 QUOTED = re.compile(rb'"(?:[^"]|"")*+"')
-Parse = Callable[[bytes, int, RecordRows], None]  # a line without its end, its bytes in the file, where it goes
 
 
 class Piece(NamedTuple):

@@ -1,28 +1,27 @@
-"""What is in one line: a JSON object, a row of a table, or a document as it stands?
+"""What is in one line or message: a JSON object, or a document as it stands?
 
 JSON is read as its writers write it: NaN and Infinity, which Python's json writes, are read as null. Of a long line
 only the fields that are asked for become objects, so that millions of empty ones in the others cost no memory.
 """
 
-import csv
 import functools
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 import orjson
 
 from data_ops.sources.fields import Fields, RecordRows, pick
-from data_ops.sources.files.formats.content import HEAD_BYTES
-from data_ops.sources.files.formats.lines import BOM, PREFIX, Parse
 
+BOM = b"\xef\xbb\xbf"
+Parse = Callable[[bytes, int, RecordRows], None]  # a record's bytes, how many were read for it, where it goes
 LONG_BYTES = 1 << 20  # a longer line is not built as a whole: 1 MB of empty objects takes some 50 MB
-LOOKED_AT = 50  # lines, to see which fields they have
+LOOKED_AT = 50  # records, to see which fields they have
 SHORT_VALUE_BYTES = 1 << 20
-csv.field_size_limit(1 << 30)  # a record is measured before it comes here
 EXACT = 2**53  # a float from here on may be an integer that lost its last digits
 MOST_DIGITS = 4000  # Python refuses to read longer integers
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -74,52 +73,10 @@ def json_parser(fields: Fields) -> Parse:
     return parse
 
 
-def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
-    """Make the function that takes a row of a table with this header; a row of another length is quarantined."""
-    names = column_names(header, delimiter)
-    text, time, name = (names.index(field) if field and names.count(field) == 1 else None for field in fields)
-    absent = "duplicate_column" if names.count(fields.text) > 1 else "missing_text"
-
-    def parse(line: bytes, num_bytes: int, rows: RecordRows) -> None:
-        try:
-            cells = row_of(line, delimiter)
-        except UnicodeDecodeError:
-            rows.quarantine("bad_utf8", line, num_bytes)
-            return
-        except csv.Error:
-            cells = []
-        if len(cells) != len(names) and not line.strip():
-            rows.add("", None, None, num_bytes)
-        elif len(cells) != len(names):
-            rows.quarantine("bad_row", line, num_bytes)
-        elif text is None:
-            rows.quarantine(absent, line, num_bytes)
-        else:
-            when, known = (None if column is None else cells[column] or None for column in (time, name))
-            rows.add_untyped(cells[text], when, known, num_bytes)
-
-    return parse
-
-
-def column_names(header: bytes, delimiter: str) -> list[str]:
-    """Read the names of a table's columns; none where its first row is no row."""
-    try:
-        return row_of(PREFIX.sub(b"", header).decode(errors="replace").encode(), delimiter)
-    except csv.Error:
-        return []
-
-
-def row_of(line: bytes, delimiter: str) -> list[str]:
-    """Read one row of a table."""
-    row = line.removeprefix(BOM).decode().rstrip("\r\n")
-    return next(csv.reader([row], delimiter=delimiter, strict=True), [])
-
-
-def fields_of(head: bytes) -> list[str]:
-    """Name the fields of the first whole lines, nested ones as paths; none if no line is an object."""
-    whole = head if len(head) < HEAD_BYTES else head.rpartition(b"\n")[0]
+def fields_of(lines: Iterable[bytes]) -> list[str]:
+    """Name the fields of the first records, nested ones as paths; none if no record is an object."""
     names: dict[str, None] = {}
-    for line in whole.split(b"\n")[:LOOKED_AT]:
+    for line in itertools.islice(lines, LOOKED_AT):
         try:
             record = _loosely(line.removeprefix(BOM))
         except (ValueError, RecursionError):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_ops.sources import json_records as records
 from data_ops.sources.fields import Fields, RecordRows
-from data_ops.sources.files.formats import records
-from data_ops.sources.files.formats.records import fields_of, json_parser
+from data_ops.sources.json_records import fields_of, json_parser
 
 
 def read(line: bytes, *fields) -> dict:
@@ -68,7 +68,7 @@ def test_paths_lead_into_objects_and_a_name_with_a_dot_is_a_name():
     assert (row["text"], row["event_time"].year, row["external_id"]) == ("deep", 2023, "7")
     assert read(line, "meta.text", None, "meta.id")["external_id"] == "8"
     assert read(b'{"meta": 7}', "meta.text")["error"] == "missing_text"
-    assert fields_of(line) == ["meta.text", "meta.at", "meta.n.id", "meta.id"]
+    assert fields_of([line]) == ["meta.text", "meta.at", "meta.n.id", "meta.id"]
 
 
 def test_a_time_that_is_there_and_not_understood_is_told_from_a_missing_one():
