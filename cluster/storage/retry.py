@@ -18,6 +18,7 @@ Answer = TypeVar("Answer")
 _BUCKET = "the bucket does not exist; create it or correct its name"
 _ACCESS = "access is denied; check the credentials and their rights on this prefix"
 _SILENT = "the endpoint does not answer; check the network and AWS_ENDPOINT_URL"
+KAFKA_SILENT = "no Kafka broker answers"
 _LOGIN = "no credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the machine a role"
 TEXT_HINTS = {
     **dict.fromkeys(("NO_SUCH_BUCKET", "NoSuchBucket", "specified bucket does not exist"), _BUCKET),
@@ -25,7 +26,8 @@ TEXT_HINTS = {
     **dict.fromkeys(("NETWORK_CONNECTION", "curlCode", "Could not connect", "Max retries exceeded"), _SILENT),
     **dict.fromkeys(("Unable to locate credentials", "default credentials were not found"), _LOGIN),
 }
-#: How errors of the way to a bucket are told: by Delta, by pyarrow (AWS, Google), by boto3, and by `TEXT_HINTS`.
+#: How errors of the way to a bucket are told: by Delta, by pyarrow (AWS, Google), by boto3, and by `TEXT_HINTS`; and
+#: how our own reader of Kafka tells that a broker is silent.
 NETWORK = (
     "Generic S3 error",
     "Generic GCS error",
@@ -36,6 +38,7 @@ NETWORK = (
     "Failed to flush response stream",
     "endpoint URL",
     _SILENT,
+    KAFKA_SILENT,
 )
 #: How the same libraries tell what stays as it is: rights, credentials, absent things.
 FINAL = (
@@ -55,7 +58,7 @@ FINAL = (
 
 
 def is_transient(error: object) -> bool:
-    """Is an error, or what was told of it, one of the way to a bucket, which another try may not meet?
+    """Is an error, or what was told of it, one of the way to a bucket or a broker, which another try may not meet?
 
     By its text alone: it may come out of another process, and two of these libraries know no other difference.
 
@@ -67,7 +70,7 @@ def is_transient(error: object) -> bool:
 
 
 def retry(act: Callable[[], Answer]) -> Answer:
-    """Do again, with growing pauses, what fails on the way to a bucket: for what may be repeated as a whole.
+    """Do again, with growing pauses, what fails on the way to a bucket or broker: for what may be repeated as a whole.
 
     Raises OSError when no try that began within PATIENCE_S succeeded; other errors at once.
     """

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data_ops.audit.losses import losses_of
 from data_ops.audit.spans import Records, check_windows, read_records
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, place_keys
@@ -48,6 +49,8 @@ class Account:
     run: str = ""
     waiting: int = 0  # files, at the last look at each source, of which more is read when their writers go on
     abandoned: int = 0  # files that were seen and gone before they were read to their end
+    gone: int = 0  # records that were gone at their source before they were read, as `on_loss: continue` accepted
+    losses: list[str] = field(default_factory=list)  # a sentence for each stretch of them
     damaged: int = 0  # records whose source says another thing than the lake
     untaken: dict[str, dict[str, dict[str, dict[str, int]]]] = field(default_factory=dict)  # by source, state, reason
 
@@ -101,7 +104,7 @@ def account(lake: Lake, run: str) -> Account:
     }
     if counts["read"] != sum(counts[name] for name in STATES):
         problems.append(f"{counts['read']} records were read, but {counts} do not add up to it")
-    remainders = read_remainders(lake.store)
+    remainders, losses = read_remainders(lake.store), losses_of(windows)
     return Account(
         **counts,
         repeated=repeated + planned.repeated + twice,
@@ -109,6 +112,8 @@ def account(lake: Lake, run: str) -> Account:
         run=run,
         waiting=sum(remainder.num("waiting", "unreadable") for remainder in remainders.values()),
         abandoned=sum(remainder.num("abandoned") for remainder in remainders.values()),
+        gone=sum(loss.num_records for loss in losses),
+        losses=[loss.sentence for loss in losses],
         untaken={label: remainder.to_dict() for label, remainder in remainders.items()},
     )
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from data_ops.curation.config import CurateConfig
 from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts, normalised
 from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, is_held_out
+from data_ops.documents.reasons import ABSENT
 from data_ops.kernels.arrays import Bools, ids_to_array, string_buffers
 
 DAY_US = 86_400_000_000
@@ -46,11 +47,11 @@ def curate(
     An event time that is missing or not understood becomes `modified_s`; one before 1970 or over a day after both
     `arrived_s`, which is the window's, and `modified_s` is clamped. The file's time makes no time earlier: archives
     and images set it to 1980; but what a partition says of itself may lie ahead of our clock. A held-out document
-    that a rule drops is dropped.
+    that a rule drops is dropped, and so is a place that holds no document (ABSENT).
     """
     num_rows = records.num_rows
     errors = _column(records, "error")
-    bad = errors.is_valid().to_numpy(zero_copy_only=False)
+    bad = pc.and_(errors.is_valid(), pc.invert(pc.is_in(errors, pa.array(ABSENT)))).to_numpy(zero_copy_only=False)
     raw = _column(records, "text")
     normal = normalised(pc.if_else(pa.array(bad), "", raw.fill_null("")) if bad.any() else raw.fill_null(""))
     sources = pa.repeat(pa.scalar(provenance.source), num_rows)

@@ -27,7 +27,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("event_time", TIME),
         pa.field("external_id", pa.string()),
         pa.field("num_bytes_read", pa.int64(), nullable=False),
-        pa.field("error", pa.string()),  # null, or why the record is quarantined
+        pa.field("error", pa.string()),  # null, or why the record is quarantined, or that there is none (ABSENT)
         pa.field("time_note", pa.string()),  # null, or "not_understood": a time is there, event_time is null
     ]
 )

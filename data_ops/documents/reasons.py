@@ -34,9 +34,11 @@ REASONS = {
     "duplicate_column": Reason("quarantined", "several columns have the name of the text"),
     "kills_reader": Reason("quarantined", "the reader fails on this record; the sample says how"),
     "bad_parquet": Reason("quarantined", "the Parquet file, or these rows of it, cannot be read"),
-    "changed_before_read": Reason("quarantined", "the file changed or went after its records were planned"),
+    "changed_before_read": Reason("quarantined", "the file or log changed or went after its records were planned"),
     "unreadable": Reason("quarantined", "the file may not be read, or is no file any more"),
     "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
+    "tombstone": Reason("dropped", "a message without a value, by which a log says that its key is deleted"),
+    "no_record": Reason("dropped", "an offset of a log without a message: a marker, an aborted or a compacted one"),
     "empty": Reason("dropped", "nothing is left of the text once it is normalised"),
     "forgotten": Reason("dropped", "the text was forgotten on request and must never come again"),
     "shed": Reason(
@@ -44,5 +46,7 @@ REASONS = {
     ),
     "skipped": Reason("skipped", "the update of its step was skipped: loss or gradient not finite, or a spike"),
 }
+#: What a source says of a place in its log that holds no document.
+ABSENT = ("tombstone", "no_record")
 #: Why a record is quarantined instead of read.
 QUARANTINE = {name: reason.meaning for name, reason in REASONS.items() if reason.fate == "quarantined"}

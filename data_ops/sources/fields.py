@@ -72,6 +72,21 @@ class RecordRows:
         self.errors[-1] = reason
         self.num_bytes -= size
 
+    def add_absent(self, reason: str, time: int | None, name: str | None) -> None:
+        """Add a place that holds no document; `reason` is one of ABSENT."""
+        self.add("", time, name, 0)
+        self.errors[-1] = reason
+
+    def name_last(self, name: str) -> None:
+        """Give the last record an id that does not stand in the record itself."""
+        self.names[-1] = name
+
+    def date_last(self, time: int | None, *, is_there: bool) -> None:
+        """Give the last record a time that does not stand in the record itself; is_there: though not understood."""
+        self.times[-1] = time
+        if is_there and time is None:
+            self.unclear.append(len(self.times) - 1)
+
     def take(self) -> pa.RecordBatch:
         """Hand out what was gathered as one batch and start anew."""
         columns: dict[str, Any] = {

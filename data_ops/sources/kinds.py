@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 from cluster.extensions import Members
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.source import FilesSource
+from data_ops.sources.kafka.config import KafkaConfig
+from data_ops.sources.kafka.source import KafkaSource
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span
 from data_ops.sources.python_library.config import PythonLibraryConfig
 from data_ops.sources.python_library.source import PythonLibrarySource
@@ -26,7 +28,7 @@ def _is_source(found: object) -> bool:
 
 SOURCES: Members[type[Source]] = Members(
     "headrace.sources",
-    {"files": FilesSource, "python": PythonLibrarySource},
+    {"files": FilesSource, "kafka": KafkaSource, "python": PythonLibrarySource},
     _is_source,
     "a class that inherits from data_ops.sources.protocol.Source and has a CONFIG",
 )
@@ -36,6 +38,7 @@ __all__ = [
     "ConfiguredSource",
     "Discovery",
     "FilesConfig",
+    "KafkaConfig",
     "PythonLibraryConfig",
     "Source",
     "SourceConfig",

@@ -55,6 +55,8 @@ class Span:
     start, end: [start, end) in what the source seeks by: bytes of a line file (decompressed bytes of .gz and
     .zst), row numbers of Parquet, 0 and the size of a one-document file. Only the source knows how many bytes that is.
     modified_s: when the partition was last written, seconds since 1970; stands in for a missing event time.
+    loss: "", or why [start, end) was gone before it was read; such a span is a record of that loss and holds no
+    records.
     """
 
     partition: str
@@ -65,6 +67,7 @@ class Span:
     modified_s: float
     mark: str = ""  # fingerprint of the first `marked` bytes as stored: of which file under this name it is a piece
     marked: int = 0
+    loss: str = ""
 
 
 class Untaken(NamedTuple):
@@ -109,7 +112,11 @@ class Source(Protocol):
 
     @abstractmethod
     def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
-        """List at most `max_records` records behind `cursor` ({} at the start)."""
+        """List at most `max_records` records behind `cursor` ({} at the start).
+
+        Raises LossError where records behind the cursor are gone, unless the source is told to go on: then it lists a
+        span of no records for each stretch that is lost.
+        """
         ...
 
     @abstractmethod
@@ -148,3 +155,7 @@ class Source(Protocol):
 
 class ChangedError(ValueError):
     """A file is no longer what `discover` saw; discover again."""
+
+
+class LossError(OSError):
+    """Records are gone at their source that were never read; whoever configured it decides whether to go on."""

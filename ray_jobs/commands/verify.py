@@ -58,7 +58,7 @@ def verify_command(config: Config, *, sources: bool, every: bool, deep: bool, as
         said += [f"{again.gone} records could not be compared: their files are gone or others now"] * bool(again.gone)
     with Display(json=as_json) as display:
         display.ledger(audit.to_dict())
-        for sentence in [*audit.problems, *said, *told_of(Store.open(config.store))]:
+        for sentence in [*audit.problems, *audit.losses, *said, *told_of(Store.open(config.store))]:
             display.note(sentence)
         display.proof(config.name, config.store, ok=audit.ok)
     return audit

@@ -88,6 +88,7 @@ def summarise(
         "repeated": audit.repeated,
         "waiting": audit.waiting,
         "abandoned": audit.abandoned,
+        "gone": audit.gone,
         "untaken": audit.untaken,
         "loss": {"first": steps[0].loss if steps else None, "last": steps[-1].loss if steps else None},
         "bits_per_byte": _bits_per_byte(events, result),

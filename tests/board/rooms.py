@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("protocol", "times"),
         ("fields",),
         ("json_records",),
-        ("files", "python_library"),
+        ("files", "kafka", "python_library"),
         ("kinds",),
         ("quarantine",),
         ("first_look",),

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_ops.documents.document import RECORD_SCHEMA
 from data_ops.sources.kinds import SOURCES, ConfiguredSource, open_source
 from data_ops.sources.protocol import MAX_BATCH_ROWS, Source, SourceConfig, Span
+from tests.support.kafka_mock import MockKafka, produce
 from tests.support.packages import forget, install
 from tests.support.root import ROOT
 
@@ -33,13 +34,24 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     forget()
 
 
+@pytest.fixture(scope="module")
+def broker():
+    """A Kafka cluster with one topic."""
+    broker = MockKafka()
+    broker.create("lines")
+    produce(broker.servers, "lines", ({"text": f"line {i}"} for i in range(9)))
+    yield broker
+    broker.close()
+
+
 @pytest.fixture(params=KINDS)
-def config(request: pytest.FixtureRequest, installed: Path) -> SourceConfig:
+def config(request: pytest.FixtureRequest, installed: Path, broker: MockKafka) -> SourceConfig:
     """One configuration of each kind that holds at least three records."""
     (installed / "a.jsonl").write_text("".join(json.dumps({"text": f"line {i}"}) + "\n" for i in range(9)))
     (installed / "poems.txt").write_text("Roses are red.\n\nViolets are blue.\n\nThe lake is full.\n")
     given = {
         "files": {"path": f"{installed}/*.jsonl"},
+        "kafka": {"kind": "kafka", "servers": broker.servers, "topics": "lines"},
         "python": {"kind": "python", "megabytes": 0.2},
         "poems": {"kind": "poems", "file": f"{installed}/poems.txt"},
     }

@@ -1,0 +1,1 @@
+"""Kafka: topics whose messages are read by our own offsets, partition by partition."""
