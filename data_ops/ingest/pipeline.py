@@ -168,7 +168,7 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
     """Read, curate, deduplicate and tokenise one window: DOCUMENT_SCHEMA rows in (source, span, offset) order."""
     import ray.data
 
-    pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label] if not span.loss]
+    pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label]]
     items = [
         {"piece": n, "source": label, "span": orjson.dumps(span).decode()} for n, (label, span) in enumerate(pieces)
     ]

@@ -100,6 +100,8 @@ class KafkaSource(Source):
 
         Raises LossError, or ChangedError where a loss is accepted, if the log does not hold them any more.
         """
+        if span.loss:
+            return
         client, rows = self._client(), RecordRows(span.first_record)
         topic, _, number = span.partition.rpartition("/")
         parse, offset, modified_us = parser_of(self.config, span.partition), span.start, round(span.modified_s * 1e6)
