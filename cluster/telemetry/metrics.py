@@ -53,6 +53,7 @@ METRICS = {
     "documents_dropped": Metric("documents", "counter", "Documents dropped, by reason."),
     "documents_quarantined": Metric("documents", "counter", "Records that could not be read, by reason."),
     "window_s": Metric("s", "histogram", "Seconds from opening a window to its commit in the lake."),
+    "source_lag": Metric("records", "gauge", "Records that a source holds behind the last window, by source."),
     "backlog_windows": Metric("windows", "gauge", "Committed windows behind the end of the round in training."),
     "replay_share": Metric("share", "gauge", "Replayed tokens of a round."),
     "fresh_tokens": Metric("tokens", "gauge", "Fresh tokens of a round."),

@@ -27,6 +27,7 @@ class WindowDone(Happening, frozen=True, kw_only=True, tag="window"):
     dropped: dict[str, int] = msgspec.field(default_factory=dict)
     quarantined_by: dict[str, int] = msgspec.field(default_factory=dict)
     times: dict[str, int] = msgspec.field(default_factory=dict)  # event times by what had to be done to them
+    behind: dict[str, int] = msgspec.field(default_factory=dict)  # records that wait behind it, by source
 
 
 class Warned(Happening, frozen=True, kw_only=True, tag="warning"):

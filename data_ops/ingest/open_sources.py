@@ -4,13 +4,11 @@ They are opened once, because what they remember of files that are being written
 what they had not given at the last look is written down where it changed (data_ops/lake/untaken.py).
 """
 
-from collections.abc import Sequence
-
 from cluster.storage.store import Store
 from data_ops.ingest.config import IngestSettings
 from data_ops.lake.untaken import Remainder, read_remainders, remainder_of, write_remainder
 from data_ops.sources.kinds import open_source
-from data_ops.sources.protocol import Source, Untaken
+from data_ops.sources.protocol import Discovery, Source
 
 
 class OpenSources:
@@ -18,13 +16,16 @@ class OpenSources:
 
     def __init__(self, settings: IngestSettings, store: Store) -> None:
         self.opened: dict[str, Source] = {label: open_source(label, c) for label, c in settings.sources.items()}
+        self.behind: dict[str, int] = {}  # records behind the last window that was planned, where a source tells
         self._store = store
         self._now: dict[str, Remainder] = {}
         self._written: dict[str, Remainder] | None = None
 
-    def note(self, label: str, untaken: Sequence[Untaken]) -> None:
+    def note(self, label: str, seen: Discovery) -> None:
         """Take in what a source did not give at a look."""
-        self._now[label] = remainder_of(untaken)
+        self._now[label] = remainder_of(seen.untaken)
+        if seen.num_behind is not None:
+            self.behind[label] = seen.num_behind
 
     def write(self) -> None:
         """Write down what was noted, where it is not what the store says."""

@@ -75,7 +75,7 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
         _acknowledge(done, context.sources, context.progress.cursors)
         if committed:
             told = {"event": "window", "window": done.window, "seconds": done.seconds, **(done.counts or {})}
-            context.report(msgspec.convert(told, WindowDone))
+            context.report(msgspec.convert({**told, "behind": context.sources.behind}, WindowDone))
             for text in health.take(documents):
                 context.report(Warned(text=text))
     for text in health.sum():
@@ -141,7 +141,7 @@ def _discover(
         spans[label] = found.spans
         changed[label] = {k: v for k, v in found.cursor.items() if old.get(k) != v}
         warnings += found.warnings
-        opened.note(label, found.untaken)
+        opened.note(label, found)
         drained &= found.drained
         room -= sum(span.num_records for span in found.spans)
         room_bytes -= sum(map(source.size_of, found.spans))

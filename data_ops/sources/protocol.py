@@ -89,6 +89,7 @@ class Discovery(NamedTuple):
     warnings: one sentence each, naming what a human should look at (a file that is another than before).
     drained: nothing further is there now, or comes without its writer.
     untaken: all that was seen so far and is not read, also at earlier looks.
+    num_behind: how many records are there behind these spans; None where a look does not tell.
     """
 
     spans: list[Span]
@@ -96,6 +97,7 @@ class Discovery(NamedTuple):
     warnings: list[str]
     drained: bool
     untaken: Sequence[Untaken] = ()
+    num_behind: int | None = None
 
 
 class Source(Protocol):

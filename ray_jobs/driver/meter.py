@@ -144,7 +144,8 @@ class Meter:
 
     def _window(self, event: WindowDone) -> MetricRow:
         self._count(event.window, {name: getattr(event, name) for name in (*COUNTED, *BY_REASON.values())})
-        behind = {"backlog_windows": self.last_window - self.round_window}
+        behind: MetricRow = {f"source_lag/{label}": count for label, count in event.behind.items()}
+        behind["backlog_windows"] = self.last_window - self.round_window
         return {"window": self.last_window + 1, "window_s": event.seconds, **behind, **self._documents()}
 
     def _documents(self) -> MetricRow:

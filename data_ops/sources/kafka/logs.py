@@ -22,7 +22,7 @@ class Log(NamedTuple):
     end: int
 
 
-class Entry(NamedTuple):
+class Reached(NamedTuple):
     """What the cursor knows of a partition; a JSON list there."""
 
     topic_id: str
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     end: int  # where the log ended at the last look
 
 
-class Loss(NamedTuple):
+class Lost(NamedTuple):
     """Offsets [start, end) were gone before they were read; both the same where nobody can tell which."""
 
     reason: str
@@ -39,17 +39,17 @@ class Loss(NamedTuple):
     end: int
 
 
-class Place(NamedTuple):
+class Start(NamedTuple):
     """Where a partition goes on, and what was lost before."""
 
-    entry: Entry
-    loss: Loss | None
+    entry: Reached
+    loss: Lost | None
 
 
-def place_of(known: Entry | None, log: Log) -> Place:
+def start_of(known: Reached | None, log: Log) -> Start:
     """Say where to go on in a log, from what was read of it."""
     if known is None:
-        return Place(Entry(log.topic_id, log.begin, 0, log.end), None)
+        return Start(Reached(log.topic_id, log.begin, 0, log.end), None)
     if known.topic_id and log.topic_id:
         is_another = known.topic_id != log.topic_id
     else:
@@ -57,13 +57,13 @@ def place_of(known: Entry | None, log: Log) -> Place:
     topic_id = log.topic_id or ("" if is_another else known.topic_id)
     entry = known._replace(topic_id=topic_id, end=log.end)
     if is_another:
-        loss = Loss("created_again", known.next_offset, max(known.end, known.next_offset))
-        return Place(entry._replace(next_offset=log.begin), loss)
+        loss = Lost("created_again", known.next_offset, max(known.end, known.next_offset))
+        return Start(entry._replace(next_offset=log.begin), loss)
     if log.end < known.next_offset:
-        return Place(entry._replace(next_offset=log.end), Loss("cut_off", log.end, log.end))
+        return Start(entry._replace(next_offset=log.end), Lost("cut_off", log.end, log.end))
     if log.begin > known.next_offset:
-        return Place(entry._replace(next_offset=log.begin), Loss("trimmed", known.next_offset, log.begin))
-    return Place(entry, None)
+        return Start(entry._replace(next_offset=log.begin), Lost("trimmed", known.next_offset, log.begin))
+    return Start(entry, None)
 
 
 def shares_of(waiting: Sequence[int], most: int) -> list[int]:
@@ -79,12 +79,12 @@ def shares_of(waiting: Sequence[int], most: int) -> list[int]:
     return shares
 
 
-def spans_of(places: Mapping[str, Place], most: int, modified_s: float) -> tuple[list[Span], dict[str, Entry]]:
-    """Plan at most `most` records behind these places: spans partition by partition, and the entries behind them."""
-    shares = shares_of([place.entry.end - place.entry.next_offset for place in places.values()], most)
+def spans_of(starts: Mapping[str, Start], most: int, modified_s: float) -> tuple[list[Span], dict[str, Reached]]:
+    """Plan at most `most` records from these starts on: spans partition by partition, and the entries behind them."""
+    shares = shares_of([start.entry.end - start.entry.next_offset for start in starts.values()], most)
     spans: list[Span] = []
-    after: dict[str, Entry] = {}
-    for (name, (entry, loss)), share in zip(places.items(), shares, strict=True):
+    after: dict[str, Reached] = {}
+    for (name, (entry, loss)), share in zip(starts.items(), shares, strict=True):
         if loss is not None:
             spans.append(Span(name, entry.num_records, 0, loss.start, loss.end, modified_s, loss=loss.reason))
         for first in range(0, share, PIECE_RECORDS):

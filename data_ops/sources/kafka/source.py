@@ -18,7 +18,7 @@ from cluster.storage.retry import retry
 from data_ops.sources.fields import RecordRows
 from data_ops.sources.json_records import LOOKED_AT, fields_of
 from data_ops.sources.kafka.config import HEADER, PLACES, KafkaConfig
-from data_ops.sources.kafka.logs import Entry, Log, Place, place_of, spans_of
+from data_ops.sources.kafka.logs import Log, Lost, Reached, spans_of, start_of
 from data_ops.sources.kafka.values import parser_of
 from data_ops.sources.protocol import ChangedError, Discovery, LossError, Source, SourceConfig, Span
 
@@ -53,19 +53,18 @@ class KafkaSource(Source):
         """List what is new, an equal share of every partition. LossError where something is lost, unless accepted."""
         topics, logs = retry(self._look)
         warnings = [f"{self._named}: {what}" for what in self._absent(topics, logs)]
-        places = {n: place_of(Entry(*cursor[n]) if n in cursor else None, log) for n, log in sorted(logs.items())}
-        losses = [self._loss(name, place) for name, place in places.items() if place.loss]
+        starts = {n: start_of(Reached(*cursor[n]) if n in cursor else None, log) for n, log in sorted(logs.items())}
+        losses = [self._loss(name, start.loss) for name, start in starts.items() if start.loss]
         if losses and self.config.on_loss == "stop":
             more = f" (and {len(losses) - 1} more partitions)" if len(losses) > 1 else ""
             raise LossError(
                 f"{losses[0]}{more}; set sources.{self.label}.on_loss=continue to go on with what is there and have "
                 "the loss written down"
             )
-        spans, after = spans_of(places, max_records, time.time())
-        drained = all(entry.next_offset == entry.end for entry in after.values())
-        return Discovery(
-            spans, cursor | {name: list(entry) for name, entry in after.items()}, warnings + losses, drained
-        )
+        spans, after = spans_of(starts, max_records, time.time())
+        behind = sum(entry.end - entry.next_offset for entry in after.values())
+        moved = {name: list(entry) for name, entry in after.items()}
+        return Discovery(spans, {**cursor, **moved}, warnings + losses, drained=behind == 0, num_behind=behind)
 
     def _look(self) -> "tuple[Topics, dict[str, Log]]":
         client = self._client()
@@ -85,10 +84,8 @@ class KafkaSource(Source):
             if without:
                 yield f"no broker leads {name}/{without[0]} now; it is asked for again"
 
-    def _loss(self, name: str, place: Place) -> str:
-        _, start, end = place.loss or ("", 0, 0)
-        why = WHY[place.loss.reason if place.loss else ""]
-        return f"sources.{self.label}: {why.format(name=name, start=start, last=end - 1)}"
+    def _loss(self, name: str, lost: Lost) -> str:
+        return f"sources.{self.label}: {WHY[lost.reason].format(name=name, start=lost.start, last=lost.end - 1)}"
 
     def names(self, partition: str) -> bool:
         """Say whether a partition is of one of our topics."""
@@ -188,6 +185,6 @@ class KafkaSource(Source):
 
     def acknowledge(self, cursor: dict[str, Any]) -> None:
         """Tell the group, if one is named, how far we are. OSError where it does not take that."""
-        offsets = {name: Entry(*state).next_offset for name, state in cursor.items()}
+        offsets = {name: Reached(*state).next_offset for name, state in cursor.items()}
         if self.config.group and offsets:
             self._client().commit(self.config.group, offsets)

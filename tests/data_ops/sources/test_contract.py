@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_ops.documents.document import RECORD_SCHEMA
 from data_ops.sources.kinds import SOURCES, ConfiguredSource, open_source
 from data_ops.sources.protocol import MAX_BATCH_ROWS, Source, SourceConfig, Span
-from tests.support.kafka_mock import MockKafka, produce
+from tests.support.kafka.mock import MockKafka, produce
 from tests.support.packages import forget, install
 from tests.support.root import ROOT
 

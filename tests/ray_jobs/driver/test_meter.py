@@ -109,6 +109,12 @@ def test_lag_is_what_was_committed_behind_the_round_in_training():
     assert values(read, window(2))["backlog_windows"] == 1
 
 
+def test_lag_of_a_source_is_what_it_said_when_the_last_window_was_planned():
+    told = [WindowDone(window=n, time=1.0, behind={"live": 70 - n, "more": 0}) for n in range(3)]
+    lag = values(meter(), *told)
+    assert (lag["source_lag/live"], lag["source_lag/more"]) == (68, 0)
+
+
 def test_goodput_counts_the_steps_of_a_checkpoint_once():
     read = meter()
     assert values(read, step(1, 2.0), step(2, 4.0), commit(2, 10.0))["goodput"] == pytest.approx(0.2)

@@ -9,8 +9,8 @@ from data_ops.sources.kafka.config import KafkaConfig
 from data_ops.sources.kafka.source import KafkaSource
 from data_ops.sources.protocol import ChangedError, LossError
 from tests.data_ops.sources.kafka.test_source import rows_of
-from tests.support.kafka_mock import produce
-from tests.support.tansu import Tansu
+from tests.support.kafka.mock import produce
+from tests.support.kafka.tansu import Tansu
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from ray_jobs.commands.verify import verify_command
 from ray_jobs.config.reading import read_config
 from ray_jobs.config.schema import Config, ingest_settings
 from ray_jobs.driver.preflight import check_sources
-from tests.support.kafka_mock import MockKafka, produce
+from tests.support.kafka.mock import MockKafka, produce
 from tests.support.log_without_ray import run_window
 from tests.support.runs import RECIPE, end_all, finish, kill, start, wait_until
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.sources.kafka.logs import PIECE_RECORDS, Entry, Log, Loss, Place, place_of, shares_of, spans_of
+from data_ops.sources.kafka.logs import PIECE_RECORDS, Log, Lost, Reached, Start, shares_of, spans_of, start_of
 
 
 @given(st.lists(st.integers(0, 50)), st.integers(0, 200))
@@ -26,7 +26,7 @@ def test_places_are_numbered_without_gap_whatever_happens_to_the_log(steps):
             life += 1
         end += appended
         begin = min(end, begin + trimmed)
-        spans, after = spans_of({"t/0": place_of(known, Log(str(life), begin, end))}, most, 0.0)
+        spans, after = spans_of({"t/0": start_of(known, Log(str(life), begin, end))}, most, 0.0)
         before, known = known, after["t/0"]
         for span in spans:
             assert span.first_record == number
@@ -42,36 +42,38 @@ def test_places_are_numbered_without_gap_whatever_happens_to_the_log(steps):
 
 
 def test_a_log_that_was_trimmed_below_our_offset_is_a_loss_with_its_count():
-    place = place_of(Entry("a", 10, 7, 20), Log("a", 15, 30))
-    assert place == Place(Entry("a", 15, 7, 30), Loss("trimmed", 10, 15))
+    place = start_of(Reached("a", 10, 7, 20), Log("a", 15, 30))
+    assert place == Start(Reached("a", 15, 7, 30), Lost("trimmed", 10, 15))
     loss, span = spans_of({"t/0": place}, 4, 1.0)[0]
     assert (loss.num_records, loss.start, loss.end, loss.loss, loss.first_record) == (0, 10, 15, "trimmed", 7)
     assert (span.start, span.end, span.first_record, span.loss) == (15, 19, 7, "")
 
 
 def test_a_topic_that_was_created_again_is_known_by_its_id_also_where_its_log_is_longer_than_before():
-    known = Entry("a", 10, 10, 12)
-    assert place_of(known, Log("b", 0, 50)).loss == Loss("created_again", 10, 12)
-    assert place_of(known, Log("b", 0, 50)).entry == Entry("b", 0, 10, 50)
-    assert place_of(known, Log("a", 0, 50)).loss is None
+    known = Reached("a", 10, 10, 12)
+    assert start_of(known, Log("b", 0, 50)).loss == Lost("created_again", 10, 12)
+    assert start_of(known, Log("b", 0, 50)).entry == Reached("b", 0, 10, 50)
+    assert start_of(known, Log("a", 0, 50)).loss is None
 
 
 def test_without_ids_a_log_that_ends_before_our_offset_was_created_again():
-    assert place_of(Entry("", 10, 10, 10), Log("", 0, 4)) == Place(Entry("", 0, 10, 4), Loss("created_again", 10, 10))
-    assert place_of(Entry("", 10, 10, 10), Log("", 0, 40)).loss is None
-    told_now = place_of(Entry("", 10, 10, 10), Log("b", 0, 40))
-    assert told_now == Place(Entry("b", 10, 10, 40), None), "its id is known from now on"
-    assert place_of(Entry("a", 10, 10, 10), Log("", 0, 40)).entry.topic_id == "a", "and stays known"
+    assert start_of(Reached("", 10, 10, 10), Log("", 0, 4)) == Start(
+        Reached("", 0, 10, 4), Lost("created_again", 10, 10)
+    )
+    assert start_of(Reached("", 10, 10, 10), Log("", 0, 40)).loss is None
+    told_now = start_of(Reached("", 10, 10, 10), Log("b", 0, 40))
+    assert told_now == Start(Reached("b", 10, 10, 40), None), "its id is known from now on"
+    assert start_of(Reached("a", 10, 10, 10), Log("", 0, 40)).entry.topic_id == "a", "and stays known"
 
 
 def test_a_log_of_the_same_topic_that_ends_before_our_offset_was_cut_off():
-    assert place_of(Entry("a", 10, 10, 10), Log("a", 0, 4)) == Place(Entry("a", 4, 10, 4), Loss("cut_off", 4, 4))
+    assert start_of(Reached("a", 10, 10, 10), Log("a", 0, 4)) == Start(Reached("a", 4, 10, 4), Lost("cut_off", 4, 4))
 
 
 def test_a_partition_that_is_new_begins_where_its_log_begins():
-    assert place_of(None, Log("a", 5, 9)) == Place(Entry("a", 5, 0, 9), None)
+    assert start_of(None, Log("a", 5, 9)) == Start(Reached("a", 5, 0, 9), None)
 
 
 def test_a_long_stretch_is_cut_so_that_several_workers_can_read_it():
-    spans, _ = spans_of({"t/0": place_of(None, Log("", 0, 12_000))}, 10**6, 0.0)
+    spans, _ = spans_of({"t/0": start_of(None, Log("", 0, 12_000))}, 10**6, 0.0)
     assert [(s.start, s.num_records) for s in spans] == [(0, 5000), (5000, 5000), (10_000, 2000)]

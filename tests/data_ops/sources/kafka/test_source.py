@@ -13,7 +13,7 @@ import pytest
 from data_ops.sources.kafka.config import KafkaConfig
 from data_ops.sources.kafka.source import KafkaSource
 from data_ops.sources.protocol import ChangedError, LossError
-from tests.support.kafka_mock import MockKafka, produce
+from tests.support.kafka.mock import MockKafka, produce
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,9 @@ def test_every_message_of_every_partition_comes_once_in_windows_of_any_size(brok
 def test_a_window_takes_an_equal_share_of_every_partition(broker, topic):
     for number in range(3):
         produce(broker.servers, topic, ({"text": "a"} for _ in range(30 if number else 2)), number)
-    spans = source_of(broker, topic).discover({}, 12).spans
+    found = source_of(broker, topic).discover({}, 12)
+    spans = found.spans
+    assert (found.num_behind, found.drained) == (62 - 12, False)
     assert [(span.partition[-1], span.num_records) for span in spans] == [("0", 2), ("1", 5), ("2", 5)]
 
 

@@ -1,0 +1,1 @@
+"""Brokers for tests: one within the process, one in a process of its own."""
