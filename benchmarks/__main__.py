@@ -31,6 +31,7 @@ BENCHMARKS = {
     "window": "benchmarks.data.window:measure",
     "ingest": "benchmarks.data.ingest:measure",
     "digests": "benchmarks.data.digests:measure",
+    "kafka": "benchmarks.data.kafka:measure",
     "resume": "benchmarks.training.resume:measure",
     "checkpoint": "benchmarks.training.checkpoint:measure",
     "stall": "benchmarks.training.stall:measure",

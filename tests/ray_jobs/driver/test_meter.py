@@ -25,7 +25,7 @@ def step(number, at, seconds=1.0, **others):
 
 
 def window(number):
-    return WindowDone(window=number, seconds=0.5, time=1.0, **COUNTS, **REASONS)
+    return WindowDone(window=number, seconds=0.5, time=1.0, behind={"wire": 3}, **COUNTS, **REASONS)
 
 
 def started(number, at, workers=2):
