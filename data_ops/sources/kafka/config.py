@@ -27,7 +27,7 @@ OURS = {
     "sasl.username": "security.username",
     "ssl.ca.location": "security.ca",
     "ssl.certificate.location": "security.certificate",
-    "ssl.key.location": "security.private",
+    "ssl.key.location": "security.certificate",
 }
 FIXED = (
     "auto.offset.reset",
@@ -54,11 +54,10 @@ class SecurityConfig(Settings):
     )
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(None, description="Of the login.")
     username: str | None = Field(None, description="Of the login; the password is not here.")
-    password_env: str = Field("KAFKA_PASSWORD", min_length=1, description="The variable that holds the password.")
-    password_file: str | None = Field(None, description="A file that holds the password, instead of the variable.")
+    login_env: str = Field("KAFKA_PASSWORD", min_length=1, description="The variable that holds the password.")
+    login_file: str | None = Field(None, description="A file that holds the password, instead of the variable.")
     ca: str | None = Field(None, description="PEM file of who signed the brokers; none: the system's.")
-    certificate: str | None = Field(None, description="PEM file of our own certificate.")
-    private: str | None = Field(None, description="PEM file of its private key, which is not encrypted.")
+    certificate: str | None = Field(None, description="PEM file with our own certificate and its key, not encrypted.")
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +66,7 @@ class SecurityConfig(Settings):
             if name not in cls.model_fields and SECRET.search(str(name)):
                 raise ValueError(
                     f"{name} is a secret and has no place in a configuration; put the password into the environment as "
-                    "KAFKA_PASSWORD, or into a file that security.password_file names"
+                    "KAFKA_PASSWORD, or into a file that security.login_file names"
                 )
         return values
 
@@ -83,21 +82,19 @@ class SecurityConfig(Settings):
             raise ValueError(
                 f"protocol={self.protocol} has no login; use SASL_SSL, or leave mechanism and username out"
             )
-        if bool(self.certificate) != bool(self.private):
-            raise ValueError("certificate and private belong together; give both PEM files or none")
         return self
 
     def password(self) -> str:
         """Read the password. OSError, in a sentence, where it is not there."""
-        if self.password_file is not None:
-            text = Path(expanded_path(self.password_file)).read_text(encoding="utf-8").strip()
+        if self.login_file is not None:
+            text = Path(expanded_path(self.login_file)).read_text(encoding="utf-8").strip()
             if not text:
-                raise OSError(f"security.password_file={self.password_file} is empty; write the password into it")
+                raise OSError(f"security.login_file={self.login_file} is empty; write the password into it")
             return text
-        if not (text := os.environ.get(self.password_env, "")):
+        if not (text := os.environ.get(self.login_env, "")):
             raise OSError(
-                f"the environment holds no {self.password_env}; set it to the password on every node, or name a file "
-                "by security.password_file"
+                f"the environment holds no {self.login_env}; set it to the password on every node, or name a file "
+                "by security.login_file"
             )
         return text
 
@@ -110,7 +107,7 @@ class SecurityConfig(Settings):
             "sasl.password": self.password() if self.mechanism else None,
             "ssl.ca.location": self.ca and str(expanded_path(self.ca)),
             "ssl.certificate.location": self.certificate and str(expanded_path(self.certificate)),
-            "ssl.key.location": self.private and str(expanded_path(self.private)),
+            "ssl.key.location": self.certificate and str(expanded_path(self.certificate)),
         }
         return {key: value for key, value in given.items() if value}
 
@@ -168,8 +165,8 @@ class KafkaConfig(SourceConfig):
                 raise ValueError(f"{name} decides what is read exactly once and is fixed; leave it out")
             if SECRET.search(name):
                 raise ValueError(
-                    f"{name} may be a secret, which has no place in a configuration; use security.password_env or "
-                    "security.password_file"
+                    f"{name} may be a secret, which has no place in a configuration; use security.login_env or "
+                    "security.login_file"
                 )
         return options
 

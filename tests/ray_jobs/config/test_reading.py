@@ -119,7 +119,9 @@ def test_an_unknown_key_is_answered_with_the_nearest_one(override, nearest):
 
 def test_an_unknown_kind_of_source_is_answered_with_the_nearest_one():
     assert refused("sources.mine={kind: file, path: x}") == ["sources.mine.kind='file' is unknown; did you mean files?"]
-    assert refused("sources.mine={kind: kafka}") == ["sources.mine.kind='kafka' is unknown; use ['files', 'python']"]
+    assert refused("sources.mine={kind: sqs}") == [
+        "sources.mine.kind='sqs' is unknown; use ['files', 'kafka', 'python']"
+    ]
 
 
 def test_a_source_without_a_kind_is_files():

@@ -35,7 +35,6 @@ def test_names_are_lists_or_texts_with_commas():
         ('options={"group.id":"a"}', "group.id has a key of its own: group"),
         ("security.protocol=SASL_SSL", "protocol=SASL_SSL needs security.mechanism"),
         ("security.username=me", "protocol=PLAINTEXT has no login; use SASL_SSL"),
-        ("security.certificate=a.pem", "certificate and private belong together"),
         ("format=text sources.live.id=url", "id=url is a field of an object, and format=text has none"),
         ("time=kafka.when", "time=kafka.when is no part of a message; use one of kafka.key"),
     ],
@@ -54,7 +53,7 @@ def test_a_password_comes_from_the_environment_or_from_a_file(tmp_path: Path, mo
     monkeypatch.setenv("KAFKA_PASSWORD", "from the environment")
     assert security.client_settings()["sasl.password"] == "from the environment"
     (tmp_path / "secret").write_text("from a file\n")
-    given = SecurityConfig.model_validate({**LOGIN, "password_file": str(tmp_path / "secret")})
+    given = SecurityConfig.model_validate({**LOGIN, "login_file": str(tmp_path / "secret")})
     assert given.client_settings()["sasl.password"] == "from a file"
     (tmp_path / "secret").write_text("\n")
     with pytest.raises(OSError, match="secret is empty"):
