@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -53,10 +54,9 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
 
     OpenPlanError for an open window of sources that are not ours, whose owner is not at work.
     """
-    import ray.data  # 1.5 s: only where windows are run
-
+    data = _ray_data()
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it sets itself to INFO on import
-    options = ray.data.DataContext.get_current()
+    options = data.DataContext.get_current()
     options.enable_progress_bars = False
     options.execution_options.preserve_order = True
     lake, settings = context.lake, context.settings
@@ -166,23 +166,25 @@ def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes
 
 def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, seen: Seen) -> pa.Table:
     """Read, curate, deduplicate and tokenise one window: DOCUMENT_SCHEMA rows in (source, span, offset) order."""
-    import ray.data
-
     pieces = [(label, span) for label in sorted(window.spans) for span in window.spans[label]]
     items = [
         {"piece": n, "source": label, "span": orjson.dumps(span).decode()} for n, (label, span) in enumerate(pieces)
     ]
-    work = ray.data.from_items(items, override_num_blocks=max(1, min(len(items), 64))).map_batches(
-        _read_spans,
-        batch_format="pyarrow",
-        batch_size=None,
-        fn_kwargs={
-            "settings": settings,
-            "tokenizer_json": tokenizer_json,
-            "seen": seen,
-            "window": window.window,
-            "arrived_s": window.arrived.timestamp(),
-        },
+    work = (
+        _ray_data()
+        .from_items(items, override_num_blocks=max(1, min(len(items), 64)))
+        .map_batches(
+            _read_spans,
+            batch_format="pyarrow",
+            batch_size=None,
+            fn_kwargs={
+                "settings": settings,
+                "tokenizer_json": tokenizer_json,
+                "seen": seen,
+                "window": window.window,
+                "arrived_s": window.arrived.timestamp(),
+            },
+        )
     )
     blocks = [b for b in work.iter_batches(batch_size=None, batch_format="pyarrow") if b.num_rows]
     table = pa.concat_tables([TASK_SCHEMA.empty_table(), *(b.cast(TASK_SCHEMA) for b in blocks)])
@@ -194,6 +196,12 @@ def run_window(window: Window, settings: IngestSettings, tokenizer_json: str, se
             "a source changed under us; run again"
         )
     return _place(drop_repeats(table, settings.curate.remembered), window.window)
+
+
+def _ray_data() -> ModuleType:
+    import ray.data  # 1.5 s: only where windows are run
+
+    return ray.data
 
 
 def _read_spans(
