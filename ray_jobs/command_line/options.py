@@ -56,6 +56,13 @@ TopP = Annotated[
 TopK = Annotated[int | None, typer.Option("--top-k", min=1, help="Draw among so many tokens at most; absent: all.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every draw.")]
 ToFile = Annotated[str, typer.Option("--to", metavar="FILE", help="The YAML file to write.")]
+SpoolFolder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where documents are kept until they are read.")]
+Host = Annotated[str, typer.Option("--host", help="The address to listen on; others than loopback need a token.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="The port to listen on.")]
+MaxBody = Annotated[int, typer.Option("--max-body", min=1024, max=2**28, help="Bytes that a request may hold.")]
+TokenFile = Annotated[
+    str | None, typer.Option("--token-file", help="A file with the token; default: HEADRACE_PUSH_TOKEN, if it is set.")
+]
 IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]

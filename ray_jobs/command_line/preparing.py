@@ -1,13 +1,27 @@
 """The commands for the time before a run: init, schema, plan, doctor."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
 from cluster.planner.config import PlanConfig
 from cluster.planner.plan import plan as compute
-from ray_jobs.command_line.ending import finish, show
-from ray_jobs.command_line.options import ClusterFile, Files, Json, Looked, Overrides, ToFile, command
+from ray_jobs.command_line.ending import finish, show, tell
+from ray_jobs.command_line.options import (
+    ClusterFile,
+    Files,
+    Host,
+    Json,
+    Looked,
+    MaxBody,
+    Overrides,
+    Port,
+    SpoolFolder,
+    ToFile,
+    TokenFile,
+    command,
+)
 from ray_jobs.command_line.reading import read
 from ray_jobs.config.json_schema import schema_text
 from ray_jobs.outcome import ConfigError
@@ -28,6 +42,26 @@ def init(path: Looked, to: ToFile = "headrace.yaml", as_json: Json = False) -> N
     if not as_json:
         show([*proposal.lines, f"wrote {to}; next: headrace run -c {to}"])
     finish(0, {"file": to, "found": proposal.lines}, as_json)
+
+
+@command(
+    commands, PANEL, "headrace listen spool/", "headrace listen spool/ --host 0.0.0.0 --token-file /run/secrets/push"
+)
+def listen(
+    folder: SpoolFolder,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    max_body: MaxBody = 8 << 20,
+    token_file: TokenFile = None,
+) -> None:
+    """Take documents over HTTP: POST /documents is answered once they are durable in FOLDER, which is a source of files."""
+    if find_spec("uvicorn") is None:
+        raise ConfigError("headrace listen needs uvicorn, which is not installed; pip install 'headrace[push]'")
+    from ray_jobs.commands.listen import listen_command, source_of
+
+    tell(f"listening  http://{host}:{port}/documents, into {folder}")
+    tell(f"source     {source_of(folder)}")
+    listen_command(folder, host, port, max_body, token_file)
 
 
 @command(commands, PANEL, "headrace schema > headrace.schema.json", "headrace schema | jq .properties.optim")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,6 +22,9 @@ from ray_jobs.command_line.options import (
 )
 from ray_jobs.command_line.reading import read, read_as_written
 from ray_jobs.config.schema import Config
+
+if TYPE_CHECKING:
+    from ray_jobs.report.terminal import Display
 
 commands = typer.Typer()
 PANEL = "Train"
@@ -56,9 +60,14 @@ def train(
     _train(read(config, overrides), as_json, dry_run, follow, judged=False)
 
 
+def _display(as_json: bool) -> "Display":
+    from ray_jobs.report.terminal import Display
+
+    return Display(json=as_json)
+
+
 def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judged: bool) -> None:
     from ray_jobs.driver.preflight import check_run
-    from ray_jobs.report.terminal import Display
 
     follow = follow or settings.round.starved != "stop"
     show(check_run(settings, follow=follow, judged=judged), unless=as_json)
@@ -66,7 +75,7 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
         plan = redact(settings.model_dump(mode="json"))
         show(json.dumps(plan, indent=1).splitlines(), unless=as_json)
         finish(0, plan, as_json)
-    with Display(json=as_json) as display:
+    with _display(as_json) as display:
         display.starting(settings.cluster.address or os.environ.get("RAY_ADDRESS"))
         from ray_jobs.driver.run import run as run_all  # seconds to import torch: a mistake is answered before
 
@@ -79,11 +88,10 @@ def ingest(overrides: Overrides = None, config: Files = None, as_json: Json = Fa
     """Take documents in, without training."""
     from ray_jobs.commands.ingest import ingest_only
     from ray_jobs.driver.preflight import check_run
-    from ray_jobs.report.terminal import Display
 
     settings = read(config, overrides)
     show(check_run(settings, follow=follow, drives=False), unless=as_json)
-    with Display(json=as_json) as display:
+    with _display(as_json) as display:
         counts = ingest_only(settings, display, follow=follow)
     finish(143 if counts["stopped"] else 0, counts, as_json)
 

@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("protocol", "times"),
         ("fields",),
         ("json_records",),
-        ("files", "kafka", "python_library"),
+        ("files", "kafka", "push", "python_library"),
         ("kinds",),
         ("quarantine",),
         ("first_look",),
