@@ -44,9 +44,7 @@ def init(path: Looked, to: ToFile = "headrace.yaml", as_json: Json = False) -> N
     finish(0, {"file": to, "found": proposal.lines}, as_json)
 
 
-@command(
-    commands, PANEL, "headrace listen spool/", "headrace listen spool/ --host 0.0.0.0 --token-file /run/secrets/push"
-)
+@command(commands, PANEL, "headrace listen spool/", "headrace listen spool/ --host 0.0.0.0 --token-file push.token")
 def listen(
     folder: SpoolFolder,
     host: Host = "127.0.0.1",
@@ -54,10 +52,10 @@ def listen(
     max_body: MaxBody = 8 << 20,
     token_file: TokenFile = None,
 ) -> None:
-    """Take documents over HTTP: POST /documents is answered once they are durable in FOLDER, which is a source of files."""
+    """Take documents over HTTP: POST /documents is answered once they are durable in FOLDER, a source of files."""
     if find_spec("uvicorn") is None:
         raise ConfigError("headrace listen needs uvicorn, which is not installed; pip install 'headrace[push]'")
-    from ray_jobs.commands.listen import listen_command, source_of
+    from ray_jobs.ingest.listen import listen_command, source_of
 
     tell(f"listening  http://{host}:{port}/documents, into {folder}")
     tell(f"source     {source_of(folder)}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from data_ops.sources.push.documents import Line, RefusedError, lines_of
+from data_ops.sources.push.documents import RefusedError, SpoolLine, lines_of
 from data_ops.sources.push.keys import Keys
 from data_ops.sources.push.spool import Spool, read_lines_back
 
@@ -37,7 +37,7 @@ class Committer:
         """Return once the lines are durable. RefusedError where too much waits, or the disk does not take them."""
         size = sum(map(len, lines))
         if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
-            raise RefusedError(429, "too much waits for the disk; come again in a second")
+            raise RefusedError(f"{self._waiting_bytes} bytes wait for the disk; come again in a second", 429)
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((lines, done))
         self._waiting_bytes += size
@@ -58,14 +58,14 @@ class Committer:
                 failure = None
             except OSError as error:
                 failure = RefusedError(
-                    507, f"the spool cannot be written ({error.strerror}); free space and send again"
+                    f"the spool takes nothing ({error.strerror}); free space and send again", 507, 507
                 )
             for _, done in batch:
                 done.set_result(None) if failure is None else done.set_exception(failure)
         self._is_writing = False
 
 
-class Listener:
+class PushApp:
     """The ASGI application: takes documents into one spool."""
 
     def __init__(self, spool: Spool, token: str | None, max_body: int, max_waiting: int) -> None:
@@ -96,27 +96,27 @@ class Listener:
             return 200, {"ok": True}
         given = headers.get(b"authorization", "")
         if self._token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise RefusedError(401, "the token is missing or wrong; send Authorization: Bearer TOKEN")
+            raise RefusedError("the token is missing or wrong; send Authorization: Bearer TOKEN", 401)
         if scope["path"] != "/documents":
-            raise RefusedError(404, "there is nothing here; POST to /documents")
+            raise RefusedError(f"nothing is at {scope['path']}; POST to /documents", 404)
         if scope["method"] != "POST":
-            raise RefusedError(405, f"{scope['method']} is not answered here; use POST")
+            raise RefusedError(f"{scope['method']} is not answered here; use POST", 405)
         key = headers.get(b"idempotency-key")
         if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
-            raise RefusedError(400, f"the Idempotency-Key has {len(key)} characters; use 1 to {MAX_KEY_CHARS}")
+            raise RefusedError(f"the Idempotency-Key has {len(key)} characters; use 1 to {MAX_KEY_CHARS}", 400)
         body = await self._body(headers.get(b"content-length", "0"), receive)
         lines = lines_of(body, headers.get(b"content-type", ""), key)
         return await self._take(key, lines)
 
     async def _body(self, length: str, receive: Receive) -> bytes:
-        too_long = RefusedError(413, f"a request may hold {self._max_body} bytes; send fewer documents at once")
+        too_long = RefusedError(f"a request may hold {self._max_body} bytes; send fewer documents at once", 413)
         if length.isdecimal() and int(length) > self._max_body:
             raise too_long
         parts, size = [], 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise RefusedError(400, "the request ended before its body did")
+                raise RefusedError("the request ended before its body did", 400)
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._max_body:
@@ -124,7 +124,7 @@ class Listener:
             if not message.get("more_body"):
                 return b"".join(parts)
 
-    async def _take(self, key: str | None, lines: list[Line]) -> tuple[int, dict[str, object]]:
+    async def _take(self, key: str | None, lines: list[SpoolLine]) -> tuple[int, dict[str, object]]:
         if key is None:
             await self._committer.write([line.data for line in lines])
             return 201, {"stored": len(lines), "ids": [line.id for line in lines]}

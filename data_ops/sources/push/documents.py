@@ -16,38 +16,38 @@ TYPES = ("application/json", "application/x-ndjson", "application/jsonl", "text/
 class RefusedError(ValueError):
     """A request that is not taken: an HTTP status and a sentence."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(status, sentence)
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence, status)
         self.status, self.sentence = status, sentence
 
 
-class Line(NamedTuple):
+class SpoolLine(NamedTuple):
     """A document as it will stand in the spool, without a newline, and its id."""
 
     id: str
     data: bytes
 
 
-def lines_of(body: bytes, content_type: str, key: str | None) -> list[Line]:
+def lines_of(body: bytes, content_type: str, key: str | None) -> list[SpoolLine]:
     """Make the lines of a request. RefusedError, with what is wrong and where, if one of its documents is none."""
     documents = _documents(body, content_type.partition(";")[0].strip().lower())
     if not documents:
-        raise RefusedError(400, "the request holds no document; send an object with a text, or a list of them")
+        raise RefusedError("the request holds no document; send an object with a text, or a list of them", 400)
     arrived = datetime.now(UTC).isoformat()
     lines = []
     for number, document in enumerate(documents):
         if not isinstance(document, dict):
-            raise RefusedError(400, f'document {number} is no object; send for example {{"text": "..."}}')
+            raise RefusedError(f"document {number} is no object; send one with a field text", 400)
         text = document.get("text")
         if not isinstance(text, str) or not text.strip():
-            raise RefusedError(400, f"document {number} has no text; give it a field text that is not blank")
+            raise RefusedError(f"document {number} has no text; give it a field text that is not blank", 400)
         if KEY in document:
-            raise RefusedError(400, f"document {number} has a field {KEY}, which is ours; name it otherwise")
+            raise RefusedError(f"document {number} has a field {KEY}, which is ours; name it otherwise", 400)
         name = str(document.get("id") or (f"{key}/{number}" if key else uuid.uuid4().hex))
         whole = {**document, "id": name, "time": document.get("time") or arrived}
         if key is not None:
             whole[KEY] = {"key": key, "part": number, "parts": len(documents)}
-        lines.append(Line(name, orjson.dumps(whole)))
+        lines.append(SpoolLine(name, orjson.dumps(whole)))
     return lines
 
 
@@ -65,7 +65,7 @@ def part_of(line: bytes) -> tuple[str, int, int, str] | None:
 
 def _documents(body: bytes, content_type: str) -> list[Any]:
     if content_type not in TYPES:
-        raise RefusedError(415, f"content type {content_type or 'none'} is not read; use one of {', '.join(TYPES)}")
+        raise RefusedError(f"content type {content_type or 'none'} is not read; use one of {', '.join(TYPES)}", 415)
     try:
         if content_type == "text/plain":
             return [{"text": body.decode()}]
@@ -74,4 +74,4 @@ def _documents(body: bytes, content_type: str) -> list[Any]:
             return value if isinstance(value, list) else [value]
         return [orjson.loads(line) for line in body.splitlines() if line.strip()]
     except ValueError as error:
-        raise RefusedError(400, f"the body cannot be read as {content_type}: {error}") from None
+        raise RefusedError(f"the body cannot be read as {content_type}: {error}", 400) from None

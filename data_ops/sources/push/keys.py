@@ -6,7 +6,7 @@ read back when a listener starts. Of a request that a crash has cut, only the pa
 
 from collections.abc import Iterable
 
-from data_ops.sources.push.documents import Line, part_of
+from data_ops.sources.push.documents import SpoolLine, part_of
 
 MOST_KEYS = 100_000
 
@@ -25,7 +25,7 @@ class Keys:
                 break
         self._parts = dict(reversed(self._parts.items()))  # the oldest is forgotten first
 
-    def missing(self, key: str, lines: list[Line]) -> list[tuple[int, Line]]:
+    def missing(self, key: str, lines: list[SpoolLine]) -> list[tuple[int, SpoolLine]]:
         """Return which lines of a request are not durable yet, with their numbers."""
         there = self._parts.get(key, {})
         return [(number, line) for number, line in enumerate(lines) if number not in there]
@@ -34,7 +34,7 @@ class Keys:
         """Return the ids under which the parts of a request are durable, in order."""
         return [name for _, name in sorted(self._parts.get(key, {}).items())]
 
-    def add(self, key: str, written: Iterable[tuple[int, Line]]) -> None:
+    def add(self, key: str, written: Iterable[tuple[int, SpoolLine]]) -> None:
         """Note that lines of a request are durable."""
         self._parts.setdefault(key, {}).update({number: line.id for number, line in written})
         while len(self._parts) > self._most:

@@ -2,8 +2,8 @@
 
 It is a line in a segment, a file of JSON lines that only grows and is synced before anybody is told; the source `files`
 reads the folder. A crash may leave half a line, which nobody was told of: the next start ends it with a newline and
-writes into a new segment, so no byte that a reader may have seen changes, and that line is quarantined as no JSON. After
-an error of the disk the segment is not written to again, for nobody knows what a failed sync has kept.
+writes into a new segment, so no byte that a reader may have seen changes, and that line is quarantined as no JSON.
+After an error of the disk the segment is not written to again, because nobody knows what a failed sync has kept.
 """
 
 import fcntl
@@ -19,15 +19,11 @@ SUFFIX = ".jsonl"
 LOCK = ".listener.lock"
 
 
-class SpoolBusyError(ValueError):
-    """Another listener writes into the folder."""
-
-
 class Spool:
     """The one writer of a folder of segments."""
 
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Take the folder and end what a crash has left. SpoolBusyError while another process holds it."""
+        """Take the folder and end what a crash has left. BlockingIOError while another process holds it."""
         self.folder, self.segment_bytes = folder, segment_bytes
         make_folder(folder)
         self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -35,7 +31,7 @@ class Spool:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise SpoolBusyError(f"another listener writes into {folder}; stop it, or name another folder") from None
+            raise
         self._file, self._size = -1, 0
         for segment in self.segments():
             _end_line(segment)
@@ -91,12 +87,12 @@ def read_lines_back(segments: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _end_line(segment: Path) -> None:
+    """End what a crash has left of a line, and make sure that what can be read of a segment is on the disk."""
     with segment.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        file.seek(size - 1)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+                file.flush()
+        os.fsync(file.fileno())

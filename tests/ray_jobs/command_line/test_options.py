@@ -30,7 +30,7 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_shows_its_arguments_and_two_examples(command: str) -> None:
     shown = typed(command, "-h")
-    assert "KEY=VALUE]..." in shown or command in ("schema", "init")
+    assert "KEY=VALUE]..." in shown or command in ("schema", "init", "listen")
     assert shown.count(f" headrace {command}") >= 3, "the usage and two examples"
     assert "--help" in shown and "-h" in shown
 

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from data_ops.sources.push.documents import Line, RefusedError, lines_of, part_of
+from data_ops.sources.push.documents import RefusedError, SpoolLine, lines_of, part_of
 from data_ops.sources.push.keys import Keys
 
 
@@ -60,5 +60,5 @@ def test_of_a_request_that_a_crash_has_cut_the_missing_parts_are_known_after_a_s
 def test_the_oldest_keys_are_forgotten():
     keys = Keys(most=2)
     for name in "abc":
-        keys.add(name, [(0, Line(name, b""))])
+        keys.add(name, [(0, SpoolLine(name, b""))])
     assert [keys.ids(name) for name in "abc"] == [[], ["b"], ["c"]]

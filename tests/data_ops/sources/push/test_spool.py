@@ -1,22 +1,19 @@
 """Is what was appended to a spool there once, whatever a crash or a disk leaves behind?"""
 
-import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
-from data_ops.sources.push import spool as spools
-from data_ops.sources.push.spool import Spool, SpoolBusyError, read_lines_back
+from data_ops.sources.push.spool import Spool, read_lines_back
 
 
 def read(folder: Path, cursor: dict | None = None) -> tuple[list[dict], dict]:
     """What the source of files reads of a spool behind a cursor, and the cursor behind that."""
-    found = open_source("pushed", FilesConfig(path=f"{folder}/*.jsonl", id="id", settle=0)).discover(
-        cursor or {}, 10**6
-    )
     source = open_source("pushed", FilesConfig(path=f"{folder}/*.jsonl", id="id", settle=0))
+    found = source.discover(cursor or {}, 10**6)
     rows = [row for span in found.spans for batch in source.read(span) for row in batch.to_pylist()]
     return rows, found.cursor
 
@@ -54,29 +51,26 @@ def test_half_a_line_of_a_crash_is_ended_and_no_byte_that_was_seen_changes(tmp_p
 
 def test_a_folder_has_one_writer(tmp_path: Path):
     spool = Spool(tmp_path)
-    with pytest.raises(SpoolBusyError, match="another listener writes into"):
+    with pytest.raises(BlockingIOError):
         Spool(tmp_path)
     spool.close()
     Spool(tmp_path).close()
 
 
-def test_a_disk_that_takes_only_parts_gets_all_of_them_and_one_that_fails_gets_a_new_segment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    write = os.write
-    monkeypatch.setattr(spools.os, "write", lambda file, data: write(file, data[:7]))
+def test_a_disk_that_takes_only_a_part_is_told_and_what_comes_later_goes_into_a_new_segment(tmp_path: Path):
+    """A limit of the kernel cuts a write as a full disk does: a part is taken, then there is an error."""
     spool = Spool(tmp_path)
-    spool.append([b'{"text": "in small parts"}'])
-    failing = spool.segments()[-1]
-
-    def fail(file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as full:
-        full.setattr(spools.os, "fdatasync", fail)
-        with pytest.raises(OSError, match="No space left"):
-            spool.append([b'{"text": "nobody was told"}'])
+    spool.append([b'{"text": "before"}'])
+    failing, limits = spool.segments()[-1], resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            spool.append([b'{"text": "nobody was told"}', b'{"text": "of these"}'])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert failing.stat().st_size == 40
     spool.append([b'{"text": "after"}'])
     spool.close()
     assert spool.segments()[-1] != failing
-    assert [row["text"] for row in read(tmp_path)[0]] == ["in small parts", "nobody was told", "after"]
+    Spool(tmp_path).close()
+    assert [row["text"] for row in read(tmp_path)[0] if row["error"] is None] == ["before", "after"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvicorn
 
-from data_ops.sources.push.app import Listener
+from data_ops.sources.push.app import PushApp
 from data_ops.sources.push.spool import Spool
 from ray_jobs.outcome import ConfigError
 
@@ -23,9 +23,12 @@ def listen_command(folder: str, host: str, port: int, max_body: int, token_file:
             f"--host {host} lets other machines send, and there is no token; put one into the environment as {TOKEN}, "
             "or into a file that --token-file names"
         )
-    spool = Spool(Path(folder))
     try:
-        listener = Listener(spool, token, max_body, MAX_WAITING_BYTES)
+        spool = Spool(Path(folder))
+    except BlockingIOError:
+        raise ConfigError(f"another listener writes into {folder}; stop it, or name another folder") from None
+    try:
+        listener = PushApp(spool, token, max_body, MAX_WAITING_BYTES)
         config = uvicorn.Config(
             listener,
             host=host,
