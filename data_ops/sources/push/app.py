@@ -57,9 +57,8 @@ class Committer:
                 await asyncio.to_thread(self._spool.append, [line for lines, _ in batch for line in lines])
                 failure = None
             except OSError as error:
-                failure = RefusedError(
-                    f"the spool takes nothing ({error.strerror}); free space and send again", 507, 507
-                )
+                sentence = f"the spool takes nothing ({error.strerror}); free space and send again"
+                failure = RefusedError(sentence, 507)
             for _, done in batch:
                 done.set_result(None) if failure is None else done.set_exception(failure)
         self._is_writing = False
