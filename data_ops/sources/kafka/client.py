@@ -26,8 +26,10 @@ LOOK_S = 3.0  # between two looks at what the connections have met
 SHORT_S = 30.0  # how long a log may seem to end too early, as it does while another broker takes over
 AT_ONCE = 2000  # messages handed over by the library in one call
 #: The longest a broker holds back an answer in the hope of more. All that is fetched is known to be there, so this only
-#: delays: the next span of a reader waits for the answer to what was asked behind the last one.
-FETCH_WAIT_MS = "5"
+#: delays: the next span of a reader waits for the answer to what was asked behind the last one. A broker whose logs lie
+#: in a bucket may need longer to look, and answers with nothing until it is given the time: the next of these.
+WAITS_MS = (5, 100, 1000)
+STALLED_S = 1.0  # without a message, after which a broker is given the time
 REFUSED = {
     ck.KafkaError._AUTHENTICATION: "the login is refused; check security.mechanism, username and password",
     ck.KafkaError.SASL_AUTHENTICATION_FAILED: "the login is refused; check security.mechanism, username and password",
@@ -76,6 +78,10 @@ class Topics(NamedTuple):
     names: list[str]
 
 
+class _StalledError(Exception):
+    """A broker gives nothing in the time that it has to look."""
+
+
 class Client:
     """The connections of this process to one cluster."""
 
@@ -84,10 +90,10 @@ class Client:
         self.config = config
         self._told: deque[ck.KafkaError] = deque(maxlen=32)
         self._idle: list[ck.Consumer] = []
+        self._waits = [*WAITS_MS]
         common = {**config.options, **config.security.client_settings(), "bootstrap.servers": ",".join(config.servers)}
         self._common: dict[str, object] = {**common, "log_level": "0", "error_cb": self._told.append}
         self._fetching: dict[str, object] = {
-            "fetch.wait.max.ms": FETCH_WAIT_MS,
             **self._common,
             "group.id": config.group or "headrace",  # the library asks for one; nothing is committed by it
             "enable.auto.commit": False,
@@ -176,15 +182,32 @@ class Client:
 
         ChangedError where the log does not hold them any more; OSError where no broker gives any for PATIENCE_S.
         """
-        consumer = self._idle.pop() if self._idle else self._made(lambda: ck.Consumer(self._fetching))
-        try:
-            consumer.assign([ck.TopicPartition(topic, number, start)])
-            yield from self._fetched(consumer, f"{topic}/{number}", start, end)
-            consumer.unassign()
-        except BaseException:
-            consumer.close()
-            raise
-        self._idle.append(consumer)
+        while start < end:
+            consumer = self._idle.pop() if self._idle else self._made(self._consumer)
+            try:
+                consumer.assign([ck.TopicPartition(topic, number, start)])
+                for message in self._fetched(consumer, f"{topic}/{number}", start, end):
+                    start = message.offset + 1
+                    yield message
+                consumer.unassign()
+                start = end
+            except _StalledError:
+                self._give_time()
+                consumer.close()
+                continue
+            except BaseException:
+                consumer.close()
+                raise
+            self._idle.append(consumer)
+
+    def _consumer(self) -> ck.Consumer:
+        return ck.Consumer({"fetch.wait.max.ms": self._waits[0], **self._fetching})
+
+    def _give_time(self) -> None:
+        """Let brokers have longer to look for what is fetched."""
+        while self._idle:
+            self._idle.pop().close()
+        self._waits.pop(0)
 
     def _fetched(self, consumer: ck.Consumer, name: str, next_offset: int, end: int) -> Iterator[Message]:
         heard, is_short = time.monotonic(), False
@@ -200,6 +223,8 @@ class Client:
                 else:
                     self._stop(error, f"{name} at offset {next_offset}")
             waited = time.monotonic() - heard
+            if not is_short and waited > STALLED_S and len(self._waits) > 1:
+                raise _StalledError
             if is_short and waited > SHORT_S:
                 raise ChangedError(f"the log of {name} ends at {next_offset}, before {end} where it was seen to end")
             if waited > PATIENCE_S:
@@ -241,9 +266,8 @@ class Client:
 
     def _silence(self, error: ck.KafkaException) -> OSError:
         met = next((each.str() for each in self._told if each.code() != ck.KafkaError._ALL_BROKERS_DOWN), _said(error))
-        return OSError(
-            f"{KAFKA_SILENT} at {self._where} within {ANSWER_S:.0f} s ({met}); check servers and the network"
-        )
+        where = f"{self._where} within {ANSWER_S:.0f} s"
+        return OSError(f"{KAFKA_SILENT} at {where} ({met}); check servers, security.protocol and the network")
 
     @property
     def _where(self) -> str:

