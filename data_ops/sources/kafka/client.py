@@ -3,7 +3,6 @@
 One client a process and configuration, kept between reads: making one anew costs some 30 ms for each window. Questions
 about the log (which partitions, where it begins and ends) go over a connection of their own, for on a connection that
 fetches they wait behind its long poll. Messages come by offsets that we name; a group is told ours and never asked.
-The only file that knows the client's library.
 """
 
 import os
@@ -17,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from cluster.storage.retry import KAFKA_SILENT, PATIENCE_S
 from data_ops.sources.kafka.config import KafkaConfig
+from data_ops.sources.kafka.errors import DAMAGED, GONE, PASSING, REFUSED, TRIMMED
 from data_ops.sources.kafka.logs import Log
 from data_ops.sources.protocol import ChangedError
 
@@ -30,34 +30,6 @@ AT_ONCE = 2000  # messages handed over by the library in one call
 #: in a bucket may need longer to look, and answers with nothing until it is given the time: the next of these.
 WAITS_MS = (5, 100, 1000)
 STALLED_S = 1.0  # without a message, after which a broker is given the time
-REFUSED = {
-    ck.KafkaError._AUTHENTICATION: "the login is refused; check security.mechanism, username and password",
-    ck.KafkaError.SASL_AUTHENTICATION_FAILED: "the login is refused; check security.mechanism, username and password",
-    ck.KafkaError._SSL: "the encrypted connection fails; check security.protocol and security.ca",
-    ck.KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic may not be read; give the user the right to",
-    ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the cluster may not be asked; give the user the right to",
-    ck.KafkaError._INVALID_ARG: "a setting is not understood",
-}
-TRIMMED = (ck.KafkaError._AUTO_OFFSET_RESET, ck.KafkaError.OFFSET_OUT_OF_RANGE)
-GONE = (ck.KafkaError.UNKNOWN_TOPIC_OR_PART, ck.KafkaError._UNKNOWN_TOPIC, ck.KafkaError._UNKNOWN_PARTITION)
-DAMAGED = (ck.KafkaError._BAD_MSG, ck.KafkaError._BAD_COMPRESSION, ck.KafkaError.INVALID_MSG)
-PASSING = (
-    ck.KafkaError._ALL_BROKERS_DOWN,
-    ck.KafkaError._RESOLVE,
-    ck.KafkaError._TIMED_OUT,
-    ck.KafkaError._TRANSPORT,
-    ck.KafkaError.BROKER_NOT_AVAILABLE,
-    ck.KafkaError.FENCED_LEADER_EPOCH,
-    ck.KafkaError.GROUP_AUTHORIZATION_FAILED,  # the library looks for the group, which we do not use
-    ck.KafkaError.KAFKA_STORAGE_ERROR,
-    ck.KafkaError.LEADER_NOT_AVAILABLE,
-    ck.KafkaError.NETWORK_EXCEPTION,
-    ck.KafkaError.NOT_LEADER_FOR_PARTITION,
-    ck.KafkaError.OFFSET_NOT_AVAILABLE,
-    ck.KafkaError.REPLICA_NOT_AVAILABLE,
-    ck.KafkaError.REQUEST_TIMED_OUT,
-    ck.KafkaError.UNKNOWN_LEADER_EPOCH,
-)
 Made = TypeVar("Made")
 
 
