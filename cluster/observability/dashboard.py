@@ -54,7 +54,12 @@ PANELS: dict[str, list[Panel]] = {
             },
             "Seconds from a document's own time, 95 % within, by source.",
         ),
-        Panel("Lag", "short", {"windows": now("backlog_windows")}, "Windows that wait behind the round in training."),
+        Panel(
+            "Lag",
+            "short",
+            {"windows": now("backlog_windows"), "records of {{label}}": now("source_lag", "run, label")},
+            "Windows that wait behind the round in training; records that a source holds behind the last window.",
+        ),
         Panel(
             "Documents",
             "cps",
