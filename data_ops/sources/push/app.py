@@ -95,7 +95,7 @@ class PushApp:
             return 200, {"ok": True}
         given = headers.get(b"authorization", "")
         if self._token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise RefusedError("the token is missing or wrong; send Authorization: Bearer TOKEN", 401)
+            raise RefusedError(f"the token for {scope['path']} is missing or wrong; send Authorization: Bearer TOKEN", 401)
         if scope["path"] != "/documents":
             raise RefusedError(f"nothing is at {scope['path']}; POST to /documents", 404)
         if scope["method"] != "POST":
@@ -115,7 +115,7 @@ class PushApp:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise RefusedError("the request ended before its body did", 400)
+                raise RefusedError(f"the request ended after {size} bytes, before its body did", 400)
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._max_body:

@@ -32,7 +32,7 @@ def lines_of(body: bytes, content_type: str, key: str | None) -> list[SpoolLine]
     """Make the lines of a request. RefusedError, with what is wrong and where, if one of its documents is none."""
     documents = _documents(body, content_type.partition(";")[0].strip().lower())
     if not documents:
-        raise RefusedError("the request holds no document; send an object with a text, or a list of them", 400)
+        raise RefusedError(f"{len(body)} bytes hold no document; send an object with a text, or a list of them", 400)
     arrived = datetime.now(UTC).isoformat()
     lines = []
     for number, document in enumerate(documents):

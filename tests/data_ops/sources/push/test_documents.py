@@ -31,7 +31,7 @@ def test_an_id_and_a_time_are_given_where_there_is_none():
     ("body", "kind", "status", "sentence"),
     [
         (b"{", "application/json", 400, "cannot be read as application/json"),
-        (b"[]", "application/json", 400, "holds no document"),
+        (b"[]", "application/json", 400, "hold no document"),
         (b'["a"]', "application/json", 400, "document 0 is no object"),
         (b'[{"text": "a"}, {"text": " "}]', "application/json", 400, "document 1 has no text"),
         (b'{"text": 7}', "application/json", 400, "document 0 has no text"),
