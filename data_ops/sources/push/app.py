@@ -95,7 +95,7 @@ class PushApp:
             return 200, {"ok": True}
         given = headers.get(b"authorization", "")
         if self._token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise RefusedError(f"the token for {scope['path']} is missing or wrong; send Authorization: Bearer TOKEN", 401)
+            raise RefusedError(f"the token for {scope['path']} is missing or wrong; send Bearer TOKEN", 401)
         if scope["path"] != "/documents":
             raise RefusedError(f"nothing is at {scope['path']}; POST to /documents", 404)
         if scope["method"] != "POST":
