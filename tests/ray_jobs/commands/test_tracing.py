@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from cluster.storage.store import Store
+from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents
 from data_ops.lake.lake import Lake
 from data_ops.rounds.config import RoundConfig
@@ -117,7 +118,7 @@ def test_a_branch_has_seen_what_its_main_line_had_seen_and_its_own_replay(tmp_pa
     story.account(tmp_path)
     lake = Lake(Store.open(str(tmp_path)))
     late = Documents.from_table(log_of(story.tables)).take(slice(-1, None))
-    branch = plan_branch(PlanInput(RoundConfig(), SHAPE, 5, late, ""), 1, story.manifests[0].end, 32)
+    branch = plan_branch(PlanInput(RoundConfig(), SHAPE, 5, late, ""), 1, Frontier(story.manifests[0].end), 32)
     assert len(branch.replay) == 1
     lake.add_round("r@00000001", 0, branch.to_row())
     entry = {"step": 2, "round": 0, "step_in_round": 1, "checkpoint": "r@00000001/2", "state": "{}"}
