@@ -4,11 +4,12 @@ The shapes people configure, the arithmetic on them, and the rows that go in. Im
 command line and the services that only pass a configuration on start at once.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from cluster.units import Duration, Settings, Share
+from models.lora import LoraConfig
 from models.rope import RopeConfig
 
 MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
@@ -57,6 +58,10 @@ class ModelConfig(Settings):
     tie_embeddings: bool = Field(True, description="Use one table for input and output embeddings.")
     init_std: float = Field(0.02, gt=0, le=1, description="Standard deviation of the initial weights.")
     recompute: bool = Field(False, description="Recompute layers in backward: less memory, ~1/3 slower.")
+    lora: LoraConfig | None = Field(None, description="Train two small matrices beside some; absent: all weights.")
+    freeze: Annotated[int, Field(ge=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="What does not train: the first layers by number, or patterns of names; absent: nothing."
+    )
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "ModelConfig":
@@ -83,6 +88,25 @@ class ModelConfig(Settings):
         if kinds is not None and "window" in kinds and self.window is None:
             raise ValueError("layer_kinds names window, and window is absent; set the number of positions it sees")
         return self
+
+    @model_validator(mode="after")
+    def _has_what_stays(self) -> "ModelConfig":
+        if self.lora is not None and self.freeze is not None:
+            raise ValueError("freeze is set beside lora, with which all weights are frozen; leave one of them out")
+        if self.trains_part and self.start is None:
+            key = "lora" if self.lora is not None else "freeze"
+            raise ValueError(f"{key} keeps weights as they are, and random ones are worth nothing; set from")
+        return self
+
+    @property
+    def trains_part(self) -> bool:
+        """Does only a part of the weights train?"""
+        return self.lora is not None or self.freeze is not None
+
+    @property
+    def whole(self) -> "ModelConfig":
+        """The same model, of which everything trains: the shape of its weights once adapters are merged in."""
+        return self.model_copy(update={"lora": None, "freeze": None})
 
     @property
     def kv(self) -> int:

@@ -64,6 +64,7 @@ class PlanConfig(Settings):
     """What `headrace plan` is asked."""
 
     parameters: Count = Field(7_000_000_000, description="Model parameters: 162M, 7B or a number.")
+    trained: Count | None = Field(None, description="Parameters that train; absent: all. With LoRA, its matrices.")
     tokens: Count | None = Field(
         None, description="Tokens to train on, replay included: 300B, 1T; absent: 20 a parameter."
     )

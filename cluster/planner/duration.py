@@ -57,7 +57,8 @@ def flops(case: Case, attention: bool = True) -> float:
     """Return the model's FLOPs of the whole run, recomputation left out as in every MFU; with or without attention."""
     layers, width = case.shape
     inner = layers * width * case.config.row_tokens if attention else 0
-    return train_flops(case.config.parameters, tokens(case), inner)
+    frozen = case.config.parameters - case.trained  # of which no gradient is taken: 4ND and not 6
+    return train_flops(case.config.parameters, tokens(case), inner) - 2 * tokens(case) * max(0, frozen)
 
 
 def tokens(case: Case) -> int:

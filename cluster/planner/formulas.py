@@ -11,15 +11,18 @@ LAYER_BYTES = 32  # kept by a layer, a token and channel: norms 8, attention 8, 
 LOGIT_CHUNK_BYTES = 2**30  # models.kinds.loss.GPU_LOGIT_BYTES, as logits and their slopes in bf16
 
 
-def zero_bytes(parameters: float, ranks: int, stage: int) -> float:
+def zero_bytes(parameters: float, ranks: int, stage: int, trained: float | None = None) -> float:
     """Return bytes of weights, gradients and Adam states on one rank: bf16 with K=12 (ZeRO paper, fig. 1).
+
+    trained: parameters that have gradients and states; absent: all.
 
     >>> [round(zero_bytes(7.5e9, 64, stage) / 1e9, 1) for stage in range(4)]
     [120.0, 31.4, 16.6, 1.9]
     """
+    trained = parameters if trained is None else trained
     weights = 2 * parameters / (ranks if stage >= 3 else 1)
-    gradients = 2 * parameters / (ranks if stage >= 2 else 1)
-    return weights + gradients + 12 * parameters / (ranks if stage >= 1 else 1)
+    gradients = 2 * trained / (ranks if stage >= 2 else 1)
+    return weights + gradients + 12 * trained / (ranks if stage >= 1 else 1)
 
 
 def zero3_estimate(

@@ -41,6 +41,11 @@ class Case(NamedTuple):
         return self.config.layers or layers, self.config.width or width
 
     @property
+    def trained(self) -> int:
+        """Parameters that train."""
+        return self.config.trained or self.config.parameters
+
+    @property
     def share_rows(self) -> int:
         """Rows of a step that fall on one GPU, at least 1."""
         return max(1, self.config.batch_tokens // self.config.row_tokens // self.gpus)
@@ -56,9 +61,9 @@ def memory_gb(case: Case, stage: int, rows: int | None = None) -> dict[str, Any]
         sizes = [2**n for n in range(7) if 2**n <= min(case.share_rows, MOST_MICRO_ROWS)]
         rows = next((n for n in reversed(sizes) if memory_gb(case, stage, n)["fits"]), 1)
     config, parameters = case.config, case.config.parameters
-    states = zero_bytes(parameters, case.gpus, stage)
+    states = zero_bytes(parameters, case.gpus, stage, case.trained)
     activations = activation_bytes(rows * config.row_tokens, *case.shape, config.vocabulary, bool(config.recompute))
-    buffers = buffer_bytes(parameters, case.gpus, stage)
+    buffers = buffer_bytes(parameters, case.gpus, stage, case.trained)
     total = (states + activations + buffers) * (1 + FRAGMENTATION) + CONTEXT_BYTES
     return {
         "states": states / 1e9,
@@ -70,14 +75,15 @@ def memory_gb(case: Case, stage: int, rows: int | None = None) -> dict[str, Any]
     }
 
 
-def buffer_bytes(parameters: float, ranks: int, stage: int) -> float:
+def buffer_bytes(parameters: float, ranks: int, stage: int, trained: float | None = None) -> float:
     """Return what DeepSpeed holds beside states: reduce buckets, float32 gradients, gathered weights.
 
     From ZeRO-1 on gradients are summed in float32, 2 bytes more than the paper counts; sharded from ZeRO-2 on.
     """
-    wider = 0.0 if stage == 0 else 2 * parameters / (ranks if stage >= 2 else 1)
+    trained = parameters if trained is None else trained
+    wider = 0.0 if stage == 0 else 2 * trained / (ranks if stage >= 2 else 1)
     gathered = 2 * min(LIVE_PARAMETERS, parameters) if stage == 3 else 0
-    return 8 * min(BUCKET, parameters) + wider + gathered
+    return 8 * min(BUCKET, trained) + wider + gathered
 
 
 def best_stage(case: Case) -> tuple[int, int] | None:

@@ -42,6 +42,7 @@ def plan(config: PlanConfig) -> dict[str, Any]:
     hours, lost, rent = gpu_hours(case), failures(case), price(config.rent_prices, case.gpu, case.kind.rent)
     return {
         "parameters": config.parameters,
+        "trained": case.trained,
         "tokens": tokens(case),
         "gpu": case.gpu,
         "gpus": case.gpus,

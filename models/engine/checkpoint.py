@@ -22,7 +22,8 @@ import xxhash
 from torch import Tensor
 
 from models.engine import zero
-from models.engine.engine import Engine
+from models.engine.adapters import is_adapter
+from models.engine.engine import Engine, begin_adapter
 from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read_contents
 
 FORMAT = "headrace-1"
@@ -137,19 +138,27 @@ def ranges_needed(
 
 
 def owned_stretches(engine: Engine) -> list[tuple[str, int, int]]:
-    """Name what this rank owns: parameter, first element, elements."""
+    """Name what this rank owns of what trains: parameter, first element, elements."""
     return [(part.name, part.start, part.weight.numel()) for part in zero.fragments(engine.deepspeed)]
 
 
-def restore_engine(engine: Engine, paths: Sequence[Path | Part]) -> None:
+def frozen_stretches(engine: Engine) -> list[tuple[str, int, int]]:
+    """Name what this rank holds of what does not train: parameter, first element, elements."""
+    return [(part.name, part.start, part.weight.numel()) for part in zero.frozen(engine.deepspeed)]
+
+
+def restore_engine(engine: Engine, paths: Sequence[Path | Part], seed: int = 0) -> None:
     """Put a checkpoint's weights, moments and steps into `engine`, whatever its world size and ZeRO stage.
 
-    Weights that a run begins with have no moments; these are zero then, as in a new engine. `paths`: the files of all
-    ranks that wrote it, in any order. All ranks call it. ValueError where a file is missing or damaged, or the model
-    is another one.
+    Weights that a run begins with have no moments; these are zero then, as in a new engine, and adapters are drawn from
+    `seed`. Frozen weights stay as they are (`restore_frozen`). `paths`: the files of all ranks that wrote it, in any
+    order. All ranks call it. ValueError where a file is missing or damaged, or the model is another one.
     """
     with CheckpointReader(paths) as stored:
         for part in zero.fragments(engine.deepspeed):
+            if stored.begins and is_adapter(part.name):
+                begin_adapter(part, seed)
+                continue
             if stored.shapes.get(part.name) != part.shape:
                 there = stored.shapes.get(part.name, "absent")
                 raise ValueError(
@@ -164,6 +173,22 @@ def restore_engine(engine: Engine, paths: Sequence[Path | Part]) -> None:
         steps = stored.steps
     zero.set_steps(engine.deepspeed, steps)
     zero.refresh_weights(engine.deepspeed)
+
+
+def restore_frozen(engine: Engine, paths: Sequence[Path | Part]) -> None:
+    """Put the frozen weights of what the run began with into `engine`; `restore_engine` must follow.
+
+    All ranks call it. ValueError as there.
+    """
+    with CheckpointReader(paths) as stored:
+        for part in zero.frozen(engine.deepspeed):
+            if stored.shapes.get(part.name) != part.shape:
+                there = stored.shapes.get(part.name, "absent")
+                raise ValueError(
+                    f"frozen {part.name} is {part.shape} in the model and {there} in {stored.parts[0].name}, with "
+                    "which the run began; restore the store from a copy"
+                )
+            stored.read(part.name, "weight", part.start, part.weight)
 
 
 def read_full_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
@@ -205,6 +230,7 @@ class CheckpointReader:
                 "give the one file of every rank"
             )
         self.steps = int(headers[0]["steps"])
+        self.begins = HOLDS in headers[0]
         self.kinds = KINDS if headers[0].get(HOLDS) is None else (headers[0][HOLDS],)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.places: dict[str, list[tuple[int, int]]] = {}  # parameter -> (start, file) of each stretch
@@ -231,11 +257,13 @@ class CheckpointReader:
 
     def read(self, name: str, kind: str, start: int, into: Tensor) -> None:
         """Fill `into` with elements from `start` of the flattened parameter."""
-        filled, host = 0, into if into.device.type == "cpu" and into.is_contiguous() else torch.empty(into.shape)
+        is_host = into.device.type == "cpu" and into.is_contiguous()
+        filled, host = 0, into if is_host else torch.empty(into.shape, dtype=into.dtype)
         for index, first, place, size in self.stretches(name, kind, start, into.numel()):
             width = self.contents[index].widths[f"{name}|{kind}"]
             stretch = host[place : place + size // width]
-            read = stretch if width == stretch.itemsize else torch.empty(size // width, dtype=torch.bfloat16)
+            kept = torch.float32 if width == 4 else torch.bfloat16
+            read = stretch if kept == stretch.dtype else torch.empty(size // width, dtype=kept)
             self.parts[index].read_into(first, memoryview(_bytes(read)).cast("B"))
             if read is not stretch:
                 stretch.copy_(read)

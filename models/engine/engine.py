@@ -25,6 +25,7 @@ from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.device import compute_the_same_again, device, micro_batches
 from models.engine import zero
+from models.engine.adapters import RowsAt, draw, train_in_part
 from models.engine.optim import parameter_groups
 from models.engine.rendezvous import join_by_environment
 from models.kinds.building import build
@@ -63,6 +64,8 @@ class Engine:
     vocab_size: int
     accumulation: int
     micro_rows: int
+    base: str | None = None  # name of the checkpoint whose weights it holds frozen
+    at: RowsAt | None = None  # where dropout is told which rows are computed; None: there is none
 
     @property
     def kind(self) -> Kind:
@@ -91,6 +94,7 @@ class Engine:
         total = torch.zeros((), dtype=torch.float64, device=device())
         kind = self.kind
         for number, batch in enumerate(micro_batches(kind.arrange(rows), self.micro_rows), start=1):
+            self._tell_dropout(number)
             nats = kind.loss(self.deepspeed, batch)
             total += nats.detach()
             if number == self.accumulation:
@@ -105,6 +109,12 @@ class Engine:
             grad_norm=norm,
             skipped=not self.deepspeed.was_step_applied(),
         )
+
+    def _tell_dropout(self, micro_batch: int) -> None:
+        """Say which rows of the global batch come next; micro_batch is counted from 1."""
+        if self.at is not None:
+            before = dist.get_rank() * self.accumulation + micro_batch - 1
+            self.at.step, self.at.first_row = zero.get_steps(self.deepspeed), before * self.micro_rows
 
     def evaluate(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return (nats, predictions) [R, S] of each segment of each of this rank's rows; no gradients.
@@ -159,6 +169,7 @@ def start(
     is_sharded = engine_config.zero_stage == 3 and seed is None and weights is None
     with zero.sharded(bf16) if is_sharded else nullcontext():
         model = build(model_config, vocab_size, seed, weights)
+        at = train_in_part(model, model_config, vocab_size)
     accumulation, micro_rows = engine_config.split(dist.get_world_size(), model_config.row_tokens)
     wrapped = zero.wrap(
         model.to(device()),
@@ -169,7 +180,20 @@ def start(
         accumulation=accumulation,
         micro_rows=micro_rows,
     )
-    return Engine(wrapped, model_config, vocab_size, accumulation, micro_rows)
+    made = Engine(wrapped, model_config, vocab_size, accumulation, micro_rows, at=at)
+    if model_config.lora is not None and seed is not None:
+        for part in zero.fragments(wrapped):
+            begin_adapter(part, seed)
+        zero.refresh_weights(wrapped)
+    return made
+
+
+def begin_adapter(part: zero.Fragment, seed: int) -> None:
+    """Let a rank's stretch of an adapter's matrix begin; the forward pass sees it after `zero.refresh_weights`."""
+    drawn = draw(part.name, part.shape, seed).view(-1)
+    part.weight.copy_(drawn[part.start : part.start + part.weight.numel()])
+    part.exp_avg.zero_()
+    part.exp_avg_sq.zero_()
 
 
 def join(threads: int) -> None:

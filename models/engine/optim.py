@@ -81,11 +81,12 @@ def decay_lr(progress: float, start_lr: float, floor: float) -> float:
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Split parameters into decayed (matrices) and not (norms; embedding tables unless asked)."""
+    """Split what trains into decayed (matrices) and not (norms; embedding tables unless asked)."""
     tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding | Head)}
     decayed: list[Any] = []
     kept: list[Any] = []
-    for parameter in model.parameters():
+    for parameter in (each for each in model.parameters() if each.requires_grad):
         decays = len(whole_shape(parameter)) >= 2 and (config.decay_embeddings or id(parameter) not in tables)
         (decayed if decays else kept).append(parameter)
-    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

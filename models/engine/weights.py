@@ -12,8 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.config import ModelConfig
+from models.engine.adapters import merged
 from models.engine.checkpoint import FORMAT, HOLDS, CheckpointReader, Snapshot, hash_weights
 from models.engine.parts import Part
+from models.kinds.kinds import kind_of
+from models.kinds.partial import MATRICES, module_of, targets_of
 
 
 class Weighed(NamedTuple):
@@ -39,6 +43,30 @@ class StoredWeights(Mapping[str, Tensor]):
         weight = torch.empty(self.reader.shapes[name], dtype=torch.float32)
         self.reader.read(name, "weight", 0, weight.view(-1))
         return weight
+
+
+class MergedWeights(Mapping[str, Tensor]):
+    """Full float32 weights of a run that trains in part: what it began with, what trained in its place, or both."""
+
+    def __init__(self, base: Mapping[str, Tensor], own: Mapping[str, Tensor], config: ModelConfig) -> None:
+        """base: all weights; own: those of the checkpoint, adapters among them; config: of its model."""
+        self.base, self.own, self.lora = base, own, config.lora
+        parameters = kind_of(config).parameters(config, config.tokens_of(1))  # no matrix depends on the vocabulary
+        self.targets = targets_of(config.lora, parameters) if config.lora else {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.base)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self.own:
+            return self.own[name]
+        if self.lora is None or name not in self.targets:
+            return self.base[name]
+        first, second = (self.own[f"{module_of(name)}.{which}.weight"] for which in MATRICES)
+        return merged(self.base[name], first, second, self.lora.scale, transposed=self.targets[name].transposed)
 
 
 class FlatWeights(Mapping[str, Tensor]):

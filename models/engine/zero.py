@@ -19,12 +19,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.config import OptimConfig
+from models.engine.adapters import our_name
 
 MAX_BUCKET = 500_000_000  # elements; DeepSpeed's own default
 
 
 class Fragment(NamedTuple):
-    """A stretch of one parameter that this rank owns, as flat float32 views."""
+    """A stretch of one parameter that trains and that this rank owns, as flat float32 views."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,6 +33,15 @@ class Fragment(NamedTuple):
     weight: Tensor
     exp_avg: Tensor
     exp_avg_sq: Tensor
+
+
+class Stretch(NamedTuple):
+    """A stretch of one frozen parameter that this rank holds, as a flat view in the precision it computes in."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    weight: Tensor
 
 
 def wrap(
@@ -51,7 +61,8 @@ def wrap(
     optimizer = kind(groups, lr=0.0, betas=optim.betas, eps=optim.eps, fused=True)
     if isinstance(optimizer, GuardedAdamW):
         optimizer.clip_norm = optim.clip_norm
-    bucket = min(MAX_BUCKET, sum(math.prod(whole_shape(parameter)) for parameter in model.parameters()))
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    bucket = min(MAX_BUCKET, sum(math.prod(whole_shape(parameter)) for parameter in trained))
     config = {
         "train_micro_batch_size_per_gpu": micro_rows,
         "gradient_accumulation_steps": accumulation,
@@ -182,7 +193,7 @@ def owned_tensors(engine: Any) -> list[Tensor]:
 
 
 def fragments(engine: object) -> list[Fragment]:
-    """Return what this rank owns of every parameter, ordered by name; at ZeRO-0 every rank owns all."""
+    """Return what this rank owns of what trains, ordered by name; at ZeRO-0 every rank owns all."""
     state = base_optimizer(engine).state
     found = []
     for name, shape, start, flat, offset, numel in sorted(_places(engine), key=lambda place: place[0]):
@@ -190,8 +201,28 @@ def fragments(engine: object) -> list[Fragment]:
             tensor.detach().view(-1)[offset : offset + numel]
             for tensor in (flat, state[flat]["exp_avg"], state[flat]["exp_avg_sq"])
         ]
-        found.append(Fragment(name, tuple(shape), start, *views))
+        found.append(Fragment(our_name(name), tuple(shape), start, *views))
     return found
+
+
+def frozen(engine: Any) -> list[Stretch]:
+    """Return what this rank holds of every frozen parameter: its shard at ZeRO-3, else all of it."""
+    found, rank = [], dist.get_rank()
+    for name, parameter in engine.module.named_parameters():
+        if parameter.requires_grad:
+            continue
+        flat, start, shape = parameter.detach().view(-1), 0, parameter.shape
+        if engine.zero_optimization_stage() == 3:
+            flat, shape = parameter.ds_tensor, parameter.ds_shape
+            start = rank * flat.ds_numel
+            flat = flat.detach().view(-1)[: max(0, parameter.ds_numel - start)]  # the last ranks' shards are padded
+        if len(flat):
+            found.append(Stretch(our_name(name), tuple(shape), start, flat))
+    return found
+
+
+def _trained(engine: Any) -> Iterator[tuple[str, Any]]:
+    return ((name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad)
 
 
 def _places(engine: Any) -> Iterator[tuple[str, torch.Size, int, Tensor, int, int]]:
@@ -202,12 +233,12 @@ def _places(engine: Any) -> Iterator[tuple[str, torch.Size, int, Tensor, int, in
         if hasattr(wrapper, "fp32_groups"):
             pairs = zip(wrapper.fp16_groups, wrapper.fp32_groups, strict=True)
             masters = {id(low): high for lows, highs in pairs for low, high in zip(lows, highs, strict=True)}
-        for name, parameter in engine.module.named_parameters():
+        for name, parameter in _trained(engine):
             yield name, parameter.shape, 0, masters.get(id(parameter), parameter), 0, parameter.numel()
         return
     rank = dist.get_rank()
     groups = base_optimizer(engine).param_groups
-    for name, parameter in engine.module.named_parameters():
+    for name, parameter in _trained(engine):
         if stage == 3:
             group, offset, numel = wrapper.grad_position[wrapper.get_param_id(parameter)]
             numel_left = max(0, parameter.ds_numel - rank * numel)  # the last ranks' partitions are padded

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from cluster.rows import Rows
 from models.config import ModelConfig
 from models.kinds.exchange.folder import read_folder
+from models.kinds.exchange.names import their_name
 from models.kinds.kind import Handover, Pretrained
+from models.kinds.partial import Parameter, Role
 from models.kinds.shapes import parameter_shapes
 from models.size import padded_vocab
 
@@ -28,8 +30,19 @@ class Decoder:
     config = ModelConfig
 
     def num_parameters(self, config: ModelConfig, vocab_size: int) -> int:
-        """Count trainable parameters, padded vocabulary included."""
+        """Count parameters, padded vocabulary included."""
         return sum(math.prod(shape) for shape in parameter_shapes(config, padded_vocab(vocab_size)).values())
+
+    def parameters(self, config: ModelConfig, vocab_size: int) -> dict[str, Parameter]:
+        """Say of each parameter what it is; the matrices of the layers may get adapters."""
+
+        def role(name: str, shape: tuple[int, ...]) -> Role:
+            if name.startswith("layers.") and len(shape) == 2:
+                return Role.MATRIX
+            return Role.LOOKUP if name == "embed.weight" and not config.tie_embeddings else Role.OTHER
+
+        shapes = parameter_shapes(config, padded_vocab(vocab_size))
+        return {n: Parameter(shape, their_name(n, config), role(n, shape)) for n, shape in shapes.items()}
 
     def flops_per_token(self, config: ModelConfig, vocab_size: int, causal: bool = False) -> float:
         """Count training FLOPs of one token in a full row, as PaLM's appendix B and LLM Foundry do.

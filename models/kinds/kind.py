@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from models.device import MicroBatch
+    from models.kinds.partial import Parameter
 
     Forward = Callable[..., Tensor]  # the module, or the engine that wraps it
 
@@ -55,7 +56,14 @@ class Kind(Protocol):
         ...
 
     def num_parameters(self, config: ModelConfig, vocab_size: int) -> int:
-        """Count trainable parameters without building the model."""
+        """Count parameters without building the model."""
+        ...
+
+    def parameters(self, config: ModelConfig, vocab_size: int) -> "Mapping[str, Parameter]":
+        """Say of each parameter, by its name in the module, what it is: its shape, and may an adapter stand beside it?
+
+        Asked where only a part trains (`model.lora`, `model.freeze`). ValueError where this kind always trains whole.
+        """
         ...
 
     def flops_per_token(self, config: ModelConfig, vocab_size: int) -> float:

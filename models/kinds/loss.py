@@ -110,18 +110,19 @@ class _SumOfNats(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = torch.zeros((), dtype=torch.float32, device=h_ND.device)
         grad_h_ND = torch.zeros_like(h_ND) if wanted else None
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted else None
+        trains = ctx.needs_input_grad[1]  # a frozen table is multiplied with, and that is all
+        grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if trains else None
         for part in chunks:
             labels = labels_N[part]
             nats_N, slope_NV, chosen_N = nats_and_slope(F.linear(h_ND[part], weight_VD), labels, vocab_size)
             total += nats_N.sum()
-            if grad_h_ND is None or grad_weight_VD is None:
+            if grad_h_ND is None:
                 continue
             slope_NV.scatter_(1, labels.clamp(min=0)[:, None], chosen_N[:, None])
             grad_h_ND[part] = slope_NV @ weight_VD
-            grad_weight_VD += slope_NV.T @ h_ND[part]
-        if grad_h_ND is not None and grad_weight_VD is not None:
-            ctx.save_for_backward(grad_h_ND, grad_weight_VD.to(weight_VD.dtype))
+            if grad_weight_VD is not None:
+                grad_weight_VD += slope_NV.T @ h_ND[part]
+        ctx.save_for_backward(grad_h_ND, None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype))
         return total
 
     @staticmethod
@@ -130,7 +131,7 @@ class _SumOfNats(torch.autograd.Function):
         scale = upstream[0]
         return (
             (grad_h_ND * scale).to(grad_h_ND.dtype),
-            (grad_weight_VD * scale).to(grad_weight_VD.dtype),
+            None if grad_weight_VD is None else (grad_weight_VD * scale).to(grad_weight_VD.dtype),
             None,
             None,
             None,

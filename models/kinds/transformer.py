@@ -67,6 +67,8 @@ class Transformer(nn.Module):
         """
         h_BLD = self.embed(inputs_BL)
         layout = make_layout(segments_BL, inputs_BL.shape, self.config, h_BLD)
+        if self.config.recompute and torch.is_grad_enabled() and h_BLD.is_leaf:
+            h_BLD.requires_grad_()  # over a frozen table: a layer is recomputed only if its input wants a gradient
         for layer in self.layers:
             if self.config.recompute and torch.is_grad_enabled():
                 h_BLD = checkpoint(layer, h_BLD, layout, use_reentrant=True)

@@ -6,6 +6,7 @@ from models.kinds.kind import Precision
 from models.sampling import Sampling
 from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
+    Adapter,
     Checkpoint,
     Exported,
     Files,
@@ -83,6 +84,7 @@ def promote(
     PANEL,
     "headrace export store=./lake --to ./model",
     "headrace export store=./lake --checkpoint mine/120 --to ./model --precision bf16",
+    "headrace export store=./lake --adapter --to ./adapter",
 )
 def export(
     overrides: Overrides = None,
@@ -91,12 +93,14 @@ def export(
     checkpoint: Exported = None,
     to: ToDirectory = None,
     precision: InPrecision = Precision.FP32,
+    adapter: Adapter = False,
 ) -> None:
-    """Write a checkpoint (default: the champion) as a Hugging Face directory."""
-    from ray_jobs.commands.promote import export_checkpoint
+    """Write a checkpoint (default: the champion) as a Hugging Face directory, adapters merged in, or these alone."""
+    from ray_jobs.commands.promote import export_adapter, export_checkpoint
 
     target, rest = take("to", to, overrides)
-    found = export_checkpoint(read_run(config, rest), checkpoint, target, precision)
+    write = export_adapter if adapter else export_checkpoint
+    found = write(read_run(config, rest), checkpoint, target, precision)
     tell(f"exported  {found['checkpoint']} to {found['directory']}")
     finish(0, found, as_json)
 

@@ -44,6 +44,7 @@ Reference = Annotated[
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
 Looked = Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://... or gs://...")]
+Adapter = Annotated[bool, typer.Option("--adapter", help="Of model.lora: the adapters alone, as peft loads them.")]
 InPrecision = Annotated[Precision, typer.Option("--precision", help="Of the weights that are written.")]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The text to go on with.")]
 Tokens = Annotated[int, typer.Option("--tokens", min=1, max=2**20, help="Tokens that are added at most.")]

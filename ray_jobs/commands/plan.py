@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cluster.planner.config import PlanConfig
 from cluster.readable import many, seconds, short
-from models.kinds.kinds import kind_of
+from models.kinds.kinds import kind_of, part_that_trains
 from ray_jobs.config.schema import Config
 
 STRONG, SOFT, GOOD, BAD = "bold", "dim", "green", "red"
@@ -31,6 +31,7 @@ def plan_asked(config: Config) -> PlanConfig:
         vocabulary = config.tokenizer.vocabulary if config.tokenizer.kind == "bpe" else given.vocabulary
         vocabulary = model.tokens_of(vocabulary)
         found |= {"parameters": kind_of(model).num_parameters(model, vocabulary), "vocabulary": vocabulary}
+        found |= {"trained": part_that_trains(model, vocabulary).trained} if model.trains_part else {}
         found |= {"layers": model.layers, "width": model.width, "row_tokens": model.row_tokens}
         found |= {"recompute": model.recompute} if "recompute" in model.model_fields_set else {}
     if "workers" in engine.model_fields_set:
@@ -52,7 +53,9 @@ def show_plan(found: dict[str, Any], console: Console | None = None) -> None:
 def _page(found: dict[str, Any]) -> Iterator[RenderableType]:
     best = found["recommended"]
     fits = best["zero_stage"] is not None and best["gpus"] == found["gpus"]
-    head = f"{short(found['parameters'])} parameters on {short(found['tokens'])} tokens, "
+    head = f"{short(found['parameters'])} parameters"
+    head += "" if found["trained"] == found["parameters"] else f", of which {short(found['trained'])} train,"
+    head += f" on {short(found['tokens'])} tokens, "
     yield Text(f"{head}{found['gpus']:,} × {found['gpu']}", STRONG)
     if not fits:
         yield Text(f"Does not fit: {best['reason']}.", BAD)

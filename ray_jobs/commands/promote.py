@@ -12,11 +12,13 @@ from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
 from data_ops.lake.lake import Lake
 from models.engine.weights import StoredWeights
+from models.kinds.exchange.adapter import write_adapter
 from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from models.sampling import Sampling
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.ingest.opening import refuse_other_tokenizer
@@ -76,14 +78,30 @@ def export_checkpoint(
     commit = exported_checkpoint(config, name)[1]
     tokenizer = read_tokenizer(store)
     refuse_other_tokenizer(store, commit, tokenizer)
-    target, shape = expanded_path(directory).absolute(), model_config(commit.state.model)
+    target, shape = expanded_path(directory).absolute(), model_config(commit.state.model).whole
     files = read_files(store, commit.state.base)
     handover = Handover(tokenizer.to_json(), tokenizer.document_token, precision, files)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        weights = StoredWeights(fetch_files(store, commit, Path(scratch)))
+        weights = full_weights(store, commit, Path(scratch))
         model = Pretrained(shape, shape.tokens_of(tokenizer.vocab_size), weights)
         kind_of(shape).export(model, handover, target)
     return {"checkpoint": commit.name, "directory": str(target)}
+
+
+def export_adapter(
+    config: Config, name: str | None, directory: str | None, precision: Precision = Precision.FP32
+) -> dict[str, Any]:
+    """Write the adapters of a checkpoint (default: as above) without the weights they stand beside, for peft."""
+    if directory is None:
+        raise ConfigError("--to is missing; name the directory to write, for example --to=./adapter")
+    store, commit = exported_checkpoint(config, name)
+    target, shape = expanded_path(directory).absolute(), model_config(commit.state.model)
+    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+        try:
+            write_adapter(shape, StoredWeights(fetch_files(store, commit, Path(scratch))), precision, target)
+        except ValueError as error:
+            raise ConfigError(f"checkpoint {commit.name}: {error}") from error
+    return {"checkpoint": commit.name, "directory": str(target), "stands_on": shape.start}
 
 
 def go_on(

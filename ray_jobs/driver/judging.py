@@ -18,10 +18,10 @@ from cluster.storage.seal import DamagedError
 from data_ops.ingest.events import Warned
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
-from models.engine.checkpoint import weights_sha256
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.checkpoints.weights import hash_checkpoint
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.champion_age import champion_ages
 from ray_jobs.evaluation.scores import by_slice
@@ -101,7 +101,7 @@ class Bench:
         store = self.opened.store
         lake = Lake(store)  # of this thread alone
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-            weights = weights_sha256(fetch_files(store, candidate, Path(scratch)))
+            weights = hash_checkpoint(candidate, fetch_files(store, candidate, Path(scratch)))
         window = lake.last_window()
         branch = lake.rounds(candidate.run, 0) if "@" in candidate.run else None
         if branch is not None and branch.num_rows:

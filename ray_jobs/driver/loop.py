@@ -18,7 +18,7 @@ from cluster.storage.seal import DamagedError
 from cluster.telemetry.json_lines import JsonLines
 from cluster.telemetry.sinks import Telemetry
 from models.engine.engine import resolve_precision
-from models.kinds.kinds import kind_of
+from models.kinds.kinds import kind_of, part_that_trains
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import note_stand
 from ray_jobs.checkpoints.manifest import Commit
@@ -208,6 +208,7 @@ def asked_of(config: Config) -> Asked:
 
 
 def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> dict[str, Any]:
+    tokens = config.model.tokens_of(opened.tokenizer.vocab_size)
     return {
         "name": config.name,
         "store": config.store,
@@ -215,9 +216,8 @@ def _header(config: Config, training: Training, resumed: Commit | None, opened: 
         "nodes": training.num_nodes,
         "zero_stage": config.engine.zero_stage,
         "precision": resolve_precision(config.engine.precision),
-        "parameters": kind_of(config.model).num_parameters(
-            config.model, config.model.tokens_of(opened.tokenizer.vocab_size)
-        ),
+        "parameters": kind_of(config.model).num_parameters(config.model, tokens),
+        "trained_parameters": part_that_trains(config.model, tokens).trained,
         "begins_with": config.model.start,
         "resumed_step": resumed.step if resumed else None,
         "resumed_round": resumed.round if resumed else None,

@@ -158,6 +158,10 @@ def check_open_window(config: Config) -> None:
 
 def check_packages(config: Config) -> None:
     """What a setting needs beyond the dependencies must be installed."""
+    if config.model.lora is not None and find_spec("peft") is None:
+        raise ConfigError(
+            "model.lora needs peft, which is not installed; pip install 'headrace[lora]', or leave it out"
+        )
     if config.telemetry.tensorboard and find_spec("tensorboardX") is None:
         raise ConfigError(
             "telemetry.tensorboard=true needs tensorboardX, which is not installed; "

@@ -24,7 +24,8 @@ from ray_jobs.store.lease import Heart, RunIsLiveError, acquire
 from ray_jobs.store.paths import run_path
 
 HEAVY = ("torch", "pandas", "numba")  # what `ray_jobs.driver.loop` brings and Ray itself does not
-PRELOAD = ("ray_jobs.driver.preload",)  # what workers of a local Ray find in memory when they are forked
+PRELOAD = ("ray_jobs.driver.preload",)
+ADAPTERS = ("peft",)  # where adapters are trained: 3 s a worker
 
 
 def run(config: Config, display: Display, *, follow: bool = False, judged: bool = True) -> Outcome:
@@ -47,7 +48,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
         public = redact(config.model_dump(mode="json"))
         write_json(store, run_path(config.name, "config.json"), public)
         threading.Thread(target=_load, daemon=True, name="load").start()  # seconds, in which Ray starts
-        connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=PRELOAD)
+        connected = connect(config.cluster, metrics=config.telemetry.prometheus, preload=preloaded(config))
         with stop_on_signal() as stopped, connected as session:  # behind `connect`: Ray sets handlers of its own
             from ray_jobs.driver.beginning import begin
             from ray_jobs.driver.loop import Drive, drive
@@ -64,6 +65,11 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
                 return drive(Drive(config, opened, training, heart, stopped, display), judged=judged)
     finally:
         heart.release()
+
+
+def preloaded(config: Config) -> tuple[str, ...]:
+    """Modules that workers of a local Ray find in memory when they are forked."""
+    return PRELOAD + ADAPTERS * (config.model.lora is not None)
 
 
 def _load() -> None:

@@ -49,8 +49,8 @@ class Checkpoint:
     is_ours: bool
 
     def shape(self) -> ModelConfig:
-        """The shape of its model."""
-        return model_config(self.commit.state.model)
+        """The shape of its model, of which all may train."""
+        return model_config(self.commit.state.model).whole
 
     def tokenizer_json(self) -> str:
         """The tokenizer that it was trained with."""

@@ -8,7 +8,7 @@ from cluster.storage.store import Store
 from data_ops.documents.config import TokenizerConfig
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
-from models.kinds.kinds import model_config
+from models.kinds.kinds import model_config, part_that_trains
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.reading import check
 from ray_jobs.config.schema import Config
@@ -17,7 +17,7 @@ from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.frozen import read_frozen
 
-FREE = {"kind", "start", "row_tokens", "recompute", "init_std", "rope"}
+FREE = {"kind", "start", "row_tokens", "recompute", "init_std", "rope", "lora", "freeze"}
 USUAL_ROW = 1024  # tokens of a row where nothing is said and the context is longer
 
 
@@ -70,9 +70,14 @@ def _shaped(config: Config, place: Place, *, brings_tokenizer: bool) -> Config:
     values |= {"from": named, "row_tokens": length, "recompute": mine.recompute}
     values |= {"vocabulary": rows} if rows else {}
     values |= {"rope": mine.rope.model_dump(mode="json")} if mine.rope is not None else {}
+    values |= {"lora": mine.lora and mine.lora.model_dump(mode="json"), "freeze": mine.freeze}
     tokenizer = _tokenizer(config, place, rows or theirs.vocabulary, brings_tokenizer=brings_tokenizer)
     found = config.model_copy(update={"model": model_config(values), "tokenizer": tokenizer})
     check(found.model_dump(mode="json"))  # do the parts fit together, now that the shape is known?
+    try:
+        part_that_trains(found.model, found.model.tokens_of(1))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return found
 
 

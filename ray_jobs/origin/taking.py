@@ -15,12 +15,12 @@ from cluster.storage.state import publish_json, write_json
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
-from models.engine.weights import StoredWeights, Weighed, digest_of_facts, initial_snapshot, measure_weights
+from models.engine.weights import Weighed, digest_of_facts, initial_snapshot, measure_weights
 from models.kinds.exchange.growth import grown
 from models.kinds.kind import Pretrained
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
+from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.config.schema import Config
 from ray_jobs.origin.change import refuse_changed
 from ray_jobs.origin.place import Checkpoint, Folder, Place, place_of, seen
@@ -82,14 +82,14 @@ def _given(place: Place, config: ModelConfig, scratch: Path) -> Given:
         paths = [path for name in HANDED_BACK if (path := place.path / name).is_file()]
         small = {path.name: path.read_bytes() for path in paths if path.stat().st_size <= MOST_FILE_BYTES}
         return Given(place.look(config), small)
-    weights = StoredWeights(fetch_files(place.store, place.commit, scratch))
+    weights = full_weights(place.store, place.commit, scratch)
     files = read_files(place.store, place.commit.state.base)
     return Given(Pretrained(place.shape(), place.shape().vocabulary or 0, weights), files)
 
 
 def _commit(store: Store, config: ModelConfig, given: Given, weighed: Weighed, tokenizer: Tokenizer) -> str:
     """Write the file and its manifest, unless the same weights are there already."""
-    model = config.model_copy(update={"start": None}).model_dump(mode="json")
+    model = config.whole.model_copy(update={"start": None}).model_dump(mode="json")
     run = base_name(digest_of_facts(weighed.sha256, model, tokenizer.fingerprint))
     path = f"{checkpoint_folder(run, 0, 'base')}/rank-00000.safetensors"
     is_half = next(iter(given.model.weights.values())).itemsize == 2

@@ -16,10 +16,10 @@ from data_ops.audit.digests import attempt, damage_of_lake
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from data_ops.rounds.round_file import is_whole
-from models.engine.checkpoint import weights_sha256
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.files import sha256_of
+from ray_jobs.checkpoints.weights import hash_checkpoint
 from ray_jobs.evaluation.scores import read_scores
 from ray_jobs.ingest.opening import refuse_other_tokenizer
 from ray_jobs.store.frozen import SETTINGS, read_frozen, read_tokenizer
@@ -81,7 +81,7 @@ def _check_champion(store: Store, scratch: Path) -> None:
     if champion.weights_sha256 is None:
         return
     paths = [_local(store, file.path, scratch) for file in commit.files]
-    if (weights := weights_sha256(paths)) != champion.weights_sha256:
+    if (weights := hash_checkpoint(commit, paths)) != champion.weights_sha256:
         raise DamagedError(
             f"the champion {commit.name} has weights {weights[:16]}, {champion.weights_sha256[:16]} were judged; "
             "promote a checkpoint anew"

@@ -14,11 +14,11 @@ import ray
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
-from models.engine.checkpoint import read_full_weights, weights_sha256
 from models.kinds.kinds import model_config
 from models.measures import scoring
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.checkpoints.weights import full_weights, hash_checkpoint
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.scores import read_scores, write_scores
@@ -35,7 +35,7 @@ JUDGED = "-judged"  # figures on the documents of a judgement, beside those of t
 def weights_of(store: Store, commit: commits.Commit) -> str:
     """Hash the weights of a checkpoint."""
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-        return weights_sha256(fetch_files(store, commit, Path(scratch)))
+        return hash_checkpoint(commit, fetch_files(store, commit, Path(scratch)))
 
 
 def scores_of(
@@ -122,6 +122,6 @@ def _scorer(config: Config, tokenizer_json: str, name: str | None, last_window: 
         commit = commits.by_name(store, name)
         model = model_config(commit.state.model)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-            weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
+            weights = dict(full_weights(store, commit, Path(scratch)))
     evaluate = scoring.scorer(model, model.tokens_of(tokenizer.vocab_size), config.seed, weights)
     return Scorer(evaluate, tokenizer, model.row_tokens, Lake(store), last_window, config.evaluate)

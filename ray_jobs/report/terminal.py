@@ -77,7 +77,8 @@ class Display:
     def header(self, facts: Mapping[str, Any], asked: Asked | None = None, windows: Mapping[int, int] = NONE) -> None:
         """Tell what runs, on what, and from where it goes on.
 
-        Keys: name, store, workers, nodes, zero_stage, precision, parameters, begins_with, resumed_step, resumed_round.
+        Keys: name, store, workers, nodes, zero_stage, precision, parameters, trained_parameters, begins_with,
+        resumed_step, resumed_round.
         asked: what rounds should be like; windows: documents kept by each window so far.
         """
         self.progress = Progress(asked or Asked(), windows, facts.get("resumed_step") or 0, self.clock)
@@ -87,7 +88,9 @@ class Display:
         if "zero_stage" in facts:
             parts.append(f"ZeRO-{facts['zero_stage']} {facts.get('precision', '')}".strip())
         if is_number(facts.get("parameters")):
-            parts.append(f"{short(facts['parameters'])} parameters")
+            trained = facts.get("trained_parameters", facts["parameters"])
+            some = "" if trained == facts["parameters"] else f", {short(trained)} train"
+            parts.append(f"{short(facts['parameters'])} parameters{some}")
         if facts.get("begins_with") and not facts.get("resumed_step"):
             parts.append(f"begins with {visible(facts['begins_with'])}")
         if facts.get("resumed_step"):

@@ -12,13 +12,12 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from models.device import device
 from models.engine.engine import resolve_precision
-from models.engine.weights import StoredWeights
 from models.kinds.building import build
 from models.kinds.kinds import model_config
 from models.measures.generation import ReadsOn, generate
 from models.sampling import Sampling
-from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.ingest.opening import refuse_other_tokenizer
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.frozen import read_tokenizer
@@ -35,7 +34,7 @@ class Speaker:
         refuse_other_tokenizer(store, commit, self.tokenizer)
         config = model_config(commit.state.model)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-            weights = StoredWeights(fetch_files(store, commit, Path(scratch)))
+            weights = full_weights(store, commit, Path(scratch))
             model = build(config, config.tokens_of(self.tokenizer.vocab_size), None, weights)
         if not isinstance(model, ReadsOn):
             raise ConfigError(

@@ -13,7 +13,7 @@ from cluster.planner.config import PlanConfig
 from cluster.planner.gpus import GPUS, GpuName
 from cluster.planner.memory import Case, memory_gb
 from cluster.runtime.session import Session
-from models.kinds.kinds import kind_of
+from models.kinds.kinds import kind_of, part_that_trains
 from ray_jobs.config.schema import Config
 from ray_jobs.sweep.question import sweep_of
 
@@ -64,6 +64,7 @@ def needs_gb(config: Config, vocabulary: int, workers: int) -> float:
     _, micro_rows = engine.split(workers, model.row_tokens)
     asked = PlanConfig(
         parameters=kind_of(model).num_parameters(model, vocabulary),
+        trained=part_that_trains(model, vocabulary).trained,
         gpus=workers,
         row_tokens=model.row_tokens,
         layers=model.layers,

@@ -19,7 +19,7 @@ from cluster.runtime.session import connect
 from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
-from ray_jobs.driver.run import PRELOAD
+from ray_jobs.driver.run import preloaded
 from ray_jobs.driver.signals import stop_on_signal
 from ray_jobs.outcome import FAILED, OK, ConfigError, Outcome, causes_told
 from ray_jobs.outcome import STOPPED as EXIT_STOPPED
@@ -65,7 +65,8 @@ def run_sweep(config: Config, say: Say) -> Outcome:
         refuse_while_forgetting(store)
         start = pin(store, config)
         fix_question(store, run, question(config, start))
-        with connect(config.cluster, preload=PRELOAD) as session, stop_on_signal() as stopped:  # order: as in run
+        connected = connect(config.cluster, preload=preloaded(config))
+        with connected as session, stop_on_signal() as stopped:  # order: as in run
             job = prepare(config, store, start, stopped, say)
             if job is None:
                 return Outcome(EXIT_STOPPED)

@@ -30,7 +30,15 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("first_look",),
     ),
     "data_ops.curation": (("rules",), ("history",), ("config",), ("curate", "reasons")),
-    "models": (("rope", "sampling"), ("config",), ("size",), ("device",), ("kinds",), ("measures",), ("engine",)),
+    "models": (
+        ("rope", "lora", "sampling"),
+        ("config",),
+        ("size",),
+        ("device",),
+        ("kinds",),
+        ("measures",),
+        ("engine",),
+    ),
     "ray_jobs": (
         ("outcome", "names"),
         ("store",),

@@ -36,11 +36,11 @@ def leave_nothing_running() -> Iterator[None]:
     end_all()
 
 
-def recipe() -> str:
-    """The small recipe, which begins with a folder; ZeRO-3 over two workers."""
+def recipe(stage: int = 3, **model: Any) -> str:
+    """The small recipe, which begins with a folder; over two workers."""
     given = yaml.safe_load(RECIPE)
-    given["model"] = {"from": "./base", "row_tokens": 64}
-    given["engine"]["zero_stage"] = 3
+    given["model"] = {"from": "./base", "row_tokens": 64, **model}
+    given["engine"]["zero_stage"] = stage
     given["held_out"] = "40%"  # enough documents for the gate to be asked
     del given["tokenizer"]
     return yaml.safe_dump(given)
@@ -86,3 +86,32 @@ def test_a_run_begins_with_a_folder_is_exact_after_a_kill_and_hands_it_back(tmp_
         assert measure_weights(read_folder(whole / "left").weights).sha256 == sha256
     code, said = command(whole, "generate", "Document", "store=./lake", "--tokens", "8")
     assert (code, said["prompt"], said["checkpoint"]) == (0, "Document", straight["checkpoint"])
+
+
+def test_adapters_alone_are_trained_exact_after_a_kill_and_leave_merged_or_alone(tmp_path: Path) -> None:
+    lora = {"rank": 4, "alpha": 8, "targets": ["q_proj", "down_proj"]}
+    whole, broken = made(tmp_path / "whole"), made(tmp_path / "broken")
+    straight = ended(whole, start(whole, recipe=recipe(lora=lora)))
+    driver = start(broken, recipe=recipe(lora=lora))
+    wait_for(broken, driver, lambda told: last_step(told) >= KILLED_BEHIND)
+    kill(driver)
+    (broken / "base").rename(broken / "moved")
+    resumed = ended(broken, start(broken, recipe=recipe(lora=lora)))
+    assert resumed["weights_sha256"] == straight["weights_sha256"]
+    assert (resumed["steps"], resumed["documents"]["trained"]) == (straight["steps"], straight["documents"]["trained"])
+    assert all(found["after"] < found["before"] for found in straight["bits_per_byte"].values())
+
+    run, _, step = straight["checkpoint"].rpartition("/")
+    kept = [path for path in (whole / "lake/runs" / run).rglob("rank-*.safetensors") if step in str(path)]
+    base_bytes = sum(path.stat().st_size for path in (whole / "base").glob("*.safetensors"))
+    assert 0 < sum(path.stat().st_size for path in kept) < 0.5 * base_bytes  # moments and average with them
+    named = ("store=./lake", "--checkpoint", straight["checkpoint"])
+    assert command(whole, "export", *named, "--to", "./left")[0] == 0
+    base, left = (read_folder(whole / name).weights for name in ("base", "left"))
+    changed = {name for name in base if not base[name].equal(left[name])}
+    assert {name.split(".")[2] for name in changed} == {"q", "down"}
+    code, said = command(whole, "export", *named, "--adapter", "--to", "./adapter")
+    assert (code, said["stands_on"]) == (0, "./base") and (whole / "adapter/adapter_model.safetensors").exists()
+    assert command(whole, "generate", "Document", *named, "--tokens", "8")[0] == 0
+    code, said = command(whole, "verify", "store=./lake", "--deep")
+    assert (code, said["damaged"]) == (0, [])

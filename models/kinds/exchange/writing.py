@@ -82,12 +82,12 @@ def _config(model: Pretrained, handover: Handover) -> dict[str, JsonValue]:
 def _write_weights(model: Pretrained, precision: Precision, directory: Path, shard_bytes: int) -> None:
     shards = list(_shards(model, precision, shard_bytes))
     if len(shards) == 1:
-        _write_shard(model.weights, shards[0], precision, directory / "model.safetensors")
+        write_shard(model.weights, shards[0], precision, directory / "model.safetensors")
         return
     places: dict[str, JsonValue] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write_shard(model.weights, shard, precision, directory / file)
+        write_shard(model.weights, shard, precision, directory / file)
         places |= {entry.theirs: file for entry in shard}
     total = sum(entry.size_bytes for shard in shards for entry in shard)
     _write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
@@ -109,7 +109,8 @@ def _shards(model: Pretrained, precision: Precision, shard_bytes: int) -> Iterat
     yield shard
 
 
-def _write_shard(weights: Mapping[str, Tensor], shard: list[Leaving], precision: Precision, path: Path) -> None:
+def write_shard(weights: Mapping[str, Tensor], shard: list[Leaving], precision: Precision, path: Path) -> None:
+    """Write one safetensors file, a tensor at a time."""
     code, _, dtype = DTYPES[precision]
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0

@@ -21,6 +21,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.position import Position, StoredFile, TrialState
 from ray_jobs.checkpoints.retention import retain
+from ray_jobs.checkpoints.weights import base_of
 from ray_jobs.store.paths import checkpoint_folder
 from ray_jobs.training.worker.collectives import gather_objects
 from ray_jobs.training.worker.restore import check_probe
@@ -49,15 +50,22 @@ def save(
 
 
 def load_trial(
-    store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, *, is_own: bool
+    store: Store, found: commits.Commit, engine: Engine, average: WeightAverage, seed: int, *, is_own: bool
 ) -> Position:
     """Put a commit into the engine, and its average if it has one. All ranks call it; WrongWeightsError stops.
+
+    seed: what adapters are drawn from where the commit has none.
 
     A damaged one raises DamagedCheckpointError; the trial's own is put aside, so that the next try begins before it.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
-            checkpoint.restore_engine(engine, fetch_files(store, found, Path(scratch)))
+            paths = fetch_files(store, found, Path(scratch))
+            if engine.config.trains_part:
+                base = base_of(store, found)
+                checkpoint.restore_frozen(engine, fetch_files(store, base, Path(scratch)) if base else paths)
+                engine.base = (base or found).name
+            checkpoint.restore_engine(engine, paths, seed)
             check_probe(engine, found)
             if isinstance(found.state, TrialState):
                 average.restore(fetch_files(store, replace(found, files=found.state.average), Path(scratch)))

@@ -64,6 +64,8 @@ def _measure(job: SweepJob, key: str, config_json: str, diet: Diet) -> float:
     known = Tokenizer.from_json(job.tokenizer)
     commit = commits.newest_readable(store, segment_run(job.run, key))
     assert commit is not None
+    if config.model.trains_part:
+        raise ValueError("the gradient of a part says nothing of the whole")
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
     source = RecordedRows(store, diet, known.document_token)

@@ -168,7 +168,8 @@ class Trial:
             gone = donor or self.job.start
             raise FileNotFoundError(f"the weights of {gone} are gone, which {self.run} goes on with; start anew")
         if found is not None:
-            self.position = load_trial(store, found, self.engine, self.average, is_own=own is not None)
+            is_own = own is not None
+            self.position = load_trial(store, found, self.engine, self.average, config.seed, is_own=is_own)
         if own is not None and isinstance(own.state, TrialState):
             self.curve = self._since_mark(own.state.curve)  # a commit comes before its verdict
             self.seconds, self.saved_step = own.state.seconds if self.curve else 0.0, own.step
@@ -264,6 +265,7 @@ class Trial:
             batch_tokens=self.batch_tokens,
             precision=engine.resolve_precision(self.config.engine.precision),
             model=self.config.model.model_dump(mode="json"),
+            base=self.engine.base,
             curve=tuple(self.curve),
             seconds=self.seconds,
             begun=self.begun,

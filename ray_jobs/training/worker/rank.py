@@ -20,7 +20,7 @@ from data_ops.documents.tokenizer import Tokenizer
 from models.engine import engine
 from models.engine.average import WeightAverage
 from models.engine.optim import lr_at
-from models.kinds.kinds import kind_of
+from models.kinds.kinds import training_flops
 from models.measures import metrics
 from ray_jobs.checkpoints.position import Judgement, Position, TrainingState
 from ray_jobs.config.schema import Config
@@ -87,14 +87,14 @@ class Rank:
         self.begin()
         text = f"{world} workers at step {self.position.step}"
         self.tell(Started(step=self.position.step, workers=world, pid=os.getpid(), text=text))
-        flops = kind_of(config.model).flops_per_token(config.model, tokens)
+        flops = training_flops(config.model, tokens)
         peak = metrics.peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
         self.meter = StepMeter(config.engine.batch_tokens, world, flops, peak)
 
     def begin(self) -> None:
         """Stand on the main line, where its newest whole checkpoint stands."""
         config, coordinator = self.config, self.job.coordinator
-        beginning = Beginning(self.store, config.name, self.job.base)
+        beginning = Beginning(self.store, config.name, self.job.base, config.seed)
         state = restore(beginning, self.engine, self.average, coordinator, self.tell)
         self.position = state.position if state else Position()
         self.judged = (state.judged if state else None) or self._counting_begins()

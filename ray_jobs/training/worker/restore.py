@@ -41,6 +41,7 @@ class Beginning:
     store: Store
     run: str
     base: str | None  # checkpoint; None: the engine has its initial weights
+    seed: int  # that adapters are drawn from
 
 
 def restore(
@@ -69,10 +70,11 @@ def restore(
         begins = step < 0
         commit = commits.by_name(store, beginning.base) if begins and beginning.base else commits.load(store, run, step)
         with node_folder(broadcast_int(secrets.randbits(62))) as shared:
-            parts, damage, trouble = _fetch(store, commit, engine, kinds, shared)
+            _restore_frozen(beginning, engine, shared)
+            parts, damage, trouble = _fetch(store, commit, checkpoint.owned_stretches(engine), kinds, shared)
             trouble_anywhere = all_reduce_max(2 if trouble else 1 if damage else 0)
             if trouble_anywhere == 0:
-                checkpoint.restore_engine(engine, parts)
+                checkpoint.restore_engine(engine, parts, beginning.seed)
                 if average is not None and (begins or not average.restore(parts)):
                     average.restart()
                 all_reduce_max(0)  # nobody of this node reads from the folder any more
@@ -89,13 +91,31 @@ def restore(
             tell(Warned(text=f"checkpoint {step} is put aside: {why}"))
 
 
+def _restore_frozen(beginning: Beginning, engine: Engine, shared: Path) -> None:
+    """Load what does not train from what the run began with, once: it never changes. OSError where it cannot be had."""
+    if engine.base == beginning.base or not engine.config.trains_part or beginning.base is None:
+        return
+    commit = commits.by_name(beginning.store, beginning.base)
+    stretches = checkpoint.frozen_stretches(engine)
+    parts, damage, trouble = _fetch(beginning.store, commit, stretches, ("weight",), shared)
+    if all_reduce_max(int(bool(damage or trouble))):
+        why = damage or trouble or "see the others"
+        raise OSError(f"checkpoint {commit.name}, which the run began with, could not be fetched by all workers: {why}")
+    checkpoint.restore_frozen(engine, parts)
+    engine.base = beginning.base
+
+
 def _fetch(
-    store: Store, commit: commits.Commit, engine: Engine, kinds: Sequence[str], shared: Path
+    store: Store,
+    commit: commits.Commit,
+    stretches: Sequence[tuple[str, int, int]],
+    kinds: Sequence[str],
+    shared: Path,
 ) -> tuple[list[Part], str, str]:
-    """The checkpoint's files with all that this rank needs of them, or what is wrong, or what went wrong on the way."""
+    """The checkpoint's files with these stretches of them, or what is wrong, or what went wrong on the way."""
     try:
         parts = open_parts(store, commit, shared)
-        fetch(parts, checkpoint.ranges_needed(checkpoint.owned_stretches(engine), parts, kinds))
+        fetch(parts, checkpoint.ranges_needed(stretches, parts, kinds))
         return parts, "", ""
     except (commits.DamagedCheckpointError, FileNotFoundError) as error:
         return [], str(error), ""

@@ -20,6 +20,7 @@ from models.kinds.building import build, load_weights
 from models.kinds.kind import Handover, Kind, Pretrained
 from models.kinds.kinds import KINDS, kind_of, model_config
 from models.kinds.loss import Head
+from models.kinds.partial import Parameter, Role
 from models.measures.scoring import scorer
 from models.size import padded_vocab
 from tests.support.packages import forget, install
@@ -55,6 +56,11 @@ class Pairs:
 
     def num_parameters(self, config: PairsConfig, vocab_size: int) -> int:
         return 2 * padded_vocab(vocab_size) * config.rank
+
+    def parameters(self, config: PairsConfig, vocab_size: int) -> dict[str, Parameter]:
+        shape = (padded_vocab(vocab_size), config.rank)
+        embed = Parameter(shape, "embed.weight", Role.LOOKUP)
+        return {"embed.weight": embed, "head.weight": Parameter(shape, "head.weight")}
 
     def flops_per_token(self, config: PairsConfig, vocab_size: int) -> float:
         return 6.0 * padded_vocab(vocab_size) * config.rank
@@ -132,6 +138,8 @@ class TestEveryKind:
         kind: Kind = KINDS[name]
         model = kind.build(config_of(name), VOCAB, 1)
         assert kind.num_parameters(config_of(name), VOCAB) == sum(p.numel() for p in model.parameters())
+        said = {name: found.shape for name, found in kind.parameters(config_of(name), VOCAB).items()}
+        assert said == {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
         assert 0 < kind.flops_per_token(config_of(name), VOCAB) < float("inf")
 
     def test_initial_weights_are_a_function_of_seed_and_name(self, name: str):

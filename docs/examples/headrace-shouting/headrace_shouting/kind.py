@@ -13,6 +13,7 @@ from models.config import ModelConfig
 from models.device import MicroBatch
 from models.kinds.kind import Handover, Pretrained
 from models.kinds.loss import Head
+from models.kinds.partial import Parameter, Role
 from models.size import padded_vocab
 
 
@@ -44,6 +45,12 @@ class Pairs:
     def num_parameters(self, config: PairsConfig, vocab_size: int) -> int:
         """Count both tables."""
         return 2 * padded_vocab(vocab_size) * config.rank
+
+    def parameters(self, config: PairsConfig, vocab_size: int) -> dict[str, Parameter]:
+        """Say what the tables are; none may get an adapter."""
+        shape = (padded_vocab(vocab_size), config.rank)
+        embed = Parameter(shape, "embed.weight", Role.LOOKUP)
+        return {"embed.weight": embed, "head.weight": Parameter(shape, "head.weight")}
 
     def flops_per_token(self, config: PairsConfig, vocab_size: int) -> float:
         """Count the head, three times for forward and backward."""
