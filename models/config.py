@@ -23,7 +23,9 @@ class ModelConfig(Settings):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    kind: str = Field("decoder", description="Kind of the model: decoder, or one that an installed package adds.")
+    kind: str = Field(
+        "decoder", description="Kind of the model: decoder, transformers (any of theirs), or one of a package of yours."
+    )
     start: str | None = Field(
         None,
         alias="from",
@@ -102,6 +104,11 @@ class ModelConfig(Settings):
     def trains_part(self) -> bool:
         """Does only a part of the weights train?"""
         return self.lora is not None or self.freeze is not None
+
+    @property
+    def remark(self) -> str | None:
+        """What a reader should know of how its rows are read; None: nothing."""
+        return None
 
     @property
     def whole(self) -> "ModelConfig":

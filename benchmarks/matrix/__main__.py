@@ -3,6 +3,11 @@
 Runs what is named, or all, and adds it to results/<date>-matrix.json and .md after each corpus or change.
 --quick runs a chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. The peers'
 environments are built in the cache, with pinned versions, the first time. Exit code 1 if a cell of ours is not exact.
+Runs what is named, or all three, and adds it to results/<date>-matrix.json and .md after each corpus. --quick runs a
+chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. --start full or lora: ours begins
+with the weights of a folder, and trains all of it or adapters alone, at {same, 1 → 2, 2 → 1} workers on sources that do
+not grow and that grow once. The peers' environments are built in the cache, with pinned versions, the first time. Exit
+code 1 if a cell of ours is not exact.
 """
 
 import argparse
@@ -19,6 +24,7 @@ from benchmarks.root import RESULTS
 
 PARTS = ("ours", "mixture", "grain", "mosaic")
 QUICK = tuple(zip(WORLDS, (1, 3, 2, 3, 0), strict=True))  # every stage once
+BASE_WORLDS, BASE_CORPORA = tuple(WORLDS)[:3], ("unchanged", "grown once")  # of starts from a base
 CACHE = Path.home() / ".cache" / "headrace" / "matrix"
 
 
@@ -33,6 +39,7 @@ def main(arguments: list[str]) -> int:
         help="these, or changes of the mixture, alone; default all",
     )
     parser.add_argument("--quick", action="store_true", help="five chains on the corpus that grows three times")
+    parser.add_argument("--start", action="append", choices=("random", "full", "lora"), help="of ours; default random")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the peers' environments are built")
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in PARTS]:
@@ -41,6 +48,8 @@ def main(arguments: list[str]) -> int:
     path = RESULTS / f"{stem}.json"
     hardest_first = list(corpora().items())[::-1]
     ok = True
+    if given.start and given.start != ["random"]:
+        return int(not measure_bases(path.with_name(path.name.replace("matrix", "matrix-base")), given))
     for part in given.parts or PARTS:
         named = [(name, mixed()) for name in changed()] if part == "mixture" else hardest_first
         for name, corpus in named[: 1 if given.quick else None]:
@@ -59,6 +68,27 @@ def main(arguments: list[str]) -> int:
 def changed() -> dict[str, tuple[str, int]]:
     """The parts of the matrix of changed mixtures: a change, and a number of workers."""
     return {f"{name} at {world}": (name, world) for name in CHANGES for world in CHANGED_WORLDS}
+
+
+def measure_bases(path: Path, given: argparse.Namespace) -> bool:
+    """Run ours from a base and write the results; is all of it exact?"""
+    from benchmarks.matrix import ours  # torch, Ray: as below
+    from benchmarks.matrix.beginning import Start
+
+    ok = True
+    for start in map(Start, given.start):
+        for name in given.corpus or BASE_CORPORA:
+            sys.stderr.write(f"ours: {name}{start.title} ...\n")
+            load, began = os.getloadavg(), time.monotonic()
+            labels = BASE_WORLDS[: 1 if given.quick else None]
+            cells = [(label, stage) for label in labels for stage in STAGES]
+            rows = ours.measure(f"{name}{start.title}", corpora()[name], cells, start=start)
+            measured = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
+            measured |= {"seconds": round(time.monotonic() - began), "load_after": os.getloadavg(), "rows": rows}
+            write(path, "ours", f"{name}{start.title}", measured)
+            ok &= all(row["ok"] for row in rows)
+    sys.stdout.write(path.with_suffix(".md").read_text())
+    return ok
 
 
 def measure(part: str, name: str, corpus: Corpus, quick: bool, cache: Path) -> list[dict[str, Any]]:

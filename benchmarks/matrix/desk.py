@@ -125,4 +125,4 @@ def use_forkserver(root: Path) -> None:
     """Let ranks be forked from one process that has imported everything; before the first one is started."""
     os.environ["PYTHONPATH"] = str(root)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["benchmarks.matrix.rank"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["benchmarks.matrix.rank", "peft"])

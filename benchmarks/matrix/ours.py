@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 
+from benchmarks.matrix.beginning import Start, settings_of
 from benchmarks.matrix.desk import live, use_forkserver
 from benchmarks.matrix.protocol import RESUMES, WORLDS, Attempt, Corpus, Difference, compare, consumed
 from benchmarks.matrix.rank import Job, name_of
@@ -30,12 +32,13 @@ from data_ops.documents.document import document_id
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import ingest
 from data_ops.rounds.manifest import Manifest
-from models.engine.checkpoint import read_full_weights
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.checkpoints.files import fetch_files
+from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.config.reading import check
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore, open_store
+from ray_jobs.origin.shape import begun
+from ray_jobs.origin.taking import take_in
 from ray_jobs.store.lease import acquire
 from ray_jobs.training.actors.commit_coordinator import Claim
 from ray_jobs.training.actors.coordinator import Coordinator
@@ -80,14 +83,18 @@ class Chain:
 
 
 def measure(
-    name: str, corpus: Corpus, cells: Sequence[tuple[str, int]], kills: tuple[int, ...] = KILLS
+    name: str,
+    corpus: Corpus,
+    cells: Sequence[tuple[str, int]],
+    kills: tuple[int, ...] = KILLS,
+    start: Start = Start.RANDOM,
 ) -> list[dict[str, Any]]:
     """Run the chains (label of WORLDS, ZeRO stage) of one corpus, killed behind these steps: a row for each."""
     use_forkserver(ROOT)
     chains = [Chain(label, stage, (WORLDS[label] * 2)[: len(kills) + 1], kills) for label, stage in cells]
     quiet = {stage: Chain("undisturbed", stage, (2,), ()) for stage in sorted({stage for _, stage in cells})}
     with tempfile.TemporaryDirectory(prefix="headrace-matrix-") as folder, connect(ClusterConfig()):
-        bench = Bench(Path(folder))
+        bench = Bench(Path(folder), start)
         for number, arrived in enumerate((corpus.first, *corpus.growth)):
             bench.grow(arrived)
             bench.attempts(chains, number)
@@ -99,8 +106,9 @@ def measure(
 class Bench:
     """A store that grows, and the runs in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.last_window = folder, -1
+    def __init__(self, folder: Path, start: Start) -> None:
+        self.folder, self.start, self.last_window = folder, start, -1
+        self.taking = Lock()
         self.opened: OpenStore | None = None
 
     def config(self, chain: Chain, world: int) -> Config:
@@ -108,7 +116,7 @@ class Bench:
         sources = {s: {"path": f"{self.folder}/{s}/*.jsonl", "text": "text", "time": "at"} for s in ("a", "b")}
         engine = {**SETTINGS["engine"], "workers": world, "zero_stage": chain.stage}
         own = {"name": chain.run, "store": f"{self.folder}/lake", "sources": sources, "engine": engine}
-        return check({**SETTINGS, **own})
+        return begun(check({**settings_of(self.start, self.folder, SETTINGS), **own}))
 
     def grow(self, arrived: Sequence[Any]) -> None:
         """Let text arrive, and take it in."""
@@ -136,7 +144,9 @@ class Bench:
         feed.drained(self.last_window)
         coordinator = Coordinator(config.store, Claim(chain.run, lease, config.checkpoint.keep))
         opened.store.write(f"runs/{chain.run}/lease/{lease.number:08d}.beat", b"released")  # its driver dies with it
-        job = Job(world, config.model_dump_json(), opened.tokenizer_json, "", notes, hold_at)
+        with self.taking:
+            base = take_in(opened.store, config, opened.tokenizer)
+        job = Job(world, config.model_dump_json(), opened.tokenizer_json, base, "", notes, hold_at)
         try:
             live(feed, coordinator, job, hold_at)
             found, losses = read_notes(notes, world)
@@ -163,7 +173,7 @@ class Bench:
         last = commits.latest(self.opened.store, chain.run)
         if last is None:
             raise ValueError(f"run {chain.run} has no checkpoint")
-        return read_full_weights(fetch_files(self.opened.store, last, self.folder))
+        return dict(full_weights(self.opened.store, last, self.folder))
 
     def manifests(self, chain: Chain) -> list[Manifest]:
         """What a run planned."""

@@ -37,6 +37,7 @@ class Job(NamedTuple):
     world: int
     config: str
     tokenizer: str
+    base: str | None  # checkpoint that the run begins with
     desk: str  # address of the process that holds feed and coordinator
     notes: Path  # folder: one file a rank
     hold_at: int  # global step behind which the rank waits for its end; 0: never
@@ -50,7 +51,7 @@ def run_rank(rank: int, job: Job) -> None:
     calls = Calls(job.desk)
     ray.get_runtime_context = lambda: SimpleNamespace(current_actor=None, get_node_id=lambda: "here")
     actors = Elsewhere(calls, "feed"), Elsewhere(calls, "coordinator")
-    ours = Rank(WorkerJob(job.config, job.tokenizer, *actors), rank, job.world)
+    ours = Rank(WorkerJob(job.config, job.tokenizer, *actors, job.base), rank, job.world)
     with (job.notes / f"{rank}.jsonl").open("w", buffering=1) as notes:
         note = partial(print, file=notes)
         note(json.dumps({"start": ours.position.step}))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from cluster.extensions import Members, configured
 from models.config import ModelConfig
+from models.kinds.causal.causal import Causal
 from models.kinds.decoder import Decoder
 from models.kinds.kind import Kind
 from models.kinds.partial import TrainedPart, trained_part
@@ -18,7 +19,10 @@ def _is_kind(member: object) -> bool:
 
 #: The one place where a kind is made known; the key is what `model.kind` names.
 KINDS: Members[Kind] = Members(
-    "headrace.kinds", {"decoder": Decoder()}, _is_kind, "an object that does what models.kinds.kind.Kind says"
+    "headrace.kinds",
+    {"decoder": Decoder(), "transformers": Causal()},
+    _is_kind,
+    "an object that does what models.kinds.kind.Kind says",
 )
 
 

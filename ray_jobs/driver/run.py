@@ -57,7 +57,7 @@ def run(config: Config, display: Display, *, follow: bool = False, judged: bool 
 
             sweep_orphans(store, lease)
             opened = open_store(config, stopped.is_set, follow=follow)
-            for warning in opened.warnings:
+            for warning in (*opened.warnings, *filter(None, [config.model.remark])):
                 display.note(warning)
             base = begin(store, config, opened.tokenizer, judged=judged)
             training = Training(config, opened, lease, session, base=base, follow=follow)

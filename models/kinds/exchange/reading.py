@@ -30,7 +30,10 @@ def config_of(theirs: Mapping[str, JsonValue], directory: Path) -> ModelConfig:
             f"checkpoint of one of {', '.join(FAMILIES)}"
         )
     if kind not in FAMILIES:
-        raise ValueError(f"{directory} has model_type={kind}; choose a checkpoint of one of {', '.join(FAMILIES)}")
+        raise ValueError(
+            f"{directory} has model_type={kind}; choose a checkpoint of one of {', '.join(FAMILIES)}, or let "
+            "transformers compute it: model.kind=transformers"
+        )
     for key, wanted in MUST_BE.items():
         if (value := theirs.get(key, wanted)) != wanted:
             raise ValueError(

@@ -7,7 +7,7 @@ gives back that folder's own files, and only what training changed is new. One t
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,14 +37,31 @@ class Leaving(NamedTuple):
     size_bytes: int
 
 
+class FolderLayout(NamedTuple):
+    """How a family keeps a model: its config.json, and for each of our parameters its name there and its shape."""
+
+    config: dict[str, JsonValue]
+    tensors: dict[str, tuple[str, Extent]]
+
+
 def write_folder(model: Pretrained, handover: Handover, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a folder from full weights by our names.
+    """Write a decoder's folder from full weights by our names."""
+    shapes = parameter_shapes(model.config, model.vocab_size)
+    tensors = {ours: (their_name(ours, model.config), shape) for ours, shape in shapes.items()}
+    layout = FolderLayout(config_json(model.config, model.vocab_size), tensors)
+    write_files(model, layout, handover, directory, shard_bytes)
+
+
+def write_files(
+    model: Pretrained, layout: FolderLayout, handover: Handover, directory: Path, shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write a folder in a family's layout.
 
     The document token becomes begin and end of text, unless the run began with a folder that says otherwise: a document
     starts with it and predicts it at its end.
     """
     token = _token_text(handover.tokenizer_json, handover.document_token)
-    config = _config(model, handover)
+    config = _config(model, layout.config, handover)
     directory.mkdir(parents=True, exist_ok=True)
     given = handover.files
     for name, content in given.items():
@@ -61,46 +78,47 @@ def write_folder(model: Pretrained, handover: Handover, directory: Path, shard_b
         tokenizer |= {"model_max_length": model.config.row_tokens, "padding_side": "left"}
         tokenizer |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), token)
         _write_json(directory / "tokenizer_config.json", tokenizer | {"clean_up_tokenization_spaces": False})
-    _write_weights(model, handover.precision, directory, shard_bytes)
+    entries = [
+        Leaving(theirs, ours, shape, math.prod(shape) * DTYPES[handover.precision][2].itemsize)
+        for ours, (theirs, shape) in layout.tensors.items()
+    ]
+    _write_weights(model.weights, list(_shards(sorted(entries), shard_bytes)), handover.precision, directory)
 
 
-def _config(model: Pretrained, handover: Handover) -> dict[str, JsonValue]:
+def _config(model: Pretrained, ours: dict[str, JsonValue], handover: Handover) -> dict[str, JsonValue]:
     """The config.json: of the folder that the run began with, with what may have changed; else of the family."""
-    ours, dtype = config_json(model.config, model.vocab_size), DTYPES[handover.precision][1]
+    dtype = DTYPES[handover.precision][1]
     if "config.json" not in handover.files:
         special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), handover.document_token)
         return ours | special | {"torch_dtype": dtype}
     theirs: dict[str, JsonValue] = json.loads(handover.files["config.json"])
     kept = {key: value for key, value in theirs.items() if key != "dtype"}
-    if int(str(theirs.get("max_position_embeddings", 0))) < model.config.row_tokens:
+    if int(str(theirs.get("max_position_embeddings", model.config.row_tokens))) < model.config.row_tokens:
         kept["max_position_embeddings"] = model.config.row_tokens
         kept.pop("rope_parameters", None)
         kept |= {key: ours[key] for key in ("rope_theta", "rope_scaling") if key in ours}
     return kept | {"vocab_size": model.vocab_size, "torch_dtype": dtype}
 
 
-def _write_weights(model: Pretrained, precision: Precision, directory: Path, shard_bytes: int) -> None:
-    shards = list(_shards(model, precision, shard_bytes))
+def _write_weights(
+    weights: Mapping[str, Tensor], shards: list[list[Leaving]], precision: Precision, directory: Path
+) -> None:
     if len(shards) == 1:
-        write_shard(model.weights, shards[0], precision, directory / "model.safetensors")
+        write_shard(weights, shards[0], precision, directory / "model.safetensors")
         return
     places: dict[str, JsonValue] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_shard(model.weights, shard, precision, directory / file)
+        write_shard(weights, shard, precision, directory / file)
         places |= {entry.theirs: file for entry in shard}
     total = sum(entry.size_bytes for shard in shards for entry in shard)
     _write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def _shards(model: Pretrained, precision: Precision, shard_bytes: int) -> Iterator[list[Leaving]]:
-    """Share the tensors out over files, ordered by their names."""
-    size = DTYPES[precision][2].itemsize
-    shapes = parameter_shapes(model.config, model.vocab_size)
-    named = sorted((their_name(ours, model.config), ours, shape) for ours, shape in shapes.items())
+def _shards(entries: Iterable[Leaving], shard_bytes: int) -> Iterator[list[Leaving]]:
+    """Share the tensors out over files, in their order."""
     shard, held = list[Leaving](), 0
-    for theirs, ours, shape in named:
-        entry = Leaving(theirs, ours, shape, math.prod(shape) * size)
+    for entry in entries:
         if shard and held + entry.size_bytes > shard_bytes:
             yield shard
             shard, held = [], 0

@@ -27,6 +27,7 @@ from tests.support.packages import forget, install
 
 VOCAB, ROW_TOKENS, BATCH_ROWS = 90, 16, 4
 NAMES = (*KINDS, "pairs")
+SPECIAL = {"bos_token_id": 0, "eos_token_id": 0}
 TOKENIZER = '{"added_tokens": [{"id": 0, "content": "<|document|>"}]}'
 
 
@@ -96,7 +97,10 @@ def _stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def config_of(name: str, **values: object) -> ModelConfig:
-    return model_config({"kind": name, "layers": 2, "width": 16, "heads": 2, "row_tokens": ROW_TOKENS, **values})
+    shape: dict[str, object] = {"kind": name, "layers": 2, "width": 16, "heads": 2, "row_tokens": ROW_TOKENS}
+    if name == "transformers":
+        shape["family"] = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32} | SPECIAL
+    return model_config({**shape, **values})
 
 
 def rows_of(step: int) -> Rows:

@@ -13,12 +13,15 @@ from models.config import EngineConfig, OptimConfig
 from models.engine import checkpoint
 from models.engine.engine import Engine, start
 from models.engine.weights import StoredWeights, measure_weights
+from models.kinds.building import build
 from models.kinds.exchange.folder import read_folder
 from models.kinds.exchange.writing import write_folder
-from models.kinds.kind import Handover, Precision
+from models.kinds.kind import Handover, Precision, Pretrained
+from models.kinds.kinds import kind_of, model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.ranges import fetch, open_parts
+from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.config.reading import read_config
 from ray_jobs.driver.preflight import check_origin
 from ray_jobs.ingest.opening import open_store
@@ -160,3 +163,24 @@ def test_tables_grow_to_the_tokens_that_were_added(tmp_path: Path) -> None:
     assert config_of(tmp_path, f"model.vocabulary={VOCAB + 1}").model.vocabulary == VOCAB + 1
     with pytest.raises(ConfigError, match=f"model.vocabulary={VOCAB - 1} differs from {VOCAB}"):
         config_of(tmp_path, f"model.vocabulary={VOCAB - 1}", "name=other")
+
+
+@pytest.mark.slow
+def test_a_model_of_transformers_is_taken_in_as_it_is_and_keeps_what_was_found_out(tmp_path):
+    pytest.importorskip("transformers")
+    family = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    family |= {"bos_token_id": DOCUMENT, "eos_token_id": DOCUMENT}
+    shape = model_config({"kind": "transformers", "family": family, "vocabulary": VOCAB, "row_tokens": 64})
+    weights = {name: one.detach() for name, one in build(shape, VOCAB, 3).named_parameters()}
+    kind_of(shape).export(Pretrained(shape, VOCAB, weights), Handover(JSON, DOCUMENT), tmp_path / "base")
+    with pytest.raises(
+        ConfigError, match=r"model_type=gpt2; .*or let transformers compute it: model.kind=transformers"
+    ):
+        config_of(tmp_path)
+    with pytest.raises(ConfigError, match="row_tokens=128 is longer than the context of 64"):
+        config_of(tmp_path, "model.kind=transformers", "model.row_tokens=128")
+    store, name = taken(tmp_path, "model.kind=transformers")
+    commit = commits.by_name(store, name)
+    assert commit.state.model["packed"] is True and commit.state.model["kind"] == "transformers"
+    kept = full_weights(store, commit, tmp_path)
+    assert set(kept) == set(weights) and all(torch.equal(kept[one], weights[one]) for one in weights)
