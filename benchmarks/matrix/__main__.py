@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> int:
         help="these, or changes of the mixture, alone; default all",
     )
     parser.add_argument("--quick", action="store_true", help="five chains on the corpus that grows three times")
+    parser.add_argument("--stage", action="append", type=int, choices=STAGES, help="with --start: these; default all")
     parser.add_argument("--start", action="append", choices=("random", "full", "lora"), help="of ours; default random")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the peers' environments are built")
     given = parser.parse_args(arguments)
@@ -75,20 +76,32 @@ def measure_bases(path: Path, given: argparse.Namespace) -> bool:
     from benchmarks.matrix import ours  # torch, Ray: as below
     from benchmarks.matrix.beginning import Start
 
-    ok = True
-    for start in map(Start, given.start):
-        for name in given.corpus or BASE_CORPORA:
-            sys.stderr.write(f"ours: {name}{start.title} ...\n")
-            load, began = os.getloadavg(), time.monotonic()
-            labels = BASE_WORLDS[: 1 if given.quick else None]
-            cells = [(label, stage) for label in labels for stage in STAGES]
-            rows = ours.measure(f"{name}{start.title}", corpora()[name], cells, start=start)
-            measured = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
-            measured |= {"seconds": round(time.monotonic() - began), "load_after": os.getloadavg(), "rows": rows}
-            write(path, "ours", f"{name}{start.title}", measured)
-            ok &= all(row["ok"] for row in rows)
+    ok, labels = True, BASE_WORLDS[: 1 if given.quick else None]
+    wanted = [
+        (start, name, stage) for start in given.start for name in given.corpus or BASE_CORPORA for stage in STAGES
+    ]
+    for text, name, stage in wanted:
+        start, cells = Start(text), [(label, stage) for label in labels]
+        if stage not in (given.stage or STAGES):
+            continue
+        title = f"{name}{start.title}"
+        sys.stderr.write(f"ours: {title}, ZeRO-{stage} ...\n")
+        load, began = os.getloadavg(), time.monotonic()
+        rows = ours.measure(title, corpora()[name], cells, start=start)
+        measured = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
+        measured |= {"seconds": round(time.monotonic() - began), "load_after": os.getloadavg()}
+        write(path, "ours", title, {**measured, "rows": _beside(path, title, rows)})
+        ok &= all(row["ok"] for row in rows)
     sys.stdout.write(path.with_suffix(".md").read_text())
     return ok
+
+
+def _beside(path: Path, title: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and those of other chains that were measured before."""
+    raw: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"parts": {}}
+    before = raw["parts"].get("ours", {}).get(title, {}).get("rows", [])
+    names = {row["run"] for row in rows}
+    return [*(row for row in before if row["run"] not in names), *rows]
 
 
 def measure(part: str, name: str, corpus: Corpus, quick: bool, cache: Path) -> list[dict[str, Any]]:
