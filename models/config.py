@@ -149,7 +149,16 @@ class EngineConfig(Settings):
     micro_batch_rows: int = Field(8, ge=1, le=65536, description="Most rows in one forward pass of a worker.")
     batch_tokens: int = Field(16384, ge=8, description="Tokens in the global batch, whatever the workers.")
     hang_seconds: Duration = Field(600.0, gt=0, description="Silence after which workers are killed and restarted.")
+    offload: Literal["none", "optimizer"] = Field(
+        "none", description="optimizer: float32 weights and moments stay on the host, where AdamW steps; ZeRO 1 to 3."
+    )
     threads: int = Field(1, ge=1, le=512, description="Threads of a worker on a CPU; more than cores collapses.")
+
+    @model_validator(mode="after")
+    def _offload_has_shards(self) -> "EngineConfig":
+        if self.offload != "none" and self.zero_stage == 0:
+            raise ValueError("offload=optimizer moves what ZeRO shards, and zero_stage=0 shards nothing; use 1, 2 or 3")
+        return self
 
     @model_validator(mode="after")
     def _workers_are_a_range(self) -> "EngineConfig":

@@ -175,7 +175,7 @@ def start(
         model.to(device()),
         parameter_groups(model, optim_config),
         optim_config,
-        stage=engine_config.zero_stage,
+        engine=engine_config,
         bf16=bf16,
         accumulation=accumulation,
         micro_rows=micro_rows,

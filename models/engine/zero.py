@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from models.config import OptimConfig
+from models.config import EngineConfig, OptimConfig
 from models.engine.adapters import our_name
 
 MAX_BUCKET = 500_000_000  # elements; DeepSpeed's own default
@@ -49,13 +49,13 @@ def wrap(
     groups: list[dict[str, Any]],
     optim: OptimConfig,
     *,
-    stage: int,
+    engine: EngineConfig,
     bf16: bool,
     accumulation: int,
     micro_rows: int,
 ) -> Any:
     """Return the DeepSpeed engine of `model`, its Adam moments already allocated at zero."""
-    deepspeed = import_deepspeed()
+    deepspeed, stage = import_deepspeed(), engine.zero_stage
     unwrapped = stage == 0 and not bf16  # DeepSpeed then neither guards against NaN nor reports the norm
     kind = GuardedAdamW if unwrapped else torch.optim.AdamW
     optimizer = kind(groups, lr=0.0, betas=optim.betas, eps=optim.eps, fused=True)
@@ -71,16 +71,23 @@ def wrap(
         "data_types": {"grad_accum_dtype": "bf16" if bf16 and stage == 0 else "fp32"},
         "communication_data_type": "fp32",
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # which would be compiled, 53 s, and steps with other roundings
         "zero_optimization": {
             "stage": stage,
             "overlap_comm": torch.cuda.is_available(),
             "reduce_bucket_size": bucket,
             "allgather_bucket_size": bucket,
+            **_offloaded(engine),
         },
     }
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
-    allocate_moments(engine)
-    return engine
+    made, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+    allocate_moments(made)
+    return made
+
+
+def _offloaded(engine: EngineConfig) -> dict[str, Any]:
+    where = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    return {} if engine.offload == "none" else {"offload_optimizer": where}
 
 
 def sharded(bf16: bool) -> AbstractContextManager[object]:

@@ -47,10 +47,14 @@ def part_of(rows: Rows, rank: int, world_size: int) -> Rows:
     return Rows(*(field[rank * share : (rank + 1) * share] for field in rows))
 
 
-def make(stage: int, precision: str, **model: Any) -> Engine:
+def make(stage: int, precision: str, offload: str = "none", **model: Any) -> Engine:
     """Start a small engine in the current process group."""
     engine = EngineConfig(
-        zero_stage=stage, precision=precision, batch_tokens=BATCH_ROWS * MODEL.row_tokens, micro_batch_rows=2
+        zero_stage=stage,
+        precision=precision,
+        batch_tokens=BATCH_ROWS * MODEL.row_tokens,
+        micro_batch_rows=2,
+        offload=offload,
     )
     return start(MODEL.model_copy(update=model), VOCAB, engine, OptimConfig(weight_decay=0.1), seed=7)
 
@@ -108,6 +112,19 @@ def test_every_zero_stage_follows_the_same_curve(alone: Any) -> None:
             curve = np.array([step[:2] for step in alone[f"{stage} {precision}"]])
             np.testing.assert_allclose(curve[:, 0], reference[:, 0], rtol=tolerance)
             np.testing.assert_allclose(curve[:, 1], reference[:, 1], rtol=20 * tolerance)
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_an_optimizer_on_the_host_steps_to_the_same_bits_and_resumes(alone: Any, stage: int, tmp_path: Path) -> None:
+    engine = make(stage, "fp32", "optimizer")
+    assert train(engine, range(3)) == alone[f"{stage} fp32"][:3]
+    checkpoint.snapshot(engine).write(tmp_path / "0.safetensors")
+    assert train(engine, range(3, 4)) == alone[f"{stage} fp32"][3:]
+    engine.close()
+    again = make(stage, "fp32", "optimizer")
+    checkpoint.restore_engine(again, [tmp_path / "0.safetensors"])
+    assert train(again, range(3, 4)) == alone[f"{stage} fp32"][3:]
+    again.close()
 
 
 def test_training_lowers_the_loss(alone: Any) -> None:
