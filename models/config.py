@@ -94,7 +94,9 @@ class ModelConfig(Settings):
     @model_validator(mode="after")
     def _has_what_stays(self) -> "ModelConfig":
         if self.lora is not None and self.freeze is not None:
-            raise ValueError("freeze is set beside lora, with which all weights are frozen; leave one of them out")
+            raise ValueError(
+                f"freeze={self.freeze} stands beside lora, with which all weights are frozen; leave one of them out"
+            )
         if self.trains_part and self.start is None:
             key = "lora" if self.lora is not None else "freeze"
             raise ValueError(f"{key} keeps weights as they are, and random ones are worth nothing; set from")
@@ -157,7 +159,10 @@ class EngineConfig(Settings):
     @model_validator(mode="after")
     def _offload_has_shards(self) -> "EngineConfig":
         if self.offload != "none" and self.zero_stage == 0:
-            raise ValueError("offload=optimizer moves what ZeRO shards, and zero_stage=0 shards nothing; use 1, 2 or 3")
+            raise ValueError(
+                f"offload={self.offload} moves what ZeRO shards, and zero_stage={self.zero_stage} shards nothing; "
+                "use zero_stage 1, 2 or 3"
+            )
         return self
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ def targets_of(config: LoraConfig, parameters: Mapping[str, Parameter]) -> dict[
     if config.targets is None:
         chosen = set(matrices)
         if not chosen:
-            raise ValueError("model.lora is set, and this kind of model has no matrices for it; leave it out")
+            raise ValueError(f"model.lora of rank={config.rank} finds no matrices in this kind of model; leave it out")
     else:
         chosen = set[str]()
         for target in config.targets:

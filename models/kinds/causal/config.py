@@ -20,7 +20,7 @@ class CausalConfig(ModelConfig):
     @model_validator(mode="after")
     def _is_theirs(self) -> "CausalConfig":
         if self.start is None and not isinstance(self.family.get("model_type"), str):
-            raise ValueError("kind=transformers needs a model; set from, or family with its model_type")
+            raise ValueError(f"kind={self.kind} needs a model; set from, or family with its model_type")
         plain = ModelConfig.model_validate({})
         for key in sorted(self.model_fields_set - OURS - SHOWN):
             if getattr(self, key) != getattr(plain, key):

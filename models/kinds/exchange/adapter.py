@@ -27,7 +27,7 @@ def write_adapter(config: ModelConfig, adapters: Mapping[str, Tensor], precision
     adapters: its own weights, by our names.
     """
     if config.lora is None:
-        raise ValueError("this checkpoint has no adapters, for model.lora was not set; leave --adapter out")
+        raise ValueError(f"it has no adapters (model.lora={config.lora}); leave --adapter out")
     targets = targets_of(config.lora, kind_of(config).parameters(config, config.tokens_of(1)))
     entries = []
     for name, found in targets.items():

@@ -55,6 +55,6 @@ def test_peft_loads_what_left(tmp_path: Path) -> None:
 
 
 def test_a_run_that_trained_all_weights_has_no_adapters(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no adapters, for model.lora was not set; leave --adapter out"):
+    with pytest.raises(ValueError, match=r"it has no adapters .*leave --adapter out"):
         write_adapter(ModelConfig.model_validate(SHAPE), {}, Precision.FP32, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
