@@ -76,11 +76,11 @@ class Causal:
 
     def export(self, model: Pretrained, handover: Handover, directory: Path) -> None:
         """Write a folder in the library's own layout."""
-        from models.kinds.exchange.writing import FolderLayout, write_files  # torch, as above
-
+        library = _library()
         config, parameters = _mine(model.config), self.parameters(model.config, model.vocab_size)
         tensors = {name: (found.theirs, found.shape) for name, found in parameters.items()}
-        write_files(model, FolderLayout(json.loads(_key(config, model.vocab_size)), tensors), handover, directory)
+        layout = library.FolderLayout(json.loads(_key(config, model.vocab_size)), tensors)
+        library.write_files(model, layout, handover, directory)
 
     def read(self, directory: Path) -> Pretrained:
         """Look into a folder; its tensors are read one by one, when they are asked for."""

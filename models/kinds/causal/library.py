@@ -17,11 +17,12 @@ from transformers.pytorch_utils import Conv1D
 from models.kinds.causal.config import CausalConfig
 from models.kinds.causal.module import build_documents, build_model, library_config
 from models.kinds.causal.packing import keeps_apart
+from models.kinds.exchange.writing import FolderLayout, write_files
 from models.kinds.partial import Parameter, Role
 
 USUAL_CONTEXT = 2048  # where a family has no longest row
 
-__all__ = ["build_documents", "keeps_apart"]
+__all__ = ["FolderLayout", "build_documents", "keeps_apart", "write_files"]
 
 
 def is_known(family: dict[str, JsonValue]) -> bool:

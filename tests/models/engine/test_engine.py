@@ -114,7 +114,7 @@ def test_every_zero_stage_follows_the_same_curve(alone: Any) -> None:
             np.testing.assert_allclose(curve[:, 1], reference[:, 1], rtol=20 * tolerance)
 
 
-@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("stage", [1, 2])
 def test_an_optimizer_on_the_host_steps_to_the_same_bits_and_resumes(alone: Any, stage: int, tmp_path: Path) -> None:
     engine = make(stage, "fp32", "optimizer")
     assert train(engine, range(3)) == alone[f"{stage} fp32"][:3]
