@@ -3,11 +3,8 @@
 Runs what is named, or all, and adds it to results/<date>-matrix.json and .md after each corpus or change.
 --quick runs a chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. The peers'
 environments are built in the cache, with pinned versions, the first time. Exit code 1 if a cell of ours is not exact.
-Runs what is named, or all three, and adds it to results/<date>-matrix.json and .md after each corpus. --quick runs a
-chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. --start full or lora: ours begins
-with the weights of a folder, and trains all of it or adapters alone, at {same, 1 → 2, 2 → 1} workers on sources that do
-not grow and that grow once. The peers' environments are built in the cache, with pinned versions, the first time. Exit
-code 1 if a cell of ours is not exact.
+--start full or lora: ours begins with the weights of a folder, and trains all of it or adapters alone, at {same, 1 → 2,
+2 → 1} workers, on sources that do not grow and that grow once; results/<date>-matrix-base.*.
 """
 
 import argparse
