@@ -106,7 +106,7 @@ def measure(
 class Bench:
     """A store that grows, and the runs in it."""
 
-    def __init__(self, folder: Path, start: Start) -> None:
+    def __init__(self, folder: Path, start: Start = Start.RANDOM) -> None:
         self.folder, self.start, self.last_window = folder, start, -1
         self.taking = Lock()
         self.opened: OpenStore | None = None

@@ -77,9 +77,7 @@ class Display:
     def header(self, facts: Mapping[str, Any], asked: Asked | None = None, windows: Mapping[int, int] = NONE) -> None:
         """Tell what runs, on what, and from where it goes on.
 
-        Keys: name, store, workers, nodes, zero_stage, precision, parameters, trained_parameters, begins_with,
-        resumed_step, resumed_round.
-        asked: what rounds should be like; windows: documents kept by each window so far.
+        facts: as the driver's header. asked: what rounds should be like; windows: documents kept by each so far.
         """
         self.progress = Progress(asked or Asked(), windows, facts.get("resumed_step") or 0, self.clock)
         parts = [f"headrace {version('headrace')}", visible(facts.get("name", "")), visible(facts.get("store", ""))]
@@ -88,9 +86,8 @@ class Display:
         if "zero_stage" in facts:
             parts.append(f"ZeRO-{facts['zero_stage']} {facts.get('precision', '')}".strip())
         if is_number(facts.get("parameters")):
-            trained = facts.get("trained_parameters", facts["parameters"])
-            some = "" if trained == facts["parameters"] else f", {short(trained)} train"
-            parts.append(f"{short(facts['parameters'])} parameters{some}")
+            whole_model, trained = facts["parameters"], facts.get("trained_parameters", facts["parameters"])
+            parts.append(f"{short(whole_model)} parameters" + f", {short(trained)} train" * (trained != whole_model))
         if facts.get("begins_with") and not facts.get("resumed_step"):
             parts.append(f"begins with {visible(facts['begins_with'])}")
         if facts.get("resumed_step"):
