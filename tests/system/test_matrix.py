@@ -106,6 +106,7 @@ def test_a_changed_mixture_that_is_not_exact_stands_in_the_table():
 
 
 @pytest.mark.ray
+@pytest.mark.long  # a minute; tests/ray_jobs/mixture/test_live.py is shorter
 def test_a_run_whose_mixture_is_changed_is_exact_when_it_is_killed_in_the_change():
     from benchmarks.matrix import mixture
 

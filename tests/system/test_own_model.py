@@ -88,6 +88,7 @@ def test_a_run_begins_with_a_folder_is_exact_after_a_kill_and_hands_it_back(tmp_
     assert (code, said["prompt"], said["checkpoint"]) == (0, "Document", straight["checkpoint"])
 
 
+@pytest.mark.long  # two minutes; the engine's part of it is tests/models/engine/test_adapters.py
 def test_adapters_alone_are_trained_exact_after_a_kill_and_leave_merged_or_alone(tmp_path: Path) -> None:
     lora = {"rank": 4, "alpha": 8, "targets": ["q_proj", "down_proj"]}
     whole, broken = made(tmp_path / "whole"), made(tmp_path / "broken")
