@@ -30,7 +30,7 @@ test-long: $(STAMP)
 	$(BIN)/python -m pytest -q -m long
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 -m 'not ray and not slow'
+	$(BIN)/python -m pytest -q -n 2 -m 'not ray and not slow and not long'
 
 chaos: $(STAMP)  # for example: make chaos SEED=1 KILLS=200
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --parallel $(or $(PARALLEL),1) $(if $(HANG),--hang)

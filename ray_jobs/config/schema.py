@@ -25,10 +25,8 @@ from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.kinds.kinds import model_config as model_of
 from ray_jobs.config.blocks import CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig
+from ray_jobs.store.paths import RUN_NAME
 from tune.config import SweepConfig
-
-#: What a run may be called: a folder, and no branch.
-RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
 class Config(Settings):

@@ -26,7 +26,6 @@ from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints.manifest import commits
-from ray_jobs.config.schema import RUN_NAME
 from ray_jobs.library.feed_config import FeedConfig, settings_of
 from ray_jobs.library.loop_batch import LoopBatch
 from ray_jobs.library.ranks import LOOK_EVERY_S, Ranks
@@ -34,6 +33,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import refuse_while_forgetting
 from ray_jobs.store.frozen import read_frozen, read_tokenizer
 from ray_jobs.store.lease import Heart, acquire
+from ray_jobs.store.paths import RUN_NAME
 from ray_jobs.training.actors.feed import Feed, FeedSettings
 from ray_jobs.training.actors.notice import RoundNotice
 

@@ -1,9 +1,13 @@
 """Where does a run keep its things in a store, and which runs does a store hold?"""
 
+import re
+
 from cluster.storage.store import Store
 
 CHAMPION = "registry/champion.json"
 TOKENIZER = "tokenizer.json"
+#: What a run may be called: a folder, and no branch.
+RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
 def decision_path(checkpoint: str) -> str:

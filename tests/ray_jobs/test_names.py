@@ -35,8 +35,10 @@ def test_the_command_works_in_such_a_folder(theirs):
 
 def test_a_program_has_its_own_models_and_tune_beside_headrace(theirs):
     program = """
-import models.mine, headrace, tune.mine
+import sys, models.mine, headrace, tune.mine
 from models import mine
+ours = {name for name in sys.modules if name.startswith(("models.", "tune."))} - {"models.mine", "tune.mine"}
+assert not ours, f"an editable install finds {ours} all the same, a wheel does not"
 assert mine.WHOSE == tune.mine.WHOSE == 'theirs'
 assert headrace.FeedConfig().row_tokens == 1024
 """

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -42,12 +43,14 @@ def mix(folder: Path, *words: str) -> dict[str, Any]:
 
 
 def test_a_running_run_takes_a_change_at_the_next_round_and_a_kill_behind_it_changes_nothing(tmp_path: Path) -> None:
-    write_documents(tmp_path / "big/a.jsonl", 600)
-    write_documents(tmp_path / "small/a.jsonl", 150, first=1000)
-    driver = start(tmp_path, "engine.workers=1", recipe=MIXED)
+    write_documents(tmp_path / "big/a.jsonl", 80)
+    write_documents(tmp_path / "small/a.jsonl", 80, first=1000)
+    driver = start(tmp_path, "engine.workers=1", "--follow", recipe=MIXED)
     wait_for(tmp_path, driver, lambda told: any(e["event"] == "round" and e["round"] == 1 for e in told))
     told = mix(tmp_path, "set", "big=0.8", "small=0.2")
     assert told["version"] == 1
+    write_documents(tmp_path / "big/b.jsonl", 400, first=2000)  # only now, however fast the run has been so far
+    write_documents(tmp_path / "small/b.jsonl", 100, first=3000)
     wait_for(tmp_path, driver, lambda told: any(e["event"] == "round" and e["mixture"] == 1 for e in told))
     kill(driver)
     lake = Lake(Store.open(str(tmp_path / "lake")))
@@ -59,9 +62,9 @@ def test_a_running_run_takes_a_change_at_the_next_round_and_a_kill_behind_it_cha
     mixes = [m.mix for m in (Manifest.from_row(table, index) for index in range(table.num_rows)) if m.mix]
     versions = [one.version for one in mixes]
     assert versions == sorted(versions) and {0, 1} == set(versions) and len(versions) == table.num_rows
-    assert all(set(one.tokens) == {"big", "small"} for one in mixes[:3]), "both are in every round from the first"
-    changed = mixes[versions.index(1)]
-    assert abs(changed.trained_shares["big"] - 0.8) < 0.08
+    assert all(set(one.tokens) == {"big", "small"} for one in mixes[:2]), "both are in every round from the first"
+    changed = median(one.trained_shares["big"] for one in mixes[versions.index(1) :])
+    assert abs(changed - 0.8) < 0.08
     documents = summary["documents"]
     assert (documents["pending"], documents["trained"]) == (0, documents["kept"]) and summary["ok"]
     shown = mix(tmp_path, "show")

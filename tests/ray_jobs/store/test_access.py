@@ -36,7 +36,7 @@ def elsewhere(store: Store, name: str, silent_s: float) -> None:
 
 def test_a_forget_that_died_on_another_machine_is_taken_over(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere(store, FORGET, silent_s=3 * 3600)
-    refuse_while_forgetting(store)
+    refuse_while_forgetting(store, 0.3)
     assert "a forget (process 41 on pod-7) is silent" in caplog.text
     assert lease.unreleased(store, FORGET) is None, "who comes next does not have to wait"
     with shared(store):
