@@ -3,11 +3,14 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz.__main__ import fuzz, outcome, table
 from tests.fuzz.mutation import mutated
 from tests.fuzz.parsers import PARSERS, Parser
 
 
+@pytest.mark.slow
 def test_a_short_run_finds_nothing():
     counts = fuzz(20 * len(PARSERS), seed=1)
     assert {name: count for name, count in counts.items() if count.total() > count["inputs"]} == {}, table(counts)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.nodes import network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -9,6 +9,8 @@ import pytest
 from tests.support.root import ROOT
 from tests.support.runs import environment
 
+pytestmark = pytest.mark.slow
+
 THEIRS = ("models", "tune", "cluster", "data_ops")
 
 

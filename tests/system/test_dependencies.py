@@ -5,6 +5,8 @@ import sys
 import tomllib
 from collections.abc import Iterable
 
+import pytest
+
 from ray_jobs.commands.doctor import PACKAGES
 from tests.board.source import PRODUCT, Source, sources
 from tests.support.root import ROOT
@@ -46,6 +48,7 @@ DEV = set(declared(EXTRAS["dev"]))
 FILES, OTHERS = sources(*PRODUCT), sources("tests", "benchmarks")
 
 
+@pytest.mark.slow
 def test_what_the_product_imports_is_declared():
     assert imported(FILES) - BASE - OPTIONAL == set()
 
@@ -54,6 +57,7 @@ def test_what_is_declared_is_imported_by_the_product():
     assert (BASE | OPTIONAL) - imported(FILES) == set()
 
 
+@pytest.mark.slow
 def test_what_tests_and_benchmarks_import_is_declared_for_developers():
     assert imported(OTHERS) - BASE - DEV - ELSEWHERE == set()
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.board.source import PRODUCT, sources
 
+pytestmark = pytest.mark.slow
+
 SHOWN = [source.module for source in sources(*PRODUCT) if ">>> " in source.text]
 
 

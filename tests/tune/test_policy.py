@@ -57,6 +57,7 @@ def test_who_failed_or_diverged_hands_nothing_over_not_even_to_itself(scores, se
     assert [m.number for m in new] == [m.number for m in old]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["", "", "kill", "fail"])), max_size=60),
     st.integers(0, 100),

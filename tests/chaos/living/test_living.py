@@ -110,6 +110,7 @@ def test_a_recovery_is_over_when_what_had_gathered_is_trained_and_is_told_apart(
     assert waits(steps, outages) == {"all": [2.0, 30.0, 3.0], "calm": [2.0, 3.0]}
 
 
+@pytest.mark.slow
 def test_what_is_written_is_real_and_the_same_everywhere() -> None:
     assert len(paragraphs()) > 10_000 and paragraphs()[0] == paragraphs()[0].strip()
     assert RUN in RECIPE

@@ -74,6 +74,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "right", "wrong", "said"), WRONG, ids=[f"{n}-{s}" for n, _, _, s in WRONG])
 def test_a_wrong_key_in_each_file_is_caught(name, right, wrong, said, tmp_path):
     text = filled_in(name)
@@ -126,6 +127,7 @@ OPEN = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "safe", "unsafe", "said"), OPEN, ids=[f"{n}-{s}" for n, _, _, s in OPEN])
 def test_what_lets_strangers_in_is_caught(name, safe, unsafe, said, tmp_path):
     text = filled_in(name)

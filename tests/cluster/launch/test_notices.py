@@ -44,6 +44,7 @@ def event(kind: str, ahead_s: float | None, machine: str = "gpu_0", number: str 
     return json.dumps({"DocumentIncarnation": 2, "Events": [found | {"EventStatus": "Scheduled"}]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CLOUDS))
 def test_without_a_notice_there_is_none(service, name):
     cloud = CLOUDS[name](service[1])
@@ -176,6 +177,7 @@ def test_an_azure_event_that_has_started_ends_now_and_once(service):
     assert found == again and before <= found.end_s <= time.time()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
 @pytest.mark.parametrize("name", sorted(CLOUDS))
 def test_an_error_is_unanswered_and_no_notice(service, name, status):
@@ -188,6 +190,7 @@ def test_an_error_is_unanswered_and_no_notice(service, name, status):
         list(CLOUDS[name](base).look())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "path", "garbage"),
     [
@@ -261,6 +264,7 @@ def drop_flavor(self, keyword, value):
         BaseHTTPRequestHandler.send_header(self, keyword, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CLOUDS))
 def test_a_slow_service_and_none_at_all_are_unanswered_in_bounded_time(service, name, monkeypatch):
     metadata, base = service
@@ -277,6 +281,7 @@ def test_a_slow_service_and_none_at_all_are_unanswered_in_bounded_time(service, 
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_an_answer_that_drips_is_cut_off():
     def drip(listener: socket.socket) -> None:
         peer = listener.accept()[0]

@@ -14,6 +14,8 @@ from cluster.launch import kuberay, rayup
 from cluster.launch.check import check_launch_file
 from tests.support.root import ROOT
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "cluster" / "launch"
 RAY_UP, KUBERAY = ["aws", "gcp", "azure", "local"], ["kuberay-cluster", "kuberay-job"]
 ODD = [5, True, None, "text", [], [5], [[]], {}, {"a": 5}, {5: 5}, 1.5, "\x00"]

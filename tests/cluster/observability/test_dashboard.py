@@ -48,6 +48,7 @@ def test_every_alert_is_tested_firing_and_silent():
     assert sorted(silent) == sorted(firing) == sorted(ALERTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]])
 def test_promtool_agrees(arguments):
     promtool = shutil.which("promtool")

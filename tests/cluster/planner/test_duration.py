@@ -67,6 +67,7 @@ def test_the_interval_is_the_one_fitted_to_the_a100_runs():
     assert tuple(round(value, 2) for value in found) == tuple(PUBLISHED_MFU)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_four_fifths_also_of_runs_that_it_was_not_fitted_to():
     found = coverages()
     assert len(found) == 5
@@ -89,6 +90,7 @@ def test_the_llama_2_family_is_planned_within_15_percent_as_a_user_asks():
     assert all(abs(planned(run).expected / float(run["gpu_hours"]) - 1) <= 0.15 for run in family)
 
 
+@pytest.mark.slow
 def test_what_a_plan_says_of_its_error_is_so():
     said = plan(PlanConfig())["stated_error"]
     of = coverages()
@@ -150,5 +152,6 @@ def test_the_page_of_facts_has_every_run_and_the_docs_have_its_coverage():
         assert listed and listed.groups() == (f"{gpu.rent:.2f}", f"{gpu.purchase:,}", f"{gpu.running:.2f}")
 
 
+@pytest.mark.slow
 def test_all_goals_of_the_benchmark_are_met():
     assert all(row.met for row in measure(quick=True))

@@ -44,6 +44,7 @@ def test_attention_is_8_percent_of_the_flops_of_a_small_model_in_rows_of_2048():
     assert found["attention_flops_share"] == pytest.approx(1 - 1 / 1.168, abs=0.001)
 
 
+@pytest.mark.slow
 @given(st.floats(0.01, 600), st.floats(1e4, 1e7))
 def test_no_other_checkpoint_interval_loses_noticeably_less(stall_s, mtbf_s):
     best = goodput(checkpoint_interval_s(stall_s, mtbf_s), stall_s, 0, mtbf_s)

@@ -109,6 +109,7 @@ def test_a_server_whose_imports_draw_ids_or_fail_refuses_to_serve(folder, caplog
         assert why in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

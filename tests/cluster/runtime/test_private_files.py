@@ -12,6 +12,8 @@ import pytest
 from cluster.runtime.private_files import is_private, keep_private
 from tests.support.root import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def same_umask() -> Iterator[None]:

@@ -19,6 +19,7 @@ def nobody() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_where_nobody_listens_it_is_said(scheme: str) -> None:
     began = time.monotonic()
@@ -43,6 +44,7 @@ except ConnectionError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_port_behind_which_no_head_is_is_said() -> None:
     """In a process of its own: what Ray leaves behind of the question goes on asking for half a minute."""
     with socket.create_server(("127.0.0.1", 0)) as server:

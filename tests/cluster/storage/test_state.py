@@ -55,6 +55,7 @@ def test_what_is_no_such_state_is_named_with_its_mend(store, content):
         read_json(store, "runs/news/a.json", Stand)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_noticed_or_changes_nothing(store):
     write_json(store, "a.json", Stand("news", 3))
     data, silent = store.read("a.json"), []
@@ -70,6 +71,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(store):
     assert silent == []
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(JSON, st.sampled_from([None, 1, 2]), st.lists(st.integers(), max_size=2))
 def test_a_seal_is_taken_off_without_a_trace(value, indent, context):

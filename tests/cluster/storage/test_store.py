@@ -70,6 +70,7 @@ def store(request, tmp_path):
     return Store.open(str(tmp_path / "lake")) if request.param == "local" else request.getfixturevalue("s3")
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read_back_listed_and_deleted(store):
     store.write("runs/a b+ü/x.json", b"1")
     store.write("runs/a b+ü/x.json", b"22")
@@ -99,6 +100,7 @@ def test_of_many_publishers_exactly_one_wins_and_its_content_stands(store):
     assert store.read("commit") == str(won.index(True)).encode()
 
 
+@pytest.mark.slow
 def test_large_files_go_up_and_down_whole(store, tmp_path):
     data = os.urandom(12 * 2**20)
     (tmp_path / "shard").write_bytes(data)
@@ -160,6 +162,7 @@ def test_an_endpoint_that_does_not_answer_is_told(s3, monkeypatch):
 LOST = "AWS Error NO_SUCH_UPLOAD during CompleteMultipartUpload operation"  # it is there, its answer was lost
 
 
+@pytest.mark.slow
 def test_what_is_lost_on_the_way_is_done_again_as_a_whole(s3, tmp_path, monkeypatch):
     lost = set()
 

@@ -331,6 +331,7 @@ def test_a_champion_is_an_artifact_with_its_lineage_and_without_its_weights(offl
     assert not [path for path in kept if b"w" * 1000 in path.read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_online_the_champion_before_is_an_input_if_wandb_knows_it(tmp_path, caplog, known):
     class Run:

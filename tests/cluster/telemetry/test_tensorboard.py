@@ -123,6 +123,7 @@ def test_a_bucket_that_fails_stops_nothing(tmp_path, caplog, monkeypatch):
     assert "did not reach the store: the network is away" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_that_asks_for_no_tensorboard_does_without_its_package():
     script = "import sys, ray_jobs.driver.loop; print({'tensorboardX', 'tensorboard'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)

@@ -263,6 +263,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrupt", dict.fromkeys([*LOST, *REPEATED, *WRONG]), ids=lambda f: f.__name__)
 def test_every_corruption_is_noticed(tmp_path, corrupt):
     story = Story()

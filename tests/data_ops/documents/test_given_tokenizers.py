@@ -55,6 +55,7 @@ SPELLED = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 @given(SPELLED.map("".join))
 @settings(max_examples=60)

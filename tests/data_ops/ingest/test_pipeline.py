@@ -208,6 +208,7 @@ def test_a_window_holds_no_more_bytes_than_it_may_but_always_one_record(tmp_path
     assert all(num_bytes <= 1 << 20 or n == 1 for n, num_bytes in found)
 
 
+@pytest.mark.slow
 def test_a_window_of_parquet_holds_no_more_bytes_either(tmp_path):
     (tmp_path / "data").mkdir()
     texts = [f"{row:06d}" * 50_000 for row in range(10)]

@@ -82,6 +82,7 @@ def test_who_has_the_same_source_takes_the_window_up(lake, folder):
     assert plan(lake, both).spans == theirs.spans
 
 
+@pytest.mark.slow
 def test_a_window_is_left_to_its_owner_while_that_works(lake, folder):
     theirs, asked, said = plan(lake, of_news(folder)), [], []
 
@@ -113,6 +114,7 @@ def test_waiting_for_an_owner_ends_when_it_should_stop(lake, folder):
     assert plan(lake, of_mine(folder), lambda owner: True, lambda: next(wishes, True)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "told"),
     [

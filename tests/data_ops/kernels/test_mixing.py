@@ -3,10 +3,13 @@
 import ast
 
 import numpy as np
+import pytest
 
 from data_ops.kernels.hashing import mix64_scalar
 from data_ops.kernels.mixing import GOLDEN, mix64
 from tests.support.root import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_first_values_of_splitmix64_come_out() -> None:

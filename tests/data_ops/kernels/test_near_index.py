@@ -1,6 +1,7 @@
 """Is what is found what a plain comparison of all with all finds, in whatever order it came?"""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def plain(rows: list[tuple[int, list[int]]], probe: list[int]) -> bool:
     return found
 
 
+@pytest.mark.slow
 @given(ROWS, ROWS, st.randoms(use_true_random=False), st.integers(1, 7))
 @settings(max_examples=80, deadline=None)
 def test_equals_a_plain_comparison_in_any_order_and_batches(rows, probes, chance, size) -> None:

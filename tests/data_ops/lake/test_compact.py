@@ -139,6 +139,7 @@ def test_one_window_is_read_from_few_files_and_few_rows(tmp_path, eager, monkeyp
     assert places(lake.documents(20, 20)) == [(20, p) for p in range(ROWS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compacted", [False, True])
 def test_a_long_log_is_cut_into_stretches_by_rows_whatever_files_hold_them(tmp_path, eager, compacted):
     lake = make_lake(tmp_path)
@@ -211,6 +212,7 @@ def test_a_reader_of_an_older_version_finds_its_files(tmp_path, eager):
     assert table.vacuum(dry_run=True) == []
 
 
+@pytest.mark.slow
 def test_a_file_of_a_killed_writer_goes_when_it_is_a_day_old_and_not_before(tmp_path, eager, monkeypatch):
     monkeypatch.setattr(compact_module, "TARGETS", (1 << 30,))
     lake = lake_of(tmp_path, 4)
@@ -288,6 +290,7 @@ def test_what_cannot_be_compacted_is_said_and_left_as_it_is(call, kind, tmp_path
     assert places(lake.documents(0, 9)) == expected(6)
 
 
+@pytest.mark.slow
 def test_a_forgotten_text_is_gone_from_compacted_files_and_from_those_they_replaced(tmp_path, eager):
     lake = fill(tmp_path)
     monkey = pytest.MonkeyPatch()
@@ -301,6 +304,7 @@ def test_a_forgotten_text_is_gone_from_compacted_files_and_from_those_they_repla
     assert_gone(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_tombstone_holds_when_its_document_is_compacted_before_it_is_erased(tmp_path, eager, monkeypatch):
     lake = fill(tmp_path)
     lake.forget(ids_of(GONE))
@@ -312,6 +316,7 @@ def test_a_tombstone_holds_when_its_document_is_compacted_before_it_is_erased(tm
     assert_gone(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_compaction_that_began_before_a_forgetting_cannot_bring_the_text_back(tmp_path):
     lake = fill(tmp_path)
     late = lake.table("documents")

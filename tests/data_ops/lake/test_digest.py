@@ -30,6 +30,8 @@ from tests.support.log_without_ray import plan_window, run_window
 from tests.support.runs import write_documents
 from tests.support.small_store import small_config
 
+pytestmark = pytest.mark.slow
+
 TEXT = st.one_of(st.none(), st.text(max_size=4))
 TOKENS = st.one_of(st.none(), st.lists(st.integers(-9, 9), max_size=3))
 

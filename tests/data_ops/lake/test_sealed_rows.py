@@ -44,6 +44,7 @@ def test_what_was_written_comes_back_without_its_seal(lake):
     assert not lake.add_round("news", 1, ROUND)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -67,6 +68,7 @@ def test_a_manifest_that_is_not_where_it_was_written_is_missed(lake):
         lake.rounds("news", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value"), [("step", 7), ("checkpoint", "news/6"), ("step_in_round", 1), ("state", '{"a": 1}')]
 )

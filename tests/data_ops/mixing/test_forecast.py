@@ -8,6 +8,8 @@ from data_ops.mixing.forecast import forecast
 from data_ops.rounds.config import RoundConfig
 from tests.data_ops.mixing.mixed_logs import MixedRun, window_rows
 
+pytestmark = pytest.mark.slow
+
 MIXTURES = [
     MixtureConfig(shares={"a": 3, "b": 1}),
     MixtureConfig(shares={"a": 1, "b": 9}),

@@ -58,6 +58,7 @@ def done_of(manifests):
     return [p for m in manifests for p in (*places(m.fresh), *places(m.shed))]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(logs(), configs, st.lists(mixtures, min_size=1, max_size=4), st.data())
 def test_every_document_comes_at_most_once_and_none_is_passed_by(windows, config, versions, data):
@@ -89,6 +90,7 @@ def test_every_document_comes_at_most_once_and_none_is_passed_by(windows, config
         assert m.mix.trained == before.mix.trained + m.documents.lengths.sum()
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(logs(), configs, mixtures, st.data())
 def test_rounds_do_not_depend_on_how_far_ingest_was_when_they_were_planned(windows, config, mixture, data):
@@ -101,6 +103,7 @@ def test_rounds_do_not_depend_on_how_far_ingest_was_when_they_were_planned(windo
     assert [m.to_row() for m in patient.manifests] == [m.to_row() for m in eager.manifests]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(logs(), configs, st.lists(mixtures, min_size=1, max_size=3))
 def test_only_text_that_was_planned_before_is_replayed_and_nothing_of_a_removed_source(windows, config, versions):
@@ -119,6 +122,7 @@ def test_only_text_that_was_planned_before_is_replayed_and_nothing_of_a_removed_
         assert before.is_behind(upto), "the reservoir only ever takes in more"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(logs(), configs)
 def test_a_mixture_that_says_nothing_trains_the_log_in_its_order(windows, config):

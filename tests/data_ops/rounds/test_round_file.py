@@ -54,6 +54,7 @@ def test_a_round_comes_back_as_it_was_written(tmp_path, sizes):
     assert_same((file := recorded(make_lake(tmp_path), 0, **sizes))[0].read(), *file[1:])
 
 
+@pytest.mark.slow
 def test_files_work_in_folders_and_buckets(store):  # noqa: F811
     lake = Lake(store)
     lake.create()
@@ -68,6 +69,7 @@ def test_a_missing_file_is_no_reason_for_a_warning(tmp_path, caplog):
     assert caplog.records == []
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_and_any_torn_end_is_noticed_with_one_warning(tmp_path, caplog):
     file, manifest, text = recorded(make_lake(tmp_path), 0)
     whole = file.store.read(file.path)
@@ -125,6 +127,7 @@ def test_a_manifest_that_is_not_in_the_lake_gets_no_file(tmp_path):
     assert not lake.store.exists(file.path)
 
 
+@pytest.mark.slow
 def test_only_files_that_no_kept_checkpoint_needs_are_deleted(tmp_path):
     lake = make_lake(tmp_path)
     for number in range(6):

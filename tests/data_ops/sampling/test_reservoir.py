@@ -264,6 +264,7 @@ def sentence_for(times_s, weights, half_life):
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     seed=seeds,

@@ -15,6 +15,8 @@ from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
 from data_ops.sampling.shard import COLUMNS, Shard, event_seconds, merge_shards
 from tests.support.lakes import add_window, fill_lake, make_documents, make_lake
 
+pytestmark = pytest.mark.slow
+
 SEED = 11
 DAY = 86400.0
 WINDOWS = [["kept", "held_out", "kept", "dropped", *["kept"] * 116] for _ in range(6)]  # a sketch holds 89

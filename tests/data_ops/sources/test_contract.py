@@ -83,6 +83,7 @@ def read(source: Source, span: Span) -> list[dict]:
     return [{**row, "partition": span.partition} for row in rows]
 
 
+@pytest.mark.slow
 def test_windows_of_any_size_deliver_the_same_records_once_in_the_same_order(config: SourceConfig):
     source = open_source("mine", config)
     whole = delivered(source, 10**6)

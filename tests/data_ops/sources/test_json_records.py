@@ -86,6 +86,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from(["text", "time", "id", "x", "meta"]), VALUES),
     st.sampled_from(["text", "meta.text"]),

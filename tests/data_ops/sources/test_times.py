@@ -109,6 +109,7 @@ def test_what_cannot_be_told_is_not_understood(value):
     assert time_us(value) is None
 
 
+@pytest.mark.slow
 @given(st.text() | st.floats() | st.integers() | st.decimals() | st.from_regex(r"\w{3},? \d+ (Jan|May) \d+ \d+:\d+.*"))
 def test_nothing_is_fatal_and_all_that_is_understood_is_a_year_of_ours(value):
     micros = time_us(value)

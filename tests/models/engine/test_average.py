@@ -30,6 +30,7 @@ def test_averaged_weights_are_scored_and_training_goes_on_as_if_nothing_were(sta
     plain.close(), watched.close()
 
 
+@pytest.mark.slow
 def test_the_average_is_the_weighted_mean_it_says_it_is(tmp_path):
     engine = make(0, "fp32")
     average = WeightAverage(engine, 0.25)

@@ -10,6 +10,8 @@ import pytest
 from models.engine.rendezvous import open_meeting
 from tests.support.root import ROOT
 
+pytestmark = pytest.mark.slow
+
 RANK = """
 import os, sys, psutil, torch, torch.distributed as dist
 from models.engine.rendezvous import join_by_environment

@@ -52,6 +52,7 @@ def row_of(parts: list[tuple[torch.Tensor, torch.Tensor]], length: int) -> tuple
     return inputs, labels, torch.cat([*numbers, torch.full((1, room), -1)], dim=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(lengths=st.lists(st.integers(1, 8), min_size=1, max_size=3), seed=st.integers(0, 99))
 @torch.no_grad()

@@ -10,6 +10,8 @@ from models.measures.generation import ReadsOn, choose_token, generate
 from models.sampling import Sampling
 from tests.support.rows import SWITCHED, VOCAB
 
+pytestmark = pytest.mark.slow
+
 LOGITS = torch.log(torch.tensor([0.1, 0.5, 0.05, 0.3, 0.05]))
 
 

@@ -40,6 +40,7 @@ def test_nothing_is_judged_where_it_is_not_known_what_is_in_service(store: Store
     assert champion_name(store) == "news/00000005", "the mend that the sentence names"
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_never_names_another_checkpoint(store: Store) -> None:
     data = store.read(CHAMPION)
     for place in range(8 * len(data)):

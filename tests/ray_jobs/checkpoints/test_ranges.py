@@ -117,6 +117,7 @@ def take(store: Store, commit: Commit, owned: list[Stretch], folder: Path) -> No
             assert torch.equal(into, WHOLE[f"{name}|{kind}"][start : start + count]), (name, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrote", "before", "now", "most"),
     [
@@ -146,6 +147,7 @@ def test_eight_ranks_on_one_node_fetch_the_checkpoint_once(
     assert bucket.given == 8 * commit.size_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wrote", "now", "most"), [(8, flat, 1.2), (4, flat, 1.2), (16, flat, 1.2)])
 def test_eight_ranks_on_eight_nodes_fetch_the_checkpoint_about_once_together(
     tmp_path: Path, wrote: int, now: Any, most: float
@@ -158,6 +160,7 @@ def test_eight_ranks_on_eight_nodes_fetch_the_checkpoint_about_once_together(
     assert bucket.given / commit.size_bytes <= most
 
 
+@pytest.mark.slow
 def test_ranks_that_all_want_everything_share_what_one_of_them_brought(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
     commit = commit_of(store, 1, all_of_it)
@@ -174,6 +177,7 @@ def test_a_local_checkpoint_is_read_where_it_lies(tmp_path: Path) -> None:
     assert list((tmp_path / "node").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 3, 8, 200, -1, 70_000, 500_000])
 def test_any_wrong_bit_that_a_rank_would_use_is_noticed(tmp_path: Path, place: int) -> None:
     store = Store.open(str(tmp_path / "store"))

@@ -51,6 +51,7 @@ def test_every_writer_for_people_writes_it_visibly(capsys: pytest.CaptureFixture
     assert r"\x1b]0;owned\x07" in out and r"\u202e" in out and r"\x9b2J" in err
 
 
+@pytest.mark.slow
 def test_a_file_name_in_a_warning_and_in_a_failure_is_written_visibly(tmp_path: Path) -> None:
     script = (
         "import logging, sys\nfrom cluster.telemetry.logs import setup_logging\nsetup_logging()\n"

@@ -27,6 +27,7 @@ def test_the_version_is_told() -> None:
     assert typed("--version") == f"headrace {version('headrace')}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_shows_its_arguments_and_two_examples(command: str) -> None:
     shown = typed(command, "-h")

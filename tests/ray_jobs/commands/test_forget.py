@@ -42,6 +42,8 @@ from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
 from tests.support.lakes import add_window, made_once, make_documents, make_lake
 
+pytestmark = pytest.mark.slow
+
 FATES = ["kept", "dropped", "kept", "held_out", "kept", "quarantined", "kept", "kept"]
 WINDOWS = 3
 GONE = [2, 3, 8 + 4]  # offsets: two kept ones and a held-out one

@@ -45,6 +45,7 @@ def test_a_damaged_summary_hides_nothing(store: Store) -> None:
         assert found["damaged"] == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_lease_is_damaged_is_known_by_its_heart(store: Store) -> None:
     store.write("runs/news/lease/00000000.json", b"{}")
     with exclusive(store, wait_seconds=0.5):

@@ -20,6 +20,8 @@ from tests.data_ops.audit.test_account import SHAPE, Story, log_of
 from tests.ray_jobs.commands.test_forget import fill, id_of
 from tests.support.lakes import add_window, make_documents
 
+pytestmark = pytest.mark.slow
+
 
 def store_in(folder):
     return str(folder)

@@ -14,6 +14,8 @@ from ray_jobs.commands.verify import verify_deep
 from ray_jobs.config.schema import Config
 from tests.support.small_store import RUN, make_store
 
+pytestmark = pytest.mark.slow
+
 CHANGED = {
     "tokenizer.json": "tokenizer.json has fingerprint",
     "store.json": "store.json is damaged",

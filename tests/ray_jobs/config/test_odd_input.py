@@ -18,6 +18,7 @@ def refused(*overrides: str, file: str = "") -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
@@ -88,6 +89,7 @@ def test_words_that_yaml_takes_for_something_else_are_words_or_told(tmp_path: Pa
             read_config([str(path)])
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["seed", "optim.lr", "sources.a", "sources.a.path", "name", "engine.workers", "x"]), odd)
 @settings(max_examples=300, deadline=None)
 def test_any_override_is_a_configuration_or_a_sentence(key: str, value: str) -> None:
@@ -97,6 +99,7 @@ def test_any_override_is_a_configuration_or_a_sentence(key: str, value: str) -> 
         assert str(error)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60) | odd.map(lambda text: text.encode("utf-8", "surrogatepass")))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_is_a_configuration_or_a_sentence(tmp_path: Path, content: bytes) -> None:

@@ -69,6 +69,7 @@ def test_the_schema_notices_a_wrong_value(wrong):
     assert violations({**SWEEP, **wrong})
 
 
+@pytest.mark.slow
 def test_every_value_of_the_sweep_file_is_a_setting_that_is_accepted(tmp_path):
     verb, recipe = SWEEP["command"][2], SWEEP["command"][4]
     assert (SWEEP["program"], verb, recipe, SWEEP["command"][-1]) == ("headrace", "train", "demo", "${args}")

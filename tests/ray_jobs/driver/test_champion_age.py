@@ -12,6 +12,8 @@ from ray_jobs.driver.champion_age import champion_ages
 from tests.support.checkpoints import commit_at
 from tests.support.lakes import add_window, make_documents, make_lake
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("before", "counts"),

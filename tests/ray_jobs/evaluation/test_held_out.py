@@ -107,6 +107,7 @@ def test_every_rank_makes_the_same_calls_with_the_same_number_of_rows(lake, mode
     assert len(calls[0]) == -(-data.packing.num_rows // (4 * world))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period", PERIODS)
 def test_a_slice_is_a_source_and_a_period_of_event_time(lake, period):
     data = collect(lake, EvaluateConfig(period=period, documents_per_slice=1000))

@@ -12,6 +12,8 @@ import headrace
 from tests.support.root import ROOT
 from tests.support.runs import environment, wait_until, write_documents
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """{
     "name": "small", "store": "lake", "seed": 7, "tokenizer": {"kind": "bytes"}, "window": {"max_documents": 60},
     "sources": {"wire": {"kind": "files", "path": "corpus/*.jsonl", "text": "body", "time": "at"}},

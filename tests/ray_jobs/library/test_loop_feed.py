@@ -23,6 +23,8 @@ from tests.ray_jobs.library.fed_store import grow
 from tests.support.root import ROOT
 from tests.support.runs import free_ports
 
+pytestmark = pytest.mark.slow
+
 GROWTH = 150
 
 

@@ -10,6 +10,8 @@ from ray_jobs.library.ranks import Agreed, Greeting, Ranks, Welcome
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.lease import Heart, acquire
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path):

@@ -19,6 +19,7 @@ def opened(config):
     return headrace.open(config.store)
 
 
+@pytest.mark.slow
 def test_documents_are_the_kept_ones_in_order_and_what_was_forgotten_is_gone(opened):
     everything = opened.documents(["id", "window", "position", "fate", "text"], headrace.FATES).arrow()
     kept = everything.filter([fate == "kept" for fate in everything["fate"].to_pylist()])
@@ -31,6 +32,7 @@ def test_documents_are_the_kept_ones_in_order_and_what_was_forgotten_is_gone(ope
     assert lost["text"][0] not in opened.documents().arrow()["text"], "before its file was rewritten"
 
 
+@pytest.mark.slow
 def test_rows_come_as_arrow_pandas_dictionaries_and_in_pieces(opened):
     table = opened.documents(["id", "source"])
     rows = table.arrow().to_pylist()

@@ -12,6 +12,8 @@ from ray_jobs.__main__ import app
 from ray_jobs.outcome import ConfigError
 from tests.support.lakes import add_window, make_documents, make_lake
 
+pytestmark = pytest.mark.slow
+
 WIDE = {"COLUMNS": "200"}
 
 

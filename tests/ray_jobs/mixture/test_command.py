@@ -27,6 +27,8 @@ from ray_jobs.mixture.standing import standing
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from tests.support.lakes import add_window, make_documents, make_lake
 
+pytestmark = pytest.mark.slow
+
 RUN, LAST = "mine", 5
 STARTED = MixtureConfig(shares={"a": 1, "b": 1})
 CHANGES = [

@@ -50,6 +50,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_found_in_its_cache_without_a_network(tmp_path: Path, store: Store) -> None:
     pytest.importorskip("huggingface_hub")
     kept = tmp_path / "hub/models--acme--small"

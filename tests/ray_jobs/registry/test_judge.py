@@ -23,6 +23,8 @@ from ray_jobs.registry.reference import read_figures
 from ray_jobs.store.paths import CHAMPION, decision_path
 from tests.support.court import Court
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def court(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Court:

@@ -24,6 +24,7 @@ def test_a_text_is_shown_in_pieces_of_whole_characters() -> None:
     assert cut.text == "añ�", "what stays half a character is shown at the end"
 
 
+@pytest.mark.slow
 def test_the_same_seed_says_the_same_and_the_prompt_matters(tmp_path: Path) -> None:
     folder_of(tmp_path / "base")
     store, name = taken(tmp_path)

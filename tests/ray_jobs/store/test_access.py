@@ -13,6 +13,8 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store import access, lease
 from ray_jobs.store.access import FORGET, exclusive, refuse_while_forgetting, shared
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:

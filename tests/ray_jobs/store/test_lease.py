@@ -90,6 +90,7 @@ def in_namespace(number, monkeypatch):
     monkeypatch.setattr(leases.os, "readlink", lambda path: f"pid:[{number}]")
 
 
+@pytest.mark.slow
 def test_a_process_of_another_container_is_looked_for_by_its_heart_and_not_by_its_number(store, monkeypatch):
     in_namespace(4026531836, monkeypatch)
     theirs = replace(acquire(store, "news"), pid=2**22 + 1)  # a number that nobody here has
@@ -151,6 +152,7 @@ def test_a_process_number_given_to_another_process_holds_nothing(store):
     assert acquire(store, "news").number == 1
 
 
+@pytest.mark.slow
 def test_a_driver_elsewhere_holds_the_run_while_its_heart_beats(store):
     lease = elsewhere(store)
     with beating(store, lease), pytest.raises(RunIsLiveError, match="process 1 on elsewhere"):
@@ -172,6 +174,7 @@ def test_a_driver_elsewhere_that_fell_silent_long_ago_is_dead_without_waiting(st
     assert leases.unreleased(store, "news") == lease
 
 
+@pytest.mark.slow
 def test_who_may_only_read_looks_twice(store, monkeypatch):
     lease = elsewhere(store)
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.1)
@@ -187,6 +190,7 @@ def test_who_may_only_read_looks_twice(store, monkeypatch):
     beat.join()
 
 
+@pytest.mark.slow
 def test_a_driver_elsewhere_without_a_heartbeat_is_waited_out_and_then_followed(store):
     elsewhere(store)
     began = time.monotonic()
@@ -216,6 +220,7 @@ def test_a_lease_that_ends_while_it_is_looked_at_is_nobodys(store, monkeypatch):
     assert holder(store, "news") is None
 
 
+@pytest.mark.slow
 def test_a_store_that_hangs_makes_nobody_look_dead(store, monkeypatch):
     lease = elsewhere(store)
     beats = iter([b"1", b"1", b"2"])
@@ -232,6 +237,7 @@ def test_a_store_that_hangs_makes_nobody_look_dead(store, monkeypatch):
     assert lease.number == 0
 
 
+@pytest.mark.slow
 def test_a_beat_that_is_gone_is_no_sign_of_life(store):
     lease = elsewhere(store)
     gone = threading.Timer(0.1, lambda: store.delete(leases._beat_path(lease)))

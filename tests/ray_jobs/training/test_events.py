@@ -55,6 +55,7 @@ def sources() -> dict[str, ast.AST]:
     return {str(path): ast.parse(path.read_text()) for path in paths if path.name != "events.py"}
 
 
+@pytest.mark.slow
 def test_every_kind_is_told_somewhere_and_read_somewhere() -> None:
     told, read = set(), set()
     for node in (node for tree in sources().values() for node in ast.walk(tree)):
@@ -110,6 +111,7 @@ def test_no_line_at_all_can_end_a_reader(line: bytes) -> None:
     event_of_line(line)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),

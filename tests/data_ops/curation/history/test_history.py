@@ -74,6 +74,7 @@ ALIKE = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadli
 
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryHistory:
+    @pytest.mark.slow
     @given(TEXTS, TEXTS, st.randoms(use_true_random=False))
     @settings(**ALIKE)
     def test_answers_by_what_was_added_in_whatever_order_calls_and_batches(self, name, texts, probes, rnd):
@@ -108,6 +109,7 @@ class TestEveryHistory:
         assert reasons()[name].fate == "dropped" and 10 < len(meaning_of(name)) < 120
         assert (HISTORIES[name].__doc__ or "").startswith("Drop ")
 
+    @pytest.mark.slow
     def test_rebuilt_from_the_lake_it_answers_as_one_that_followed(self, name, tmp_path):
         lake, rules = make_lake(tmp_path), {name: rule_of(name)}
         followed, probes = Histories(lake, rules), make_documents(9, ["kept"] * 3, 100)

@@ -106,6 +106,7 @@ class TestEveryRule:
         assert verdict.drop.dtype == np.bool_ and verdict.drop.shape == (len(texts),)
         assert len(made(name).judge(texts.keep(np.zeros(len(texts), bool))).drop) == 0
 
+    @pytest.mark.slow
     @given(st.lists(st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]))), max_size=9))
     @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     def test_says_the_same_whatever_the_batch_and_whatever_it_said_before(self, name: str, plain: list[str]):

@@ -108,6 +108,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, bytes], N
     server.stop()
 
 
+@pytest.mark.slow
 def test_objects_in_a_bucket_are_found_and_whole_at_once(bucket):
     bucket("2026/a.jsonl", line("1") + line("2").rstrip())
     bucket("2026/01/b.jsonl.gz", gzip.compress(line("3")))
@@ -121,6 +122,7 @@ def test_objects_in_a_bucket_are_found_and_whole_at_once(bucket):
     assert Reader("s3://absent/*.jsonl").poll() == []
 
 
+@pytest.mark.slow
 def test_an_object_that_is_called_as_a_folder_hides_nothing_and_a_key_is_taken_literally(bucket):
     client = boto3.client("s3")
     for key in ("p", "p/a.jsonl", "p/a%20b%2Fc.jsonl", "p/d+e f.jsonl", "pq/no.jsonl"):
@@ -128,6 +130,7 @@ def test_an_object_that_is_called_as_a_folder_hides_nothing_and_a_key_is_taken_l
     assert sorted(texts(Reader("s3://news/p").poll())) == ["p", "p/a%20b%2Fc.jsonl", "p/a.jsonl", "p/d+e f.jsonl"]
 
 
+@pytest.mark.slow
 def test_an_object_whose_key_is_no_path_is_not_read_and_said(bucket):
     bucket("n/a.jsonl", line("1"))
     client = boto3.client("s3")

@@ -46,6 +46,7 @@ def test_appended_lines_and_new_files_are_found_and_nothing_twice(tmp_path: Path
     assert reader.poll() == [] and reader.warnings == []
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=40)
 def test_any_growth_and_any_windows_deliver_each_line_once_in_order(tmp_path_factory: pytest.TempPathFactory, data):
@@ -160,6 +161,7 @@ def is_object(line: bytes) -> bool:
         return False
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=30), max_size=8))
 @example([b'{"":""}'])
 @settings(max_examples=200)

@@ -25,6 +25,8 @@ from tests.support.kafka.mock import MockKafka, produce
 from tests.support.log_without_ray import run_window
 from tests.support.runs import RECIPE, end_all, finish, kill, start, wait_until
 
+pytestmark = pytest.mark.slow
+
 COUNT, PARTITIONS = 240, 3
 WIRE = """sources: {wire: {kind: files, path: "corpus/*.jsonl", text: body, time: at}}"""
 

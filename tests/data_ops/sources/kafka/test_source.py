@@ -15,6 +15,8 @@ from data_ops.sources.kafka.source import KafkaSource
 from data_ops.sources.protocol import ChangedError, LossError
 from tests.support.kafka.mock import MockKafka, produce
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def broker():

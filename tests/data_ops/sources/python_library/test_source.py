@@ -42,6 +42,7 @@ def test_windows_of_any_size_deliver_the_same_documents_in_the_same_order(docume
     assert read_all(SMALL, max_records) == documents
 
 
+@pytest.mark.slow
 def test_each_era_counts_its_records_from_zero_and_lies_inside_its_month(documents: list[dict]):
     eras = sorted({row["partition"] for row in documents})
     assert len(eras) >= 6

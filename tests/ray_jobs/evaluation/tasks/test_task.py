@@ -77,6 +77,7 @@ class TestEveryTask:
         again = Config.model_validate_json(config.model_dump_json())
         assert further_tasks(again.evaluate) == further_tasks(config.evaluate) == {name: TASKS[name]()}
 
+    @pytest.mark.slow
     def test_answers_one_row_an_item_the_same_items_for_every_model(self, name: str, tmp_path: Path):
         task = TASKS[name]()
         one, again = (task.run(scorer_of(tmp_path / str(n))) for n in range(2))
@@ -98,6 +99,7 @@ class TestEveryTask:
             expected = sum(r["total"] for r in part) / sum(r["size"] for r in part)
             assert slices[row["slice"]].value == pytest.approx(expected)
 
+    @pytest.mark.slow
     def test_the_gate_refuses_who_is_worse_at_it_and_passes_who_is_not(self, name: str, tmp_path: Path):
         task, gate = TASKS[name](), GateConfig()
         good, bad = (task.run(scorer_of(tmp_path / str(x), likes_repeats=x)) for x in (True, False))

@@ -110,6 +110,7 @@ def test_recorded_rounds_are_planned_once_and_refused_where_text_is_lacking(lake
         record_rounds(lake, planning(config), f"{RUN}/diet-b", place_behind(lake, None), LAST, 9_000_000)
 
 
+@pytest.mark.slow
 def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
     def rows(size):
         source = RecordedRows(lake.store, diet, TOKEN)
@@ -138,6 +139,7 @@ def test_what_decides_the_rounds_makes_rounds_of_their_own_and_shards_do_not(con
     assert key(config.model_copy(update={"reservoir": shards})) == key(config)
 
 
+@pytest.mark.slow
 def test_a_trial_is_judged_at_its_marks_and_learns(job, config, diet):
     verdicts = run(job, segment(config, diet, "learns"))
     assert [v["tokens"] for v in verdicts] == list(MARKS)
@@ -149,6 +151,7 @@ def test_a_trial_is_judged_at_its_marks_and_learns(job, config, diet):
     assert verdicts[0]["score"] == pytest.approx((verdicts[0]["fresh"] + verdicts[0]["old"]) / 2)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_divide_a_mark_stays_below_it(job, config, diet):
     verdicts = run(job, segment(config, diet, "odd", **{"engine.batch_tokens": 80}))
     assert [v["trained"] for v in verdicts] == [240, 480, 960]
@@ -187,6 +190,7 @@ def test_a_damaged_commit_is_put_aside_and_the_trial_begins_before_it(job, confi
     assert told(run(job, spec))[1:] == whole[1:], "it trained again from the start"
 
 
+@pytest.mark.slow
 def test_what_the_store_knows_is_not_trained_again(job, config, diet, lake):
     spec = segment(config, diet, "known")
     first = run(job, spec)
@@ -216,6 +220,7 @@ def test_a_member_of_a_population_goes_on_with_the_weights_of_its_donor(job, con
         run(job, Segment("g01m02", second.config, diet, 1, 3, donor="g09m09"))
 
 
+@pytest.mark.slow
 def test_every_trial_forks_from_the_same_checkpoint(job, config, diet):
     run(job, segment(config, diet, "parent", last=1))
     commit = commits.latest(TrialHost(job).store, segment_run(RUN, "parent"))
@@ -267,6 +272,7 @@ def shown(monkeypatch):
     return runs
 
 
+@pytest.mark.slow
 def test_wandb_hears_the_last_words_of_a_trial_unless_it_failed(job, config, diet, shown, monkeypatch):
     run(job, segment(config, diet, "whole-shown", last=1))
     (whole,) = shown.values()

@@ -143,6 +143,7 @@ def test_a_driver_that_lost_the_run_trains_nothing(mine: CommitCoordinator) -> N
         mine.begin_at(None)
 
 
+@pytest.mark.slow
 def test_a_note_of_a_driver_that_had_lost_the_run_does_not_move_the_ledger_back(store: Store) -> None:
     first = acquire(store, "news")
     old = new(store, 9, first)

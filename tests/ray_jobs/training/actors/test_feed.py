@@ -17,6 +17,8 @@ from tests.support.checkpoints import commit_at
 from tests.support.lakes import fill_lake, make_lake
 from tests.support.runs import wait_until
 
+pytestmark = pytest.mark.slow
+
 RUN, LAST = "news", 5
 
 

@@ -206,6 +206,7 @@ CELLS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NAMES, CELLS), min_size=1, max_size=5), st.booleans())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_names_types_or_bytes_are_fatal(tmp_path, columns, dictionary):
@@ -224,6 +225,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+@pytest.mark.slow
 def test_a_dictionary_that_says_one_long_value_often_is_stopped_by_name(tmp_path):
     one = pa.array(["x" * (8 << 20)])
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), one)
@@ -236,6 +238,7 @@ def test_a_dictionary_that_says_one_long_value_often_is_stopped_by_name(tmp_path
     assert read_rows(path, max_ratio=600_000)[16]["error"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["id", "time"])
 def test_a_long_value_beside_the_text_that_is_said_often_is_stopped_too(tmp_path, column):
     one = pa.DictionaryArray.from_arrays(pa.array([0] * 512, pa.int32()), pa.array(["x" * (8 << 20)]))
@@ -244,6 +247,7 @@ def test_a_long_value_beside_the_text_that_is_said_often_is_stopped_too(tmp_path
     assert read_rows(path, **{column: column})[-1]["error"] == "over_limit" and peak_mb() - before < 400
 
 
+@pytest.mark.slow
 def test_a_long_value_that_others_begin_with_is_stopped_too(tmp_path):
     table = {"text": ["x" * (4 << 20)] * 32}
     options = {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}, "compression": "zstd"}
@@ -252,6 +256,7 @@ def test_a_long_value_that_others_begin_with_is_stopped_too(tmp_path):
     assert [row["error"] for row in read_rows(path)] == [None] * 16 + ["over_limit"] * 16
 
 
+@pytest.mark.slow
 def test_text_that_packs_well_is_no_bomb(tmp_path):
     """1,000-fold and more: what a window holds is bounded by its bytes, so nothing is wrong with it."""
     repeated = ["the river turns the wheel and the wheel turns the stone " * 18_000] * 48

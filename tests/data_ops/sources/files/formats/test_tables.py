@@ -46,6 +46,7 @@ def test_rows_have_their_text_time_and_id(tmp_path, suffix, delimiter):
     ] == [0, 1]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(CELL, CELL), max_size=8), st.sampled_from([",", "\t", ";"]), st.integers(1, 4), st.booleans())
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([("", " ")], "\t", 1, False)  # white space alone, and still two cells

@@ -75,6 +75,7 @@ def test_many_tiny_members_take_linear_time(codec):
     assert time.perf_counter() - began < 5  # a few tenths on a machine that is not busy; 1.3 s and growing before
 
 
+@pytest.mark.slow
 @codecs
 def test_a_bomb_is_over_a_limit_not_damaged(codec, tmp_path):
     compressor = {"gzip": lambda: gzip.compress, "zstd": lambda: zstandard.ZstdCompressor(level=1).compress}
