@@ -167,7 +167,7 @@ def _written(path: str, found: list[Guess]) -> str:
 # For an editor that completes keys: headrace schema > headrace.schema.json
 name: {found[0].label}            # a new name is a new run, an old one resumes
 store: ./lake         # everything is kept here: a folder, s3://... or gs://...
-{block}held_out: 2%          # never trained on; by it a new checkpoint is judged
+{block}held_out: 5%          # never trained on; by it a new checkpoint is judged
 round: {{tokens: {131_072 if small else 1_048_576}, replay_share: 25%}}     # a quarter of each round is old text
 {_model(small)}
 optim: {{lr: {"3.0e-3" if small else "6.0e-4"}, schedule: {{warmup_tokens: {warmup}}}}}     # a twentieth of the text

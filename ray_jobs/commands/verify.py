@@ -19,9 +19,11 @@ from data_ops.lake.untaken import told_of
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Span
 from data_ops.sources.quarantine import read_span
-from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.config.schema import Config
+from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.outcome import ConfigError
 from ray_jobs.report.terminal import Display
+from ray_jobs.store.frozen import read_frozen
 
 SAMPLED_SPANS = 50
 
@@ -39,7 +41,7 @@ def verify_command(config: Config, *, sources: bool, every: bool, deep: bool, as
         old = depth.windows_without_digest
         said += [f"{old} windows are of an older version, without a digest"] * bool(old)
     if sources:
-        settings = ingest_settings(config)
+        settings = ingest_settings(config, read_frozen(Store.open(config.store)))
         if not settings.sources:
             raise ConfigError(
                 "--sources compares with the sources, and none is configured; give -c with those of the run"

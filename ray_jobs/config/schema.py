@@ -16,7 +16,7 @@ from cluster.telemetry.config import TelemetryConfig, WandbConfig
 from cluster.units import Settings, Share
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.config import TokenizerConfig
-from data_ops.ingest.config import IngestSettings, WindowConfig
+from data_ops.ingest.config import WindowConfig
 from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Planning, Shape
@@ -42,7 +42,9 @@ class Config(Settings):
         "umask", description="who reads a store's files: whom the umask lets, or, private, its owner alone (0600, 0700)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="decides every random choice of store and run")
-    held_out: Share = Field(0.02, description="share of the documents kept for evaluation, by hash; may be raised")
+    held_out: Share | None = Field(
+        None, description="share of the documents kept for evaluation, by hash: 5 % of a new store, may be raised"
+    )
     sources: dict[str, ConfiguredSource] = Field(default_factory=dict, description="label -> where documents come from")
     window: WindowConfig = WindowConfig()
     curate: CurateConfig = CurateConfig()
@@ -111,12 +113,6 @@ class Config(Settings):
             raise ValueError(
                 f"mixture names {', '.join(strangers)}, which is no source; there are {', '.join(sorted(self.sources))}"
             )
-
-
-def ingest_settings(config: Config) -> IngestSettings:
-    """What decides how the documents of this store are taken in."""
-    sources = dict(config.sources)
-    return IngestSettings(sources, config.window, config.curate, config.seed, config.held_out, owner=config.name)
 
 
 def planning(config: Config) -> Planning:

@@ -19,15 +19,16 @@ from data_ops.sources.kinds import open_source
 from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
-from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.tasks.tasks import further_tasks
 from ray_jobs.ingest.opening import check_store, refuse_other_tokenizer
+from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.origin.change import refuse_changed
 from ray_jobs.origin.place import place_of, size_bytes
 from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
-from ray_jobs.store.frozen import read_tokenizer
+from ray_jobs.store.frozen import read_frozen, read_tokenizer
 from ray_jobs.store.lease import holder
 from ray_jobs.store.paths import TOKENIZER, fed_path
 
@@ -148,11 +149,14 @@ def check_mixture(config: Config) -> None:
 
 def check_open_window(config: Config) -> None:
     """A window that was planned with other sources must have somebody at work who finishes it."""
-    store, settings = Store.open(config.store), ingest_settings(config)
+    store = Store.open(config.store)
     lake = Lake(store)
     _, planned = lake.windows(lake.last_window() + 1)
-    found = misfit(planned, settings) if planned else None
-    if planned and found and (planned.owner in ("", config.name) or not at_work(store, planned.owner)):
+    if planned is None:
+        return
+    settings = ingest_settings(config, read_frozen(store))
+    found = misfit(planned, settings)
+    if found and (planned.owner in ("", config.name) or not at_work(store, planned.owner)):
         raise refusal(planned, found, settings)
 
 

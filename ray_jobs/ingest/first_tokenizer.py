@@ -12,9 +12,11 @@ from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, load_tokeniz
 from data_ops.ingest.config import IngestSettings
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Source, Span
-from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.config.schema import Config
+from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.origin.place import place_of
 from ray_jobs.outcome import ConfigError
+from ray_jobs.store.frozen import read_frozen
 
 MEASURED_BYTES = 256 << 10  # of text, to see what a given tokenizer loses of it
 MOST_LOST = 0.001
@@ -51,7 +53,7 @@ def what_is_lost(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
     """
     if config.tokenizer.kind not in ("file", "model"):
         return ()
-    settings = ingest_settings(config)
+    settings = ingest_settings(config, read_frozen(Store.open(config.store)))
     texts, left = [], MEASURED_BYTES
     sources = {label: open_source(label, source) for label, source in settings.sources.items()}
     for text, size in _kept_texts(settings, sources, {label: {} for label in sources}, set(), []):
@@ -71,7 +73,7 @@ def what_is_lost(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
 
 def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> Iterator[str]:
     """Kept texts in the order of the log, up to tokenizer.train_bytes; at least one, which is waited for."""
-    settings = ingest_settings(config)
+    settings = ingest_settings(config, read_frozen(Store.open(config.store)))
     follow = follow or any(source.waits for source in settings.sources.values())
     cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
     sources = {label: open_source(label, source) for label, source in settings.sources.items()}

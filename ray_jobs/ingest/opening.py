@@ -18,8 +18,9 @@ from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.manifest import Commit
-from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.config.schema import Config
 from ray_jobs.ingest.first_tokenizer import given_tokenizer, make_tokenizer, what_is_lost
+from ray_jobs.ingest.settings import ingest_settings, share_held_out
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.frozen import FORMAT, MEND, SETTINGS, Frozen, read_frozen, read_tokenizer
 from ray_jobs.store.paths import TOKENIZER
@@ -44,14 +45,13 @@ def check_store(store: Store, config: Config) -> None:
     frozen = read_frozen(store)
     if frozen is None:
         return
+    held_out = share_held_out(config, frozen)
+    if held_out < frozen.held_out:  # a larger share holds every document that the smaller one holds
+        raise ConfigError(
+            f"held_out={held_out:g} is less than {frozen.held_out:g}, which store {store.uri} holds out; it "
+            f"may only be raised: set held_out={frozen.held_out:g} or more, or use another store"
+        )
     for key, mine in _frozen(config).items():
-        if key == "held_out" and config.held_out > frozen.held_out:
-            continue  # a larger share holds every document that the smaller one holds
-        if key == "held_out" and config.held_out < frozen.held_out:
-            raise ConfigError(
-                f"held_out={config.held_out:g} is less than {frozen.held_out:g}, which store {store.uri} holds out; it "
-                f"may only be raised: set held_out={frozen.held_out:g} or more, or use another store"
-            )
         if (kept := getattr(frozen, key)) != mine:
             raise ConfigError(
                 f"{key}={_short(mine)} differs from {_short(kept)}, which store {store.uri} was made with; "
@@ -88,9 +88,10 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
     lake.create()
     made = None if store.exists(TOKENIZER) else make_tokenizer(config, stop, follow=follow)
     fingerprint = (made or read_tokenizer(store)).fingerprint
-    frozen = Frozen(format=FORMAT, **_frozen(config), tokenizer_fingerprint=fingerprint)
+    frozen = _now(config, store, fingerprint)
     if not publish_json(store, SETTINGS, frozen):
         check_store(store, config)
+        frozen = _now(config, store, fingerprint)
     if made is not None:
         _publish(store, made)
     tokenizer = read_tokenizer(store)
@@ -100,7 +101,13 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
         if kept.held_out < frozen.held_out:
             now = f"from now on {frozen.held_out:g} of the documents are held out (held_out was {kept.held_out:g})"
             warnings = (*warnings, f"{now}; what was taken in before stays as it is")
-    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config), warnings)
+    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config, frozen), warnings)
+
+
+def _now(config: Config, store: Store, fingerprint: str) -> Frozen:
+    """What the store is to hold from now on."""
+    held_out = share_held_out(config, read_frozen(store))
+    return Frozen(format=FORMAT, held_out=held_out, **_frozen(config), tokenizer_fingerprint=fingerprint)
 
 
 def _publish(store: Store, made: Tokenizer) -> None:
@@ -128,7 +135,7 @@ def refuse_other_tokenizer(store: Store, commit: Commit, tokenizer: Tokenizer) -
 
 def _frozen(config: Config) -> dict[str, Any]:
     tokenizer = config.tokenizer.model_dump(mode="json", exclude={"path"})
-    return {"seed": config.seed, "held_out": config.held_out, "tokenizer": tokenizer}
+    return {"seed": config.seed, "tokenizer": tokenizer}
 
 
 def _short(value: object) -> str:

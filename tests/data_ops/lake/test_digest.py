@@ -25,7 +25,7 @@ from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 from data_ops.lake.window import window_row
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard
-from ray_jobs.config.schema import ingest_settings
+from ray_jobs.ingest.settings import ingest_settings
 from tests.support.log_without_ray import plan_window, run_window
 from tests.support.runs import write_documents
 from tests.support.small_store import small_config
@@ -42,7 +42,7 @@ def lake(tmp_path: Path) -> Lake:
     write_documents(tmp_path / "corpus" / "a.jsonl", 60)
     lake = Lake(Store.open(f"{tmp_path}/lake"))
     lake.create()
-    settings = ingest_settings(small_config(tmp_path))
+    settings = ingest_settings(small_config(tmp_path), None)
     seen = Histories(lake, settings.curate.remembered)
     while (window := plan_window(lake, settings)) is not None:
         lake.commit_window(*run_window(lake, settings, window, seen))

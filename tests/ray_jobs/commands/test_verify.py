@@ -9,7 +9,7 @@ from data_ops.ingest.seen import Histories
 from data_ops.lake.lake import Lake
 from ray_jobs.commands.verify import verify_command
 from ray_jobs.config.reading import read_config
-from ray_jobs.config.schema import ingest_settings
+from ray_jobs.ingest.settings import ingest_settings
 from tests.support.log_without_ray import plan_window, run_window
 
 TEXT = "A sentence of some length, so that every rule lets it pass, with the number "
@@ -32,7 +32,7 @@ def config(tmp_path, file):
 
 
 def take_in(config, **window):
-    settings, lake = ingest_settings(config), Lake(Store.open(config.store))
+    settings, lake = ingest_settings(config, None), Lake(Store.open(config.store))
     lake.create()
     seen = Histories(lake, settings.curate.remembered)
     while planned := plan_window(lake, settings):

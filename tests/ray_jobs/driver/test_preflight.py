@@ -131,7 +131,7 @@ def test_7_another_seed_on_an_old_store(given, tmp_path):
         f"seed=7 differs from 0, which store {store} was made with; set it back, or use another store"
     )
     assert mistake(*given, "held_out=0.01") == (
-        f"held_out=0.01 is less than 0.02, which store {store} holds out; it may only be raised: set held_out=0.02 or "
+        f"held_out=0.01 is less than 0.05, which store {store} holds out; it may only be raised: set held_out=0.05 or "
         "more, or use another store"
     )
 

@@ -71,6 +71,16 @@ def test_the_held_out_share_may_be_raised_but_not_lowered(config):
         open_store(config)
 
 
+@pytest.mark.parametrize("made_with", [None, 0.02, 0.3])
+def test_who_names_no_held_out_share_gets_five_percent_or_what_the_store_holds_out(tmp_path, made_with):
+    config = small_config(tmp_path)
+    open_store(config.model_copy(update={"held_out": made_with}))
+    silent = open_store(config.model_copy(update={"held_out": None}))
+    frozen = read_frozen(Store.open(config.store))
+    assert frozen is not None and frozen.held_out == silent.settings.held_out == (made_with or 0.05)
+    assert silent.warnings == ()
+
+
 def test_a_checkpoint_of_another_tokenizer_is_refused(config):
     opened = open_store(config)
     for fingerprint in (None, opened.tokenizer.fingerprint):

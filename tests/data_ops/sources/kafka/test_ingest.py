@@ -19,8 +19,9 @@ from data_ops.sources.protocol import LossError
 from ray_jobs.commands.doctor import look_at_sources
 from ray_jobs.commands.verify import verify_command
 from ray_jobs.config.reading import read_config
-from ray_jobs.config.schema import Config, ingest_settings
+from ray_jobs.config.schema import Config
 from ray_jobs.driver.preflight import check_sources
+from ray_jobs.ingest.settings import ingest_settings
 from tests.support.kafka.mock import MockKafka, produce
 from tests.support.log_without_ray import run_window
 from tests.support.runs import RECIPE, end_all, finish, kill, start, wait_until
@@ -111,7 +112,7 @@ class CrashError(Exception):
 
 def take_in(config: Config, dies_before: str = "") -> None:
     """Take in what there is with a new process's objects, and end before a step of the first window."""
-    settings, lake = ingest_settings(config), Lake(Store.open(config.store))
+    settings, lake = ingest_settings(config, None), Lake(Store.open(config.store))
     lake.create()
     seen, context = Histories(lake, settings.curate.remembered), IngestContext(lake, settings)
     while planned := next_window(context):
