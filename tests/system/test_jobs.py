@@ -127,6 +127,7 @@ def test_a_job_stopped_on_a_cluster_goes_on_elsewhere(head: tuple[str, str, dict
     assert command(tmp_path, "verify")[1]["ok"]
 
 
+@pytest.mark.long  # a worker that starts in such a folder: tests/ray_jobs/test_names.py
 def test_a_folder_with_packages_of_our_names_is_a_working_directory(
     head: tuple[str, str, dict[str, str]], tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_mixture_that_says_nothing_trains_the_log_in_its_order(windows, config
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_realised_shares_are_within_one_percent_over_a_thousand_rounds():
     rng = np.random.default_rng(3)
     shares = {"a": 0.7, "b": 0.2, "c": 0.1}
