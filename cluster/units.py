@@ -6,9 +6,11 @@
 """
 
 import re
-from typing import Annotated, Any
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 SECONDS = {
     "ms": 1e-3,
@@ -29,6 +31,25 @@ class Settings(BaseModel):
     """A frozen configuration block; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python counts true as 1: `engine.workers: true` would be one worker."""
+        if isinstance(value, bool) and info.field_name:
+            wanted = set(_members(cls.model_fields[info.field_name].annotation))
+            if wanted & {int, float} and bool not in wanted:
+                raise ValueError(f"{str(value).lower()} is no number; write the number")
+        return value
+
+
+def _members(annotation: object) -> Iterator[object]:
+    """The types that a union or an annotated type is made of."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType, Annotated) else ()
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _members(part)
 
 
 def _number_with_unit(value: object, units: dict[str, float] | dict[str, int], example: str) -> Any:

@@ -24,6 +24,8 @@ def refused(*overrides: str, file: str = "") -> str:
     [
         ("seed=2026-13-45", "seed='2026-13-45': input should be a valid integer"),
         ("seed=\udce9", "seed="),
+        ("seed=true", "seed: true is no number; write the number"),
+        ("held_out=false", "held_out: false is no number; write the number"),
         ("optim.lr=!!timestamp x", "optim.lr=!!timestamp x is neither"),
         ("seed=!!int x", "seed=!!int x is neither"),
         ("name=" + "[" * 5000, "neither YAML nor a Python literal"),
