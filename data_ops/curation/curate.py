@@ -42,7 +42,7 @@ def curate(
     seed: int,
     held_out_share: float,
 ) -> pa.Table:
-    """MixedCut records (RECORD_SCHEMA) into one row each of CURATED_SCHEMA, in the same order.
+    """Turn records (RECORD_SCHEMA) into one row each of CURATED_SCHEMA, in the same order.
 
     An event time that is missing or not understood becomes `modified_s`; one before 1970 or over a day after both
     `arrived_s`, which is the window's, and `modified_s` is clamped. The file's time makes no time earlier: archives

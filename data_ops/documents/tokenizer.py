@@ -96,7 +96,7 @@ class Tokenizer:
         return lost.total() / max(total, 1), "".join(character for character, _ in lost.most_common(8))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """MixedCut ids back into text; document tokens are left out. Bytes that are not UTF-8 become U+FFFD."""
+        """Turn ids back into text; document tokens are left out. Bytes that are not UTF-8 become U+FFFD."""
         kept = [token for token in np.asarray(ids, dtype=np.int64).tolist() if token != self.document_token]
         return str(self._backend.decode(kept, skip_special_tokens=False))
 

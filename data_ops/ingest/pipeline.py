@@ -212,7 +212,7 @@ def _read_spans(
     window: int,
     arrived_s: float,
 ) -> Iterator[pa.Table]:
-    """MixedCut a block of spans into curated, tokenised rows (TASK_SCHEMA): the body of a Ray Data task."""
+    """Turn a block of spans into curated, tokenised rows (TASK_SCHEMA): the body of a Ray Data task."""
     tokenizer = _tokenizer(tokenizer_json)
     for row in batch.to_pylist():
         span = Span(**orjson.loads(row["span"]))

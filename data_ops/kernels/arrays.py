@@ -30,7 +30,7 @@ def string_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
 
 
 def ids_to_array(ids: pa.Array) -> Ids:
-    """MixedCut binary(16) ids without nulls into uint64[n,2]: column 0 the high 64 bits, column 1 the low."""
+    """Turn binary(16) ids without nulls into uint64[n,2]: column 0 the high 64 bits, column 1 the low."""
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
     if ids.null_count:
@@ -44,7 +44,7 @@ def ids_to_array(ids: pa.Array) -> Ids:
 
 
 def array_to_ids(ids: Ids) -> pa.Array:
-    """MixedCut uint64[n,2] back into binary(16) ids; the inverse of `ids_to_array`."""
+    """Turn uint64[n,2] back into binary(16) ids; the inverse of `ids_to_array`."""
     if ids.ndim != 2 or ids.shape[1] != 2:
         raise ValueError(f"ids of shape {ids.shape} are not n rows of 2 words; reshape to (n, 2)")
     return pa.Array.from_buffers(ID, len(ids), [None, pa.py_buffer(ids.astype(">u8").tobytes())])

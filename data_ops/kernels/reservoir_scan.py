@@ -48,7 +48,7 @@ def check_values(times_s: Floats, weights: Floats, rate: float) -> None:
 
 @njit(inline="always")
 def fill_keys(hashes: Words, weights: Floats, keys: Floats) -> None:
-    """MixedCut `keys`, which hold rate * time, into the keys of the rows."""
+    """Turn `keys`, which hold rate * time, into the keys of the rows."""
     for i in range(len(keys)):
         v = (np.float64(hashes[i]) + 0.5) * 2.0**-64
         v = v if v < BELOW_ONE else BELOW_ONE

@@ -148,7 +148,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _micros(array: pa.Array, unit_us: int) -> list[int | None]:
-    """MixedCut instants into microseconds; unit_us: of their unit, 0 for nanoseconds."""
+    """Turn instants into microseconds; unit_us: of their unit, 0 for nanoseconds."""
     wide = array.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(array.type) else array.cast(pa.int64())
     numbers = wide.fill_null(0).to_numpy()
     # Beyond the years 1 to 9999 microseconds would wrap round.
