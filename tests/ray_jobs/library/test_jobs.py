@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,20 @@ def test_what_the_user_can_mend_is_told_as_the_command_tells_it(tmp_path, capsys
         headrace.ingest(str(tmp_path / "none.yaml"))
 
 
+@pytest.fixture
+def programs() -> Iterator[list[subprocess.Popen[str]]]:
+    """Programs that were started; what a failed test left running is stopped by them, as it has sessions of its own."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for program in started:
+        if program.poll() is None:
+            program.send_signal(signal.SIGINT)
+            program.communicate(timeout=240)
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_a_run_that_is_interrupted_commits_and_one_that_goes_on_ends_with_its_summary(tmp_path: Path):
+def test_a_run_that_is_interrupted_commits_and_one_that_goes_on_ends_with_its_summary(tmp_path: Path, programs):
     write_documents(tmp_path / "corpus" / "a.jsonl", 150)
     # a shell that starts tests in the background lets them, and what they start, ignore ^C
     hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -42,13 +53,13 @@ def test_a_run_that_is_interrupted_commits_and_one_that_goes_on_ends_with_its_su
 
     def start(follow: bool) -> subprocess.Popen[str]:
         code = program.replace("FOLLOW", str(follow))
-        argv = [sys.executable, "-c", code]
-        return subprocess.Popen(argv, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=told, text=True)
+        argv, env = [sys.executable, "-c", code], environment()
+        programs.append(subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=told, text=True))
+        return programs[-1]
 
     first = start(follow=True)
     metrics = tmp_path / "lake" / "runs" / "small" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and '"step"' in metrics.read_text(), 240, (tmp_path / "told.txt").read_text)
-    time.sleep(1)
     first.send_signal(signal.SIGINT)  # of this process alone, as the stop button of a notebook does
     assert first.communicate(timeout=240)[0].split()[-1] == "143", (tmp_path / "told.txt").read_text()[-2000:]
     done = start(follow=False)
