@@ -12,7 +12,7 @@ from cluster.units import Duration, Settings, Share
 from models.lora import LoraConfig
 from models.rope import RopeConfig
 
-MAX_WORLD = 4096  # how far an error message looks for world sizes that fit
+MAX_WORLD = 4096  # how far we look for world sizes that fit
 
 
 LayerKind = Literal["full", "window", "nope"]  # attention over all before, over the last `window`, without positions
@@ -205,9 +205,10 @@ class EngineConfig(Settings):
         return mine // micro, micro
 
     def world_sizes(self, row_tokens: int) -> list[int]:
-        """Every number of workers in the configured range that splits the global batch evenly."""
+        """The numbers of workers in the configured range that split the global batch evenly, as far as we look."""
         rows = self.batch_rows(row_tokens)
-        return [size for size in range(self.fewest, self.most + 1) if rows % size == 0]
+        most = min(self.most, rows, self.fewest + MAX_WORLD)
+        return [size for size in range(self.fewest, most + 1) if rows % size == 0]
 
     def _misfit(self, world_size: int, row_tokens: int) -> str:
         rows = self.batch_tokens // row_tokens

@@ -37,6 +37,11 @@ def test_an_override_that_is_no_value_is_named(override: str, sentence: str) -> 
     assert said.startswith(override.partition("=")[0]) and sentence in said, said[:300]
 
 
+@pytest.mark.timeout(60)
+def test_a_range_of_workers_without_end_is_not_walked() -> None:
+    assert read_config([], ["engine.workers=[1, 99999999999999]"]).engine.most == 99999999999999
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
