@@ -7,6 +7,7 @@ packed into one row never see each other (attention.py); positions restart with 
 
 import os
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -17,27 +18,13 @@ from torch.utils.checkpoint import checkpoint
 from models.config import LayerKind, ModelConfig
 from models.device import compiled
 from models.kinds.attention import AttentionLayout, attend, cached_layout, make_layout
+from models.kinds.cache import Cache, RowCaches
 from models.kinds.loss import Head
 from models.kinds.positions import rotate
 from models.size import padded_vocab
 
 # Shape suffixes: B rows, L positions, D width, H heads, K key/value heads, E head width, S positions seen.
 MOST_THREADS = 16  # that draw weights
-
-
-class Cache:
-    """Keys and values [B, positions, K, E] of each layer for the positions that were read."""
-
-    def __init__(self, rows: int, most: int, config: ModelConfig, like: Tensor) -> None:
-        shape = (config.layers, 2, rows, most, config.kv, config.head)
-        self.kept, self.length = torch.empty(shape, dtype=like.dtype, device=like.device), 0
-
-    def extend(self, layer: int, k_BLKE: Tensor, v_BLKE: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep those of new positions; return all, [B, S, K, E] each."""
-        end = self.length + k_BLKE.shape[1]
-        for which, new in enumerate((k_BLKE, v_BLKE)):
-            self.kept[layer, which][:, self.length : end] = new
-        return self.kept[layer, 0][:, :end], self.kept[layer, 1][:, :end]
 
 
 class Transformer(nn.Module):
@@ -78,14 +65,32 @@ class Transformer(nn.Module):
         return h_BLD if labels_BL is None else self.head(h_BLD, labels_BL, each)
 
     @torch.no_grad()
-    def read_on(self, inputs_BL: Tensor, cache: Cache) -> Tensor:
-        """Return float32 logits [B, V] behind tokens that follow those the cache holds, and take them in."""
+    def read_on(self, inputs_BL: Tensor, cache: Cache, each: bool = False) -> Tensor:
+        """Return float32 logits [B, V] behind tokens that follow those the cache holds, and take them in.
+
+        With `each`, those behind every token, [B, L, V].
+        """
         h_BLD = self.embed(inputs_BL)
         layout = cached_layout(cache.length, inputs_BL.shape[1], self.config, h_BLD)
         for index, layer in enumerate(self.layers):
             h_BLD = layer(h_BLD, layout, cache, index)
         cache.length += inputs_BL.shape[1]
-        return self.head.logits(self.norm(h_BLD[:, -1]))[:, : self.vocab_size]
+        h_BLD = self.norm(h_BLD if each else h_BLD[:, -1])
+        return self.head.logits(h_BLD)[..., : self.vocab_size]
+
+    @torch.no_grad()
+    def read_rows(self, inputs_B: Tensor, caches: Sequence[Cache]) -> Tensor:
+        """Return float32 logits [B, V] behind one token of each of several texts, and take it into their caches.
+
+        Rows behind the caches are padding. Whatever the other rows hold, a row's bits depend on its cache and token,
+        on B, and on its place in the batch only where a product of matrices adds otherwise there (`BatchDecoder`).
+        """
+        h_B1D, rows = self.embed(inputs_B[:, None]), RowCaches(caches, self.config)
+        layout = rows.layout(len(inputs_B), self.config, h_B1D)
+        for index, layer in enumerate(self.layers):
+            h_B1D = layer(h_B1D, layout, rows, index)
+        rows.step()
+        return self.head.logits(self.norm(h_B1D[:, 0]))[:, : self.vocab_size]
 
 
 def initialise(model: Transformer, seed: int) -> None:
@@ -146,7 +151,9 @@ class Layer(nn.Module):
             widths = (wide, narrow) if config.qk_norm == "full" else (config.head, config.head)
             self.q_norm, self.k_norm = (Norm(each, config) for each in widths)
 
-    def forward(self, h_BLD: Tensor, layout: AttentionLayout, cache: Cache | None = None, index: int = 0) -> Tensor:
+    def forward(
+        self, h_BLD: Tensor, layout: AttentionLayout, cache: Cache | RowCaches | None = None, index: int = 0
+    ) -> Tensor:
         """Return the next hidden states; a cache, in which the layer has an index, holds what was read before."""
         if self.norms_after:
             h_BLD = h_BLD + self.attention_norm(self._attend(h_BLD, layout, cache, index))
@@ -155,7 +162,7 @@ class Layer(nn.Module):
         x_BLD = self.ffn_norm(h_BLD)
         return h_BLD + self.down(swiglu(self.gate(x_BLD), self.up(x_BLD)))
 
-    def _attend(self, x_BLD: Tensor, layout: AttentionLayout, cache: Cache | None, index: int) -> Tensor:
+    def _attend(self, x_BLD: Tensor, layout: AttentionLayout, cache: Cache | RowCaches | None, index: int) -> Tensor:
         rows, length, _ = x_BLD.shape
         q, k, v = self.q(x_BLD), self.k(x_BLD), self.v(x_BLD)
         if self.qk_norm == "full":
@@ -166,7 +173,7 @@ class Layer(nn.Module):
         if self.kind != "nope":
             q_BLHE, k_BLKE = rotate(q_BLHE, layout.cos, layout.sin), rotate(k_BLKE, layout.cos, layout.sin)
         if cache is not None:
-            k_BLKE, v_BLKE = cache.extend(index, k_BLKE, v_BLKE)
+            return self.o(cache.attend(index, (q_BLHE, k_BLKE, v_BLKE), layout, self.kind))
         return self.o(attend(q_BLHE, k_BLKE, v_BLKE, layout, self.kind))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.kinds.transformer import Cache
+from models.kinds.cache import Cache
 from models.sampling import Sampling
 
 
@@ -22,8 +22,8 @@ class ReadsOn(Protocol):
 
     config: ModelConfig
 
-    def read_on(self, inputs_BL: Tensor, cache: Cache) -> Tensor:
-        """Return logits [B, V] behind tokens that follow those of the cache."""
+    def read_on(self, inputs_BL: Tensor, cache: Cache, each: bool = False) -> Tensor:
+        """Return logits [B, V] behind tokens that follow those of the cache; of every token with `each`, [B, L, V]."""
         ...
 
 

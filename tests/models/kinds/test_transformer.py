@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from models.config import ModelConfig
 from models.kinds.building import load_weights
+from models.kinds.cache import Cache
 from models.kinds.decoder import Decoder
-from models.kinds.transformer import Cache, Transformer, initialise
+from models.kinds.transformer import Transformer, initialise
 from models.measures import metrics
 from models.size import padded_vocab
 from tests.support.rows import CONFIG, SWITCHED, VOCAB, packed_rows
