@@ -45,6 +45,7 @@ BENCHMARKS = {
     "gate": "benchmarks.gate.measure:measure",
     "load": "benchmarks.models.load:measure",
     "continued": "benchmarks.models.continued:measure",
+    "serve": "benchmarks.models.serve:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 MOST_SECONDS = 5400  # a sweep takes a quarter of an hour, on a busy machine three

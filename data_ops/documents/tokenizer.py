@@ -85,6 +85,18 @@ class Tokenizer:
         mask = texts.is_null() if texts.null_count else None
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.int32()), mask=mask)
 
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """The ids of the special tokens, by what stands for them in a template."""
+        added = self._backend.get_added_tokens_decoder().items()
+        return {token.content: int(index) for index, token in added if token.special}
+
+    def encode_marked(self, text: str) -> list[int]:
+        """Encode a text of ours, such as a chat template's, in which special tokens are obeyed."""
+        backend = Backend.from_str(self.to_json())
+        backend.encode_special_tokens = False
+        return list(backend.encode(text, add_special_tokens=False).ids)
+
     def lost_share(self, texts: Iterable[str]) -> tuple[float, str]:
         """Measure which share of the visible characters does not come back, and name the ones lost most often."""
         lost: Counter[str] = Counter()

@@ -1,4 +1,6 @@
-"""The commands that speak of checkpoints: evaluate, promote, export."""
+"""The commands that speak of checkpoints: evaluate, promote, export, generate, serve."""
+
+from importlib.util import find_spec
 
 import typer
 
@@ -10,22 +12,26 @@ from ray_jobs.command_line.options import (
     Checkpoint,
     Exported,
     Files,
+    Host,
     InPrecision,
     Json,
     Overrides,
+    Port,
     Prompt,
     Reference,
     Seed,
     Temperature,
     ToCheckpoint,
     ToDirectory,
+    TokenFile,
     Tokens,
     TopK,
     TopP,
     command,
     take,
 )
-from ray_jobs.command_line.reading import read_run
+from ray_jobs.command_line.reading import read_as_written, read_run
+from ray_jobs.outcome import ConfigError
 
 commands = typer.Typer()
 PANEL = "Checkpoints"
@@ -131,3 +137,24 @@ def generate(
     name, said = go_on(settings, checkpoint, prompt, tokens, how, lambda piece: say(piece, as_json))
     say("\n", as_json)
     finish(0, {"checkpoint": name, "prompt": prompt, **said._asdict()}, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace serve store=./lake",
+    "headrace serve -c mine.yaml --host 0.0.0.0 --port 8000 --token-file serve.token serve.batch=16",
+)
+def serve(
+    overrides: Overrides = None,
+    config: Files = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token_file: TokenFile = None,
+) -> None:
+    """Let the store's champion answer as OpenAI's API does, and the next champion without a request lost."""
+    if find_spec("uvicorn") is None:
+        raise ConfigError("headrace serve needs uvicorn, which is not installed; pip install 'headrace[serve]'")
+    from ray_jobs.serving.serve import serve_command
+
+    serve_command(read_as_written(config, overrides), host, port, token_file, tell)

@@ -74,11 +74,12 @@ def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
 @command(commands, PANEL, "headrace forget 4f1c2a…(32 digits) store=./lake", "headrace forget --file ids.txt")
 def forget(ids: Ids = None, config: Files = None, as_json: Json = False, file: IdFile = None) -> None:
     """Delete documents from the store for good: forget ID ID ..., or --file ids.txt."""
-    from ray_jobs.commands.forget import forget as delete
-    from ray_jobs.commands.forget import forget_lines, read_ids
+    from ray_jobs.commands import forget as erasing
 
     names, overrides = split(ids)
-    done = delete(read_as_written(config, overrides), [*names, *(read_ids(file) if file is not None else [])])
+    done = erasing.forget(
+        read_as_written(config, overrides), [*names, *(erasing.read_ids(file) if file is not None else [])]
+    )
     if not as_json:
-        show(forget_lines(done))
+        show(erasing.forget_lines(done))
     finish(0, done, as_json)

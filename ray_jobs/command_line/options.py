@@ -62,7 +62,10 @@ Host = Annotated[str, typer.Option("--host", help="The address to listen on; oth
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="The port to listen on.")]
 MaxBody = Annotated[int, typer.Option("--max-body", min=1024, max=2**28, help="Bytes that a request may hold.")]
 TokenFile = Annotated[
-    str | None, typer.Option("--token-file", help="A file with the token; default: HEADRACE_PUSH_TOKEN, if it is set.")
+    str | None,
+    typer.Option(
+        "--token-file", help="A file with the token; default: HEADRACE_PUSH_TOKEN (listen) or HEADRACE_SERVE_TOKEN."
+    ),
 ]
 IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]

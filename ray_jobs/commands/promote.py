@@ -28,7 +28,8 @@ from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
 from ray_jobs.report.terminal import Display
-from ray_jobs.serving.generate import Said, Speaker, stream
+from ray_jobs.serving.generate import Said, stream
+from ray_jobs.serving.speaker import Speaker
 from ray_jobs.store.frozen import read_tokenizer
 from ray_jobs.store.paths import runs_of
 

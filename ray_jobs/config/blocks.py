@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, JsonValue
 
 from cluster.planner.config import parse_count
-from cluster.units import Duration, Settings, Share, parse_duration
+from cluster.units import Duration, Settings, Share, Size, parse_duration
 
 
 class CheckpointConfig(Settings):
@@ -98,3 +98,15 @@ class GateConfig(Settings):
     drift_margin: Share = Field(0.03, description="share that it may lose over many champions together")
     fresh_documents: int = Field(5000, ge=32, description="fresh held-out documents that are judged at most")
     old_documents: int = Field(3000, ge=20, description="old held-out documents of a source that are judged at least")
+
+
+class ServeConfig(Settings):
+    """What `headrace serve` takes at once, and how often it looks for another champion."""
+
+    batch: int = Field(8, ge=1, le=256, description="answers that go on at once, as the rows of one batch")
+    context: int | None = Field(
+        None, ge=2, le=2**20, description="tokens of a prompt and its answer together; absent: the model's row_tokens"
+    )
+    queue: int = Field(64, ge=1, le=100_000, description="answers that wait; beyond them a request gets 429")
+    max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
+    look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")

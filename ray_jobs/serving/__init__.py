@@ -1,1 +1,1 @@
-"""Serving: checkpoints that answer: text that a model goes on with."""
+"""Serving: checkpoints that answer: a text that a model goes on with, here, or over HTTP as the champion changes."""

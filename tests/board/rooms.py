@@ -8,7 +8,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("cluster",), ("data_ops", "models"), ("tune",), ("ray_jobs",)),
     "cluster": (
         ("units", "readable", "redaction", "extensions", "yaml_text", "rows"),
-        ("storage", "runtime", "planner"),
+        ("storage", "runtime", "planner", "http"),
         ("telemetry", "launch", "observability"),
     ),
     "data_ops": (
@@ -41,6 +41,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "ray_jobs": (
         ("outcome", "names"),
+        ("endpoint",),
         ("store",),
         ("config",),
         ("checkpoints",),

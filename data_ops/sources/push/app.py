@@ -6,22 +6,18 @@ when they are durable. What waits for the disk is bounded in bytes; beyond it a 
 
 import asyncio
 import contextlib
-import hmac
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 
-from data_ops.sources.push.documents import RefusedError, SpoolLine, lines_of
+from cluster.http.asgi import Receive, RefusedError, Scope, Send, check_token, headers_of, read_body, send_whole
+from data_ops.sources.push.documents import SpoolLine, lines_of
 from data_ops.sources.push.keys import Keys
 from data_ops.sources.push.spool import Spool, read_lines_back
 
 GATHER_S = 0.002
 MAX_KEY_CHARS = 200
-Scope = MutableMapping[str, Any]  # as ASGI has them
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Committer:
@@ -83,19 +79,13 @@ class PushApp:
             status, answer = await self._answer(scope, receive)
         except RefusedError as error:
             status, answer = error.status, {"error": error.sentence}
-        body = orjson.dumps(answer)
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(b"retry-after", b"1")] * (status == 429)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_whole(send, status, orjson.dumps(answer))
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, object]]:
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         if scope["path"] == "/health":
             return 200, {"ok": True}
-        given = headers.get(b"authorization", "")
-        if self._token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise RefusedError(f"the token for {scope['path']} is missing or wrong; send Bearer TOKEN", 401)
+        check_token(headers, self._token, scope["path"])
         if scope["path"] != "/documents":
             raise RefusedError(f"nothing is at {scope['path']}; POST to /documents", 404)
         if scope["method"] != "POST":
@@ -103,25 +93,9 @@ class PushApp:
         key = headers.get(b"idempotency-key")
         if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
             raise RefusedError(f"the Idempotency-Key has {len(key)} characters; use 1 to {MAX_KEY_CHARS}", 400)
-        body = await self._body(headers.get(b"content-length", "0"), receive)
+        body = await read_body(headers, receive, self._max_body, "send fewer documents at once")
         lines = lines_of(body, headers.get(b"content-type", ""), key)
         return await self._take(key, lines)
-
-    async def _body(self, length: str, receive: Receive) -> bytes:
-        too_long = RefusedError(f"a request may hold {self._max_body} bytes; send fewer documents at once", 413)
-        if length.isdecimal() and int(length) > self._max_body:
-            raise too_long
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise RefusedError(f"the request ended after {size} bytes, before its body did", 400)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._max_body:
-                raise too_long
-            if not message.get("more_body"):
-                return b"".join(parts)
 
     async def _take(self, key: str | None, lines: list[SpoolLine]) -> tuple[int, dict[str, object]]:
         if key is None:

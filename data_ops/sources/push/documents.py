@@ -9,16 +9,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from cluster.http.asgi import RefusedError
+
 KEY = "_push"  # the field of a line that says to which request with an idempotency key it belongs
 TYPES = ("application/json", "application/x-ndjson", "application/jsonl", "text/plain")
-
-
-class RefusedError(ValueError):
-    """A request that is not taken: an HTTP status and a sentence."""
-
-    def __init__(self, sentence: str, status: int) -> None:
-        super().__init__(sentence, status)
-        self.status, self.sentence = status, sentence
 
 
 class SpoolLine(NamedTuple):

@@ -16,7 +16,8 @@ import requests
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
 from ray_jobs.config.reading import read_config
-from ray_jobs.ingest.listen import is_loopback, source_of
+from ray_jobs.endpoint import is_loopback
+from ray_jobs.ingest.listen import source_of
 from tests.support.runs import environment, free_ports
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ from data_ops.documents.tokenizer import byte_tokenizer
 from models.sampling import Sampling
 from ray_jobs.__main__ import app
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.serving.generate import Speaker, stream
+from ray_jobs.serving.generate import stream
+from ray_jobs.serving.speaker import Speaker
 from tests.support.folders import folder_of, taken
 
 

@@ -3,7 +3,8 @@
 import orjson
 import pytest
 
-from data_ops.sources.push.documents import RefusedError, SpoolLine, lines_of, part_of
+from cluster.http.asgi import RefusedError
+from data_ops.sources.push.documents import SpoolLine, lines_of, part_of
 from data_ops.sources.push.keys import Keys
 
 

@@ -1,0 +1,129 @@
+"""What answers OpenAI's paths? Plain ASGI, like the listener's: requests become texts, texts become answers.
+
+A request belongs from its first line to the checkpoint that was in service when it came: its tokens, limits and answer
+are of one checkpoint, which the answer names.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+
+from cluster.http.asgi import Receive, RefusedError, Scope, Send, check_token, headers_of, read_body, send_whole
+from ray_jobs.serving.loop import AnsweringLoop, Progress
+from ray_jobs.serving.metrics import CONTENT_TYPE, ServeMetrics
+from ray_jobs.serving.openai.answers import Form, error_body, model_body, models_body, usage
+from ray_jobs.serving.openai.asking import plan_chat, plan_completion
+from ray_jobs.serving.openai.exchange import FAILED, Exchange, GoneError, streamed
+from ray_jobs.serving.openai.requests import ChatAsked, CompletionAsked, read_request
+from ray_jobs.serving.served import ServedCheckpoint
+from ray_jobs.serving.watch import ChampionWatch
+
+CHAMPION = "champion"
+PATHS = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET", "/metrics": "GET"}
+SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+
+
+class ServeApp:
+    """The ASGI application: lets the champion answer."""
+
+    def __init__(self, watch: ChampionWatch, loop: AnsweringLoop, token: str | None, max_body: int) -> None:
+        """token: what a request must bear; None: anybody may ask. max_body: bytes of a request."""
+        self._watch, self._loop, self._token, self._max_body = watch, loop, token, max_body
+        self._metrics, self._since = ServeMetrics(watch, loop), time.time()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
+        if scope["type"] != "http":
+            return
+        path, began, status = scope["path"], time.monotonic(), 200
+        try:
+            await self._answer(scope, receive, send)
+        except RefusedError as error:
+            status = error.status
+            await send_whole(send, status, error_body(error))
+        known = path if path in PATHS else "other"
+        self._metrics.requests.labels(known, status).inc()
+        if PATHS.get(path) == "POST" and status == 200:
+            self._metrics.whole_s.observe(time.monotonic() - began)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, headers = scope["path"], headers_of(scope)
+        if path == "/health":
+            served, trouble = self._watch.current, self._watch.trouble
+            return await send_whole(
+                send, 200, orjson.dumps({"ok": True, "checkpoint": served.name, "trouble": trouble})
+            )
+        check_token(headers, self._token, path)
+        method = "GET" if path.startswith("/v1/models/") else PATHS.get(path)
+        if method is None:
+            raise RefusedError(f"nothing is at {path}; there are {', '.join(PATHS)}", 404)
+        if scope["method"] != method:
+            raise RefusedError(f"{scope['method']} is not answered at {path}; use {method}", 405)
+        if path == "/metrics":
+            return await send_whole(send, 200, self._metrics.page(), CONTENT_TYPE)
+        if path == "/v1/models":
+            return await send_whole(send, 200, models_body(dict.fromkeys(self._names(), self._since)))
+        if method == "GET":
+            self._served(name := path.removeprefix("/v1/models/"))
+            return await send_whole(send, 200, model_body(name, self._since))
+        body = await read_body(headers, receive, self._max_body, "send a shorter one")
+        if path == "/v1/completions":
+            completion = read_request(body, CompletionAsked)
+            served = self._served(completion.model)
+            form = Form(served, is_chat=False, has_logprobs=completion.logprobs is not None)
+            exchange = Exchange(plan_completion(completion, served), form, completion.stops, completion.echo)
+            return await self._go_on(completion, exchange, receive, send)
+        chat = read_request(body, ChatAsked)
+        served = self._served(chat.model)
+        form = Form(served, is_chat=True, has_logprobs=chat.logprobs)
+        return await self._go_on(chat, Exchange(plan_chat(chat, served), form, chat.stops), receive, send)
+
+    def _names(self) -> tuple[str, str]:
+        return CHAMPION, self._watch.current.name
+
+    def _served(self, name: str) -> ServedCheckpoint:
+        served = self._watch.current
+        if name not in (CHAMPION, served.name):
+            raise RefusedError(f"model {name} does not answer; {CHAMPION} does, now {served.name}", 404, "model")
+        return served
+
+    async def _go_on(
+        self, asked: CompletionAsked | ChatAsked, exchange: Exchange, receive: Receive, send: Send
+    ) -> None:
+        began, form = time.monotonic(), exchange.form
+        self._loop.submit(exchange.answers)
+        leaving = asyncio.create_task(exchange.end_when_gone(receive))
+        try:
+            progresses = self._counted(exchange, began)
+            if asked.stream:
+                await send({"type": "http.response.start", "status": 200, "headers": SSE})
+                async for piece in streamed(exchange, progresses, asked.stream_options.include_usage):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            async for _ in progresses:
+                pass
+            if any(choice.ended == "failed" for choice in exchange.choices):
+                raise RefusedError(FAILED, 500)
+            await send_whole(send, 200, form.whole(exchange.choices))
+        except GoneError:
+            pass  # nobody hears the answer
+        finally:
+            leaving.cancel()
+            exchange.cancel()
+            self._count_tokens(exchange)
+
+    async def _counted(self, exchange: Exchange, began: float) -> AsyncIterator[Progress]:
+        is_first = True
+        async for progress in exchange.progresses():
+            if is_first:
+                self._metrics.first_token_s.observe(time.monotonic() - began)
+            is_first = False
+            yield progress
+
+    def _count_tokens(self, exchange: Exchange) -> None:
+        counts = usage(exchange.choices)
+        for kind in ("prompt", "completion"):
+            self._metrics.tokens.labels(kind).inc(counts[f"{kind}_tokens"])

@@ -1,0 +1,72 @@
+"""What is a checkpoint in service: its weights in memory, its name, and how new the newest text is that it trained?"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.storage.store import Store
+from data_ops.lake.lake import Lake
+from models.kinds.kinds import model_config
+from models.measures.decoding import BatchDecoder
+from ray_jobs.checkpoints.manifest import Commit, by_name
+from ray_jobs.config.blocks import ServeConfig
+from ray_jobs.evaluation.judged_text import NOTHING, given_until
+from ray_jobs.origin.record import read_files
+from ray_jobs.serving.openai.chat import ChatTemplate, chat_template
+from ray_jobs.serving.speaker import Speaker
+
+NEWEST_WINDOWS = 32  # in which the newest document is looked for: it must not cost more as a store grows
+COLUMNS = ["window", "position", "source", "event_time"]
+
+
+@dataclass(frozen=True, eq=False)
+class ServedCheckpoint:
+    """A checkpoint that answers. It never changes: another champion is another one of these."""
+
+    name: str
+    fingerprint: str  # of weights and precision
+    speaker: Speaker = field(repr=False)
+    decoder: BatchDecoder = field(repr=False)
+    context: int  # tokens of a prompt and its answer together
+    chat: ChatTemplate | None
+    newest_event_s: float | None  # unix time of the newest document it trained; None where the store does not know
+
+
+def load_served(store: Store, name: str, precision: str, serve: ServeConfig) -> ServedCheckpoint:
+    """Load a checkpoint by name. FileNotFoundError, ValueError or OSError, in a sentence, where that cannot be done."""
+    try:
+        commit = by_name(store, name)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"checkpoint {name} is not in {store.uri}") from None
+    speaker = Speaker(store, commit, precision)
+    return ServedCheckpoint(
+        name=commit.name,
+        fingerprint=_fingerprint(commit, str(speaker.like.dtype)),
+        speaker=speaker,
+        decoder=BatchDecoder(speaker.model, serve.batch, speaker.like),
+        context=serve.context or model_config(commit.state.model).row_tokens,
+        chat=chat_template(read_files(store, commit.state.base or commit.name), speaker.tokenizer),
+        newest_event_s=newest_event_s(Lake(store), commit),
+    )
+
+
+def _fingerprint(commit: Commit, precision: str) -> str:
+    """Tell weights apart by the digests that their checkpoint committed."""
+    digest = hashlib.sha256(f"{precision} {commit.state.base} {commit.state.model}".encode())
+    for file in commit.files:
+        digest.update(file.sha256.encode())
+    return f"fp_{digest.hexdigest()[:12]}"
+
+
+def newest_event_s(lake: Lake, commit: Commit) -> float | None:
+    """Find the newest event time among the documents of the last windows that a checkpoint was given."""
+    given = given_until(lake, commit)
+    if given == NOTHING:
+        return None
+    last = given.newest.window
+    log = lake.documents(max(0, last - NEWEST_WINDOWS), last, COLUMNS, ["kept"])
+    taken = ~given.waiting(log["source"], log["window"].to_numpy(), log["position"].to_numpy())
+    times_s = log["event_time"].cast(pa.int64()).to_numpy()[taken] * 1e-6
+    return float(np.max(times_s)) if len(times_s) else None

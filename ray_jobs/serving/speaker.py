@@ -1,0 +1,49 @@
+"""What of a checkpoint is in memory so that it can speak?"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from cluster.storage.store import Store
+from models.device import device
+from models.engine.engine import resolve_precision
+from models.kinds.building import build
+from models.kinds.kinds import model_config
+from models.measures.decoding import ReadsRows
+from models.measures.generation import generate
+from models.sampling import Sampling
+from ray_jobs.checkpoints.manifest import Commit
+from ray_jobs.checkpoints.weights import full_weights
+from ray_jobs.ingest.opening import refuse_other_tokenizer
+from ray_jobs.outcome import ConfigError
+from ray_jobs.store.frozen import read_tokenizer
+
+
+class Speaker:
+    """A checkpoint that is in memory."""
+
+    def __init__(self, store: Store, commit: Commit, precision: str) -> None:
+        """Load it, in fp32, bf16, or (auto) in what is fast here; ConfigError where its kind cannot read on."""
+        self.tokenizer = read_tokenizer(store)
+        refuse_other_tokenizer(store, commit, self.tokenizer)
+        config = model_config(commit.state.model)
+        with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+            weights = full_weights(store, commit, Path(scratch))
+            model = build(config, config.tokens_of(self.tokenizer.vocab_size), None, weights)
+        if not isinstance(model, ReadsRows):
+            raise ConfigError(
+                f"checkpoint {commit.name} is of kind {config.kind}, which cannot generate; use a decoder"
+            )
+        kept = torch.bfloat16 if resolve_precision(precision) == "bf16" else torch.float32
+        self.model, self.like = model, torch.empty(0, dtype=kept, device=device())
+        model.to(self.like).eval()
+
+    def prompt(self, text: str) -> list[int]:
+        """Return the tokens of a prompt: of a document that begins with it."""
+        return [self.tokenizer.document_token, *self.tokenizer.encode([text])[0].as_py()]
+
+    def go_on(self, prompt: str, most: int, how: Sampling) -> Iterator[int]:
+        """Yield the tokens that follow a prompt, as a document that begins with it."""
+        return generate(self.model, self.prompt(prompt), most, self.tokenizer.document_token, how, self.like)
