@@ -21,7 +21,7 @@ from ray_jobs.serving.text import TextStream
 logger = logging.getLogger(__name__)
 
 
-class Progress(NamedTuple):
+class AnswerPart(NamedTuple):
     """What is new in an answer: text, and the tokens since the last; ended: stop, length, or failed."""
 
     index: int
@@ -31,14 +31,14 @@ class Progress(NamedTuple):
 
 
 @dataclass(eq=False)
-class Answer:
+class OpenAnswer:
     """A text that goes on for a request; `tell` is called in the computing thread."""
 
     index: int  # among the answers of its request
     served: ServedCheckpoint
     text: GoingText
     shown: TextStream
-    tell: Callable[[Progress], None]
+    tell: Callable[[AnswerPart], None]
     is_cancelled: bool = False  # nobody waits for it any more
     num_told: int = field(default=0, init=False)
 
@@ -52,7 +52,7 @@ class Answer:
         if self.shown.is_stopped:
             self.text.ended = "stop"
         if tokens or self.text.ended:
-            self.tell(Progress(self.index, piece, tokens, self.text.ended))
+            self.tell(AnswerPart(self.index, piece, tokens, self.text.ended))
 
 
 class AnsweringLoop:
@@ -61,7 +61,7 @@ class AnsweringLoop:
     def __init__(self, rows: int, most_waiting: int) -> None:
         """rows: answers that go on at once; most_waiting: those behind them, beyond which a request is refused."""
         self._rows, self._most_waiting = rows, most_waiting
-        self._waiting, self._going = deque[Answer](), list[Answer]()
+        self._waiting, self._going = deque[OpenAnswer](), list[OpenAnswer]()
         self._changed, self._is_stopping = threading.Condition(), False
         self._thread = threading.Thread(target=self._run, daemon=True, name="answers")
 
@@ -86,7 +86,7 @@ class AnsweringLoop:
         """How many go on."""
         return len(self._going)
 
-    def submit(self, answers: Sequence[Answer]) -> None:
+    def submit(self, answers: Sequence[OpenAnswer]) -> None:
         """Let a request's answers wait for their turn; RefusedError where too many do, or they are too many."""
         if len(answers) > self._most_waiting:
             raise RefusedError(f"{len(answers)} answers are more than the {self._most_waiting} that may wait", 400, "n")
@@ -127,15 +127,15 @@ class AnsweringLoop:
                 part = mine[start : start + rows]
                 self._compute(part, partial(served.decoder.step, [one.text for one in part]))
 
-    def _compute(self, answers: Sequence[Answer], work: Callable[[], None]) -> None:
+    def _compute(self, answers: Sequence[OpenAnswer], work: Callable[[], None]) -> None:
         """Do it and tell what came of it; what cannot be computed fails these answers and no others."""
         try:
             work()
-        except Exception:  # memory, a device, a kernel: those who wait are told, the others go on
+        except Exception:  # memory, a device, a kernel: its requests are told, the others go on
             logger.exception("answers of %s failed", answers[0].served.name)
             for answer in answers:
                 answer.text.ended = "failed"
-                answer.tell(Progress(answer.index, "", (), "failed"))
+                answer.tell(AnswerPart(answer.index, "", (), "failed"))
             return
         for answer in answers:
             answer.report()

@@ -9,7 +9,7 @@ import orjson
 
 from cluster.http.asgi import RefusedError
 from models.measures.decoding import ChosenToken
-from ray_jobs.serving.loop import Progress
+from ray_jobs.serving.loop import AnswerPart
 from ray_jobs.serving.served import ServedCheckpoint
 from ray_jobs.serving.text import UNFINISHED
 
@@ -34,7 +34,7 @@ class Choice:
     num_echoed: int = 0  # of the tokens, those of the prompt
     ended: str | None = None
 
-    def take(self, progress: Progress) -> None:
+    def take(self, progress: AnswerPart) -> None:
         """Add what is new."""
         self.text += progress.piece
         self.tokens += progress.tokens
@@ -61,7 +61,7 @@ class Form:
         delta = {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
         return self._event([delta]) if self.is_chat else b""
 
-    def piece(self, progress: Progress, offset: int) -> bytes:
+    def piece(self, progress: AnswerPart, offset: int) -> bytes:
         """Write what is new in a choice; offset: characters before it."""
         logprobs = self._logprobs(progress.tokens, offset) if progress.tokens else None
         said: dict[str, object] = {"index": progress.index, "logprobs": logprobs, "finish_reason": progress.ended}

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import orjson
 
 from cluster.http.asgi import Receive, RefusedError, Scope, Send, check_token, headers_of, read_body, send_whole
-from ray_jobs.serving.loop import AnsweringLoop, Progress
+from ray_jobs.serving.loop import AnsweringLoop, AnswerPart
 from ray_jobs.serving.metrics import CONTENT_TYPE, ServeMetrics
 from ray_jobs.serving.openai.answers import Form, error_body, model_body, models_body, usage
 from ray_jobs.serving.openai.asking import plan_chat, plan_completion
@@ -115,7 +115,7 @@ class ServeApp:
             exchange.cancel()
             self._count_tokens(exchange)
 
-    async def _counted(self, exchange: Exchange, began: float) -> AsyncIterator[Progress]:
+    async def _counted(self, exchange: Exchange, began: float) -> AsyncIterator[AnswerPart]:
         is_first = True
         async for progress in exchange.progresses():
             if is_first:

@@ -7,7 +7,7 @@ from cluster.http.asgi import RefusedError
 from models.measures.decoding import GoingText
 from models.sampling import Sampling
 from ray_jobs.serving.openai.chat import check_messages
-from ray_jobs.serving.openai.requests import MOST_CHOICES, Asked, ChatAsked, CompletionAsked
+from ray_jobs.serving.openai.requests import MOST_CHOICES, AskedFields, ChatAsked, CompletionAsked
 from ray_jobs.serving.served import ServedCheckpoint
 
 DEFAULT_TOKENS = 16  # that a completion adds, as in OpenAI's API
@@ -20,14 +20,14 @@ class Prompt(NamedTuple):
     own: int
 
 
-class Plan(NamedTuple):
+class AnswerPlan(NamedTuple):
     """What is computed for a request: prompts, and for each the texts that go on from it."""
 
     prompts: list[Prompt]
     texts: list[GoingText]
 
 
-def plan_completion(asked: CompletionAsked, served: ServedCheckpoint) -> Plan:
+def plan_completion(asked: CompletionAsked, served: ServedCheckpoint) -> AnswerPlan:
     """Plan a completion; RefusedError where it does not fit."""
     prompts, size = [], served.speaker.tokenizer.vocab_size
     for given in asked.prompts():
@@ -40,7 +40,7 @@ def plan_completion(asked: CompletionAsked, served: ServedCheckpoint) -> Plan:
     room = max(1, served.context - max(len(prompt.tokens) for prompt in prompts))
     most = min(DEFAULT_TOKENS, room) if asked.max_tokens is None else asked.max_tokens
     if most == 0 and not asked.echo:
-        raise RefusedError("max_tokens=0 asks for nothing; ask for 1 or more, or set echo", 400, "max_tokens")
+        raise RefusedError(f"max_tokens={most} asks for nothing; ask for 1 or more, or set echo", 400, "max_tokens")
     ends = frozenset({served.speaker.tokenizer.document_token})
     plan = _plan(asked, prompts, most, ends, served)
     for text in plan.texts:
@@ -49,7 +49,7 @@ def plan_completion(asked: CompletionAsked, served: ServedCheckpoint) -> Plan:
     return plan
 
 
-def plan_chat(asked: ChatAsked, served: ServedCheckpoint) -> Plan:
+def plan_chat(asked: ChatAsked, served: ServedCheckpoint) -> AnswerPlan:
     """Plan an answer in a conversation; RefusedError where the model has no chat template, or it does not fit."""
     if served.chat is None:
         raise RefusedError(
@@ -63,10 +63,14 @@ def plan_chat(asked: ChatAsked, served: ServedCheckpoint) -> Plan:
     check_messages(messages, tokenizer.special_tokens)
     prompt = Prompt(tokenizer.encode_marked(served.chat.render(messages)), 0)
     if not prompt.tokens:
-        raise RefusedError("the chat template makes no token of these messages; say something", 400, "messages")
+        raise RefusedError(
+            f"the chat template makes no token of {len(messages)} messages; say something", 400, "messages"
+        )
     most = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
     if most == 0:
-        raise RefusedError("max_completion_tokens=0 asks for nothing; ask for 1 or more", 400, "max_completion_tokens")
+        raise RefusedError(
+            f"max_completion_tokens={most} asks for nothing; ask for 1 or more", 400, "max_completion_tokens"
+        )
     room = max(1, served.context - len(prompt.tokens))
     plan = _plan(asked, [prompt], room if most is None else most, served.chat.ends, served)
     for text in plan.texts:
@@ -74,7 +78,9 @@ def plan_chat(asked: ChatAsked, served: ServedCheckpoint) -> Plan:
     return plan
 
 
-def _plan(asked: Asked, prompts: list[Prompt], most: int, ends: frozenset[int], served: ServedCheckpoint) -> Plan:
+def _plan(
+    asked: AskedFields, prompts: list[Prompt], most: int, ends: frozenset[int], served: ServedCheckpoint
+) -> AnswerPlan:
     if len(prompts) * asked.n > MOST_CHOICES:
         raise RefusedError(
             f"{len(prompts)} prompts with n={asked.n} are more than {MOST_CHOICES} answers; ask for fewer", 400, "n"
@@ -88,4 +94,4 @@ def _plan(asked: Asked, prompts: list[Prompt], most: int, ends: frozenset[int], 
                 "max_tokens",
             )
     samplings: list[Sampling] = asked.samplings()
-    return Plan(prompts, [GoingText(prompt.tokens, most, ends, how) for prompt in prompts for how in samplings])
+    return AnswerPlan(prompts, [GoingText(prompt.tokens, most, ends, how) for prompt in prompts for how in samplings])

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 from cluster.http.asgi import Receive, RefusedError
 from models.measures.decoding import ChosenToken
-from ray_jobs.serving.loop import Answer, Progress
+from ray_jobs.serving.loop import AnswerPart, OpenAnswer
 from ray_jobs.serving.openai.answers import DONE, Choice, Form, error_body
-from ray_jobs.serving.openai.asking import Plan
+from ray_jobs.serving.openai.asking import AnswerPlan
 from ray_jobs.serving.text import TextStream
 
 FAILED = "the answer could not be computed; the server's log says why"
@@ -21,17 +21,17 @@ class GoneError(Exception):
 class Exchange:
     """One request and its answers."""
 
-    def __init__(self, plan: Plan, form: Form, stops: tuple[str, ...], echo: bool = False) -> None:
+    def __init__(self, plan: AnswerPlan, form: Form, stops: tuple[str, ...], echo: bool = False) -> None:
         self.form, self._plan, self._echo = form, plan, echo
-        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[Progress | None]()
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[AnswerPart | None]()
         tokenizer = form.served.speaker.tokenizer
         self.answers = [
-            Answer(index, form.served, text, TextStream(tokenizer, text.prompt, stops), self._tell)
+            OpenAnswer(index, form.served, text, TextStream(tokenizer, text.prompt, stops), self._tell)
             for index, text in enumerate(plan.texts)
         ]
         self.choices = [Choice(text.prompt) for text in plan.texts]
 
-    async def progresses(self) -> AsyncIterator[Progress]:
+    async def progresses(self) -> AsyncIterator[AnswerPart]:
         """Yield what is new until every choice has ended; choices have it already. GoneError where nobody listens."""
         while any(choice.ended is None for choice in self.choices):
             progress = await self._queue.get()
@@ -54,11 +54,11 @@ class Exchange:
             pass
         self._queue.put_nowait(None)
 
-    def _tell(self, progress: Progress) -> None:
+    def _tell(self, progress: AnswerPart) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
             self._loop.call_soon_threadsafe(self._queue.put_nowait, progress)
 
-    def _with_prompt(self, progress: Progress) -> Progress:
+    def _with_prompt(self, progress: AnswerPart) -> AnswerPart:
         """Put the prompt before the first piece of a choice, as `echo` asks."""
         text = self._plan.texts[progress.index]
         prompt = next(prompt for prompt in self._plan.prompts if prompt.tokens is text.prompt)
@@ -69,7 +69,7 @@ class Exchange:
 
 
 async def streamed(
-    exchange: Exchange, progresses: AsyncIterator[Progress], include_usage: bool
+    exchange: Exchange, progresses: AsyncIterator[AnswerPart], include_usage: bool
 ) -> AsyncIterator[bytes]:
     """Yield server-sent events, the last of which says that it was the last."""
     lengths = dict.fromkeys(range(len(exchange.choices)), 0)

@@ -44,7 +44,7 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     include_obfuscation: bool = False  # pads chunks against eavesdroppers of lengths; there is TLS before us or nobody
 
 
-class Asked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class AskedFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields that both kinds of request have."""
 
     model: str = "champion"
@@ -74,7 +74,7 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return [Sampling(self.temperature, self.top_p, self.top_k, (seed + i) % SEEDS) for i in range(self.n)]
 
 
-class CompletionAsked(Asked, forbid_unknown_fields=True, kw_only=True):
+class CompletionAsked(AskedFields, forbid_unknown_fields=True, kw_only=True):
     """A request to `/v1/completions`."""
 
     prompt: str | list[str | Count | Ids]
@@ -89,9 +89,10 @@ class CompletionAsked(Asked, forbid_unknown_fields=True, kw_only=True):
             return [[part for part in self.prompt if isinstance(part, int)]]
         prompts = [part for part in self.prompt if not isinstance(part, int)]
         if not prompts or len(prompts) < len(self.prompt) or [] in prompts:
-            raise RefusedError(
-                "prompt is a text, a list of texts, tokens, or lists of tokens, none empty", 400, "prompt"
+            said = (
+                f"prompt={_short(self.prompt)} is not taken: send a text, texts, tokens, or lists of tokens, none empty"
             )
+            raise RefusedError(said, 400, "prompt")
         return prompts
 
 
@@ -102,7 +103,7 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-class Message(msgspec.Struct, forbid_unknown_fields=True):
+class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody said in a conversation."""
 
     role: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -115,10 +116,10 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
         return {"role": self.role, "content": content, **({"name": self.name} if self.name else {})}
 
 
-class ChatAsked(Asked, forbid_unknown_fields=True, kw_only=True):
+class ChatAsked(AskedFields, forbid_unknown_fields=True, kw_only=True):
     """A request to `/v1/chat/completions`."""
 
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] = 0

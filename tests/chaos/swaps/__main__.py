@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from tests.chaos.swaps.load import SENDERS, Tally, swap_under_load
-from tests.support.served import served_store
-from tests.support.server import ServerProcess
+from tests.support.serving.server import ServerProcess
+from tests.support.serving.stores import served_store
 
 
 def main() -> int:

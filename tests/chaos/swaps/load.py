@@ -12,8 +12,8 @@ from typing import NamedTuple
 import requests
 
 from cluster.storage.store import Store
-from tests.support.served import promote
-from tests.support.server import ServerProcess
+from tests.support.serving.server import ServerProcess
+from tests.support.serving.stores import promote
 
 PROMPTS = ("The mill ", "a", "Grain, flour and bread: ", "river wind", "0123456789", "é, ", "Who ", "wheel " * 4)
 SENDERS = 6

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.swaps.load import swap_under_load
-from tests.support.served import served_store
-from tests.support.server import ServerProcess
+from tests.support.serving.server import ServerProcess
+from tests.support.serving.stores import served_store
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from tests.support.runs import environment
-from tests.support.served import CHATML, served_store
-from tests.support.server import ServerProcess
+from tests.support.serving.server import ServerProcess
+from tests.support.serving.stores import CHATML, served_store
 
 pytestmark = pytest.mark.slow
 SECRET = "a-token-for-this-test"

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cluster.storage.store import Store
 from ray_jobs.config.reading import read_config
 from ray_jobs.serving.serve import Server, start_serving
-from tests.support.asgi import Reply, request
-from tests.support.served import CHATML, promote, served_store
+from tests.support.serving.asgi import Reply, request
+from tests.support.serving.stores import CHATML, promote, served_store
 
 pytestmark = pytest.mark.slow
 GREEDY = {"temperature": 0, "max_tokens": 12}

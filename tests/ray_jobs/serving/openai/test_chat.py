@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as Backend
 from cluster.http.asgi import RefusedError
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer
 from ray_jobs.serving.openai.chat import chat_template, check_messages
-from tests.support.served import CHATML
+from tests.support.serving.stores import CHATML
 
 MESSAGES = [{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Hé?"}]
 
