@@ -21,6 +21,8 @@ class TextStream:
         self._tokenizer, self._stops = tokenizer, stops
         self._ids = list(before[-CONTEXT:])
         self._from, self._decoded = 0, len(self._ids)
+        while self._tokenizer.decode(self._ids[: self._decoded]).endswith(UNFINISHED):
+            self._decoded -= 1  # the prompt's tokens end within a character, which the answer may complete
         self._held, self.is_stopped = "", False
 
     def add(self, token: int) -> str:
@@ -42,11 +44,8 @@ class TextStream:
         return text if self.is_stopped else text + held
 
     def _window(self) -> tuple[str, str]:
-        """The text that is shown already, as far as it is decoded again, and the same with what follows.
-
-        Tokens of a prompt may end within a character, which the first tokens of the answer then complete.
-        """
-        before = self._tokenizer.decode(self._ids[self._from : self._decoded]).rstrip(UNFINISHED)
+        """The text that is shown already, as far as it is decoded again, and the same with what follows."""
+        before = self._tokenizer.decode(self._ids[self._from : self._decoded])
         return before, self._tokenizer.decode(self._ids[self._from :])
 
     def _release(self, piece: str) -> str:
