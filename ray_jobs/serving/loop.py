@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class AnswerPart(NamedTuple):
     """What is new in an answer: text, and the tokens since the last; ended: stop, length, or failed."""
 
-    index: int
+    number: int  # of the answer among those of its request
     piece: str
     tokens: tuple[ChosenToken, ...]
     ended: str | None = None
@@ -34,7 +34,7 @@ class AnswerPart(NamedTuple):
 class OpenAnswer:
     """A text that goes on for a request; `tell` is called in the computing thread."""
 
-    index: int  # among the answers of its request
+    number: int  # among the answers of its request
     served: ServedCheckpoint
     text: GoingText
     shown: TextStream
@@ -52,7 +52,7 @@ class OpenAnswer:
         if self.shown.is_stopped:
             self.text.ended = "stop"
         if tokens or self.text.ended:
-            self.tell(AnswerPart(self.index, piece, tokens, self.text.ended))
+            self.tell(AnswerPart(self.number, piece, tokens, self.text.ended))
 
 
 class AnsweringLoop:
@@ -135,7 +135,7 @@ class AnsweringLoop:
             logger.exception("answers of %s failed", answers[0].served.name)
             for answer in answers:
                 answer.text.ended = "failed"
-                answer.tell(AnswerPart(answer.index, "", (), "failed"))
+                answer.tell(AnswerPart(answer.number, "", (), "failed"))
             return
         for answer in answers:
             answer.report()

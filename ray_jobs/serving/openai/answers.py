@@ -64,7 +64,7 @@ class Form:
     def piece(self, progress: AnswerPart, offset: int) -> bytes:
         """Write what is new in a choice; offset: characters before it."""
         logprobs = self._logprobs(progress.tokens, offset) if progress.tokens else None
-        said: dict[str, object] = {"index": progress.index, "logprobs": logprobs, "finish_reason": progress.ended}
+        said: dict[str, object] = {"index": progress.number, "logprobs": logprobs, "finish_reason": progress.ended}
         if self.is_chat:
             said["delta"] = {"content": progress.piece} if progress.piece else {}
         else:

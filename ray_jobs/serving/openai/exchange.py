@@ -37,7 +37,7 @@ class Exchange:
             progress = await self._queue.get()
             if progress is None:
                 raise GoneError
-            choice = self.choices[progress.index]
+            choice = self.choices[progress.number]
             if self._echo and not choice.tokens and not choice.text:
                 progress = self._with_prompt(progress)
             choice.take(progress)
@@ -60,10 +60,10 @@ class Exchange:
 
     def _with_prompt(self, progress: AnswerPart) -> AnswerPart:
         """Put the prompt before the first piece of a choice, as `echo` asks."""
-        text = self._plan.texts[progress.index]
+        text = self._plan.texts[progress.number]
         prompt = next(prompt for prompt in self._plan.prompts if prompt.tokens is text.prompt)
         known = [ChosenToken(text.prompt[0]), *(text.prompt_tokens or map(ChosenToken, text.prompt[1:]))][prompt.own :]
-        self.choices[progress.index].num_echoed = len(known)
+        self.choices[progress.number].num_echoed = len(known)
         piece = self.form.served.speaker.tokenizer.decode([token.id for token in known])
         return progress._replace(piece=piece + progress.piece, tokens=(*known, *progress.tokens))
 
@@ -81,8 +81,8 @@ async def streamed(
             yield b"data: " + error_body(RefusedError(FAILED, 500)) + b"\n\n"
             return
         if progress.piece or progress.ended or (progress.tokens and exchange.form.has_logprobs):
-            yield exchange.form.piece(progress, lengths[progress.index])
-        lengths[progress.index] += len(progress.piece)
+            yield exchange.form.piece(progress, lengths[progress.number])
+        lengths[progress.number] += len(progress.piece)
     if include_usage:
         yield exchange.form.totals(exchange.choices)
     yield DONE
