@@ -45,7 +45,7 @@ def go_on(decoder: BatchDecoder, texts: list[GoingText], arrivals: random.Random
         going = [one for one in going if one.ended is None]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.long)])
 @pytest.mark.parametrize("config", SWITCHED)
 def test_a_text_has_the_same_tokens_and_likelihoods_alone_and_among_others(
     config: ModelConfig, dtype: torch.dtype
