@@ -19,7 +19,7 @@ from models.kinds.kind import Handover, Pretrained
 from models.kinds.transformer import Transformer, initialise
 from models.measures.decoding import BatchDecoder, GoingText
 from models.sampling import Sampling
-from tests.support.folders import JSON
+from tests.support.folders import DOCUMENT, JSON
 
 CONFIG = ModelConfig(layers=8, width=512, heads=8, kv_heads=4, row_tokens=512)
 VOCABULARY, PROMPT, ROWS = 8192, 32, 8
@@ -69,7 +69,7 @@ def peer(config: ModelConfig, model: Transformer) -> torch.nn.Module:
 
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        write_folder(Pretrained(config, VOCABULARY, weights), Handover(JSON, 0), Path(folder))
+        write_folder(Pretrained(config, VOCABULARY, weights), Handover(JSON, DOCUMENT), Path(folder))
         found: torch.nn.Module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         return found.eval()
 

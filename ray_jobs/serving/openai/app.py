@@ -37,14 +37,15 @@ class ServeApp:
         """Answer one request, as ASGI has it."""
         if scope["type"] != "http":
             return
-        path, began, status = scope["path"], time.monotonic(), 200
+        path, began, status = scope["path"], time.monotonic(), 500
         try:
             await self._answer(scope, receive, send)
+            status = 200
         except RefusedError as error:
             status = error.status
             await send_whole(send, status, error_body(error))
-        known = path if path in PATHS else "other"
-        self._metrics.requests.labels(known, status).inc()
+        finally:
+            self._metrics.requests.labels(path if path in PATHS else "other", status).inc()
         if PATHS.get(path) == "POST" and status == 200:
             self._metrics.whole_s.observe(time.monotonic() - began)
 

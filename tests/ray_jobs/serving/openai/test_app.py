@@ -52,6 +52,19 @@ def text(reply: Reply) -> str:
     return str(reply.json()["choices"][0]["text"])
 
 
+def test_a_request_that_fails_within_is_counted_as_one_that_failed(served: Served) -> None:
+    async def broken() -> dict[str, Any]:
+        raise OSError("the connection is lost")
+
+    async def send(_message: object) -> None: ...
+
+    scope = {"type": "http", "path": "/v1/completions", "method": "POST", "headers": []}
+    with pytest.raises(OSError, match="lost"):
+        asyncio.run(served.server.app(scope, broken, send))
+    page = served.ask("/metrics").body.decode()
+    assert 'headrace_serve_requests_total{path="/v1/completions",status="500"} 1.0' in page
+
+
 def test_an_answer_names_its_checkpoint_and_counts_its_tokens(served: Served) -> None:
     answer = served.ask("/v1/completions", {"prompt": "the mill", **GREEDY}).json()
     assert answer["object"] == "text_completion"
