@@ -15,6 +15,7 @@ import yaml
 
 from cluster.readable import many, short, size
 from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.formats.content import LINE_SUFFIXES, PACKED_SUFFIXES, TABLES, kind_suffix
 from data_ops.sources.files.listing import WILD, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.kinds import open_source
@@ -23,11 +24,8 @@ from ray_jobs.outcome import ConfigError
 TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
 TIMES = ("time", "date", "timestamp", "published_at", "published", "created_at", "created", "updated_at", "datetime")
 IDS = ("id", "uuid", "doc_id", "document_id", "url", "key", "sha", "name")
-KINDS = {
-    "jsonl": (".jsonl", ".ndjson", ".json"),
-    "parquet": (".parquet",),
-    "text": (".txt", ".md", ".rst", ".text", ".html"),
-}
+PROSE_UNASKED = (".txt", ".md", ".rst", ".text", ".html")  # code and settings are read where a configuration asks for them
+KINDS = ("jsonl", "csv", "tsv", "parquet", "text")
 LOOKED_AT = 100  # records
 FILES_LOOKED_AT = 20
 ENOUGH = 0.8  # share of the records in which a field has to make sense
@@ -40,7 +38,7 @@ class Guess:
     """One source: a glob, how much it matches, and the fields that make sense."""
 
     label: str
-    path: str
+    path: str | list[str]  # a glob, or one a suffix
     num_files: int
     num_bytes: int
     text: str | None
@@ -70,9 +68,10 @@ def propose(path: str) -> Proposal:
     of_a_kind = {kind: group for kind, group in kinds.items() if group}
     if not of_a_kind:
         there = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
-        known = " ".join(suffix for suffixes in KINDS.values() for suffix in suffixes)
+        known = " ".join((*LINE_SUFFIXES, *TABLES, *PROSE_UNASKED))
+        packed = " ".join(PACKED_SUFFIXES)
         raise ConfigError(
-            f"{path} holds no file of a kind that is read ({there}); kinds are {known}, also .gz and .zst"
+            f"{path} holds no file of a kind that is read ({there}); kinds are {known}, all but Parquet also {packed}"
         )
     found = [guess(path, kind, group, alone=len(of_a_kind) == 1 and not passed) for kind, group in of_a_kind.items()]
     lines = [f"{f.label}: {many(f.num_files, 'file')}, {size(f.num_bytes)}; {f.sample}" for f in found]
@@ -85,23 +84,25 @@ def propose(path: str) -> Proposal:
 def kind_by_suffix(partition: str) -> str | None:
     """Tell the kind of a file by its suffix; None for one that is not read unasked.
 
-    >>> kind_by_suffix("a/b.jsonl.gz"), kind_by_suffix("a/b.PNG")
-    ('jsonl', None)
+    >>> kind_by_suffix("a/b.jsonl.gz"), kind_by_suffix("a/b.CSV"), kind_by_suffix("a/b.PNG")
+    ('jsonl', 'csv', None)
     """
-    name = partition.lower().removesuffix(".gz").removesuffix(".zst")
-    return next((kind for kind, suffixes in KINDS.items() if name.endswith(suffixes)), None)
+    suffix = kind_suffix(partition)
+    if suffix in LINE_SUFFIXES:
+        return "jsonl"
+    return TABLES.get(suffix) or ("text" if suffix in PROSE_UNASKED else None)
 
 
 def guess(path: str, kind: str, files: list[FileState], *, alone: bool) -> Guess:
     """Try the fields out on the first records of some files of a kind; ConfigError if none holds text."""
-    glob = path if alone or WILD.search(path) else f"{path.rstrip('/')}/**/*{_suffix(files)}"
+    globs = path if alone else _globs(path, files)
     stride = max(1, len(files) // FILES_LOOKED_AT)
     some = tuple(file.partition for file in files[::stride][:FILES_LOOKED_AT])
     text = "text" if kind == "text" else _best(kind, some, "text", TEXTS)
     if text is None:
         raise ConfigError(
-            f"{glob}: no record has text in one of the fields {', '.join(TEXTS)}; write a configuration by hand and "
-            "name the field, for example sources.mine.text=field"
+            f"{path}: no record of the kind {kind} has text in one of the fields {', '.join(TEXTS)}; "
+            "write a configuration by hand and name the field, for example sources.mine.text=field"
         )
     time = None if kind == "text" else _best(kind, some, "time", TIMES, text)
     name = None if kind == "text" else _best(kind, some, "id", IDS, text)
@@ -113,15 +114,21 @@ def guess(path: str, kind: str, files: list[FileState], *, alone: bool) -> Guess
     label = label or "mine"
     total = sum(file.size for file in files)
     sample = f"the first record: {when}'{words}…'"
-    return Guess(label if alone else f"{label}-{kind}", glob, len(files), total, text, time, name, sample)
+    return Guess(label if alone else f"{label}-{kind}", globs, len(files), total, text, time, name, sample)
 
 
-def _suffix(files: Iterable[FileState]) -> str:
-    """The part of the names that a glob can ask for: the suffix, and what may follow where some are packed."""
-    names = {re.sub(r"\.(gz|zst)$", "", Path(file.partition).name.lower()) for file in files}
-    suffixes = {Path(name).suffix for name in names}
-    packed = any(file.partition.lower().endswith((".gz", ".zst")) for file in files)
-    return (suffixes.pop() if len(suffixes) == 1 else ".*") + ("*" if packed else "")
+def _globs(path: str, files: Iterable[FileState]) -> str | list[str]:
+    """What matches these files and none of another kind: a glob for each suffix, with a star where more follows it."""
+    behind: dict[str, bool] = {}
+    for file in files:
+        at = file.partition.lower().rfind(kind_suffix(file.partition))
+        suffix = file.partition[at : at + len(kind_suffix(file.partition))]
+        behind[suffix] = behind.get(suffix, False) or not file.partition.endswith(suffix)
+    if WILD.search(path) and not path.endswith("*"):
+        return path
+    stem = path if path.endswith("*") else f"{path.rstrip('/')}/**/*"
+    globs = [f"{stem}{suffix}{'*' * more}" for suffix, more in sorted(behind.items())]
+    return globs[0] if len(globs) == 1 else globs
 
 
 def _best(kind: str, files: tuple[str, ...], key: str, candidates: tuple[str, ...], text: str = "text") -> str | None:

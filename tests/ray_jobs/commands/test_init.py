@@ -1,5 +1,6 @@
 """Does `headrace init` write a configuration that reads what is there?"""
 
+import bz2
 import gzip
 import json
 import os
@@ -64,6 +65,24 @@ def test_a_folder_of_several_kinds_gives_a_source_each_and_names_what_is_passed_
     assert propose(str(texts)).lines[-1] == "passed over 1 file: .png 1"
 
 
+def test_every_kind_that_is_read_is_proposed_and_no_glob_matches_another_kind(tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    json_lines(texts / "a.jsonl.1")
+    json_lines(texts / "b.ndjson")
+    (texts / "t.csv").write_text("id,body\n1,A ticket about water.\n")
+    (texts / "u.tsv.bz2").write_bytes(bz2.compress(b"id\tbody\n1\tA ticket about wheels.\n"))
+    (texts / "N.TXT").write_text("A note without fields.")
+    for asked in (str(texts), f"{texts}/**/*"):
+        sources = taken(tmp_path, asked).sources
+        assert [s.path for s in sources.values()] == [
+            (f"{texts}/**/*.jsonl*", f"{texts}/**/*.ndjson"),
+            f"{texts}/**/*.csv",
+            f"{texts}/**/*.tsv*",
+            f"{texts}/**/*.TXT",
+        ]
+        assert [s.text for s in sources.values()] == ["body", "body", "body", "text"]
+
+
 def test_a_small_corpus_warms_up_within_itself(tmp_path: Path) -> None:
     json_lines(tmp_path / "a.jsonl")
     config = taken(tmp_path, str(tmp_path / "a.jsonl"))
@@ -76,7 +95,10 @@ def test_a_small_corpus_warms_up_within_itself(tmp_path: Path) -> None:
     [
         (lambda folder: None, "matches no file; give a folder, a file, a glob"),
         (lambda folder: (folder / "x.png").write_bytes(b"\x89PNG"), r"no file of a kind that is read \(\.png 1\)"),
-        (lambda folder: (folder / "x.jsonl").write_text('{"words": "a"}\n'), "no record has text in one of the fields"),
+        (
+            lambda folder: (folder / "x.jsonl").write_text('{"words": "a"}\n'),
+            "no record of the kind jsonl has text in one of",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_the_mend(tmp_path: Path, make, sentence: str) -> None:

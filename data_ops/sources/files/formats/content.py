@@ -137,11 +137,7 @@ def sniffed_format(name: str, head: bytes, text_field: str) -> Format:
         raise UnknownKindError("it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
     if head.startswith(b"PAR1"):
         return "parquet"
-    bare = _bare(name)
-    for suffix in PACKED_SUFFIXES:
-        bare = _bare(bare.removesuffix(suffix))
-    stem, dot, last = bare.rpartition("/")[2].rpartition(".")
-    suffix = dot + last if stem else ""  # .profile has none
+    suffix = kind_suffix(name)
     if what := _binary(head):
         raise UnknownKindError(f"it is {what}; unpack it, or set sources.<label>.path so that it does not match")
     if suffix in LINE_SUFFIXES:
@@ -164,6 +160,19 @@ def sniffed_format(name: str, head: bytes, text_field: str) -> Format:
             "or a path that does not match it"
         )
     return "text"
+
+
+def kind_suffix(name: str) -> str:
+    """The suffix that says what a file is, in lower case, without what packing, a rotation or a copy puts behind it.
+
+    >>> kind_suffix("2024/App.jsonl.gz.1"), kind_suffix(".profile")
+    ('.jsonl', '')
+    """
+    bare = _bare(name)
+    for suffix in PACKED_SUFFIXES:
+        bare = _bare(bare.removesuffix(suffix))
+    stem, dot, last = bare.rpartition("/")[2].rpartition(".")
+    return dot + last if stem else ""
 
 
 def looks_like_text(head: bytes) -> bool:
