@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 MASK = "***"
 SECRET = re.compile(
@@ -16,16 +15,20 @@ IN_A_URL = re.compile(
 )
 
 
-def redact(value: object, key: str = "") -> Any:
+def redact(settings: Mapping[str, object]) -> dict[str, object]:
     """Return a configuration with every secret replaced by ***: what stands under its name, and secrets within URLs.
 
     >>> redact({"hf_token": "abc", "row_tokens": 256, "url": "s3://me:pw@host/a?sig=1"})
     {'hf_token': '***', 'row_tokens': 256, 'url': 's3://***@host/a?sig=***'}
     """
+    return {name: _redacted(value, str(name)) for name, value in settings.items()}
+
+
+def _redacted(value: object, key: str) -> object:
     if isinstance(value, Mapping):
-        return {name: redact(item, str(name)) for name, item in value.items()}
+        return redact(value)
     if isinstance(value, list | tuple):
-        return [redact(item, key) for item in value]
+        return [_redacted(item, key) for item in value]
     if SECRET.search(key) and _may_be_secret(value, key):
         return MASK
     if not isinstance(value, str):

@@ -8,7 +8,7 @@
 import re
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -52,7 +52,7 @@ def _members(annotation: object) -> Iterator[object]:
         yield from _members(part)
 
 
-def _number_with_unit(value: object, units: dict[str, float] | dict[str, int], example: str) -> Any:
+def _number_with_unit(value: object, units: dict[str, float] | dict[str, int], example: str) -> object:
     if not isinstance(value, str):
         return value
     match = NUMBER.fullmatch(value)
@@ -62,7 +62,7 @@ def _number_with_unit(value: object, units: dict[str, float] | dict[str, int], e
     return float(match[1].replace("_", "")) * (units[unit] if unit else 1)
 
 
-def parse_duration(value: object) -> Any:
+def parse_duration(value: object) -> object:
     """Read a duration as seconds.
 
     >>> parse_duration("30d"), parse_duration("1.5h"), parse_duration(10)
@@ -71,7 +71,7 @@ def parse_duration(value: object) -> Any:
     return _number_with_unit(value, SECONDS, "10s, 5m, 1.5h or 30d")
 
 
-def parse_size(value: object) -> Any:
+def parse_size(value: object) -> object:
     """Read a size as bytes.
 
     >>> parse_size("64MiB"), parse_size("2GB")
@@ -81,7 +81,7 @@ def parse_size(value: object) -> Any:
     return int(parsed) if isinstance(parsed, float) and parsed.is_integer() else parsed
 
 
-def parse_share(value: object) -> Any:
+def parse_share(value: object) -> object:
     """Read a share as a fraction.
 
     >>> parse_share("25%"), parse_share(0.25)

@@ -6,7 +6,6 @@ for itself. Here each of them is a ValueError. Our own settings are read as YAML
 """
 
 import re
-from typing import Any
 
 import yaml
 
@@ -16,7 +15,7 @@ MOST_VALUES, DEEPEST = 1_000_000, 100
 class _Settings(yaml.SafeLoader):
     """Reads plain values, words, numbers and dates as YAML 1.2 does, and refuses a mapping that says one key twice."""
 
-    def compose_mapping_node(self, anchor: Any) -> Any:
+    def compose_mapping_node(self, anchor: dict[object, yaml.Node]) -> yaml.MappingNode:
         """Compose a mapping; what merges (<<) bring may be said again."""
         node = super().compose_mapping_node(anchor)
         first: dict[str, int] = {}
@@ -37,7 +36,7 @@ _Settings.add_implicit_resolver(_BOOL, re.compile("(?:true|True|TRUE|false|False
 _Settings.add_implicit_resolver(_INT, re.compile("[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), list("-+0123456789"))
 
 
-def load_yaml(text: str) -> Any:
+def load_yaml(text: str) -> object:
     """Parse the one document of our settings; None if it is empty."""
     documents = _load(text, _Settings) if text.strip() else [None]
     if len(documents) > 1:
@@ -45,12 +44,12 @@ def load_yaml(text: str) -> Any:
     return documents[0]
 
 
-def load_yaml_documents(text: str) -> list[Any]:
+def load_yaml_documents(text: str) -> list[object]:
     """Parse all documents of a file of others; ValueError says what is wrong, and where if the parser knows."""
     return _load(text, yaml.SafeLoader)
 
 
-def _load(text: str, loader: type[yaml.SafeLoader]) -> list[Any]:
+def _load(text: str, loader: type[yaml.SafeLoader]) -> list[object]:
     try:
         documents = list(yaml.load_all(text, loader))
     except yaml.YAMLError as error:
@@ -63,7 +62,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> list[Any]:
     return documents or [None]
 
 
-def _check_size(documents: list[Any]) -> None:
+def _check_size(documents: list[object]) -> None:
     """Count every value as often as aliases repeat it, without descending for ever."""
     count, waiting = 0, [(document, 0) for document in documents]
     while waiting:

@@ -1,9 +1,8 @@
 """How did a command that drives a cluster end?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 OK, FAILED, STOPPED = 0, 1, 143
 
@@ -13,7 +12,7 @@ class Outcome:
     """Its exit code, and what its summary holds."""
 
     code: int
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, object] = field(default_factory=dict)
 
 
 class ConfigError(ValueError):

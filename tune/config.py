@@ -43,7 +43,7 @@ class SweepConfig(Settings):
 
     @field_validator("scheduler", mode="before")
     @classmethod
-    def _is_a_scheduler(cls, value: object) -> Any:
+    def _is_a_scheduler(cls, value: object) -> object:
         if value in ("grid", "random", "tpe", "optuna"):
             meant = "tpe" if value == "optuna" else value
             raise ValueError(f"{value} says how points are chosen; set sweep.search={meant} and sweep.scheduler=none")

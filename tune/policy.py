@@ -1,23 +1,51 @@
-"""What follows from the verdicts of a sweep? Pure decisions: who is best, who takes over whose weights, which batch.
+"""What follows from the verdicts of a sweep? Pure decisions: who is best, and who takes over whose weights.
 
 Nothing here trains or reads; the same verdicts always give the same decision, which is what lets a killed sweep go on.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypedDict, TypeVar
 
-from tune.space import BATCH, Dimension, Point, Space, share_of
+from pydantic import JsonValue
+
+from tune.space import Dimension, Point, Space, share_of
 
 QUANTILE = 0.25  # of a population that gives up its weights, and that hands them over (Jaderberg et al. 2017)
 FACTORS = (0.8, 1.25)  # by which a copied number is changed
 RESAMPLE = 0.25  # chance that a copied value is drawn anew instead
 WORST = 1e3  # the score of a trial that has none, diverged or failed: worse than any model
-TOLERANCE = 0.005  # bits per byte a larger batch may lose, relative, before it is beyond the critical one
 
 
-def ranked(verdicts: Sequence[Mapping[str, object]]) -> list[Mapping[str, Any]]:
+class TrialStanding(TypedDict):
+    """Where a trial stands by its last verdict; score: bits per byte, None where it has diverged."""
+
+    key: str
+    tokens: int
+    score: float | None
+
+
+class AtMark(TypedDict, total=False):
+    """What a verdict has that decides while trials run; what else it has is the trial's business."""
+
+    score: float | None
+    tokens: int
+    mark: int
+
+
+class NamedStretch(Protocol):
+    """What is asked of a trial: a stretch of training that has a name."""
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+
+
+AnyTrial = TypeVar("AnyTrial", bound=TrialStanding)
+Asked = TypeVar("Asked", bound=NamedStretch)
+
+
+def ranked(verdicts: Sequence[AnyTrial]) -> list[AnyTrial]:
     """Order trials by their last verdict: who got further first, then by score, then by key; diverged ones last."""
     return sorted(verdicts, key=lambda v: (v["score"] is None, -v["tokens"], v["score"] or 0.0, v["key"]))
 
@@ -69,18 +97,19 @@ def explore(point: Point, space: Space, seed: int, number: int) -> Point:
             changed[dimension.path] = dimension.at(draw / RESAMPLE)
         else:
             up = draw >= (1 + RESAMPLE) / 2
-            changed[dimension.path] = _moved(dimension, point[dimension.path], up)
+            changed[dimension.path] = _moved(dimension, point, up)
     return changed
 
 
-def _moved(dimension: Dimension, value: Any, up: bool) -> Any:
+def _moved(dimension: Dimension, point: Point, up: bool) -> JsonValue:
+    value = point[dimension.path]
     if dimension.values is not None:
         place = dimension.values.index(value) + (1 if up else -1)
         return dimension.values[min(max(place, 0), len(dimension.values) - 1)]
     return dimension.near(value * FACTORS[up])
 
 
-class Plan(Protocol):
+class Plan(Protocol[Asked]):
     """Decides which stretch of training, between two marks, comes next."""
 
     @property
@@ -91,22 +120,22 @@ class Plan(Protocol):
     def is_done(self) -> bool:
         """Will nothing be asked for any more?"""
 
-    def next(self) -> Any:
+    def next(self) -> Asked | None:
         """The next stretch; None while that depends on verdicts to come."""
 
-    def judged(self, spec: object, score: float) -> None:
+    def judged(self, spec: Asked, score: float) -> None:
         """Take a verdict."""
 
 
 @dataclass
-class Population:
+class Population(Generic[Asked]):
     """A population on its way through its generations; `next` and `judged` are its only moves."""
 
     members: list[Member]
     generations: int
     space: Space
     seed: int
-    spec_of: Callable[[Member], Any]  # what is asked of it
+    spec_of: Callable[[Member], Asked]  # what is asked of it
     keep: Callable[[list[Member]], list[Member]] = lambda decided: decided  # write a generation down, or read it back
     waiting: list[Member] = field(default_factory=list)
     running: dict[str, Member] = field(default_factory=dict)
@@ -126,7 +155,7 @@ class Population:
         """Is the last generation handed out?"""
         return not self.waiting and self.generation == self.generations - 1
 
-    def next(self) -> Any:
+    def next(self) -> Asked | None:
         """Hand out the next segment; None while the generation is not judged."""
         if not self.waiting:
             return None
@@ -135,7 +164,7 @@ class Population:
         self.running[member.key] = member
         return spec
 
-    def judged(self, spec: Any, score: float) -> None:
+    def judged(self, spec: Asked, score: float) -> None:
         """Take a verdict; after the last of a generation the next one is known."""
         self.scores[spec.key] = score
         del self.running[spec.key]
@@ -147,7 +176,7 @@ class Population:
 
 
 @dataclass
-class Halving:
+class Halving(Generic[Asked]):
     """Asynchronous successive halving: all trials to the first mark, then the best 1/reduction of each mark further.
 
     ASHA as published (Li et al. 2020, algorithm 2): a trial waits at its mark until it is promoted, and nothing is
@@ -162,7 +191,7 @@ class Halving:
     count: int  # trials
     marks: int
     reduction: int
-    spec_of: Callable[[int, int], Any]  # number of a trial, mark it stands at -> what is asked of it
+    spec_of: Callable[[int, int], Asked]  # number of a trial, mark it stands at -> what is asked of it
     known: Mapping[int, Sequence[float]] = field(default_factory=dict)  # scores of an earlier start, mark by mark
     waiting: list[int] = field(default_factory=list)
     running: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -189,7 +218,7 @@ class Halving:
         """Is nothing left that could go on?"""
         return not self.waiting and not self.running and self._best() is None
 
-    def next(self) -> Any:
+    def next(self) -> Asked | None:
         """Hand out the next stretch; None while it depends on those that run."""
         if self.waiting:
             return self._hand_out(self.waiting.pop(0), 0)
@@ -200,12 +229,12 @@ class Halving:
         self.promoted[mark].add(number)
         return self._hand_out(number, mark + 1)
 
-    def judged(self, spec: Any, score: float) -> None:
+    def judged(self, spec: Asked, score: float) -> None:
         """Take the verdict on a stretch."""
         number, mark = self.running.pop(spec.key)
         self.scores[mark][number] = score
 
-    def _hand_out(self, number: int, mark: int) -> Any:
+    def _hand_out(self, number: int, mark: int) -> Asked:
         spec = self.spec_of(number, mark)
         self.running[spec.key] = number, mark
         return spec
@@ -222,52 +251,3 @@ class Halving:
             return None
         furthest = self.scores[reached]
         return min(furthest, key=lambda n: (furthest[n], n)), reached
-
-
-def critical_batch(verdicts: Sequence[Mapping[str, Any]], tolerance: float = TOLERANCE) -> dict[str, Any] | None:
-    """Find the largest batch that loses nothing at equal tokens, from trials at several batches; None without them.
-
-    By branching (Merrill et al. 2025): of each batch the best trial counts, and the critical batch is the largest
-    up to which every score is within `tolerance` (relative) of the smallest batch's best or better; where that is the
-    smallest one itself, trials only say that it is below `too_large`. verdicts hold `score`, `tokens` and `point`.
-    """
-    most = max((v["tokens"] for v in verdicts if v["score"] is not None), default=0)
-    best: dict[int, float] = {}
-    for verdict in verdicts:
-        if verdict["score"] is not None and verdict["tokens"] == most and BATCH in verdict["point"]:
-            batch = verdict["point"][BATCH]
-            best[batch] = min(best.get(batch, math.inf), verdict["score"])
-    if len(best) < 2:
-        return None
-    batches = sorted(best)
-    critical, least = batches[0], best[batches[0]]
-    for batch in batches:
-        if best[batch] > least * (1 + tolerance):
-            break
-        critical, least = batch, min(least, best[batch])
-    return {
-        "critical": critical,
-        "is_bound": critical == batches[-1],  # no batch was too large: the critical one is this or larger
-        "too_large": next((batch for batch in batches if batch > critical), None),  # the smallest that loses
-        "scores": {str(batch): best[batch] for batch in batches},
-        "tolerance": tolerance,
-    }
-
-
-def propose_batches(critical: Mapping[str, Any] | None, noise_tokens: float | None, row_tokens: int) -> list[int]:
-    """Batches to try next, whole rows: around the critical one; where batches were not compared, the noise scale's.
-
-    >>> propose_batches({"critical": 4096, "is_bound": False}, 9000.0, 256)
-    [2048, 4096, 8192]
-    >>> propose_batches({"critical": 4096, "is_bound": True}, None, 256)
-    [4096, 8192, 16384]
-    >>> propose_batches(None, 9000.0, 256), propose_batches(None, None, 256)
-    ([4096, 8192, 16384], [])
-    """
-    if critical is not None:
-        middle = critical["critical"] * (2 if critical["is_bound"] else 1)
-    elif noise_tokens is not None:
-        middle = row_tokens * 2 ** max(1, round(math.log2(max(noise_tokens / row_tokens, 1.0))))
-    else:
-        return []
-    return [max(1, round(middle * factor / row_tokens)) * row_tokens for factor in (0.5, 1, 2)]

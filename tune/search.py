@@ -9,15 +9,17 @@ actor that is used again for the next trial: a new process would cost seconds of
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from tune.policy import WORST, Plan
+from tune.policy import WORST, Asked, AtMark, NamedStretch, Plan
 from tune.space import Point, Space
 
 TIME, SCORE = "tokens", "score"
@@ -31,20 +33,24 @@ ENVIRONMENT = {
 }
 
 
+Taken = TypeVar("Taken", contravariant=True)
+Thing = TypeVar("Thing")
+
+
 class Running(Protocol):
     """One trial on its way."""
 
-    def advance(self) -> dict[str, Any]:
+    def advance(self) -> Mapping[str, object]:
         """Go on for a while: {score, tokens, done, ...} at a mark, else anything without a score."""
 
     def close(self) -> None:
         """Commit and let go."""
 
 
-class Host(Protocol):
+class Host(Protocol[Taken]):
     """A process that runs one trial after the other."""
 
-    def begin(self, spec: Any) -> Running:
+    def begin(self, spec: Taken, /) -> Running:
         """Take up a trial."""
 
 
@@ -62,18 +68,17 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Hooks:
+class Hooks(Generic[Asked]):
     """What the driver hears; all are called in its thread."""
 
-    on_result: Callable[[Any, dict[str, Any]], None]  # what was asked for, the verdict at a mark
-    on_end: Callable[[Any, str | None], None]  # what was asked for, what went wrong
+    on_result: Callable[[Asked, AtMark], None]  # what was asked for, the verdict at a mark
+    on_end: Callable[[Asked, str | None], None]  # what was asked for, what went wrong
     stopped: threading.Event
 
 
-def run_all(search: Search, host: Callable[[], Host], specs: Sequence[Any], hooks: Hooks) -> None:
+def run_all(search: Search, host: Callable[[], Host[Asked]], specs: Sequence[Asked], hooks: Hooks[Asked]) -> None:
     """Run these trials, in this order."""
-    space = {"spec": tune.grid_search(list(specs))}
-    _fit(search, host, hooks, param_space=space)
+    _fit(search, host, hooks, {"spec": tune.grid_search(list(specs))}, None, 1)
 
 
 class Proposals(NamedTuple):
@@ -85,29 +90,43 @@ class Proposals(NamedTuple):
 
 
 def run_tpe(
-    search: Search, host: Callable[[], Host], proposals: Proposals, spec_of: Callable[[Point], Any], hooks: Hooks
+    search: Search,
+    host: Callable[[], Host[Asked]],
+    proposals: Proposals,
+    spec_of: Callable[[Point], Asked | None],
+    hooks: Hooks[Asked],
 ) -> None:
     """Let Optuna's TPE propose points; those that a killed sweep had proposed come first."""
-    asked = _tpe(proposals.space, proposals.known, spec_of, search.seed)
-    _fit(search, host, hooks, search_alg=asked, num_samples=proposals.trials)
+    sampler = _tpe(proposals.space, proposals.known, spec_of, search.seed)
+    _fit(search, host, hooks, {}, sampler, proposals.trials)
 
 
 def run_stretches(
-    search: Search, host: Callable[[], Host], plan: Plan, known: Callable[[Any], float | None], hooks: Hooks
+    search: Search,
+    host: Callable[[], Host[Asked]],
+    plan: Plan[Asked],
+    known: Callable[[Asked], float | None],
+    hooks: Hooks[Asked],
 ) -> None:
     """Train stretches between two marks as a plan asks for them; each that is not `known` already is a Tune trial."""
     searcher = _Stretches(plan, known)
     if searcher.has_more():
-        _fit(search, host, hooks, search_alg=searcher, num_samples=plan.most)
+        _fit(search, host, hooks, {}, searcher, plan.most)
 
 
-def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -> None:
+def _fit(
+    search: Search,
+    host: Callable[[], Host[Asked]],
+    hooks: Hooks[Asked],
+    space: Mapping[str, object],
+    searcher: Searcher | None,
+    count: int,
+) -> None:
     os.environ |= ENVIRONMENT
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    param_space, count = asked.pop("param_space", {}), asked.pop("num_samples", 1)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_Trainable, host=host), tune.PlacementGroupFactory(search.resources)),
-        param_space=param_space,
+        param_space=dict(space),
         tune_config=tune.TuneConfig(
             metric=SCORE,
             mode="min",
@@ -116,7 +135,7 @@ def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -
             max_concurrent_trials=search.concurrent,
             reuse_actors=True,
             trial_dirname_creator=_name_of,
-            **asked,
+            search_alg=searcher,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -134,11 +153,11 @@ def _fit(search: Search, host: Callable[[], Host], hooks: Hooks, **asked: Any) -
         raise RuntimeError(f"Ray Tune ended the sweep: {' '.join(str(error).split())[-300:]}") from error
 
 
-def _name_of(trial: Any) -> str:
+def _name_of(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-def _scheduler(search: Search) -> Any:
+def _scheduler(search: Search) -> TrialScheduler:
     if search.scheduler == "asha":
         return tune.schedulers.ASHAScheduler(
             time_attr=TIME,
@@ -151,30 +170,30 @@ def _scheduler(search: Search) -> Any:
     return tune.schedulers.FIFOScheduler()
 
 
-class _Here:
+class _Here(Generic[Thing]):
     """Something of the driver that Tune carries along: it pickles as nothing: nothing of Tune's is read back."""
 
-    def __init__(self, thing: Any) -> None:
+    def __init__(self, thing: Thing) -> None:
         self.thing = thing
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type, tuple[None]]:
         return _Here, (None,)
 
 
-class _Trainable(tune.Trainable):
+class _Trainable(tune.Trainable, Generic[Asked]):
     """What Tune sees of a process that runs trials."""
 
-    def setup(self, config: dict[str, Any], host: Any = None) -> None:
+    def setup(self, config: Mapping[str, Asked], host: Callable[[], Host[Asked]]) -> None:
         self.host = host()
         self.running: Running = self.host.begin(config["spec"])
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Mapping[str, Asked]) -> bool:
         self.running.close()
         self.running = self.host.begin(new_config["spec"])
         return True
 
-    def step(self) -> dict[str, Any]:
-        result = self.running.advance()
+    def step(self) -> dict[str, object]:
+        result = dict(self.running.advance())
         if SCORE in result and result[SCORE] is None:
             return {**result, SCORE: WORST, "diverged": True}
         return result
@@ -187,43 +206,43 @@ class _StopAll(Stopper):
     def __init__(self, stopped: threading.Event) -> None:
         self.stopped = _Here(stopped)
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: Mapping[str, object]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self.stopped.thing.is_set())
+        return self.stopped.thing.is_set()
 
 
-class _Tell(tune.Callback):
-    def __init__(self, hooks: Hooks) -> None:
+class _Tell(tune.Callback, Generic[Asked]):
+    def __init__(self, hooks: Hooks[Asked]) -> None:
         self.here = _Here(hooks)
 
     @property
-    def hooks(self) -> Hooks:
-        return cast(Hooks, self.here.thing)
+    def hooks(self) -> Hooks[Asked]:
+        return self.here.thing
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: AtMark, **_: object) -> None:
         if SCORE in result:
             self.hooks.on_result(trial.config["spec"], result)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         if not self.hooks.stopped.is_set():
             self.hooks.on_end(trial.config["spec"], None)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         error = trial.get_pickled_error() or trial.get_error()
         said = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
         self.hooks.on_end(trial.config["spec"], said[-1] if said else "it failed")
 
 
-class _Stretches(Searcher):
+class _Stretches(Searcher, Generic[Asked]):
     """Hands out what a plan asks for, as verdicts come in."""
 
-    def __init__(self, plan: Plan, known: Callable[[Any], float | None]) -> None:
+    def __init__(self, plan: Plan[Asked], known: Callable[[Asked], float | None]) -> None:
         super().__init__(metric=SCORE, mode="min")
         self.here = _Here((plan, known))
-        self.ready: list[Any] = []
-        self.asked: dict[str, Any] = {}
+        self.ready: list[Asked] = []
+        self.asked: dict[str, Asked] = {}
 
     def has_more(self) -> bool:
         """Is there a stretch that nobody has trained yet?"""
@@ -232,20 +251,20 @@ class _Stretches(Searcher):
             self.ready.append(spec)
         return spec is not None
 
-    def suggest(self, trial_id: str) -> Any:
+    def suggest(self, trial_id: str) -> object:
         spec = self.ready.pop() if self.ready else self._next()
         if spec is None:
             return Searcher.FINISHED if self.here.thing[0].is_done else None
         self.asked[trial_id] = spec
         return {"spec": spec}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        score = WORST if error else (result or {}).get(SCORE)
+    def on_trial_complete(self, trial_id: str, result: AtMark | None = None, error: bool = False) -> None:
+        score = WORST if error else result.get("score") if result else None
         spec = self.asked.pop(trial_id)
         if score is not None:  # else it was stopped on its way, with all the others
             self.here.thing[0].judged(spec, score)
 
-    def _next(self) -> Any:
+    def _next(self) -> Asked | None:
         """The next stretch that has no verdict; those that have one are told to the plan at once."""
         plan, known = self.here.thing
         while (spec := plan.next()) is not None:
@@ -262,7 +281,7 @@ class _Stretches(Searcher):
         """Nothing: the store knows."""
 
 
-def _tpe(space: Space, known: Sequence[Point], spec_of: Callable[[Point], Any], seed: int) -> Any:
+def _tpe(space: Space, known: Sequence[Point], spec_of: Callable[[Point], NamedStretch | None], seed: int) -> Searcher:
     """Optuna's TPE over shares of [0, 1), or places in a list: logarithms and steps are the space's business."""
     try:
         import optuna
@@ -276,11 +295,11 @@ def _tpe(space: Space, known: Sequence[Point], spec_of: Callable[[Point], Any], 
     here = _Here(spec_of)
 
     class Tpe(OptunaSearch):
-        def suggest(self, trial_id: str) -> Any:
+        def suggest(self, trial_id: str) -> object:
             spec = here.thing(space.decode(super().suggest(trial_id)))
             return None if spec is None else {"spec": spec}  # None: that point is being trained; ask again
 
-        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        def on_trial_result(self, trial_id: str, result: Mapping[str, object]) -> None:
             """Leave pruning to the scheduler."""
 
     shares = {

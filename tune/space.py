@@ -12,7 +12,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import JsonValue
 
 TUNABLE = (
     "engine.batch_tokens",
@@ -31,6 +33,7 @@ WORDS = {"distribution", "min", "max", "q", "value", "values"}
 BATCH, RATE = "engine.batch_tokens", "optim.lr"
 ROUNDING = 1e-9  # of a number of steps
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+Value = TypeVar("Value")
 Point = dict[str, Any]  # dotted key -> value
 
 
@@ -39,14 +42,14 @@ class Dimension:
     """One key and what it may be: a list of values, or numbers between low and high."""
 
     path: str
-    values: tuple[Any, ...] | None = None
+    values: tuple[JsonValue, ...] | None = None
     low: float = 0.0
     high: float = 1.0
     is_log: bool = False
     step: float | None = None  # values are multiples of it
     is_int: bool = False
 
-    def at(self, share: float) -> Any:
+    def at(self, share: float) -> JsonValue:
         """Return the value at a share in [0, 1) of the distribution.
 
         >>> Dimension("optim.lr", low=1e-4, high=1e-2, is_log=True).at(0.5)
@@ -70,7 +73,7 @@ class Dimension:
         share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
         return min(max(share, 0.0), 1.0 - 2**-53)
 
-    def near(self, value: float) -> Any:
+    def near(self, value: float) -> float:
         """Return the nearest number that the dimension allows, with six digits: what is shown is what is trained."""
         value = min(max(value, self.low), self.high)
         if self.step is not None:
@@ -183,23 +186,20 @@ def couple(point: Point, base_batch: int, base_lr: float) -> Point:
     return {**point, RATE: float(f"{rate:.6g}")}
 
 
-def nested(point: Point) -> dict[str, Any]:
+def nested(point: Point) -> dict[str, object]:
     """A point as nested settings.
 
     >>> nested({"optim.lr": 1e-3, "optim.schedule.kind": "wsd"})
     {'optim': {'lr': 0.001, 'schedule': {'kind': 'wsd'}}}
     """
-    found: dict[str, Any] = {}
+    blocks: dict[str, Point] = {}
     for path, value in point.items():
-        *folders, last = path.split(".")
-        here = found
-        for name in folders:
-            here = here.setdefault(name, {})
-        here[last] = value
-    return found
+        block, _, rest = path.partition(".")
+        blocks.setdefault(block, {})[rest] = value
+    return {block: inner[""] if "" in inner else nested(inner) for block, inner in blocks.items()}
 
 
-def _flat(prefix: str, given: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
+def _flat(prefix: str, given: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """Dotted keys, also where they were written nested, as `sweep.space.optim.lr=[...]` on a command line is."""
     for name, value in given.items():
         if isinstance(value, Mapping) and value and not set(value) & WORDS:
@@ -226,24 +226,16 @@ def _dimension(path: str, given: object) -> Dimension:
         raise ValueError(
             f"sweep.space.{path}={given!r} is neither a list nor a distribution; write [{given!r}] for one value"
         )
-    return _distribution(path, dict(given))
+    return _distribution(path, given)
 
 
-def _distribution(path: str, given: dict[str, Any]) -> Dimension:
-    given = {name: _number(value) for name, value in given.items()}
+def _distribution(path: str, written: Mapping[str, object]) -> Dimension:
+    given = {name: _number(value) for name, value in written.items()}
     if unknown := sorted(set(given) - {"distribution", "min", "max", "q"}):
         raise ValueError(f"sweep.space.{path}.{unknown[0]} is unknown; a distribution has distribution, min, max and q")
-    for name in ("min", "max"):
-        if not isinstance(given.get(name), int | float) or isinstance(given.get(name), bool):
-            raise ValueError(f"sweep.space.{path}.{name}={given.get(name)!r} is no number; give min and max, or a list")
-    low, high = given["min"], given["max"]
+    low, high = (_bound(path, name, given.get(name)) for name in ("min", "max"))
     whole = isinstance(low, int) and isinstance(high, int)
-    kind = given.get("distribution", "int_uniform" if whole else "uniform")
-    if kind not in DISTRIBUTIONS:
-        alike = [name for name in DISTRIBUTIONS if ("log" in name) == ("log" in str(kind))]
-        near = difflib.get_close_matches(str(kind), alike, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(DISTRIBUTIONS)}"
-        raise ValueError(f"sweep.space.{path}.distribution={kind!r} is unknown; {hint}")
+    kind = _kind(path, given.get("distribution", "int_uniform" if whole else "uniform"))
     if not low < high or not math.isfinite(low) or not math.isfinite(high):
         raise ValueError(f"sweep.space.{path} goes from {low} to {high}; min must be below max")
     if "log" in kind and low <= 0:
@@ -251,10 +243,25 @@ def _distribution(path: str, given: dict[str, Any]) -> Dimension:
     step = given.get("q")
     if kind.startswith("q_") != (step is not None):
         raise ValueError(f"sweep.space.{path}: q goes with q_uniform and q_log_uniform_values, and they need it")
-    if step is not None and not _has_multiple(low, high, step):
+    if step is not None and not (isinstance(step, int | float) and _has_multiple(low, high, step)):
         raise ValueError(f"sweep.space.{path}.q={step!r} has no multiple from {low} to {high}; use a smaller one")
     is_int = kind == "int_uniform" or (whole and isinstance(step, int))
     return Dimension(path, None, low, high, "log" in kind, step, is_int)
+
+
+def _bound(path: str, name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"sweep.space.{path}.{name}={value!r} is no number; give min and max, or a list")
+    return value
+
+
+def _kind(path: str, kind: object) -> str:
+    if isinstance(kind, str) and kind in DISTRIBUTIONS:
+        return kind
+    alike = [name for name in DISTRIBUTIONS if ("log" in name) == ("log" in str(kind))]
+    near = difflib.get_close_matches(str(kind), alike, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(DISTRIBUTIONS)}"
+    raise ValueError(f"sweep.space.{path}.distribution={kind!r} is unknown; {hint}")
 
 
 def _multiples(low: float, high: float, step: float) -> tuple[int, int]:
@@ -266,14 +273,14 @@ def _multiples(low: float, high: float, step: float) -> tuple[int, int]:
     return math.ceil(low / step - ROUNDING), math.floor(high / step + ROUNDING)
 
 
-def _has_multiple(low: float, high: float, step: object) -> bool:
-    if not isinstance(step, int | float) or step <= 0:
+def _has_multiple(low: float, high: float, step: float) -> bool:
+    if step <= 0:
         return False
     least, largest = _multiples(low, high, step)
     return least <= largest
 
 
-def _number(value: object) -> Any:
+def _number(value: Value) -> Value | float:
     """A text that is a number to people and not to YAML 1.1, as the rest of the configuration reads it.
 
     >>> _number("1e-3"), _number("wsd")

@@ -8,7 +8,6 @@ the manifests) and insecure settings. Offline: no cloud and no cluster is asked.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cluster.launch import kuberay, rayup
 from cluster.launch.finding import Finding
@@ -26,12 +25,13 @@ def check_launch_file(path: str | Path) -> list[Finding]:
     except ValueError as error:  # also of bytes that are no UTF-8
         return [Finding("file", f"is not valid YAML: {error}", "correct the line it names, or save it as UTF-8")]
     found = [finding for document in documents for finding in (*placeholders(document), *secrets(document))]
-    if not documents or not all(isinstance(document, dict) for document in documents):
+    blocks = [document for document in documents if isinstance(document, dict)]
+    if not documents or len(blocks) < len(documents):
         return [Finding("file", "holds no keys and values", "start from one of the files in cluster/launch")]
-    if any("apiVersion" in document for document in documents):
-        return [*found, *kuberay.kuberay_findings(documents)]
-    if len(documents) == 1 and "provider" in documents[0]:
-        return [*found, *rayup.ray_up_findings(documents[0])]
+    if any("apiVersion" in block for block in blocks):
+        return [*found, *kuberay.kuberay_findings(blocks)]
+    if len(blocks) == 1 and "provider" in blocks[0]:
+        return [*found, *rayup.ray_up_findings(blocks[0])]
     return [*found, Finding("file", "is neither a `ray up` file (provider:) nor a KubeRay manifest", "say what it is")]
 
 
@@ -57,7 +57,7 @@ def secrets(document: object) -> Iterator[Finding]:
             yield Finding(place, f"{what} stands in the file", "use a file, a role or a Kubernetes Secret instead")
 
 
-def leaves(value: object, place: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: object, place: str = "") -> Iterator[tuple[str, object]]:
     """Every key and every scalar value, with its place: `a.b[0].c`."""
     if isinstance(value, dict):
         for key, inner in value.items():

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Finding(NamedTuple):
@@ -13,7 +13,7 @@ class Finding(NamedTuple):
     mend: str
 
 
-def mapping(value: object) -> dict[Any, Any]:
+def mapping(value: object) -> dict[str, object]:
     """Return a mapping of the file as it is, and whatever else stands in its place as one without keys.
 
     That it is none is for Ray's schema, or the table of fields, to say.
@@ -21,7 +21,7 @@ def mapping(value: object) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def items(value: object) -> list[Any]:
+def items(value: object) -> list[object]:
     """Return a list of the file as it is, and whatever else stands in its place as one without items."""
     return value if isinstance(value, list) else []
 

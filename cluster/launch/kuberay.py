@@ -5,13 +5,12 @@ The operator's own schema is 1.4 MB and in no package, so the fields down to the
 field that is newer than this table is refused too: add it. `kubectl apply --dry-run=server` asks the real schema.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from cluster.launch.finding import Finding, items, unknown_keys
 
 ANY = object()
-Shape = Any  # a dict of shapes by key, [the shape of an item], a type, or ANY
+Shape = object  # a dict of shapes by key, [the shape of an item], a type, or ANY
 
 
 def _fields(names: str, **known: Shape) -> dict[str, Shape]:
@@ -123,7 +122,7 @@ KINDS: dict[str, tuple[str, Shape]] = {
 NAMES = {str: "text", int: "a whole number", bool: "true or false", dict: "keys and values"}
 
 
-def kuberay_findings(documents: list[dict[str, Any]]) -> list[Finding]:
+def kuberay_findings(documents: Sequence[Mapping[str, object]]) -> list[Finding]:
     """Everything that is wrong with the manifests of one file."""
     found: list[Finding] = []
     for document in documents:
@@ -135,7 +134,7 @@ def kuberay_findings(documents: list[dict[str, Any]]) -> list[Finding]:
         if document.get("apiVersion") != version:
             found.append(Finding(f"{kind}.apiVersion", f"is {document.get('apiVersion')}", f"use {version}"))
         found += compare_shape(document, shape, kind)
-    clusters = [(c["kind"], spec) for c in documents if isinstance(spec := _cluster_spec(c), dict)]
+    clusters = [(str(c["kind"]), spec) for c in documents if isinstance(spec := _cluster_spec(c), dict)]
     if not clusters and not found:
         found.append(Finding("file", "holds no RayCluster and no RayJob", "start from a file in cluster/launch"))
     has_policy = any(document.get("kind") == "NetworkPolicy" for document in documents)
@@ -144,32 +143,30 @@ def kuberay_findings(documents: list[dict[str, Any]]) -> list[Finding]:
     return found
 
 
-def compare_shape(value: Any, shape: Shape, place: str) -> Iterator[Finding]:
+def compare_shape(value: object, shape: Shape, place: str) -> Iterator[Finding]:
     """Compare a value with its shape."""
     if shape is ANY:
         return
-    expected = list if isinstance(shape, list) else dict if isinstance(shape, dict) else shape
-    is_right = isinstance(value, expected) and not (expected is int and isinstance(value, bool))
-    if not is_right:
-        what = "a list" if expected is list else NAMES[expected]
-        yield Finding(place, f"is {value!r}"[:120], f"it has to be {what}")
-    elif isinstance(shape, dict):
+    if isinstance(shape, dict) and isinstance(value, dict):
         yield from unknown_keys(value, shape, place)
         for key, inner in value.items():
             yield from compare_shape(inner, shape.get(key, ANY), f"{place}.{key}")
-    elif isinstance(shape, list):
+    elif isinstance(shape, list) and isinstance(value, list):
         for number, item in enumerate(value):
             yield from compare_shape(item, shape[0], f"{place}[{number}]")
+    elif not isinstance(shape, type) or not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
+        what = "a list" if isinstance(shape, list) else NAMES[shape if isinstance(shape, type) else dict]
+        yield Finding(place, f"is {value!r}"[:120], f"it has to be {what}")
 
 
-def _cluster_spec(document: Mapping[str, object]) -> Any:
+def _cluster_spec(document: Mapping[str, object]) -> object:
     spec = document.get("spec")
     if document.get("kind") == "RayJob":
         return spec.get("rayClusterSpec") if isinstance(spec, dict) else None
     return spec if document.get("kind") == "RayCluster" else None
 
 
-def _get(value: object, *path: str) -> Any:
+def _get(value: object, *path: str) -> object:
     """A nested value, None where a step of the way is missing."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

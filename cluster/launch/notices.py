@@ -16,7 +16,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 TIMEOUT_S, MOST_BYTES = 2.0, 1 << 18
 
@@ -70,7 +70,7 @@ class Aws:
             at = body_of(advice, "noticeTime")
             yield Notice(f"rebalance {at}", f"rebalance recommended at {at}", None)
 
-    def _get(self, path: str) -> Any:
+    def _get(self, path: str) -> dict[str, object] | None:
         """A document, None if there is none; a token that ran out is renewed once."""
         for renewed in (False, True):
             if renewed or not self.token:
@@ -143,9 +143,9 @@ class Azure:
         events = parsed(self._get(self.EVENTS), "scheduledevents").get("Events")
         if not isinstance(events, list):
             raise Unanswered("scheduledevents holds no list of Events")
-        odd = [event for event in events if not isinstance(_resources(event), list)]
+        odd = [event for event in events if _resources(event) is None]
         for event in events:
-            if event in odd or self.name not in _resources(event):
+            if event in odd or self.name not in (_resources(event) or ()):
                 continue
             kind, at, number = body_of(event, "EventType"), str(event.get("NotBefore") or ""), body_of(event, "EventId")
             label = f"{kind} not before {at}" if at else f"{kind} has started"
@@ -168,9 +168,10 @@ class Azure:
         return expect(ask(self.base, "GET", path, {"Metadata": "true"}), path.partition("?")[0])
 
 
-def _resources(event: object) -> Any:
-    """What an event is about; no list where the answer is not as documented."""
-    return event.get("Resources") if isinstance(event, dict) else None
+def _resources(event: object) -> list[object] | None:
+    """What an event is about; None where the answer is not as documented."""
+    found = event.get("Resources") if isinstance(event, dict) else None
+    return found if isinstance(found, list) else None
 
 
 CLOUDS: dict[str, type[Aws] | type[Gcp] | type[Azure]] = {"aws": Aws, "gcp": Gcp, "azure": Azure}
@@ -207,7 +208,7 @@ def expect(answer: HttpAnswer, what: str) -> str:
     return answer.body
 
 
-def parsed(body: str, what: str) -> dict[str, Any]:
+def parsed(body: str, what: str) -> dict[str, object]:
     """A JSON object."""
     try:
         found = json.loads(body)

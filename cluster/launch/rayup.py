@@ -8,11 +8,14 @@ because Ray's defaults are open: SSH from everywhere, roles with all of EC2, pub
 
 import functools
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cluster.launch.finding import Finding, items, mapping, unknown_keys
 
-Values = Mapping[str, Any]
+if TYPE_CHECKING:
+    from botocore.model import Shape
+
+Values = Mapping[str, object]
 
 SHARED_KEYS = {"type", "cache_stopped_nodes", "use_internal_ips", "availability_zone", "disable_node_updaters"}
 PROVIDER_KEYS = {
@@ -38,12 +41,12 @@ GCP_SCHEDULING = {
 AGENT = "cluster.launch.spot"
 
 
-def ray_up_findings(config: dict[str, Any]) -> list[Finding]:
+def ray_up_findings(config: Values) -> list[Finding]:
     """Everything that is wrong with a `ray up` configuration, to Ray itself and to us."""
     return [*_schema(config), *own_findings(config)]
 
 
-def own_findings(config: dict[str, Any]) -> list[Finding]:
+def own_findings(config: Values) -> list[Finding]:
     """What Ray's schema leaves free or allows."""
     provider = config.get("provider")
     kind = provider.get("type") if isinstance(provider, dict) else None
@@ -61,7 +64,7 @@ def own_findings(config: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def _schema(config: dict[str, Any]) -> Iterator[Finding]:
+def _schema(config: Values) -> Iterator[Finding]:
     """What `ray up` itself would refuse; it stops at the first."""
     from jsonschema import ValidationError
 
@@ -113,12 +116,12 @@ def _network(provider: Values) -> Iterator[Finding]:
             )
 
 
-def _node_types(config: Values) -> list[tuple[str, dict[str, Any]]]:
+def _node_types(config: Values) -> list[tuple[str, Values]]:
     nodes = mapping(config.get("available_node_types")).items()
     return [(str(name), found) for name, node in nodes if (found := mapping(mapping(node).get("node_config")))]
 
 
-def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
+def _aws_node(node: Values, place: str, name: str, config: Values) -> Iterator[Finding]:
     yield from _run_instances(node, place)
     cards = [mapping(card) for card in items(node.get("NetworkInterfaces"))]
     for number, card in enumerate(cards):
@@ -127,7 +130,7 @@ def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> It
                 f"{place}.NetworkInterfaces[{number}]", "gets a public address", "AssociatePublicIpAddress: false"
             )
     grouped = node.get("SecurityGroupIds") or (cards and all(card.get("Groups") for card in cards))
-    if not grouped and "security_group" not in config["provider"]:
+    if not grouped and "security_group" not in mapping(config.get("provider")):
         mend = "name your own security group: Ray's opens SSH to 0.0.0.0/0"
         yield Finding(place, "has no security group of its own", mend)
     if not node.get("IamInstanceProfile"):
@@ -137,11 +140,11 @@ def _aws_node(node: dict[str, Any], place: str, name: str, config: Values) -> It
         mend = "MetadataOptions: {HttpTokens: required}; else any request forged on the node reads its keys (IMDSv1)"
         yield Finding(f"{place}.MetadataOptions", "does not require IMDSv2", mend)
     for disk in map(mapping, items(node.get("BlockDeviceMappings"))):
-        if isinstance(disk.get("Ebs"), dict) and disk["Ebs"].get("Encrypted") is not True:
+        if isinstance(volume := disk.get("Ebs"), dict) and volume.get("Encrypted") is not True:
             yield Finding(f"{place}.BlockDeviceMappings", "a disk is not encrypted", "Encrypted: true")
 
 
-def _run_instances(node: dict[str, Any], place: str) -> Iterator[Finding]:
+def _run_instances(node: Values, place: str) -> Iterator[Finding]:
     """Compare with EC2's RunInstances, as boto3 would just before the call."""
     try:
         from botocore.validate import ParamValidator
@@ -159,14 +162,14 @@ def _run_instances(node: dict[str, Any], place: str) -> Iterator[Finding]:
 
 
 @functools.cache
-def _run_instances_shape() -> Any:
+def _run_instances_shape() -> "Shape":
     """EC2's description of the call, which comes with botocore; 1 s to read."""
     import botocore.session
 
     return botocore.session.Session().get_service_model("ec2").operation_model("RunInstances").input_shape
 
 
-def _gcp_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
+def _gcp_node(node: Values, place: str, name: str, config: Values) -> Iterator[Finding]:
     yield from unknown_keys(node, GCP_NODE, place)
     yield from _keys_of(node, "scheduling", GCP_SCHEDULING, place)
     cards = [mapping(card) for card in items(node.get("networkInterfaces"))]
@@ -178,7 +181,7 @@ def _gcp_node(node: dict[str, Any], place: str, name: str, config: Values) -> It
         yield Finding(f"{place}.serviceAccounts", "is missing", "name one of your own with the store's bucket alone")
 
 
-def _azure_node(node: dict[str, Any], place: str, name: str, config: Values) -> Iterator[Finding]:
+def _azure_node(node: Values, place: str, name: str, config: Values) -> Iterator[Finding]:
     from cluster.runtime.ray_internals import azure_parameters
 
     yield from unknown_keys(node, {"azure_arm_parameters", "tags"}, place)

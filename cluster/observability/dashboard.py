@@ -9,7 +9,7 @@ labels, so that a driver that was started again does not count twice.
 
 import json
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Panel(NamedTuple):
@@ -166,9 +166,9 @@ WIDTH, HEIGHT, ACROSS = 8, 7, 24
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 
 
-def dashboard() -> dict[str, Any]:
+def dashboard() -> dict[str, object]:
     """The dashboard as Grafana imports it."""
-    panels: list[dict[str, Any]] = []
+    panels: list[dict[str, object]] = []
     y = 0
     for title, row in PANELS.items():
         panels.append({"type": "row", "title": title, "gridPos": {"x": 0, "y": y, "w": ACROSS, "h": 1}, "panels": []})
@@ -197,7 +197,7 @@ def dashboard() -> dict[str, Any]:
     }
 
 
-def _panel(panel: Panel, place: dict[str, int]) -> dict[str, Any]:
+def _panel(panel: Panel, place: dict[str, int]) -> dict[str, object]:
     targets = [
         {"refId": chr(ord("A") + n), "datasource": SOURCE, "expr": query, "legendFormat": f"{{{{run}}}} {legend}"}
         for n, (legend, query) in enumerate(panel.queries.items())

@@ -4,7 +4,7 @@ Counts are written as people write them (7B, 1.5T), GPUs are known by name, and 
 that costs least, as few of them as hold the model and end in time.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -46,7 +46,7 @@ def show_count(count: int) -> str:
     return str(count)
 
 
-def _prices(value: object) -> Any:
+def _prices(value: object) -> dict[str, float]:
     """Read prices by GPU; the names as leniently as elsewhere."""
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} gives no prices; write a USD price for each GPU, for example {{H100: 2.10}}")

@@ -5,7 +5,7 @@ list prices without commitment and street prices of the first half of 2026, look
 it was seen (docs/plan.md); they are settings wherever they are used.
 """
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
@@ -33,7 +33,7 @@ GPUS = {
 }
 
 
-def parse_gpu(value: object) -> Any:
+def parse_gpu(value: object) -> str:
     """Read a GPU name leniently; ValueError names those that are known.
 
     >>> parse_gpu("a100"), parse_gpu("A100-80GB"), parse_gpu("h200"), parse_gpu("NVIDIA H100 80GB HBM3")

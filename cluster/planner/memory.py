@@ -8,7 +8,7 @@ out, for Headrace has none.
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from cluster.planner.config import MOST_GPUS, PlanConfig, show_count
 from cluster.planner.formulas import activation_bytes, model_shape, zero_bytes
@@ -51,7 +51,18 @@ class Case(NamedTuple):
         return max(1, self.config.batch_tokens // self.config.row_tokens // self.gpus)
 
 
-def memory_gb(case: Case, stage: int, rows: int | None = None) -> dict[str, Any]:
+class Memory(TypedDict):
+    """Decimal GB on one GPU, whether they are there, and the rows of a micro batch that they are for."""
+
+    states: float
+    activations: float
+    buffers: float
+    total: float
+    fits: bool
+    micro_batch_rows: int
+
+
+def memory_gb(case: Case, stage: int, rows: int | None = None) -> Memory:
     """Return decimal GB on one GPU: states, activations, buffers, the total with its margin, and whether it fits.
 
     rows: of a micro batch; absent: as configured, else the largest power of two up to the GPU's share that fits.

@@ -4,8 +4,7 @@ The published formulas of formulas.py, applied to one question: what fits (plan_
 sure that is (plan_time.py), and here what it costs, on which GPUs, rented or bought. Method and sources: docs/plan.md.
 """
 
-from typing import Any
-
+from cluster.planner.answer import Advice, Choice, Cost, Deal, PlanAnswer
 from cluster.planner.config import Count, PlanConfig, show_count
 from cluster.planner.duration import Range, days, failures, flops, gpu_hours, mfu_range, stated_error, tokens
 from cluster.planner.gpus import GPUS, PRICES_AS_OF
@@ -28,15 +27,14 @@ FEWEST_STEPS = 10_000  # a rule of thumb: published runs of all sizes took more
 LISTED = f"list of {PRICES_AS_OF}: {{}}"
 
 
-def plan(config: PlanConfig) -> dict[str, Any]:
+def plan(config: PlanConfig) -> PlanAnswer:
     """Return memory by ZeRO stage (decimal GB on one GPU), GPU-hours, days, USD and what to do.
 
     low <= expected <= high: at the high, expected and low MFU, failures included. ValueError says what would help where
     nothing fits or a cluster fails faster than it restarts.
     """
-    chosen = choose(config)
-    config = settle_batch(config, chosen["gpu"])
-    case = Case(config, chosen["gpu"], chosen["gpus"])
+    case = choose(config)
+    config = case.config
     if case.gpus == config.gpus:
         _check_progress(case)
     hours, lost, rent = gpu_hours(case), failures(case), price(config.rent_prices, case.gpu, case.kind.rent)
@@ -46,7 +44,8 @@ def plan(config: PlanConfig) -> dict[str, Any]:
         "tokens": tokens(case),
         "gpu": case.gpu,
         "gpus": case.gpus,
-        **dict(zip(("layers", "width"), case.shape, strict=True)),
+        "layers": case.shape[0],
+        "width": case.shape[1],
         "row_tokens": config.row_tokens,
         "recompute": config.recompute,
         "memory_gb": {str(stage): memory_gb(case, stage) for stage in STAGES},
@@ -77,8 +76,8 @@ def price(own: dict[str, float], gpu: str, listed: float) -> float:
     return own.get(gpu, listed)
 
 
-def choose(config: PlanConfig) -> dict[str, Any]:
-    """Return the choice to plan with: the GPU asked for, else the cheapest that published runs stand behind.
+def choose(config: PlanConfig) -> Case:
+    """Return the case to plan with: the GPU asked for, else the cheapest that published runs stand behind.
 
     ValueError where nothing fits and nobody said how many GPUs there are.
     """
@@ -86,15 +85,16 @@ def choose(config: PlanConfig) -> dict[str, Any]:
     if config.gpus:
         cases = [Case(settle_batch(config, name), name, config.gpus) for name in kinds]
         cases = [case for case in cases if holds(case)] or cases
-        found = [{"gpu": case.gpu, "gpus": case.gpus, **_cost(case)} for case in cases]
+        found = [(_cost(case), case) for case in cases]
     else:
-        found = [one for name in kinds if (one := choice(config, name))]
+        chosen = [one for name in kinds if (one := choice(config, name))]
+        found = [(one, Case(settle_batch(config, one["gpu"]), one["gpu"], one["gpus"])) for one in chosen]
     if not found:
         raise ValueError(what_would_fit(config, kinds[-1]))
-    return min(found, key=lambda one: one["cost"]["expected"])
+    return min(found, key=lambda one: one[0]["cost"]["expected"])[1]
 
 
-def choice(config: PlanConfig, gpu: str) -> dict[str, Any] | None:
+def choice(config: PlanConfig, gpu: str) -> Choice | None:
     """Return how the run would go on one kind of GPU, or None where it fits on no number of them.
 
     As many as asked for if they hold the model, else as few as hold it; none asked for: as few as end in time, or the
@@ -110,11 +110,17 @@ def choice(config: PlanConfig, gpu: str) -> dict[str, Any] | None:
     best = best_stage(case) if gpus else None
     if best is None or failures(case).share >= 1:
         return None
-    settings = {"zero_stage": best[0], "micro_batch_rows": best[1], "recompute": config.recompute}
-    return {"gpu": gpu, "gpus": gpus, **settings, **_cost(case)}
+    return {
+        "gpu": case.gpu,
+        "gpus": case.gpus,
+        "zero_stage": best[0],
+        "micro_batch_rows": best[1],
+        "recompute": config.recompute,
+        **_cost(case),
+    }
 
 
-def _cost(case: Case) -> dict[str, Any]:
+def _cost(case: Case) -> Cost:
     _check_progress(case)
     hours, rent = gpu_hours(case), price(case.config.rent_prices, case.gpu, case.kind.rent)
     return {
@@ -135,30 +141,35 @@ def _check_progress(case: Case) -> None:
         )
 
 
-def recommend(case: Case) -> dict[str, Any]:
+def recommend(case: Case) -> Advice:
     """Return how to train: stage, micro batch, accumulation and the step, or how many GPUs it would take.
 
     What fits on no number of these GPUs gets a reason that says what would, and None for the rest.
     """
     if best := best_stage(case):
         reason = f"ZeRO-{best[0]} is the lowest stage with room for micro batches of {_rows(best[1])}"
-        return {**_settings(case, *best), "reason": reason}
+        return _settings(case, *best, reason)
     gpus = fewest_gpus(case.config, case.gpu, lambda wider: True)
     wider = case._replace(gpus=gpus or 0)
     if gpus is None or (best := best_stage(wider)) is None:
         reason = what_would_fit(case.config, case.gpu)
-        return dict.fromkeys(("zero_stage", "micro_batch_rows", "gpus", "accumulation", "batch_tokens")) | {
-            "reason": reason
+        return {
+            "zero_stage": None,
+            "micro_batch_rows": None,
+            "gpus": None,
+            "accumulation": None,
+            "batch_tokens": None,
+            "reason": reason,
         }
     reason = f"{case.gpus} {case.gpu} are too few in memory; {gpus} hold it with ZeRO-{best[0]}: plan.gpus={gpus}"
     with_it = case.config.model_copy(update={"recompute": True})
     fewer = fewest_gpus(with_it, case.gpu, lambda wider: True)
     if fewer and fewer < gpus:
         reason += f", or plan.gpus={fewer} with plan.recompute=true"
-    return {**_settings(wider, *best), "reason": reason}
+    return _settings(wider, *best, reason)
 
 
-def _settings(case: Case, stage: int, rows: int) -> dict[str, Any]:
+def _settings(case: Case, stage: int, rows: int, reason: str) -> Advice:
     accumulation = max(1, round(case.config.batch_tokens / (case.gpus * rows * case.config.row_tokens)))
     return {
         "zero_stage": stage,
@@ -166,10 +177,11 @@ def _settings(case: Case, stage: int, rows: int) -> dict[str, Any]:
         "gpus": case.gpus,
         "accumulation": accumulation,
         "batch_tokens": case.gpus * rows * accumulation * case.config.row_tokens,
+        "reason": reason,
     }
 
 
-def rent_or_buy(case: Case) -> dict[str, Any]:
+def rent_or_buy(case: Case) -> Deal:
     """Return from how many hours of use a bought GPU is cheaper, how many this run needs, and what follows.
 
     A bought GPU costs its price at once and power and place by the hour; what it is worth afterwards is not counted.

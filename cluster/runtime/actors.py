@@ -8,9 +8,10 @@ actor's class and its arguments, so that a wrong name or type is seen before any
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple
+from typing import Generic, Protocol, TypeVar, TypeVarTuple
 
 import ray
+from ray.actor import ActorHandle
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -41,7 +42,7 @@ class Handle(Protocol[T_co]):
 class _Coming(Generic[R]):
     """An answer of Ray's."""
 
-    def __init__(self, reference: Any) -> None:
+    def __init__(self, reference: ray.ObjectRef) -> None:
         self.reference = reference
 
     def get(self, timeout_s: float | None = None) -> R:
@@ -55,7 +56,7 @@ class _Coming(Generic[R]):
 class Remote(Generic[T_co]):
     """An actor of class T; it pickles, so that others can call the actor too."""
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: ActorHandle) -> None:
         self.actor = actor
 
     def call(self, method: Callable[[T_co, *Ts], R], /, *arguments: *Ts) -> Answer[R]:

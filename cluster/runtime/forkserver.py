@@ -29,7 +29,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from cluster.runtime.fork_worker import FIRST_JOB, SOCKET
 
@@ -83,6 +83,14 @@ class ForkServer:
             shutil.rmtree(self.folder)
 
 
+class Launch(TypedDict):
+    """What a launcher asks for."""
+
+    folder: str
+    environment: dict[str, str]
+    argv: list[str]
+
+
 class Nursery:
     """The server's side: forks, and passes on how each worker ends.
 
@@ -110,13 +118,13 @@ class Nursery:
         try:
             data, sent, _, _ = connection.recvmsg(LARGEST, socket.CMSG_LEN(3 * 4))
             files = array.array("i", sent[0][2])
-            told = json.loads(data)
+            asked: Launch = json.loads(data)
         except (OSError, IndexError, ValueError):  # a launcher that was killed; it is not waiting any more
             connection.close()
             return None
         worker = os.fork()
         if worker == 0:
-            return self._become(told, list(files), connection)
+            return self._become(asked, list(files), connection)
         for number in files:
             os.close(number)
         with suppress(OSError):
@@ -156,7 +164,7 @@ class Nursery:
             with suppress(ProcessLookupError):
                 os.killpg(worker, signal.SIGKILL)
 
-    def _become(self, told: dict[str, Any], files: list[int], connection: socket.socket) -> str:
+    def _become(self, asked: Launch, files: list[int], connection: socket.socket) -> str:
         """Turn a fork into what the launcher asked for, as if it had been started so."""
         for _, held in self.workers.values():
             held.close()
@@ -171,14 +179,14 @@ class Nursery:
         os.setpgid(0, 0)
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
-        os.chdir(told["folder"])
+        os.chdir(asked["folder"])
         os.environ.clear()
-        os.environ.update(told["environment"] | {"RAY_JOB_ID": FIRST_JOB})
-        sys.argv = told["argv"]
+        os.environ.update(asked["environment"] | {"RAY_JOB_ID": FIRST_JOB})
+        sys.argv = asked["argv"]
         random.seed()
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed()
-        return str(told["argv"][0])
+        return str(asked["argv"][0])
 
 
 def import_modules(modules: Sequence[str]) -> None:

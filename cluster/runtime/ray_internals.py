@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import ray.actor
 import ray.autoscaler._private
@@ -83,7 +82,7 @@ def class_ids_from_kernel() -> Iterator[None]:
 
 class _ClassIds:
     @staticmethod
-    def from_random() -> Any:
+    def from_random() -> ray.ActorClassID:
         return ray.ActorClassID(os.urandom(ray.ActorClassID.size()))
 
 

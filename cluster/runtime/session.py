@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 
@@ -97,7 +96,7 @@ class Session:
         if self.folder:
             remove_session_folder(self.folder)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "forkserver": None, "folder": None}  # they belong to the process that made them
 
     def __enter__(self) -> "Session":
@@ -130,7 +129,7 @@ def connect(
 
     if ray.is_initialized():
         return Session(ray.get_runtime_context().gcs_address, is_local=address is None, owned=False)
-    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": not quiet, "namespace": NAMESPACE}
+    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": not quiet, "namespace": NAMESPACE}
     if address in (None, "local"):
         return _start_local(config, metrics, preload, options)
     try:
@@ -150,21 +149,23 @@ def _at_start() -> dict[str, str]:
     return {"worker_process_setup_hook": f"ray_jobs.names.{'claim_private' if is_private() else 'claim'}"}
 
 
-def _start_local(config: ClusterConfig, metrics: bool, preload: Sequence[str], options: dict[str, Any]) -> Session:
+def _start_local(
+    config: ClusterConfig, metrics: bool, preload: Sequence[str], options: Mapping[str, object]
+) -> Session:
     """Start a Ray of our own on this machine; ConnectionError if it does not come up."""
     # CUDA does not survive a fork, and an import may start it: with a GPU workers start as Ray starts them
     forkserver = ForkServer(preload) if preload and not has_gpu() else None
     folder = None
     try:
         folder = make_session_folder()
-        context = _start(
-            num_cpus=config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
-            object_store_memory=config.object_store,
-            include_dashboard=False,
-            runtime_env=_at_start(),
-            _temp_dir=folder,
-            **options,
-        )
+        own = {
+            "num_cpus": config.num_cpus or max(LEAST_CPUS, os.cpu_count() or 1),
+            "object_store_memory": config.object_store,
+            "include_dashboard": False,
+            "runtime_env": _at_start(),
+            "_temp_dir": folder,
+        }
+        address = _start({**own, **options})
     except Exception as error:
         if forkserver:
             forkserver.close()
@@ -172,17 +173,19 @@ def _start_local(config: ClusterConfig, metrics: bool, preload: Sequence[str], o
             remove_session_folder(folder)
         said = " ".join(str(error).split())[:200]
         raise ConnectionError(f"no Ray could be started here ({said}); free memory or CPUs, try again") from error
-    address = context.address_info["gcs_address"]
     return Session(address, is_local=True, owned=True, forkserver=forkserver, folder=folder)
 
 
-def _start(**options: object) -> Any:
-    """Start a local Ray, and once more if it did not come up: its daemons get 30 s, too few on a very busy machine."""
+def _start(options: Mapping[str, object]) -> str:
+    """Start a local Ray and return its address; start it once more if it did not come up.
+
+    Its daemons get 30 s, too few on a very busy machine.
+    """
     import ray
 
     before = set(psutil.Process().children(recursive=True))
     try:
-        return ray.init(address="local", **options)
+        return str(ray.init(address="local", **options).address_info["gcs_address"])
     except Exception:  # noqa: BLE001 - it is a bare one that Ray raises then
         new = set(psutil.Process().children(recursive=True)) - before
         half = [child for child in new if _is_of_ray(child)]
@@ -190,7 +193,7 @@ def _start(**options: object) -> Any:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         psutil.wait_procs(half, timeout=10)
-        return ray.init(address="local", **options)
+        return str(ray.init(address="local", **options).address_info["gcs_address"])
 
 
 def _is_of_ray(child: psutil.Process) -> bool:

@@ -14,9 +14,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.fs as pafs
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ def list_s3(bucket: str, prefix: str, *, deep: bool) -> Iterator[ListedObject]:
             raise OSError(f"AWS Error while {bucket}/{prefix} is listed: {error}") from error
 
 
-def _s3_client(bucket: str) -> tuple[Any, tuple[type[Exception], ...]]:
+def _s3_client(bucket: str) -> tuple["BaseClient", tuple[type[Exception], ...]]:
     """A client of boto3, and what it raises."""
     try:
         import boto3
@@ -155,7 +158,7 @@ def _gs_url(emulator: str) -> str:
     return (emulator if "://" in emulator else f"http://{emulator}").rstrip("/")
 
 
-def _gs_place() -> dict[str, Any]:
+def _gs_place() -> dict[str, object]:
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if not emulator:
         return {}

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from cluster.storage.atomic import aside, is_aside, keep
@@ -161,8 +162,8 @@ class Store:
         with self._explained("download", path):
             retry(lambda: self._download(path, Path(local_path)))
 
-    def open_input(self, path: str) -> Any:
-        """Open a file for random access (a `pyarrow.NativeFile`)."""
+    def open_input(self, path: str) -> pa.NativeFile:
+        """Open a file for random access."""
         with self._explained("open", path):
             return self.filesystem.open_input_file(self._at(path))
 

@@ -10,8 +10,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -31,7 +31,7 @@ class JsonLines:
         self._log: _Appended | _Rewritten
         self._log = _Rewritten(store, path, flush_every_s) if local is None else _Appended(local, most_waiting)
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Add one line; what the disk or the network does to it is a warning."""
         self._log.add(orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
 

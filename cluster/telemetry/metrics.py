@@ -1,7 +1,8 @@
 """What is measured? The one table of every metric's name, unit and kind; docs/metrics.md is made from it."""
 
 import difflib
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 FIELDS = ("event", "time", "message")
 
@@ -77,7 +78,7 @@ def prometheus_names(name: str) -> list[str]:
     return [f"ray_headrace_{name}{suffix}" for suffix in SUFFIXES[METRICS[name].kind]]
 
 
-def check_names(event: dict[str, Any]) -> None:
+def check_names(event: Mapping[str, object]) -> None:
     """Raise ValueError if an event has a name that METRICS does not know."""
     for name in event:
         if name.split("/")[0] not in METRICS and name not in FIELDS:

@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cluster.telemetry.metrics import METRICS, check_names
 from cluster.telemetry.wandb_run import Champion
+
+if TYPE_CHECKING:
+    from ray.util import metrics
 
 logger = logging.getLogger(__name__)
 NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -24,13 +27,13 @@ REFRESH_S = 5.0  # between two sets of a gauge: Ray exports every 10 s what was 
 class Sink(Protocol):
     """Where events go; `log` never blocks for long."""
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Take one checked event."""
 
     def promoted(self, champion: Champion) -> None:
         """Take a checkpoint of the run that has become the champion, with where it comes from."""
 
-    def conclude(self, summary: dict[str, Any]) -> None:
+    def conclude(self, summary: Mapping[str, object]) -> None:
         """Take what summary.json holds: a run's last words."""
 
     def close(self) -> None:
@@ -44,7 +47,7 @@ class Telemetry:
         self.sinks = sinks
         self._told: list[Sink] = []  # of whose trouble was told
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Record metrics by name or `name/label` (`bits_per_byte/news-2026-11`); `event` tells of what.
 
         `time` (unix seconds) is added. ValueError for a name outside METRICS.
@@ -64,7 +67,7 @@ class Telemetry:
         for sink in self.sinks:
             sink.promoted(champion)
 
-    def conclude(self, summary: dict[str, Any]) -> None:
+    def conclude(self, summary: Mapping[str, object]) -> None:
         """Hand a run's last words to every sink."""
         for sink in self.sinks:
             sink.conclude(summary)
@@ -87,14 +90,14 @@ class Prometheus:
         from ray.util import metrics
 
         self._run, self._metrics, self._totals = run, metrics, dict[str, float]()
-        self._made: dict[str, Any] = {}
-        self._gauges: dict[str, tuple[Any, float, dict[str, str]]] = {}
+        self._made: dict[str, metrics.Metric] = {}
+        self._gauges: dict[str, tuple[metrics.Metric, float, dict[str, str]]] = {}
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._keep_gauges, args=(refresh_s,), daemon=True, name="prometheus")
         self._thread.start()
         self.log(dict(begin_with))
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Set gauges, observe histograms, and raise counters to the totals given."""
         for name, value in event.items():
             base, _, label = name.partition("/")
@@ -114,7 +117,7 @@ class Prometheus:
     def promoted(self, champion: Champion) -> None:
         """Do nothing: Prometheus holds metrics over time, no facts."""
 
-    def conclude(self, summary: dict[str, Any]) -> None:
+    def conclude(self, summary: Mapping[str, object]) -> None:
         """Do nothing, as above."""
 
     def close(self) -> None:
@@ -128,10 +131,10 @@ class Prometheus:
                 for gauge, value, tags in self._gauges.values():
                     gauge.set(value, tags)
 
-    def _metric(self, name: str) -> Any:
+    def _metric(self, name: str) -> "metrics.Metric":
         if name not in self._made:
             unit, kind, text = METRICS[name]
-            rest: dict[str, Any] = {"description": f"{text} ({unit})", "tag_keys": ("run", "label")}
+            rest: dict[str, object] = {"description": f"{text} ({unit})", "tag_keys": ("run", "label")}
             if kind == "histogram":
                 rest["boundaries"] = [10.0**n * m for n in range(-3, 5) for m in (1, 2, 5)]
             made = {"gauge": "Gauge", "counter": "Counter", "histogram": "Histogram"}[kind]

@@ -15,8 +15,8 @@ import socket
 import struct
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
@@ -44,14 +44,14 @@ class TensorBoard:
         self._write(Event(file_version="brain.Event:2"))
         self._forget_from(self._step + 1)
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Write the numbers of an event at its step, or at the newest one."""
-        at = event.get("step", self._step)
+        numbers = {name: float(value) for name, value in event.items() if isinstance(value, int | float)}
+        at = int(numbers.get("step", self._step))
         if event.get("event") == "step" and at <= self._step:
             self._forget_from(at)
             self._step = at
         self._step = max(self._step, at)
-        numbers = {name: float(value) for name, value in event.items() if isinstance(value, int | float)}
         values = [
             Summary.Value(tag=name, simple_value=value)
             for name, value in numbers.items()
@@ -64,12 +64,12 @@ class TensorBoard:
         """Write a champion's lineage as a text."""
         self._tell("champion", champion.lineage)
 
-    def conclude(self, summary: dict[str, Any]) -> None:
+    def conclude(self, summary: Mapping[str, object]) -> None:
         """Write summary.json as a text."""
         self._tell("summary", summary)
 
-    def _tell(self, tag: str, values: dict[str, Any]) -> None:
-        shown = "".join(f"    {line}\n" for line in json.dumps(values, indent=1).splitlines())  # Markdown's code
+    def _tell(self, tag: str, values: Mapping[str, object]) -> None:
+        shown = "".join(f"    {line}\n" for line in json.dumps(dict(values), indent=1).splitlines())  # Markdown's code
         self._write(Event(step=self._step, summary=Summary(value=[_text(tag, shown)])))
 
     def close(self) -> None:

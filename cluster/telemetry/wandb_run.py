@@ -16,16 +16,19 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cluster.redaction import redact
 from cluster.storage.uri import expanded_path
 from cluster.telemetry.config import Mode, WandbConfig
+
+if TYPE_CHECKING:
+    import wandb
 
 logger = logging.getLogger(__name__)
 SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent` for what it starts
@@ -42,18 +45,18 @@ class Champion:
     previous: str | None  # the champion before it
     store: str
     files: tuple[str, ...]  # where its weights are: paths, s3://... or gs://...
-    facts: dict[str, Any] = field(default_factory=dict)  # a few plain values; W&B takes at most 100
-    lineage: dict[str, Any] = field(default_factory=dict)  # everything, as JSON
+    facts: Mapping[str, object] = field(default_factory=dict)  # a few plain values; W&B takes at most 100
+    lineage: Mapping[str, object] = field(default_factory=dict)  # everything, as JSON
 
 
 class WandbRun:
     """A sink that logs to W&B until W&B fails, and then no more."""
 
-    def __init__(self, run: object) -> None:
+    def __init__(self, run: "wandb.Run | None") -> None:
         self._run = run
         self._step, self._newest, self._concluded = 0, dict[str, float](), False
 
-    def log(self, event: dict[str, Any]) -> None:
+    def log(self, event: Mapping[str, object]) -> None:
         """Log the numbers of an event; charts are drawn over `step`, which a resume may repeat."""
         numbers = {name: value for name, value in event.items() if isinstance(value, int | float)}
         step = int(numbers.get("step", self._step))
@@ -66,16 +69,16 @@ class WandbRun:
         """Log a new champion as an artifact."""
         self._try(lambda run: log_champion(run, champion))
 
-    def conclude(self, summary: dict[str, Any]) -> None:
+    def conclude(self, summary: Mapping[str, object]) -> None:
         """Write the run's last words: the newest figures and those of summary.json."""
         self._concluded = True
-        self._try(lambda run: run.summary.update(self._newest | dotted(summary)))
+        self._try(lambda run: run.summary.update({**self._newest, **dotted(summary)}))
 
     def close(self) -> None:
         """Finish the run; W&B shows one that had no last words as failed."""
         self._try(lambda run: run.finish(exit_code=int(not self._concluded)))
 
-    def _try(self, act: Callable[[Any], Any]) -> None:
+    def _try(self, act: Callable[["wandb.Run"], object]) -> None:
         if self._run is None:
             return
         try:
@@ -89,9 +92,9 @@ def open_wandb(
     config: WandbConfig,
     run_id: str,
     name: str,
-    settings: dict[str, Any],
+    settings: Mapping[str, object],
     folder: Path | None = None,
-    on_stop: Callable[[], Any] | None = None,
+    on_stop: Callable[[], object] | None = None,
 ) -> WandbRun | None:
     """Start or continue a W&B run; None if W&B is disabled or cannot start.
 
@@ -128,7 +131,7 @@ def open_wandb(
     return WandbRun(run)
 
 
-def _settings(timeout: float, on_stop: Callable[[], Any] | None) -> dict[str, object]:
+def _settings(timeout: float, on_stop: Callable[[], object] | None) -> dict[str, object]:
     """Nothing of this machine or its code leaves it but the metrics."""
 
     def stop() -> None:  # W&B copies it deeply: a bound method would bring its object, which may not be copied
@@ -165,7 +168,7 @@ def _start_apart(timeout_s: float) -> None:
         logger.info("W&B's process is a child of the driver, and ends with `ray job stop`: %s", done.stderr[-200:])
 
 
-def log_champion(run: Any, champion: Champion) -> None:
+def log_champion(run: "wandb.Run", champion: Champion) -> None:
     """Log a champion as an artifact: its lineage as a file, its weights as references, its predecessor as an input.
 
     The predecessor is an input only online and if it was logged; its name is in the lineage in any case.
@@ -173,7 +176,9 @@ def log_champion(run: Any, champion: Champion) -> None:
     import wandb
 
     name = artifact_name(champion.store)
-    artifact = wandb.Artifact(name, "model", f"champion {champion.checkpoint} of {champion.store}", champion.facts)
+    artifact = wandb.Artifact(
+        name, "model", f"champion {champion.checkpoint} of {champion.store}", dict(champion.facts)
+    )
     written = (
         Path(run.settings.sync_dir) / f"{alias(champion.checkpoint)}.json"
     )  # W&B would put it into the home folder
@@ -211,7 +216,7 @@ def alias(checkpoint: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", checkpoint)
 
 
-def machine(nodes: Iterable[tuple[float, float]]) -> dict[str, Any]:
+def machine(nodes: Iterable[tuple[float, float]]) -> dict[str, object]:
     """What a run runs on: versions, this driver's machine, and the cluster's nodes, each as (CPUs, GPUs)."""
     nodes = list(nodes)
     return {
@@ -226,15 +231,15 @@ def machine(nodes: Iterable[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested values under the keys that overrides have.
 
     >>> dotted({"name": "a", "optim": {"lr": 0.1, "betas": [0.9, 0.95]}})
     {'name': 'a', 'optim.lr': 0.1, 'optim.betas': [0.9, 0.95]}
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for key, value in values.items():
-        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
 
 

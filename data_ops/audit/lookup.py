@@ -6,7 +6,8 @@ is read, as ids are random: 0.6 s at 1e6 documents in 200 windows, on two cores 
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +25,37 @@ KEYS = ["window", "position"]
 ROW_COLUMNS = [name for name in DOCUMENT_SCHEMA.names if name != "tokens"]
 
 
+class DocumentRow(TypedDict):
+    """One row of `documents` without its tokens; id: None of what could not be read."""
+
+    id: bytes | None
+    window: int
+    position: int
+    source: str
+    partition: str
+    offset: int
+    external_id: str | None
+    event_time: datetime | None
+    arrived: datetime | None
+    time_note: str | None
+    weight: float
+    text: str | None
+    num_bytes: int
+    num_tokens: int
+    fate: str
+    reason: str | None
+
+
 @dataclass(frozen=True)
 class Found:
     """Rows that a name may mean, in log order, without tokens; a document's repeats besides it share its id."""
 
-    rows: list[dict[str, Any]]
+    rows: list[DocumentRow]
 
     @property
-    def documents(self) -> list[dict[str, Any]]:
+    def documents(self) -> list[DocumentRow]:
         """One row a document: the first of those with an id, and each without."""
-        first: dict[Any, dict[str, Any]] = {}
+        first: dict[bytes | tuple[int, int], DocumentRow] = {}
         for row in self.rows:
             first.setdefault(row["id"] or (row["window"], row["position"]), row)
         return list(first.values())
@@ -56,7 +78,7 @@ def find(lake: Lake, name: str) -> Found:
     return Found(_rows(lake, places))
 
 
-def repeats(lake: Lake, row: dict[str, Any]) -> list[dict[str, Any]]:
+def repeats(lake: Lake, row: DocumentRow) -> list[DocumentRow]:
     """All rows with the id of this one, in log order; only itself if it has none."""
     if row["id"] is None:
         return [row]
@@ -74,7 +96,7 @@ def known_ids(lake: Lake, ids: Ids) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _search(lake: Lake, prune: list[tuple[str, str, int]] | None, tests: list[Any]) -> set[tuple[int, int]]:
+def _search(lake: Lake, prune: list[tuple[str, str, int]] | None, tests: list[pc.Expression]) -> set[tuple[int, int]]:
     """Places (window, position) of the rows that pass one of the tests."""
     table = lake.table("documents")
     if table is None:
@@ -86,7 +108,7 @@ def _search(lake: Lake, prune: list[tuple[str, str, int]] | None, tests: list[An
     return set(zip(*(found[key].to_pylist() for key in KEYS), strict=True))
 
 
-def _rows(lake: Lake, places: set[tuple[int, int]]) -> list[dict[str, Any]]:
+def _rows(lake: Lake, places: set[tuple[int, int]]) -> list[DocumentRow]:
     """These rows without their tokens, as readers are shown them; a window that is not committed is not."""
     rows = []
     for window in sorted({window for window, _ in places}):

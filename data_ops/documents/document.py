@@ -6,7 +6,7 @@ xxh3 is not cryptographic: who chooses texts freely could construct a collision,
 """
 
 import itertools
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +111,7 @@ def sample_of(raw: bytes | str) -> str:
     return repr(raw[:SAMPLE_CHARS])[2:-1][:SAMPLE_CHARS]
 
 
-def records(rows: dict[str, Any]) -> pa.RecordBatch:
+def records(rows: Mapping[str, Sequence[object] | pa.Array]) -> pa.RecordBatch:
     """Build one RECORD_SCHEMA batch from columns; a missing nullable column is all null."""
     num_rows = len(rows["offset"])
     columns = [

@@ -5,7 +5,7 @@ may be forgotten later. Dropping and forgetting keep a row's place and id, so th
 goes, and of a forgotten document also its external id, which may name a person.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,7 @@ def hide(table: pa.Table, forgotten: Ids) -> pa.Table:
     return _put(table, lived, {"fate": "forgotten"})
 
 
-def _put(table: pa.Table, which: npt.NDArray[np.bool_], values: dict[str, Any]) -> pa.Table:
+def _put(table: pa.Table, which: npt.NDArray[np.bool_], values: Mapping[str, object]) -> pa.Table:
     """Set columns, as far as the table has them, to a value in some rows."""
     mask = pa.array(which)
     for name in [name for name in values if name in table.column_names] if which.any() else ():
@@ -68,7 +68,7 @@ def _put(table: pa.Table, which: npt.NDArray[np.bool_], values: dict[str, Any]) 
     return table
 
 
-def count(documents: pa.Table) -> dict[str, Any]:
+def count(documents: pa.Table) -> dict[str, int | dict[str, int]]:
     """Count a window's rows by what became of them: read = kept + held_out + quarantined + sum of dropped."""
     groups = documents.group_by(["fate", "reason"]).aggregate([([], "count_all")]).to_pylist()
     fates = dict.fromkeys(("kept", "held_out", "quarantined"), 0)

@@ -5,13 +5,12 @@ ever. `Documents` are columns, not objects: a round of a million documents is fo
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from data_ops.kernels.arrays import Ids, Ints, array_to_ids, ids_to_array
+from data_ops.kernels.arrays import Bools, Ids, Ints, array_to_ids, ids_to_array
 
 
 class Place(NamedTuple):
@@ -26,9 +25,18 @@ class Place(NamedTuple):
         return (self.window << 32) + self.position
 
 
-def place_keys(windows: npt.NDArray[Any], positions: npt.NDArray[Any]) -> Ints:
+def place_keys(windows: Ints, positions: Ints) -> Ints:
     """The keys of many places: int64[n]."""
     return (windows.astype(np.int64) << 32) + positions.astype(np.int64)
+
+
+class PlaceRow(TypedDict):
+    """One of `Documents`, as the lake's `rounds` keep it."""
+
+    id: bytes
+    window: int
+    position: int
+    num_tokens: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Documents:
         none = np.empty(0, np.int64)
         return Documents(np.empty((0, 2), np.uint64), none, none, none)
 
-    def take(self, which: npt.NDArray[Any]) -> "Documents":
+    def take(self, which: Ints | Bools) -> "Documents":
         """Pick rows by index or mask, in that order."""
         return Documents(self.ids[which], self.windows[which], self.positions[which], self.num_tokens[which])
 
@@ -69,14 +77,14 @@ class Documents:
     def __len__(self) -> int:
         return len(self.windows)
 
-    def to_arrow(self) -> list[dict[str, Any]]:
+    def to_arrow(self) -> list[PlaceRow]:
         """Rows for the lake's `rounds` table."""
-        columns = [array_to_ids(self.ids).to_pylist(), self.windows.tolist(), self.positions.tolist()]
-        rows = zip(*columns, self.num_tokens.tolist(), strict=True)
-        return [dict(zip(("id", "window", "position", "num_tokens"), r, strict=True)) for r in rows]
+        columns = (self.windows.tolist(), self.positions.tolist(), self.num_tokens.tolist())
+        rows = zip(array_to_ids(self.ids).to_pylist(), *columns, strict=True)
+        return [{"id": i, "window": w, "position": p, "num_tokens": n} for i, w, p, n in rows]
 
     @staticmethod
-    def from_arrow(cell: Any) -> "Documents":
+    def from_arrow(cell: pa.StructArray | None) -> "Documents":
         """Read one cell of the lake's `rounds` table (a struct array)."""
         if cell is None or len(cell) == 0:
             return Documents.empty()

@@ -15,7 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,7 +38,7 @@ from data_ops.ingest.takeover import POLL_SECONDS, take_over
 from data_ops.kernels.arrays import in_order
 from data_ops.lake.window import Window
 from data_ops.sources.kinds import open_source
-from data_ops.sources.protocol import Discovery, Source, Span
+from data_ops.sources.protocol import Cursor, Discovery, Source, Span
 from data_ops.sources.quarantine import confirm, read_span
 
 logger = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
     return lake.last_window()
 
 
-def _acknowledge(window: Window, sources: OpenSources, cursors: dict[str, dict[str, Any]]) -> None:
+def _acknowledge(window: Window, sources: OpenSources, cursors: dict[str, Cursor]) -> None:
     """Tell the sources of a committed window how far they are durable; what fails there is only a hint that is late."""
     for label in sorted(label for label, spans in window.spans.items() if spans and label in sources.opened):
         try:
@@ -126,12 +125,12 @@ def next_window(context: IngestContext) -> Window | None:
 
 
 def _discover(
-    number: int, settings: IngestSettings, cursors: dict[str, dict[str, Any]], opened: OpenSources
+    number: int, settings: IngestSettings, cursors: dict[str, Cursor], opened: OpenSources
 ) -> tuple[Window, list[str], bool, bool]:
     """Ask each source for its part of the window and what earlier ones left over: window, warnings, drained?, full?"""
     room, room_bytes = settings.window.max_documents, settings.window.max_bytes
     spans: dict[str, list[Span]] = {}
-    changed: dict[str, dict[str, Any]] = {}
+    changed: dict[str, Cursor] = {}
     warnings: list[str] = []
     drained, full = True, False
     for left, label in zip(range(len(settings.sources), 0, -1), sorted(settings.sources), strict=True):
@@ -153,7 +152,7 @@ def _discover(
     return plan, warnings, drained, full
 
 
-def _fitting(source: Source, cursor: dict[str, Any], num_records: int, num_bytes: int) -> tuple[Discovery, bool]:
+def _fitting(source: Source, cursor: Cursor, num_records: int, num_bytes: int) -> tuple[Discovery, bool]:
     """Discover at most so many records and bytes, but one record if there is any; and say if bytes cut it short."""
     found, cut = source.discover(cursor, num_records), False
     while sum(map(source.size_of, found.spans)) > num_bytes:

@@ -6,7 +6,8 @@ count as taken in for ever. Who may not leaves the window to its owner, or is re
 """
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -95,7 +96,7 @@ def owner_of(window: Window) -> str:
     return f"run {window.owner}" if window.owner and not window.owner.startswith("@") else "another ingest"
 
 
-def _difference(label: str, planned: dict[str, Any], config: SourceConfig) -> Misfit | None:
+def _difference(label: str, planned: Mapping[str, object], config: SourceConfig) -> Misfit | None:
     mine = config.model_dump(mode="json")
     for key, value in planned.items():
         if key not in config.FINDS and mine.get(key) != value:
@@ -104,7 +105,7 @@ def _difference(label: str, planned: dict[str, Any], config: SourceConfig) -> Mi
     return None
 
 
-def _described(planned: dict[str, Any]) -> str:
+def _described(planned: Mapping[str, object]) -> str:
     """Tell in parentheses where a source that was configured so has its documents; "" where that is not known."""
     try:
         return f" ({PLANNED.validate_python(planned).describe()})" if planned else ""

@@ -7,10 +7,9 @@ the moment an id stands in `forgotten` its text is not shown any more, rewritten
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +22,16 @@ from data_ops.documents.fates import LIVING, count, hide
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array, in_order
 from data_ops.lake.digest import differences, digest_of
 from data_ops.lake.schemas import FORGOTTEN_SCHEMA, STORED_DOCUMENT_SCHEMA
-from data_ops.lake.sealed_rows import MEND, sealed_note, sealed_round, unsealed_notes, unsealed_rounds
+from data_ops.lake.sealed_rows import (
+    MEND,
+    LedgerEntry,
+    LedgerRow,
+    RoundRow,
+    sealed_note,
+    sealed_round,
+    unsealed_notes,
+    unsealed_rounds,
+)
 from data_ops.lake.window import Window, window_row
 from data_ops.lake.window_log import WindowLog, between
 
@@ -150,7 +158,7 @@ class Lake(WindowLog):
             if self._append("forgotten", "forgotten", 0 if done is None else done + 1, rows):
                 return len(new)
 
-    def add_round(self, run: str, number: int, row: dict[str, Any]) -> bool:
+    def add_round(self, run: str, number: int, row: RoundRow) -> bool:
         """Write a round's manifest down; False if that round of that run is written already."""
         return self._append("rounds", f"rounds/{run}", number, sealed_round(run, number, row))
 
@@ -166,7 +174,7 @@ class Lake(WindowLog):
 
     def rounds(self, run: str | None = None, number: int | None = None) -> pa.Table:
         """Read manifests in order: of every run or one, all rounds or one."""
-        wanted: dict[str, Any] = {"run": run, "round": number}
+        wanted: dict[str, int | str | None] = {"run": run, "round": number}
         prune = [(name, "=", value) for name, value in wanted.items() if value is not None]
         condition = None
         for name, _, value in prune:
@@ -184,17 +192,17 @@ class Lake(WindowLog):
             for batch in self.dataset(table).to_batches(batch_size=1, batch_readahead=1, fragment_readahead=1):
                 yield from unsealed_rounds(pa.Table.from_batches([batch]), table.table_uri).to_batches()
 
-    def add_ledger(self, run: str, entry: dict[str, Any]) -> bool:
+    def add_ledger(self, run: str, entry: LedgerEntry) -> bool:
         """Note the checkpoint a run stands at; False if its last note says the same.
 
         Usually steps grow; after a damaged checkpoint was put aside the next note goes back, and counts.
         """
         while True:  # until the last note says the same or ours is the next: each lost race is another's note
             last = self._last_note(run)
-            if last is not None and all(last[key] == value for key, value in entry.items()):
+            if last is not None and all(last[1][key] == value for key, value in entry.items()):
                 return False
-            sequence = last["sequence"] + 1 if last else 0
-            row = {"run": run, "sequence": sequence, "committed": datetime.now(UTC), **entry}
+            sequence = 0 if last is None else last[0] + 1
+            row: LedgerRow = {"run": run, "sequence": sequence, "committed": datetime.now(UTC), **entry}
             if self._append("ledger", f"ledger/{run}", sequence, sealed_note(row)):
                 return True
 
@@ -212,7 +220,7 @@ class Lake(WindowLog):
         which = f"rows {', '.join(map(str, sorted(missing)[:8]))} of run {run} are not there, or twice"
         return DamagedError(f"{self.store.delta_uri(name)} is damaged: {which}; {MEND}")
 
-    def _last_note(self, run: str) -> dict[str, Any] | None:
+    def _last_note(self, run: str) -> tuple[int, Mapping[str, object]] | None:
         last = self._last_number("ledger", f"ledger/{run}")
         if last is None:
             return None
@@ -220,7 +228,7 @@ class Lake(WindowLog):
         rows = self._read("ledger", None, same, [("sequence", "=", last)])
         if rows.num_rows != 1:
             raise self._incomplete("ledger", run, {last})
-        return dict(unsealed_notes(rows, self.store.delta_uri("ledger")).to_pylist()[0])
+        return last, unsealed_notes(rows, self.store.delta_uri("ledger")).to_pylist()[0]
 
 
 def _held(table: DeltaTable) -> list[tuple[int, int, int]]:

@@ -1,10 +1,10 @@
 """How far has ingest come: which windows are planned, which committed, and where do the sources go on?"""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from data_ops.lake.lake import Lake
 from data_ops.lake.window import Window
+from data_ops.sources.protocol import Cursor
 
 
 @dataclass
@@ -12,7 +12,7 @@ class Reach:
     """How far the committed windows reach, kept between windows so that their whole log is read only once."""
 
     next_window: int = -1  # -1: the lake was not asked yet
-    cursors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cursors: dict[str, Cursor] = field(default_factory=dict)
 
     def catch_up(self, lake: Lake) -> Window | None:
         """Take in what was committed since; returns the window that is planned but not committed."""
@@ -28,7 +28,7 @@ class Reach:
         """Move behind a window that is committed."""
         self._move(window.window, window.cursors)
 
-    def _move(self, number: int, cursors: dict[str, dict[str, Any]]) -> None:
+    def _move(self, number: int, cursors: dict[str, Cursor]) -> None:
         self.next_window = number + 1
         for label, changed in cursors.items():
             self.cursors.setdefault(label, {}).update(changed)

@@ -4,11 +4,13 @@ The JSON column of a row (plan, state) is sealed together with all its other col
 digest and are taken as they are.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
 from cluster.storage.seal import DamagedError, seal, unseal
+from data_ops.documents.place import PlaceRow
 from data_ops.lake.digest import column_digest
 from data_ops.lake.schemas import LEDGER_SCHEMA, ROUND_SCHEMA
 
@@ -16,7 +18,34 @@ LISTS = ("fresh", "replay", "shed")
 MEND = "restore the table's files from a copy"
 
 
-def sealed_round(run: str, number: int, row: dict[str, Any]) -> pa.Table:
+class RoundRow(TypedDict):
+    """A round's manifest, as `rounds` keeps it beside run and number; plan: JSON."""
+
+    plan: str
+    fresh: list[PlaceRow]
+    replay: list[PlaceRow]
+    shed: list[PlaceRow]
+
+
+class LedgerEntry(TypedDict):
+    """Where a checkpoint stands: step_in_round steps of the round are in it; state: JSON."""
+
+    step: int
+    round: int
+    step_in_round: int
+    checkpoint: str
+    state: str
+
+
+class LedgerRow(LedgerEntry):
+    """A note in `ledger`: the sequence counts within the run."""
+
+    run: str
+    sequence: int
+    committed: datetime
+
+
+def sealed_round(run: str, number: int, row: RoundRow) -> pa.Table:
     """The row of a round's manifest, as `rounds` keeps it."""
     rows = pa.Table.from_pylist([{"run": run, "round": number, **row}], schema=ROUND_SCHEMA)
     plan = seal(row["plan"], run, number, *_digests(rows, 0))
@@ -35,7 +64,7 @@ def unsealed_rounds(rows: pa.Table, where: str) -> pa.Table:
     return rows.set_column(rows.column_names.index("plan"), ROUND_SCHEMA.field("plan"), pa.array(plans, pa.string()))
 
 
-def sealed_note(row: dict[str, Any]) -> pa.Table:
+def sealed_note(row: LedgerRow) -> pa.Table:
     """The row of a checkpoint's note, as `ledger` keeps it."""
     rows = pa.Table.from_pylist([row], schema=LEDGER_SCHEMA)
     state = seal(row["state"], *_context(rows, 0))

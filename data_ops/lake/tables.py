@@ -9,7 +9,7 @@ Who appends also compacts, now and then and in a thread (compact.py), so that re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -65,7 +65,7 @@ class Tables:
         except TableNotFoundError:
             return None
 
-    def dataset(self, table: DeltaTable, prune: list[tuple[str, str, Any]] | None = None) -> Dataset:
+    def dataset(self, table: DeltaTable, prune: list[tuple[str, str, int | str]] | None = None) -> Dataset:
         """Return what is to be read of an open table; files whose range of values contradicts `prune` are left out.
 
         Read by pyarrow's own filesystem. deltalake's calls Python from pyarrow's threads, and one that still does when
@@ -80,7 +80,7 @@ class Tables:
         name: str,
         columns: list[str] | None = None,
         condition: object = None,
-        prune: list[tuple[str, str, Any]] | None = None,
+        prune: list[tuple[str, str, int | str]] | None = None,
     ) -> pa.Table:
         """Read the rows that meet the condition; see `dataset`."""
 

@@ -6,15 +6,16 @@ A window is planned, then read, then committed: two rows of the lake's `windows`
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import msgspec
 import pyarrow as pa
+from pydantic import JsonValue
 
 from cluster.storage.seal import DamagedError, seal, unseal
 from data_ops.documents.document import TIME
 from data_ops.lake.digest import WindowDigest
-from data_ops.sources.protocol import Span
+from data_ops.sources.protocol import Cursor, Span
 
 WINDOW_SCHEMA = pa.schema(
     [
@@ -41,6 +42,18 @@ class Counts(msgspec.Struct):
     documents: WindowDigest | None = None
 
 
+class LoggedRow(TypedDict):
+    """One row of `windows`; spans and cursors where they were read."""
+
+    window: int
+    event: str
+    spans: NotRequired[str]
+    cursors: NotRequired[str]
+    counts: str
+    arrived: datetime
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Window:
     """What one pass of ingest took in, or is about to: one list of spans per source. Immutable once committed.
@@ -51,12 +64,12 @@ class Window:
 
     window: int
     spans: dict[str, list[Span]]
-    cursors: dict[str, dict[str, Any]]
+    cursors: dict[str, Cursor]
     arrived: datetime
-    counts: dict[str, Any] | None = None
+    counts: dict[str, int | dict[str, int]] | None = None
     seconds: float = 0.0
     owner: str = ""
-    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, dict[str, JsonValue]] = field(default_factory=dict)
     documents: WindowDigest | None = field(default=None, compare=False)
 
     @property
@@ -70,9 +83,9 @@ def window_row(window: Window, event: str) -> pa.Table:
 
     Its JSON is sealed: spans and cursors each for itself, counts together with the rest of the row.
     """
-    counts: dict[str, Any] = {"owner": window.owner, "sources": window.sources} if window.sources else {}
+    counts: dict[str, object] = {"owner": window.owner, "sources": window.sources} if window.sources else {}
     if event != "planned":
-        counts = window.counts or {}
+        counts = {**(window.counts or {})}
     if window.documents is not None:
         counts = {**counts, "documents": msgspec.to_builtins(window.documents)}
     number, arrived = window.window, pa.scalar(window.arrived, TIME).value
@@ -88,13 +101,13 @@ def window_row(window: Window, event: str) -> pa.Table:
     return pa.Table.from_pylist([row], schema=WINDOW_SCHEMA)
 
 
-def unsealed(rows: pa.Table, where: str) -> list[dict[str, Any]]:
+def unsealed(rows: pa.Table, where: str) -> list[LoggedRow]:
     """The rows of `windows` that were read, at least BASE_COLUMNS of them, with their JSON as it was before sealing.
 
     Raises DamagedError where a row is not what was written.
     """
     try:
-        found = rows.to_pylist()
+        found: list[LoggedRow] = rows.to_pylist()
     except (ValueError, OverflowError) as error:  # text that is no UTF-8, a time beyond the year 9999
         raise DamagedError(f"{where} is damaged: {error}; {MEND}") from error
     arrived = rows["arrived"].cast(pa.int64()).to_pylist()
@@ -103,18 +116,20 @@ def unsealed(rows: pa.Table, where: str) -> list[dict[str, Any]]:
         what = f"window {number} in {where}"
         if event not in EVENTS:
             raise DamagedError(f"{what} is damaged: its event {event!r} is none of {', '.join(EVENTS)}; {MEND}")
-        for name in [name for name in ("spans", "cursors") if name in row]:
-            row[name] = unseal(row[name], f"{name} of {what}", number)
+        if "spans" in row:
+            row["spans"] = unseal(row["spans"], f"spans of {what}", number)
+        if "cursors" in row:
+            row["cursors"] = unseal(row["cursors"], f"cursors of {what}", number)
         row["counts"] = unseal(row["counts"], f"counts of {what}", number, event, time_us, row["seconds"])
     return found
 
 
-def read_digest(row: dict[str, Any]) -> WindowDigest | None:
+def read_digest(row: LoggedRow) -> WindowDigest | None:
     """The digest of a window's documents; None of an older version."""
     return msgspec.json.decode(row["counts"], type=Counts).documents
 
 
-def read_window(row: dict[str, Any]) -> Window:
+def read_window(row: LoggedRow) -> Window:
     """Read what `window_row` wrote, unsealed."""
     spans = {k: [Span(**s) for s in v] for k, v in json.loads(row["spans"]).items()}
     told = json.loads(row["counts"])

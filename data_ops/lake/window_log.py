@@ -6,7 +6,6 @@ changed or gone is told and never passed over.
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +19,14 @@ from data_ops.lake.window import (
     EVENTS,
     MEND,
     WINDOW_SCHEMA,
+    LoggedRow,
     Window,
     read_digest,
     read_window,
     unsealed,
     window_row,
 )
+from data_ops.sources.protocol import Cursor
 
 
 class WindowLog(Tables):
@@ -47,7 +48,7 @@ class WindowLog(Tables):
         open_plans = [w for n, w in sorted(read["planned"].items()) if n not in read["committed"]]
         return committed, open_plans[0] if open_plans else None
 
-    def cursors(self, first_window: int = 0) -> list[tuple[int, dict[str, dict[str, Any]]]]:
+    def cursors(self, first_window: int = 0) -> list[tuple[int, dict[str, Cursor]]]:
         """The number and the changed cursors of each committed window from `first_window` on, in order.
 
         What a starting ingest needs of all windows: half of the time of reading their spans and counts too.
@@ -81,9 +82,7 @@ class WindowLog(Tables):
         if new:
             self._append("windows", "erased", 0 if done is None else done + 1, pa.concat_tables(new))
 
-    def _window_rows(
-        self, first: int, last: int | None, columns: list[str], *, whole: bool = True
-    ) -> list[dict[str, Any]]:
+    def _window_rows(self, first: int, last: int | None, columns: list[str], *, whole: bool = True) -> list[LoggedRow]:
         """Rows of `windows` in order, unsealed; DamagedError where a row is damaged or a committed one is missing."""
         end = self.last_window()
         table = self._read("windows", columns, *_window_range(first, last))

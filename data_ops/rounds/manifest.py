@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
+from data_ops.lake.sealed_rows import RoundRow
 from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.mixed_cut import Before
 from data_ops.rounds.config import RoundConfig
@@ -80,11 +81,12 @@ class Manifest:
         """Fresh and replayed documents in the order in which they are packed."""
         return self.fresh.join(self.replay)
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> RoundRow:
         """The lake's row, without run and round."""
         lists = {"fresh": self.fresh, "replay": self.replay, "shed": self.shed}
         plan = {k: v for k, v in asdict(self).items() if k not in lists and (v or k not in OF_MIXTURES)}
-        return {"plan": json.dumps(plan), **{k: v.to_arrow() for k, v in lists.items()}}
+        fresh, replay, shed = (documents.to_arrow() for documents in lists.values())
+        return {"plan": json.dumps(plan), "fresh": fresh, "replay": replay, "shed": shed}
 
     @staticmethod
     def from_row(rows: pa.Table, index: int) -> "Manifest":

@@ -1,13 +1,13 @@
 """What can be configured of the reservoir?"""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from cluster.units import Settings, parse_duration
 
 
-def _half_lives(value: object) -> Any:
+def _half_lives(value: object) -> object:
     values = value if isinstance(value, list | tuple) else (value,)
     return tuple(None if v is None or v == "none" else parse_duration(v) for v in values)
 

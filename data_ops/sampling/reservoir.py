@@ -8,7 +8,7 @@ is slack: a quarter more rows than the capacity, so that a fifth of the sample c
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,19 @@ from data_ops.sampling.saturation import effective_half_life
 __all__ = ["Reservoir", "ReservoirConfig", "key_of", "mix64"]
 ALGORITHM = 1  # of keys, hash and fingerprint: a reservoir of another number is rebuilt from the lake
 Block = tuple[Ids, Floats, Floats]
+
+
+class ReservoirState(TypedDict):
+    """All that a reservoir is: keys float64[n] and ids uint64[n, 2] by (key, id), ids of what was deleted, in order."""
+
+    algorithm: int
+    capacity: int
+    half_life_s: float | None
+    seed: int
+    horizon: float | None
+    keys: Floats
+    ids: Ids
+    tombstones: Ids
 
 
 class Reservoir:
@@ -157,21 +170,22 @@ class Reservoir:
         digest.update(unique_ids(self.sample(self.capacity)).astype(">u8").tobytes())
         return digest.hexdigest()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> ReservoirState:
         """Return numbers, None and three arrays: rows by (key, id) and deleted ids in order. Independent copies."""
         self._settle()
-        scalars = {
+        return {
             "algorithm": ALGORITHM,
             "capacity": self.capacity,
             "half_life_s": self.half_life_s,
             "seed": self.seed,
+            "horizon": None if self._horizon == np.inf else float(self._horizon),
+            "keys": self.keys.copy(),
+            "ids": self.ids.copy(),
+            "tombstones": self._tombstones.copy(),
         }
-        horizon = None if self._horizon == np.inf else float(self._horizon)
-        arrays = {"keys": self.keys.copy(), "ids": self.ids.copy(), "tombstones": self._tombstones.copy()}
-        return scalars | {"horizon": horizon} | arrays
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> "Reservoir":
+    def from_state_dict(cls, state: ReservoirState) -> "Reservoir":
         """Return the reservoir of a `state_dict`, bit for bit. Raises ValueError for another algorithm."""
         if state["algorithm"] != ALGORITHM:
             raise ValueError(f"reservoir of algorithm {state['algorithm']}, not {ALGORITHM}; rebuild it from the lake")

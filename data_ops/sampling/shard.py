@@ -9,7 +9,6 @@ shard reads all windows and keeps its part; where the sources of a run lie apart
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.lake.lake import Lake
-from data_ops.sampling.reservoir import Reservoir, ReservoirConfig
+from data_ops.sampling.reservoir import Reservoir, ReservoirConfig, ReservoirState
 
 COLUMNS = ["id", "window", "position", "num_tokens", "event_time", "weight", "source", "tokens"]
 ROWS_AT_ONCE = 100_000  # how much of the log is held in memory while a shard catches up
@@ -86,7 +85,7 @@ class Shard:
             sketch.add(ids, times_s, rows["weight"].to_numpy().astype(np.float64))
         self.rows = self._sampled(pa.concat_tables([self.rows, rows]) if self.rows.num_rows else rows)
 
-    def state(self, upto: Frontier) -> tuple[list[dict[str, Any]], pa.Table]:
+    def state(self, upto: Frontier) -> tuple[list[ReservoirState], pa.Table]:
         """Give this shard's sketches and the places of what they hold, as of a frontier.
 
         For one that is behind, as a round before a decay branch is, the log is read anew from its start.
@@ -114,7 +113,7 @@ def new_sketches(config: ReservoirConfig, seed: int) -> list[Reservoir]:
     return [Reservoir(capacity, half_life, seed) for capacity, half_life in pairs]
 
 
-def merge_shards(config: ReservoirConfig, seed: int, states: Iterable[tuple[list[dict[str, Any]], pa.Table]]) -> Sample:
+def merge_shards(config: ReservoirConfig, seed: int, states: Iterable[tuple[list[ReservoirState], pa.Table]]) -> Sample:
     """Merge the shards' states into the one sample they are parts of; any order, any number of shards."""
     sketches, tables = new_sketches(config, seed), []
     for shard_states, rows in states:

@@ -9,15 +9,16 @@ to know of a source is asked here, so that a new kind is one file (CONTRIBUTING.
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from cluster.units import Settings
 
 MAX_BATCH_ROWS = 4096
 MAX_BATCH_BYTES = 16 << 20
+Cursor = dict[str, JsonValue]  # how far a source was read, by partition; what a value means is the source's business
 
 
 class SourceConfig(Settings):
@@ -93,7 +94,7 @@ class Discovery(NamedTuple):
     """
 
     spans: list[Span]
-    cursor: dict[str, Any]
+    cursor: Cursor
     warnings: list[str]
     drained: bool
     untaken: Sequence[Untaken] = ()
@@ -113,7 +114,7 @@ class Source(Protocol):
         ...
 
     @abstractmethod
-    def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+    def discover(self, cursor: Cursor, max_records: int) -> Discovery:
         """List at most `max_records` records behind `cursor` ({} at the start).
 
         Raises LossError where records behind the cursor are gone, unless the source is told to go on: then it lists a
@@ -147,7 +148,7 @@ class Source(Protocol):
         """Name the fields that the first records have, nested ones as paths; none where records have no fields."""
         return ()
 
-    def acknowledge(self, cursor: dict[str, Any]) -> None:
+    def acknowledge(self, cursor: Cursor) -> None:
         """Be told that all before `cursor` is durable in the lake: a hint for logs that keep what nobody has read.
 
         It may come twice or never, and an older one late; the truth is the cursor that `discover` is given.

@@ -42,6 +42,7 @@ class RowDropout(nn.Module):
         self.name, self.share, self.at = name, share, at
 
     def forward(self, x_BLD: Tensor) -> Tensor:
+        """Return the states, in training with a share of them dropped."""
         if not self.training:
             return x_BLD
         kept_BLD = torch.empty_like(x_BLD)

@@ -80,7 +80,7 @@ def decay_lr(progress: float, start_lr: float, floor: float) -> float:
     return start_lr * (floor + (1 - floor) * remaining)
 
 
-def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, object]]:
     """Split what trains into decayed (matrices) and not (norms; embedding tables unless asked)."""
     tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding | Head)}
     decayed: list[Any] = []

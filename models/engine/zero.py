@@ -12,7 +12,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 
 from models.config import EngineConfig, OptimConfig
 from models.engine.adapters import our_name
+
+if TYPE_CHECKING:
+    from deepspeed.runtime.engine import DeepSpeedEngine
 
 MAX_BUCKET = 500_000_000  # elements; DeepSpeed's own default
 
@@ -46,14 +50,14 @@ class Stretch(NamedTuple):
 
 def wrap(
     model: nn.Module,
-    groups: list[dict[str, Any]],
+    groups: list[dict[str, object]],
     optim: OptimConfig,
     *,
     engine: EngineConfig,
     bf16: bool,
     accumulation: int,
     micro_rows: int,
-) -> Any:
+) -> "DeepSpeedEngine":
     """Return the DeepSpeed engine of `model`, its Adam moments already allocated at zero."""
     deepspeed, stage = import_deepspeed(), engine.zero_stage
     unwrapped = stage == 0 and not bf16  # DeepSpeed then neither guards against NaN nor reports the norm
@@ -85,7 +89,7 @@ def wrap(
     return made
 
 
-def _offloaded(engine: EngineConfig) -> dict[str, Any]:
+def _offloaded(engine: EngineConfig) -> dict[str, object]:
     where = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {} if engine.offload == "none" else {"offload_optimizer": where}
 
@@ -105,7 +109,7 @@ def whole_shape(parameter: nn.Parameter) -> torch.Size:
     return getattr(parameter, "ds_shape", parameter.shape)
 
 
-def import_deepspeed() -> Any:
+def import_deepspeed() -> ModuleType:
     """Import DeepSpeed silently, without what training never uses.
 
     That is its shared-memory op (24-31 s of compiling on a fresh machine) and the Muon optimizer's `torch.compile`
@@ -145,7 +149,7 @@ def _leave_dynamo_alone() -> None:
         adam.step = torch.no_grad()(plain)  # type: ignore[method-assign]
 
 
-def _leave_uncompiled(function: object = None, **_: object) -> Any:
+def _leave_uncompiled(function: object = None, **_: object) -> object:
     return function or (lambda inner: inner)
 
 
@@ -172,12 +176,12 @@ class GuardedAdamW(torch.optim.AdamW):
             super().step()
 
 
-def base_optimizer(engine: Any) -> torch.optim.Optimizer:
+def base_optimizer(engine: "DeepSpeedEngine") -> torch.optim.Optimizer:
     """Return our own AdamW under DeepSpeed's wrapper."""
     return engine.basic_optimizer
 
 
-def allocate_moments(engine: object) -> None:
+def allocate_moments(engine: "DeepSpeedEngine") -> None:
     """Set Adam's state of every flat tensor this rank owns to zero, at step 0.
 
     Also undoes the step on zero gradients that DeepSpeed's ZeRO-0 bf16 wrapper takes when it is made: it
@@ -191,7 +195,7 @@ def allocate_moments(engine: object) -> None:
         state[flat] = {"step": step, "exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
 
 
-def owned_tensors(engine: Any) -> list[Tensor]:
+def owned_tensors(engine: "DeepSpeedEngine") -> list[Tensor]:
     """Return the float32 tensors that the optimizer of this rank updates."""
     stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
     if stage == 3:
@@ -199,7 +203,7 @@ def owned_tensors(engine: Any) -> list[Tensor]:
     return [parameter for group in base_optimizer(engine).param_groups for parameter in group["params"]]
 
 
-def fragments(engine: object) -> list[Fragment]:
+def fragments(engine: "DeepSpeedEngine") -> list[Fragment]:
     """Return what this rank owns of what trains, ordered by name; at ZeRO-0 every rank owns all."""
     state = base_optimizer(engine).state
     found = []
@@ -212,7 +216,7 @@ def fragments(engine: object) -> list[Fragment]:
     return found
 
 
-def frozen(engine: Any) -> list[Stretch]:
+def frozen(engine: "DeepSpeedEngine") -> list[Stretch]:
     """Return what this rank holds of every frozen parameter: its shard at ZeRO-3, else all of it."""
     found, rank = [], dist.get_rank()
     for name, parameter in engine.module.named_parameters():
@@ -228,11 +232,11 @@ def frozen(engine: Any) -> list[Stretch]:
     return found
 
 
-def _trained(engine: Any) -> Iterator[tuple[str, Any]]:
+def _trained(engine: "DeepSpeedEngine") -> Iterator[tuple[str, Any]]:
     return ((name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad)
 
 
-def _places(engine: Any) -> Iterator[tuple[str, torch.Size, int, Tensor, int, int]]:
+def _places(engine: "DeepSpeedEngine") -> Iterator[tuple[str, torch.Size, int, Tensor, int, int]]:
     """Yield (name, shape, start, flat tensor, offset in it, elements) of each owned stretch."""
     stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
     if stage == 0:
@@ -265,13 +269,13 @@ def set_steps(engine: object, steps: int) -> None:
         base_optimizer(engine).state[flat]["step"].fill_(steps)
 
 
-def get_steps(engine: object) -> int:
+def get_steps(engine: "DeepSpeedEngine") -> int:
     """Return Adam's step counter: optimizer steps taken, skipped ones not counted."""
     return int(base_optimizer(engine).state[owned_tensors(engine)[0]]["step"])
 
 
 @torch.no_grad()
-def refresh_weights(engine: Any) -> None:
+def refresh_weights(engine: "DeepSpeedEngine") -> None:
     """Bring the weights used in the forward pass in line with changed master weights; a collective."""
     stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
     if stage in (1, 2):

@@ -125,6 +125,7 @@ class Norm(nn.Module):
         self.eps = config.norm_eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x over its root mean square, weighted."""
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 

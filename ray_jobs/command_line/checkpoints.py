@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import msgspec
 import typer
 
 from models.kinds.kind import Precision
@@ -80,8 +81,8 @@ def promote(
     settings = read_run(config, rest)
     if target is not None:
         entry = promote_by_hand(settings, target, new_reference=reference)
-        tell(f"champion is {entry['checkpoint']} (was {entry['previous']})")
-        finish(0, entry, as_json)
+        tell(f"champion is {entry.checkpoint} (was {entry.previous})")
+        finish(0, msgspec.to_builtins(entry), as_json)
     finish(*promote_checkpoint(settings, checkpoint, as_json=as_json), as_json)
 
 

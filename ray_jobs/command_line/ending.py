@@ -4,8 +4,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
 
 import typer
 
@@ -33,7 +33,7 @@ def tell(line: str) -> None:
     sys.stderr.write(visible(line) + "\n")
 
 
-def finish(code: int, values: dict[str, Any], as_json: bool) -> None:
+def finish(code: int, values: Mapping[str, object], as_json: bool) -> None:
     """End with an exit code; as JSON, the values are the last line of stdout.
 
     A stopped trial of a W&B sweep ends by SIGTERM itself: its agent takes any code above 0 for a failed trial, and

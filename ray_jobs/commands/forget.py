@@ -8,7 +8,7 @@ seen a document are named, for whoever must decide about them.
 """
 
 import re
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -22,14 +22,25 @@ from data_ops.lake.erase import clean, erase
 from data_ops.lake.lake import Lake
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from ray_jobs.registry.exposure import Seen, champion_seen, seen_by
+from ray_jobs.registry.exposure import ChampionSeen, SeenRow, champion_seen, seen_by
 from ray_jobs.store.access import exclusive
 from ray_jobs.store.paths import run_path
 
 HEX_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
-def forget(config: Config, names: list[str]) -> dict[str, Any]:
+class Forgotten(TypedDict):
+    """What was done: documents, of which `already` were forgotten before, rows of the lake, files with copies."""
+
+    forgotten: int
+    already: int
+    rows: int
+    copies: int
+    checkpoints: list[SeenRow]  # that had seen one of them
+    champion: ChampionSeen | None
+
+
+def forget(config: Config, names: list[str]) -> Forgotten:
     """Delete documents, given by their ids of 32 hexadecimal digits, from the store for good.
 
     Raises ConfigError, with nothing changed, for an id that is none or that the lake has never read, and while a
@@ -60,7 +71,7 @@ def forget(config: Config, names: list[str]) -> dict[str, Any]:
         "already": len(ids) - new,
         "rows": rows,
         "copies": copies,
-        "checkpoints": [vars(checkpoint) for checkpoint in seen],
+        "checkpoints": [checkpoint.row for checkpoint in seen],
         "champion": champion_seen(store, seen),
     }
 
@@ -104,15 +115,15 @@ def delete_copies(store: Store) -> int:
     return len(copies)
 
 
-def forget_lines(done: dict[str, Any]) -> list[str]:
+def forget_lines(done: Forgotten) -> list[str]:
     """What was done, as lines for people."""
     again = f" ({done['already']} of them before)" if done["already"] else ""
     lines = [f"forgotten {done['forgotten']} documents{again}: {done['rows']} rows of the lake rewritten"]
-    seen: dict[str, list[Seen]] = {}
-    for checkpoint in (Seen(**row) for row in done["checkpoints"]):
-        seen.setdefault(checkpoint.run, []).append(checkpoint)
+    seen: dict[str, list[SeenRow]] = {}
+    for checkpoint in done["checkpoints"]:
+        seen.setdefault(checkpoint["run"], []).append(checkpoint)
     for run, each in seen.items():
-        kept = [f"{c.step:,}" for c in each if c.kept]
+        kept = [f"{c['step']:,}" for c in each if c["kept"]]
         stored = f"; kept: step {', '.join(kept)}" if kept else "; none of them is kept"
         lines.append(f"run       {run}: {len(each)} checkpoints had seen one of them{stored}")
     if seen:

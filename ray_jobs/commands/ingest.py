@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
@@ -18,16 +18,40 @@ from ray_jobs.store.access import at_work, shared
 from ray_jobs.store.lease import LEASE_SECONDS
 
 
-def ingest_only(config: Config, display: Display, *, follow: bool) -> dict[str, Any]:
+class TakenIn(TypedDict):
+    """What an ingest took in, and what it left; untaken: by source."""
+
+    windows: int
+    read: int
+    kept: int
+    held_out: int
+    quarantined: int
+    last_window: int
+    stopped: bool
+    untaken: dict[str, dict[str, dict[str, dict[str, int]]]]
+
+
+def ingest_only(config: Config, display: Display, *, follow: bool) -> TakenIn:
     """`headrace ingest`: take documents in here, until the sources are drained or a signal says stop."""
-    counts: dict[str, int] = dict.fromkeys(("windows", "read", "kept", "held_out", "quarantined"), 0)
+    taken: TakenIn = {
+        "windows": 0,
+        "read": 0,
+        "kept": 0,
+        "held_out": 0,
+        "quarantined": 0,
+        "last_window": -1,
+        "stopped": False,
+        "untaken": {},
+    }
 
     def report(event: WindowDone | Warned) -> None:
         display.event(event)
         if isinstance(event, WindowDone):
-            counts["windows"] += 1
-            for name in ("read", "kept", "held_out", "quarantined"):
-                counts[name] += getattr(event, name)
+            taken["windows"] += 1
+            taken["read"] += event.read
+            taken["kept"] += event.kept
+            taken["held_out"] += event.held_out
+            taken["quarantined"] += event.quarantined
 
     store = Store.open(config.store)
     here, is_alive = shared(store), partial(at_work, store, wait_seconds=LEASE_SECONDS)
@@ -42,4 +66,4 @@ def ingest_only(config: Config, display: Display, *, follow: bool) -> dict[str, 
     for sentence in told_of(store):
         display.note(sentence)
     untaken = {label: remainder.to_dict() for label, remainder in read_remainders(store).items()}
-    return {**counts, "last_window": last, "stopped": stopped.is_set(), "untaken": untaken}
+    return {**taken, "last_window": last, "stopped": stopped.is_set(), "untaken": untaken}

@@ -6,13 +6,13 @@ which GPUs there are, and how sure all of it is.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cluster.planner.answer import PlanAnswer
 from cluster.planner.config import PlanConfig
 from cluster.readable import many, seconds, short
 from models.kinds.kinds import kind_of, part_that_trains
@@ -25,7 +25,7 @@ WIDTH = 110  # where there is no terminal
 def plan_asked(config: Config) -> PlanConfig:
     """Return the question: the `plan` block, completed by the run's own shape where that was set."""
     given = config.plan or PlanConfig()
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     model, engine = config.model, config.engine
     if "model" in config.model_fields_set and "parameters" not in given.model_fields_set:
         vocabulary = config.tokenizer.vocabulary if config.tokenizer.kind == "bpe" else given.vocabulary
@@ -42,7 +42,7 @@ def plan_asked(config: Config) -> PlanConfig:
     return PlanConfig.model_validate(given.model_dump(exclude_unset=True) | left_open)
 
 
-def show_plan(found: dict[str, Any], console: Console | None = None) -> None:
+def show_plan(found: PlanAnswer, console: Console | None = None) -> None:
     """Print a plan for people."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
@@ -50,7 +50,7 @@ def show_plan(found: dict[str, Any], console: Console | None = None) -> None:
     console.print(Group(*_page(found)))
 
 
-def _page(found: dict[str, Any]) -> Iterator[RenderableType]:
+def _page(found: PlanAnswer) -> Iterator[RenderableType]:
     best = found["recommended"]
     fits = best["zero_stage"] is not None and best["gpus"] == found["gpus"]
     head = f"{short(found['parameters'])} parameters"
@@ -68,8 +68,8 @@ def _page(found: dict[str, Any]) -> Iterator[RenderableType]:
     yield Text()
     lines = list(_sentences(found))
     if fits:
-        settings = {"workers": best["gpus"], **{n: best[n] for n in ("zero_stage", "micro_batch_rows", "batch_tokens")}}
-        words = [f"engine.{name}={value}" for name, value in settings.items()]
+        words = [f"engine.workers={best['gpus']}", f"engine.zero_stage={best['zero_stage']}"]
+        words += [f"engine.micro_batch_rows={best['micro_batch_rows']}", f"engine.batch_tokens={best['batch_tokens']}"]
         words.append(f"model.row_tokens={found['row_tokens']}")
         words += ["model.recompute=true"] if found["recompute"] else []
         lines.append(("settings", " ".join(words)))
@@ -85,18 +85,18 @@ def _pairs(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _totals(found: dict[str, Any]) -> Table:
+def _totals(found: PlanAnswer) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name, style in (("expected", STRONG), ("from", ""), ("to", "")):
         table.add_column(name, justify="right", style=style)
-    for name, key in (("days", "days"), ("GPU-hours", "gpu_hours"), ("USD, rented", "cost")):
-        values = found[key]
+    rows = (("days", found["days"]), ("GPU-hours", found["gpu_hours"]), ("USD, rented", found["cost"]))
+    for name, values in rows:
         table.add_row(name, *(_figure(values[which]) for which in ("expected", "low", "high")))
     return table
 
 
-def _memory(found: dict[str, Any]) -> Table:
+def _memory(found: PlanAnswer) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in ("states", "activations", "buffers", "total", "micro batch"):
@@ -106,7 +106,7 @@ def _memory(found: dict[str, Any]) -> Table:
     for stage, cell in found["memory_gb"].items():
         chosen = best["gpus"] == found["gpus"] and str(best["zero_stage"]) == stage
         verdict = Text("too large", BAD) if not cell["fits"] else Text("take this" if chosen else "fits", GOOD)
-        sizes = [f"{cell[name]:,.1f}" for name in ("states", "activations", "buffers", "total")]
+        sizes = [f"{gb:,.1f}" for gb in (cell["states"], cell["activations"], cell["buffers"], cell["total"])]
         style = STRONG if chosen else "" if cell["fits"] else SOFT
         table.add_row(f"ZeRO-{stage}", *sizes, many(cell["micro_batch_rows"], "row"), verdict, style=style)
     table.caption = (
@@ -117,7 +117,7 @@ def _memory(found: dict[str, Any]) -> Table:
     return table
 
 
-def _choices(found: dict[str, Any]) -> Table:
+def _choices(found: PlanAnswer) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("GPU", "number", "days", "USD", "from-to", "USD/h", "published"):
         style = SOFT if name in ("from-to", "published") else ""
@@ -141,7 +141,7 @@ def _usd_span(cost: dict[str, float]) -> tuple[str, str]:
     return middle, low if low == high else f"{low}-{high}"
 
 
-def _sentences(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _sentences(found: PlanAnswer) -> Iterator[tuple[str, str]]:
     every = found["days"]["expected"] / found["failures_expected"]
     text = f"{_figure(found['failures_expected'])} expected, one every {seconds(every * 86_400)}; "
     text += f"with a checkpoint every {seconds(found['checkpoint_interval_s'])} (the best interval) "

@@ -1,11 +1,9 @@
 """What do `headrace evaluate`, `promote`, `export` and `generate` do with a checkpoint?"""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import NotRequired, TypedDict
 
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
@@ -17,6 +15,7 @@ from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from models.sampling import Sampling
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.champion import InService
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.config.schema import Config
@@ -36,18 +35,35 @@ from ray_jobs.store.paths import runs_of
 EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
 
 
-def evaluate_checkpoint(config: Config, name: str | None) -> dict[str, Any]:
-    """Score a checkpoint (default: the run's last) on held-out text and further tasks: {checkpoint, slices, tasks}."""
+class Scored(TypedDict):
+    """How a checkpoint does on held-out text, by slice, and in further tasks, by slice of each."""
+
+    checkpoint: str
+    slices: dict[str, dict[str, float]]
+    tasks: NotRequired[dict[str, dict[str, dict[str, float]]]]
+
+
+class Exported(TypedDict):
+    """Which checkpoint was written where; stands_on: of an adapter, the weights it belongs to."""
+
+    checkpoint: str
+    directory: str
+    stands_on: NotRequired[str | None]
+
+
+def evaluate_checkpoint(config: Config, name: str | None) -> Scored:
+    """Score a checkpoint (default: the run's last) on held-out text and further tasks."""
     store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
     with connect(config.cluster):
         table = scores_of(config, tokenizer_json, commit.name)
         asked = task_scores(config, tokenizer_json, commit.name)
     tasks = {name: {s: score._asdict() for s, score in found.by_slice().items()} for name, found in asked.items()}
-    return {"checkpoint": commit.name, "slices": by_slice(table), **({"tasks": tasks} if tasks else {})}
+    scored: Scored = {"checkpoint": commit.name, "slices": by_slice(table)}
+    return {**scored, "tasks": tasks} if tasks else scored
 
 
-def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, dict[str, Any]]:
+def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, Mapping[str, object]]:
     """Let the gate judge a checkpoint (default: the run's last) against the champion; exit code and decision."""
     store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
@@ -59,19 +75,18 @@ def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tu
     return EXIT_CODES[decision["verdict"]], {"checkpoint": commit.name, **decision}
 
 
-def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -> dict[str, Any]:
+def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -> InService:
     """Put a committed checkpoint in service without the gate, for example to move back.
 
     new_reference: what old text has lost over the champions so far is accepted, and counted anew from here.
     """
     store = Store.open(config.store)
-    entry = put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
-    return dict(msgspec.to_builtins(entry))
+    return put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
 
 
 def export_checkpoint(
     config: Config, name: str | None, directory: str | None, precision: Precision = Precision.FP32
-) -> dict[str, Any]:
+) -> Exported:
     """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face directory."""
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
@@ -91,7 +106,7 @@ def export_checkpoint(
 
 def export_adapter(
     config: Config, name: str | None, directory: str | None, precision: Precision = Precision.FP32
-) -> dict[str, Any]:
+) -> Exported:
     """Write the adapters of a checkpoint (default: as above) without the weights they stand beside, for peft."""
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./adapter")

@@ -1,6 +1,8 @@
 """What does `headrace report` do? It writes a run's report again from what is kept, also while the run goes on."""
 
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
@@ -8,13 +10,23 @@ from data_ops.audit.account import account
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.outcome import ConfigError
+from ray_jobs.report.data import Summary
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
 from ray_jobs.store.lease import holder
 from ray_jobs.store.paths import decision_path, run_path
 from ray_jobs.training.events import CandidateJudged, Event, Started, read_events
+
+Kept = TypeVar("Kept")
+
+
+class DecisionFile(msgspec.Struct):
+    """What the file of a decision holds."""
+
+    decision: DecisionRow
 
 
 def rewrite_report(config: Config) -> str:
@@ -25,21 +37,21 @@ def rewrite_report(config: Config) -> str:
     store, run = Store.open(config.store), config.name
     lake, events, own = Lake(store), read_events(store, run), _own(store, config)
     is_live = holder(store, run) is not None
-    summary = None if is_live else _json(store, run_path(run, "summary.json"))
+    summary = None if is_live else _kept(store, run_path(run, "summary.json"), Summary)
     if summary is None:
         if not events:
             raise ConfigError(f"run {run} in {config.store} has written nothing yet; start it with `headrace run`")
         summary = _summed_up(own, lake, events, is_live)
     last = next((event for event in reversed(events) if isinstance(event, CandidateJudged)), None) if is_live else None
     checkpoint = last.checkpoint if last else None if is_live else summary["checkpoint"]
-    judged = _json(store, decision_path(checkpoint)) if checkpoint else None
-    data = gather(own, lake, events, summary, judged["decision"] if judged else None)
+    judged = _kept(store, decision_path(checkpoint), DecisionFile) if checkpoint else None
+    data = gather(own, lake, events, summary, judged.decision if judged else None)
     place = run_path(run, "report.html")
     store.write(place, render_run(data).encode())
     return f"{config.store}/{place}"
 
 
-def _summed_up(config: Config, lake: Lake, events: list[Event], is_live: bool) -> dict[str, Any]:
+def _summed_up(config: Config, lake: Lake, events: list[Event], is_live: bool) -> Summary:
     """The summary of a run that has not written one."""
     last = commits.newest_readable(lake.store, config.name)
     workers = next((event.workers for event in reversed(events) if isinstance(event, Started)), 0)
@@ -50,14 +62,14 @@ def _summed_up(config: Config, lake: Lake, events: list[Event], is_live: bool) -
 def _own(store: Store, config: Config) -> Config:
     """The configuration that the run wrote down, where this version can read it; secrets are not in it."""
     try:
-        kept = Config.model_validate(_json(store, run_path(config.name, "config.json")))
+        kept = Config.model_validate(_kept(store, run_path(config.name, "config.json"), dict[str, object]))
     except ValueError:
         return config
     return kept.model_copy(update={"name": config.name, "store": config.store})
 
 
-def _json(store: Store, path: str) -> dict[str, Any] | None:
+def _kept(store: Store, path: str, kind: type[Kept]) -> Kept | None:
     try:
-        return read_json(store, path, dict[str, Any])
+        return read_json(store, path, kind)
     except FileNotFoundError:
         return None

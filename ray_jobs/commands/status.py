@@ -5,7 +5,7 @@ Read from the store alone, so it works beside a live run and on a machine withou
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 
@@ -17,7 +17,7 @@ from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
-from ray_jobs.report.freshness import chain_of, sentences
+from ray_jobs.report.freshness import Chain, chain_of, sentences
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
 from ray_jobs.store.paths import fed_path, run_path, runs_of
@@ -31,8 +31,44 @@ class Figures(msgspec.Struct):
     freshness_s: dict[str, float | None] | None = None
 
 
-def status(store: Store) -> dict[str, Any]:
-    """Everything `headrace status` tells: {store, windows, champion, runs, sweeps, damaged: [sentence, ...]}."""
+class RunStatus(TypedDict):
+    """How a run stands; driver and died: processes, checkpoint: of the last commit, loss and freshness: at its end."""
+
+    name: str
+    driver: str | None
+    died: str | None
+    last_beat_s_ago: float | None
+    step: int
+    round: int
+    tokens: int
+    checkpoint: str | None
+    committed_s_ago: float | None
+    loss: float | None
+    freshness_s: dict[str, float | None] | None
+    from_event_s: Chain
+    judged: dict[str, object] | None  # the last verdict, as an event's row
+
+
+class SweepStatus(TypedDict):
+    """Has a sweep ended?"""
+
+    name: str
+    ended: bool
+
+
+class StoreStatus(TypedDict):
+    """Everything `headrace status` tells; damaged: a sentence each."""
+
+    store: str
+    windows: int
+    champion: dict[str, object] | None
+    runs: list[RunStatus]
+    sweeps: list[SweepStatus]
+    damaged: list[str]
+
+
+def status(store: Store) -> StoreStatus:
+    """Look at a store and its runs."""
     lake = Lake(store)
     champion, damaged = None, []
     try:
@@ -46,17 +82,22 @@ def status(store: Store) -> dict[str, Any]:
             runs.append(run_status(store, lake, name))
         except DamagedError as error:
             damaged.append(f"run {name}: {error}")
-    sweeps = [
+    sweeps: list[SweepStatus] = [
         {"name": path.split("/")[1], "ended": store.exists(path.replace("question.json", "summary.json"))}
         for path in store.list("runs")
         if path.count("/") == 2 and path.endswith("@sweep/question.json")
     ]
-    windows = lake.last_window() + 1
-    told = {"store": store.uri, "windows": windows, "champion": champion}
-    return {**told, "runs": runs, "sweeps": sweeps, "damaged": damaged}
+    return {
+        "store": store.uri,
+        "windows": lake.last_window() + 1,
+        "champion": champion,
+        "runs": runs,
+        "sweeps": sweeps,
+        "damaged": damaged,
+    }
 
 
-def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
+def run_status(store: Store, lake: Lake, run: str) -> RunStatus:
     """One run: its driver, its last commit and the figures of its last summary."""
     lease, driver = unreleased(store, run), holder(store, run)
     last = commits.newest_readable(store, run)
@@ -85,11 +126,11 @@ def run_status(store: Store, lake: Lake, run: str) -> dict[str, Any]:
     }
 
 
-def status_lines(found: dict[str, Any]) -> list[str]:
+def status_lines(found: StoreStatus) -> list[str]:
     """The same as lines for people."""
     champion = found["champion"]["checkpoint"] if found["champion"] else "none yet"
     lines = [f"store     {found['store']}   {found['windows']} windows   champion {champion}"]
-    lines += [f"damaged   {sentence}" for sentence in found.get("damaged", [])]
+    lines += [f"damaged   {sentence}" for sentence in found["damaged"]]
     for run in found["runs"]:
         state = f"live: {run['driver']}" if run["driver"] else "at rest"
         if run["died"]:
@@ -97,22 +138,23 @@ def status_lines(found: dict[str, Any]) -> list[str]:
             state = f"died: {run['died']}, last beat {beat}; the same command goes on"
         ago = "no commit yet" if run["committed_s_ago"] is None else f"committed {seconds(run['committed_s_ago'])} ago"
         loss = "" if run["loss"] is None else f"   loss {run['loss']:.3f}"
-        if p95 := (run.get("freshness_s") or {}).get("p95"):
+        if p95 := (run["freshness_s"] or {}).get("p95"):
             loss += f"   freshness p95 {seconds(p95)}"
         lines.append(f"run       {run['name']}   step {run['step']:,} (round {run['round']})   {ago}{loss}   {state}")
         lines += _judged_lines(run)
-    lines += [f"sweep     {s['name']}   {'ended' if s['ended'] else 'begun'}" for s in found.get("sweeps", [])]
+    lines += [f"sweep     {s['name']}   {'ended' if s['ended'] else 'begun'}" for s in found["sweeps"]]
     return lines
 
 
-def _judged_lines(run: dict[str, Any]) -> list[str]:
+def _judged_lines(run: RunStatus) -> list[str]:
     """The last verdict on a candidate of a run, and how fresh it is, source by source."""
-    lines = [f"fresh     {visible(line)}" for line in sentences(run.get("from_event_s") or {})]
-    if judged := run.get("judged"):
-        ago = seconds(max(0.0, time.time() - judged["time"]))
-        why = f": {judged['reasons'][0]}" if judged["reasons"] else ""
-        word = judged["verdict"] or ("promoted" if judged["promoted"] else "refused")
-        lines.append(f"judged    {judged['checkpoint']} {word} {ago} ago{visible(why)}")
+    lines = [f"fresh     {visible(line)}" for line in sentences(run["from_event_s"])]
+    if run["judged"] is not None:
+        judged = msgspec.convert(run["judged"], CandidateJudged)
+        ago = seconds(max(0.0, time.time() - judged.time))
+        why = f": {judged.reasons[0]}" if judged.reasons else ""
+        word = judged.verdict or ("promoted" if judged.promoted else "refused")
+        lines.append(f"judged    {judged.checkpoint} {word} {ago} ago{visible(why)}")
     return lines
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
@@ -24,6 +24,9 @@ import yaml
 from cluster.runtime.root import ROOT
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
 
 PACKAGES = ("cluster", "data_ops", "models", "tune", "ray_jobs")
 CONFIG = "headrace.yaml"
@@ -49,8 +52,8 @@ def submit(
     follow: bool = False,
     detach: bool = False,
     python: str = "python",
-    echo: Callable[[str], Any] = sys.stdout.write,
-    note: Callable[[str], Any] = sys.stderr.write,
+    echo: Callable[[str], object] = sys.stdout.write,
+    note: Callable[[str], object] = sys.stderr.write,
 ) -> Ended:
     """Run a configuration as a Ray job and wait for its end; with detach only until it is taken.
 
@@ -103,7 +106,7 @@ def exit_code(status: str, code: int | None, tail: str) -> int:
     return 0 if status == "SUCCEEDED" else 1
 
 
-def _client(address: str | None) -> tuple[Any, str]:
+def _client(address: str | None) -> tuple["JobSubmissionClient", str]:
     url = address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -130,7 +133,7 @@ def _client(address: str | None) -> tuple[Any, str]:
         ) from None
 
 
-def _start(client: Any, name: str, entrypoint: str, folder: str) -> None:
+def _start(client: "JobSubmissionClient", name: str, entrypoint: str, folder: str) -> None:
     """Upload and start; a head that has just come up is asked again for a while."""
     for tried in range(1, TRIES + 1):
         try:
@@ -142,7 +145,7 @@ def _start(client: Any, name: str, entrypoint: str, folder: str) -> None:
         time.sleep(PAUSE_S)
 
 
-def _pass_through(client: Any, name: str, echo: Callable[[str], Any]) -> str:
+def _pass_through(client: "JobSubmissionClient", name: str, echo: Callable[[str], object]) -> str:
     """Echo the job's output to its end, also over broken connections; returns the last of it."""
     shown, tail, failures = 0, "", 0
 
@@ -170,7 +173,7 @@ def _pass_through(client: Any, name: str, echo: Callable[[str], Any]) -> str:
         time.sleep(PAUSE_S)
 
 
-def _ended(client: Any, name: str, tail: str) -> Ended:
+def _ended(client: "JobSubmissionClient", name: str, tail: str) -> Ended:
     details = client.get_job_info(name)
     status = str(details.status.value)
     return Ended(name, status, exit_code(status, details.driver_exit_code, tail))

@@ -5,27 +5,76 @@ for in one column of all documents, its rounds in all manifests: seconds at some
 """
 
 import json
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 
 from cluster.storage.store import Store
 from data_ops.audit.account import read_stand
-from data_ops.audit.lookup import find, repeats
+from data_ops.audit.lookup import DocumentRow, find, repeats
 from data_ops.audit.sightings import Sighting, sightings
 from data_ops.curation.reasons import meaning_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from ray_jobs.outcome import ConfigError
-from ray_jobs.registry.exposure import champion_seen, seen_by
+from ray_jobs.registry.exposure import ChampionSeen, SeenRow, champion_seen, seen_by
 
 PREVIEW_CHARS = 160
 MOST_NAMED = 5
 LIVED = ("kept", "held_out", "forgotten")
 
 
-def trace(uri: str, names: list[str]) -> dict[str, Any]:
+class DocumentOrigin(TypedDict):
+    """Where a document came from; id: 32 hexadecimal digits, times: ISO 8601."""
+
+    id: str | None
+    source: str
+    partition: str
+    offset: int
+    external_id: str | None
+    window: int
+    position: int
+    time_note: str | None
+    weight: float
+    num_bytes: int
+    event_time: str | None
+    arrived: str | None
+
+
+class DocumentFate(TypedDict):
+    """What became of a document, and of the others with its text; preview: its first characters."""
+
+    fate: str
+    reason: str | None
+    meaning: str | None
+    num_tokens: int
+    preview: str | None
+    repeats: str | None
+    repeated_by: list[str]
+
+
+RoundStory = TypedDict("RoundStory", {"round": int, "as": str, "steps": list[int]})
+
+
+class RunStory(TypedDict):
+    """What a run made of a document."""
+
+    run: str
+    state: str
+    rounds: list[RoundStory]
+    checkpoints: list[SeenRow]
+
+
+class DocumentStory(DocumentOrigin, DocumentFate):
+    """All that `headrace trace` tells of a document."""
+
+    runs: list[RunStory]
+    branches: list[SeenRow]
+    champion: ChampionSeen | None
+
+
+def trace(uri: str, names: list[str]) -> DocumentStory:
     """Tell a document's story; ConfigError unless one name is given, and if it means none or several."""
     if len(names) != 1:
         raise ConfigError(f"trace tells of one document, {len(names)} are named; give one id, external id or place")
@@ -34,20 +83,22 @@ def trace(uri: str, names: list[str]) -> dict[str, Any]:
     lake = Lake(store)
     row = _one(lake, uri, name)
     same = repeats(lake, row)
-    story = {**_origin(row), **_fate(row, same)}
     ids = ids_to_array(pa.array([row["id"]] if row["id"] is not None else [], pa.binary(16)))
     found = sightings(lake, ids)
     checkpoints = seen_by(store, lake, found)
-    runs = []
+    runs: list[RunStory] = []
     for run in sorted({s.run for s in found}):
-        rounds = [{"round": s.round, "as": s.part, "steps": list(s.steps)} for s in found if s.run == run]
-        seen = [vars(c) for c in checkpoints if c.run == run]
+        rounds: list[RoundStory] = [
+            {"round": s.round, "as": s.part, "steps": list(s.steps)} for s in found if s.run == run
+        ]
+        seen = [c.row for c in checkpoints if c.run == run]
         runs.append({"run": run, "state": _state(lake, run, found), "rounds": rounds, "checkpoints": seen})
-    branches = [vars(c) for c in checkpoints if c.run not in {run["run"] for run in runs}]
-    return {**story, "runs": runs, "branches": branches, "champion": champion_seen(store, checkpoints)}
+    branches = [c.row for c in checkpoints if c.run not in {run["run"] for run in runs}]
+    champion = champion_seen(store, checkpoints)
+    return {**_origin(row), **_fate(row, same), "runs": runs, "branches": branches, "champion": champion}
 
 
-def _one(lake: Lake, store: str, name: str) -> dict[str, Any]:
+def _one(lake: Lake, store: str, name: str) -> DocumentRow:
     found = find(lake, name).documents
     if not found:
         raise ConfigError(
@@ -60,21 +111,32 @@ def _one(lake: Lake, store: str, name: str) -> dict[str, Any]:
     return found[0]
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: DocumentRow) -> str:
     return row["id"].hex() if row["id"] is not None else _place(row)
 
 
-def _place(row: dict[str, Any]) -> str:
+def _place(row: DocumentRow) -> str:
     return f"{row['source']}:{row['partition']}:{row['offset']}"
 
 
-def _origin(row: dict[str, Any]) -> dict[str, Any]:
-    times = {name: row[name].isoformat() if row[name] is not None else None for name in ("event_time", "arrived")}
-    names = ("source", "partition", "offset", "external_id", "window", "position", "time_note", "weight", "num_bytes")
-    return {"id": row["id"].hex() if row["id"] is not None else None, **{name: row[name] for name in names}, **times}
+def _origin(row: DocumentRow) -> DocumentOrigin:
+    return {
+        "id": row["id"].hex() if row["id"] is not None else None,
+        "source": row["source"],
+        "partition": row["partition"],
+        "offset": row["offset"],
+        "external_id": row["external_id"],
+        "window": row["window"],
+        "position": row["position"],
+        "time_note": row["time_note"],
+        "weight": row["weight"],
+        "num_bytes": row["num_bytes"],
+        "event_time": row["event_time"].isoformat() if row["event_time"] is not None else None,
+        "arrived": row["arrived"].isoformat() if row["arrived"] is not None else None,
+    }
 
 
-def _fate(row: dict[str, Any], same: list[dict[str, Any]]) -> dict[str, Any]:
+def _fate(row: DocumentRow, same: list[DocumentRow]) -> DocumentFate:
     text = row["text"]
     original = next((r for r in same if r["fate"] in LIVED), None)
     is_original = original is not None and _place(row) == _place(original)
@@ -105,7 +167,7 @@ def _state(lake: Lake, run: str, found: list[Sighting]) -> str:
     return "skipped" if last in stand.skipped else "trained"
 
 
-def trace_lines(story: dict[str, Any]) -> list[str]:
+def trace_lines(story: DocumentStory) -> list[str]:
     """The same as lines for people."""
     why = f"{story['reason']}: {story['meaning']}" if story["meaning"] else story["reason"]
     reason = f" ({why})" if why else ""
@@ -138,7 +200,7 @@ def trace_lines(story: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _checkpoint_line(checkpoint: dict[str, Any]) -> str:
+def _checkpoint_line(checkpoint: SeenRow) -> str:
     kept = {True: "kept", False: "retired", None: "of a loop of your own"}[checkpoint["kept"]]
     return f"  seen by  checkpoint {checkpoint['checkpoint']} ({kept}, {checkpoint['committed']})"
 

@@ -47,7 +47,7 @@ def parse_interval(text: str) -> Interval:
         elif unit.strip() in ("token", "tokens"):
             found = Interval(float(str(parse_count(amount))), "tokens")
         else:
-            found = Interval(float(parse_duration("none" if text.strip().isdigit() else text)), "seconds")
+            found = Interval(float(str(parse_duration("none" if text.strip().isdigit() else text))), "seconds")
     except ValueError:
         found = Interval(0.0, "seconds")
     if found.amount <= 0:

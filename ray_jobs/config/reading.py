@@ -5,12 +5,10 @@ per mistake.
 """
 
 import ast
-import typing
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -28,7 +26,7 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Config:
 
     files: paths of YAML files, or names of packaged recipes. overrides: `key.path=value`, also with leading dashes.
     """
-    merged: dict[str, Any] = {}
+    merged: dict[str, object] = {}
     for name in files:
         merged = overlay(merged, _read_yaml(name))
     for text in overrides:
@@ -37,7 +35,7 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Config:
     return check(merged)
 
 
-def check(values: dict[str, Any]) -> Config:
+def check(values: Mapping[str, object]) -> Config:
     """Validate plain values; paths become absolute, for workers stand in other folders."""
     try:
         config = Config.model_validate(values)
@@ -57,7 +55,7 @@ def recipes() -> list[str]:
     return sorted(item.name.removesuffix(".yaml") for item in RECIPES.iterdir() if item.name.endswith(".yaml"))
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, object]:
     """Split `key.path=value`; the value is YAML or, as a W&B agent writes it, a Python literal.
 
     >>> parse_override("--optim.lr=3e-4"), parse_override("model.tie_embeddings=False")
@@ -78,7 +76,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"{key}={raw} is neither YAML nor a Python literal ({error}); quote the value") from None
 
 
-def _read_yaml(name: str) -> dict[str, Any]:
+def _read_yaml(name: str) -> dict[str, object]:
     path = expanded_path(name)
     if path.is_file():
         raw = _read_text(path)
@@ -104,19 +102,18 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; correct its rights or the path") from None
 
 
-def overlay(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def overlay(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     """Lay nested settings over others; what `new` does not name stays."""
     merged = dict(old)
     for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = overlay(merged[key], value) if both else value
+        under = merged.get(key)
+        merged[key] = overlay(under, value) if isinstance(value, dict) and isinstance(under, dict) else value
     return merged
 
 
-def _nested(key: str, value: object) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return typing.cast(dict[str, Any], value)
+def _nested(key: str, value: object) -> dict[str, object]:
+    block, dot, rest = key.partition(".")
+    return {block: _nested(rest, value) if dot else value}
 
 
 def _absolute(path: str) -> str:

@@ -7,7 +7,6 @@ because W&B shows what is in the file, and because `--key=value` has lost the ty
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from cluster.telemetry.wandb_run import SWEEP
 from cluster.yaml_text import load_yaml
@@ -35,15 +34,17 @@ def agent_config(files: Iterable[str], arguments: Iterable[str], environ: Mappin
     return read_config(files, [*overrides, f"name={name + '-' + environ[RUN]!r}"])
 
 
-def parameters(environ: Mapping[str, str]) -> dict[str, Any]:
+def parameters(environ: Mapping[str, str]) -> dict[str, object]:
     """The parameters of this trial: dotted keys, or blocks where the sweep nests them."""
     path = environ.get(PARAMETERS)
     if not path:
         return {}
     try:
         found = load_yaml(Path(path).read_text(encoding="utf-8")) or {}
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {type(found).__name__}, not keys and values")
         return {key: held["value"] for key, held in found.items() if key != "wandb_version"}
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(f"{PARAMETERS}={path} cannot be read as a sweep's parameters ({said})") from None
 

@@ -1,12 +1,11 @@
 """What comes of a driver's training: a verdict, a summary, a report?"""
 
-from typing import Any
-
 from cluster.storage.state import write_json
 from data_ops.audit.account import account
 from data_ops.lake.untaken import told_of
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore
+from ray_jobs.report.data import Summary
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
@@ -15,7 +14,7 @@ from ray_jobs.store.paths import run_path
 from ray_jobs.training.events import read_events
 
 
-def write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> dict[str, Any]:
+def write_down(config: Config, opened: OpenStore, result: Judged, display: Display) -> Summary:
     """Audit the run, and write summary and report; returns the summary."""
     store, name = opened.store, config.name
     audit = account(opened.lake, name)

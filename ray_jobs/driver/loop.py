@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from cluster.storage.seal import DamagedError
 from cluster.telemetry.json_lines import JsonLines
@@ -31,6 +30,7 @@ from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome, last_line
 from ray_jobs.registry.lineage import lineage
+from ray_jobs.report.data import Header, Summary
 from ray_jobs.report.progress import Asked, warming
 from ray_jobs.report.summary import Judged, State
 from ray_jobs.report.terminal import Display
@@ -119,7 +119,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     return _outcome(run, summary, cut_short=cut_short)
 
 
-def _outcome(run: Drive, summary: dict[str, Any], *, cut_short: bool) -> Outcome:
+def _outcome(run: Drive, summary: Summary, *, cut_short: bool) -> Outcome:
     """Say how it ended, in words too."""
     if run.training.failure is not None:
         run.display.note(f"failed: {run.training.failure}")
@@ -207,7 +207,7 @@ def asked_of(config: Config) -> Asked:
     return Asked(rounds.replay_share, rounds.max_backlog_tokens, schedule.warming_tokens, config.optim.lr)
 
 
-def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> dict[str, Any]:
+def _header(config: Config, training: Training, resumed: Commit | None, opened: OpenStore) -> Header:
     tokens = config.model.tokens_of(opened.tokenizer.vocab_size)
     return {
         "name": config.name,

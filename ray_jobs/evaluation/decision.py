@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from cluster.readable import seconds, signed, whole
 from ray_jobs.evaluation.bounds import Correlation, PairedItems, items_needed, least_items
@@ -31,6 +31,41 @@ class SliceResult:
     unit: str = "bits/byte"
 
 
+class SliceRow(TypedDict, total=False):
+    """A `SliceResult` as it is written down; one of an older version has no limit."""
+
+    name: str
+    role: str
+    documents: int
+    bytes: int
+    before: float | None
+    after: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    limit: float
+    unit: str
+
+
+class DecisionRow(TypedDict, total=False):
+    """A `Decision` as it is written down; one of an older version has a confidence instead of a verdict and a level."""
+
+    promoted: bool
+    verdict: str
+    reasons: list[str]
+    slices: list[SliceRow]
+    fresh: SliceRow | None
+    ask: int
+    level: float
+    confidence: float
+    old_margin: float
+    against: str
+    skew: float | None
+    kurtosis: float | None
+    tasks: dict[str, list[SliceRow]]
+
+
 @dataclass(frozen=True)
 class Decision:
     """The verdict on one candidate; the first reason is the one that decided."""
@@ -57,9 +92,11 @@ class Decision:
         """The verdict and the reason that decided."""
         return f"{self.verdict}: {(self.reasons or ['no reason was recorded'])[0]}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DecisionRow:
         """Return the decision as JSON-able values."""
-        return {"promoted": self.promoted, **asdict(self)}
+        plain: Any = asdict(self)
+        row: DecisionRow = plain
+        return {"promoted": self.promoted, **row}
 
 
 def result(name: str, role: Role, sample: PairedItems, bounds: tuple[float, float], limit: float) -> SliceResult:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pyarrow as pa
 
@@ -11,7 +10,7 @@ from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer, train_bpe
 from data_ops.ingest.config import IngestSettings
 from data_ops.sources.kinds import open_source
-from data_ops.sources.protocol import Source, Span
+from data_ops.sources.protocol import Cursor, Source, Span
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.origin.place import place_of
@@ -75,7 +74,7 @@ def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> I
     """Kept texts in the order of the log, up to tokenizer.train_bytes; at least one, which is waited for."""
     settings = ingest_settings(config, read_frozen(Store.open(config.store)))
     follow = follow or any(source.waits for source in settings.sources.values())
-    cursors: dict[str, dict[str, Any]] = {label: {} for label in settings.sources}
+    cursors: dict[str, Cursor] = {label: {} for label in settings.sources}
     sources = {label: open_source(label, source) for label, source in settings.sources.items()}
     left, found = config.tokenizer.train_bytes, False
     while not found:
@@ -100,7 +99,7 @@ def _first_texts(config: Config, stop: Callable[[], bool], *, follow: bool) -> I
 def _kept_texts(
     settings: IngestSettings,
     sources: dict[str, Source],
-    cursors: dict[str, dict[str, Any]],
+    cursors: dict[str, Cursor],
     unsettled: set[str],
     warnings: list[str],
 ) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cluster.storage.seal import DamagedError
 from cluster.storage.state import publish_json, write_json
@@ -133,7 +132,7 @@ def refuse_other_tokenizer(store: Store, commit: Commit, tokenizer: Tokenizer) -
         )
 
 
-def _frozen(config: Config) -> dict[str, Any]:
+def _frozen(config: Config) -> dict[str, object]:
     tokenizer = config.tokenizer.model_dump(mode="json", exclude={"path"})
     return {"seed": config.seed, "tokenizer": tokenizer}
 

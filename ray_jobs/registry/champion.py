@@ -1,9 +1,9 @@
 """How is a candidate put in service, and where is the decision written?"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -56,7 +56,7 @@ def is_judged(store: Store, candidate: commits.Commit) -> bool:
     return store.exists(decision_path(candidate.name))
 
 
-def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: dict[str, Any]) -> bool:
+def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: Mapping[str, object]) -> bool:
     """Write the decision down and, if it says so, move the champion pointer; False if that has moved meanwhile.
 
     ConfigError if the candidate was deleted while it was judged, as a run that is live does with its older ones.
@@ -65,8 +65,8 @@ def promote(store: Store, candidate: commits.Commit, verdict: Verdict, details: 
         return False
     if verdict.decision.verdict == "not asked":
         return True
-    about = {key: value for key, value in details.items() if key != "checkpoint"}
-    entry = InService(checkpoint=candidate.name, decided=time.time(), previous=verdict.reference, **about)
+    fixed = {"checkpoint": candidate.name, "decided": time.time(), "previous": verdict.reference}
+    entry = msgspec.convert({**details, **fixed}, InService)
     entry = msgspec.structs.replace(entry, ask=verdict.ask, reference=verdict.drift)
     record = {**msgspec.to_builtins(entry), "decision": verdict.decision.to_dict()}
     if verdict.decision.promoted:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TypedDict
 
 from cluster.storage.store import Store
 from data_ops.audit.sightings import Position, Sighting
@@ -16,6 +17,34 @@ from ray_jobs.store.paths import checkpoint_name, fed_path, names_of
 COLUMNS = ("run", "step", "round", "step_in_round", "checkpoint", "committed")
 
 
+class SeenRow(TypedDict):
+    """A `Seen` as plain values."""
+
+    run: str
+    step: int
+    checkpoint: str
+    committed: str | None
+    kept: bool | None
+
+
+class ChampionSeen(TypedDict):
+    """The champion, and whether it had seen some of the documents' text."""
+
+    checkpoint: str
+    seen: bool
+
+
+class NoteRow(TypedDict):
+    """Where a checkpoint stands, as the ledger says."""
+
+    run: str
+    step: int
+    round: int
+    step_in_round: int
+    checkpoint: str
+    committed: datetime | None
+
+
 @dataclass(frozen=True)
 class Seen:
     """A checkpoint that was trained on some of the documents' text."""
@@ -26,6 +55,17 @@ class Seen:
     committed: str | None  # when, ISO 8601; None: the ledger lacks it
     kept: bool | None  # its files are still there; None: they belong to a loop of the user's, who keeps them
 
+    @property
+    def row(self) -> SeenRow:
+        """The same as plain values."""
+        return {
+            "run": self.run,
+            "step": self.step,
+            "checkpoint": self.checkpoint,
+            "committed": self.committed,
+            "kept": self.kept,
+        }
+
 
 def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
     """The checkpoints of all runs that had seen a document, in the order of the ledger, each step once.
@@ -34,7 +74,7 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
     another checkpoint of the store (`model.from`) has seen what that one had. One that is kept and that the ledger
     lacks, because its coordinator was killed first, counts too.
     """
-    ledger = lake.ledger().select(COLUMNS).to_pylist()
+    ledger: list[NoteRow] = lake.ledger().select(COLUMNS).to_pylist()
     ledger += _not_noted(store, {(row["run"], row["step"]) for row in ledger})
     kept = {run: set(commits(store, run)) for run in {row["run"] for row in ledger}}
     fed = {run for run in kept if store.exists(fed_path(run))}
@@ -52,7 +92,7 @@ def seen_by(store: Store, lake: Lake, found: list[Sighting]) -> list[Seen]:
 class _History:
     """What is in the weights of a run at a position: its own rounds, and all that it came from."""
 
-    def __init__(self, found: list[Sighting], ledger: list[dict[str, Any]], beginnings: dict[str, set[str]]) -> None:
+    def __init__(self, found: list[Sighting], ledger: list[NoteRow], beginnings: dict[str, set[str]]) -> None:
         self._found = found
         self._beginnings = beginnings
         self._stands = {(row["run"], row["step"]): (row["round"], row["step_in_round"]) for row in ledger}
@@ -87,20 +127,28 @@ def _beginnings(store: Store, runs: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
-def _not_noted(store: Store, noted: set[tuple[str, int]]) -> list[dict[str, Any]]:
+def _not_noted(store: Store, noted: set[tuple[str, int]]) -> list[NoteRow]:
     """Kept checkpoints that the ledger does not have, as rows of it; when they were committed is not known."""
-    rows = []
+    rows: list[NoteRow] = []
     for run in names_of(store, "checkpoints"):
         for step in commits(store, run):
             if (run, step) not in noted:
                 with suppress(*DAMAGES):  # what cannot be read cannot be used either
                     found = load(store, run, step)
-                    row = {"step": step, "round": found.round, "step_in_round": found.step_in_round}
-                    rows.append({"run": run, "checkpoint": found.name, "committed": None, **row})
+                    rows.append(
+                        {
+                            "run": run,
+                            "step": step,
+                            "round": found.round,
+                            "step_in_round": found.step_in_round,
+                            "checkpoint": found.name,
+                            "committed": None,
+                        }
+                    )
     return rows
 
 
-def champion_seen(store: Store, seen: list[Seen]) -> dict[str, Any] | None:
+def champion_seen(store: Store, seen: list[Seen]) -> ChampionSeen | None:
     """The champion and whether it is among those; None if there is no champion."""
     champion = read_champion(store)
     if champion is None:

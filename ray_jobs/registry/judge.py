@@ -68,7 +68,7 @@ def judge_and_promote(
             names = ", ".join(one.commit.name for one in candidates)
             raise RuntimeError(f"run {config.name} was taken over by another driver; {names} is not promoted")
         chosen = next(one for one in candidates if one.commit.name == verdict.candidate)
-        if promote(store, chosen.commit, verdict, dict(chosen.details)):
+        if promote(store, chosen.commit, verdict, chosen.details):
             return verdict
 
 

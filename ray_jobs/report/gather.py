@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,9 @@ from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.shard import event_seconds
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.report.charts.timeline import Moment
-from ray_jobs.report.page import ReportData
+from ray_jobs.report.data import Ages, Evaluation, ReportData, Summary, Unreadable, WindowRow
 from ray_jobs.training.events import (
     CandidateJudged,
     Committed,
@@ -40,19 +40,22 @@ QUARANTINE_SHOWN = 12
 
 
 def gather(
-    config: Config, lake: Lake, events: list[Event], summary: dict[str, Any], decision: dict[str, Any] | None
+    config: Config, lake: Lake, events: list[Event], summary: Summary, decision: DecisionRow | None
 ) -> ReportData:
     """Everything the report draws."""
-    windows = {e.window: event_to_row(e) for e in events if isinstance(e, WindowDone)}
+    windows = {e.window: _window(e) for e in events if isinstance(e, WindowDone)}
     steps = final_steps(events)
-    evaluations = {e.step: event_to_row(e) for e in events if isinstance(e, Evaluated) and not e.branch}
+    scored = (e for e in events if isinstance(e, Evaluated) and not e.branch)
+    evaluations: dict[int, Evaluation] = {
+        e.step: {"step": e.step, "round": e.round, "slices": e.slices} for e in scored
+    }
     return ReportData(
         summary=summary,
         config=redact(config.model_dump(mode="json")),
         metrics=[{**event_to_row(s), "data_wait_share": s.data_wait_s / max(s.seconds, 1e-9)} for s in steps],
         evaluations=[evaluations[n] for n in sorted(evaluations)],
         decision=decision,
-        ages=ages(lake, config.name, config.reservoir.half_lives_s, int(summary["rounds"])),
+        ages=ages(lake, config.name, config.reservoir.half_lives_s, summary["rounds"]),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),
         freshness_s=[f for s in steps for f in s.freshness_s],
@@ -61,7 +64,7 @@ def gather(
     )
 
 
-def ages(lake: Lake, run: str, half_lives_s: HalfLives, num_rounds: int) -> dict[str, Any]:
+def ages(lake: Lake, run: str, half_lives_s: HalfLives, num_rounds: int) -> Ages:
     """How old, by event time against the newest document, the trained text is; fresh and replayed, and the ideal.
 
     num_rounds: those that training has begun, for the next is planned ahead.
@@ -86,7 +89,13 @@ def ages(lake: Lake, run: str, half_lives_s: HalfLives, num_rounds: int) -> dict
         for label in pc.unique(log["source"]).to_pylist()
     }
     ideal = _ideal(half_lives_s, manifests, log["window"].to_numpy(), times, days, edges)
-    return {"edges_days": edges.tolist(), **counted, "ideal": ideal, "sources": sources}
+    return {
+        "edges_days": edges.tolist(),
+        "fresh": counted["fresh"],
+        "replay": counted["replay"],
+        "ideal": ideal,
+        "sources": sources,
+    }
 
 
 def _ideal(
@@ -119,7 +128,19 @@ def _labels(log: pa.Table, index: npt.NDArray[np.int64]) -> npt.NDArray[np.objec
     return np.asarray(log["source"].take(pa.array(index)).to_pylist(), dtype=object)
 
 
-def _quarantine(lake: Lake) -> list[dict[str, Any]]:
+def _window(done: WindowDone) -> WindowRow:
+    return {
+        "window": done.window,
+        "seconds": done.seconds,
+        "read": done.read,
+        "kept": done.kept,
+        "held_out": done.held_out,
+        "quarantined": done.quarantined,
+        "dropped": done.dropped,
+    }
+
+
+def _quarantine(lake: Lake) -> list[Unreadable]:
     columns = ["source", "partition", "offset", "reason", "text"]
     rows = lake.documents(0, lake.last_window(), columns, ["quarantined"]).slice(0, QUARANTINE_SHOWN).to_pylist()
     return [

@@ -7,7 +7,6 @@ flat.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from cluster.readable import is_number, rate, short
 from ray_jobs.report.charts import lines as charts
@@ -15,11 +14,12 @@ from ray_jobs.report.charts.heatmap import heat_map
 from ray_jobs.report.charts.lines import Band, Curve, Frame
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
+from ray_jobs.report.data import Evaluation
 
 MAX_SLICES, MAX_ROWS = 60, 40
 
 
-def knowledge(evaluations: Sequence[Mapping[str, object]]) -> Html:
+def knowledge(evaluations: Sequence[Evaluation]) -> Html:
     """Tell what each checkpoint knows of each period."""
     title = "What it knows"
     names = _slice_names(evaluations)
@@ -89,7 +89,7 @@ def training(metrics: Sequence[Mapping[str, object]]) -> Html:
     )
 
 
-def _curves(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Html | None:
+def _curves(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Html | None:
     """Draw the curve of each slice, older periods darker, in the range that the last four fifths need."""
     settled = evaluations[-(-len(evaluations) // 5) :]
     shown = [v for e in settled for n in names if (v := _bits(e, n)) is not None]
@@ -111,12 +111,12 @@ def _curves(evaluations: Sequence[Mapping[str, Any]], names: Sequence[str]) -> H
     return figure(chart, "Each slice", f"older periods darker{above}")
 
 
-def _bits(evaluation: Mapping[str, Any], name: str) -> float | None:
+def _bits(evaluation: Evaluation, name: str) -> float | None:
     value = ((evaluation.get("slices") or {}).get(name) or {}).get("bits_per_byte")
     return float(value) if is_number(value) else None
 
 
-def _slice_names(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+def _slice_names(evaluations: Sequence[Evaluation]) -> list[str]:
     names = sorted({n for e in evaluations for n in e.get("slices") or {} if _bits(e, n) is not None})
     if len(names) <= MAX_SLICES:
         return names
@@ -124,7 +124,7 @@ def _slice_names(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(name for name, _ in weight.most_common(MAX_SLICES))
 
 
-def _table(evaluation: Mapping[str, object], names: Sequence[str]) -> Html:
+def _table(evaluation: Evaluation, names: Sequence[str]) -> Html:
     """Return one evaluation as a table: a row a period, a column a source."""
     sources = sorted({name.partition("/")[0] for name in names})
     periods = sorted({name.partition("/")[2] for name in names})
@@ -135,8 +135,8 @@ def _table(evaluation: Mapping[str, object], names: Sequence[str]) -> Html:
     return tag("figure", tag("table", tag("tr", tag("th", "period"), *(tag("th", s) for s in sources)), *rows))
 
 
-def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    return [(float(m["step"]), float(m[key])) for m in metrics if is_number(m.get(key)) and is_number(m.get("step"))]
+def _series(metrics: Sequence[Mapping[str, object]], key: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for m in metrics if is_number(y := m.get(key)) and is_number(x := m.get("step"))]
 
 
 def _smooth(points: Sequence[tuple[float, float]], reach: int) -> list[tuple[float, float]]:
@@ -157,11 +157,11 @@ def _settled(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return (max(low - pad, 0.0) if low >= 0 else low - pad), high + pad
 
 
-def _bands(metrics: Sequence[Mapping[str, Any]]) -> list[Band]:
-    ends: dict[Any, list[float]] = {}
+def _bands(metrics: Sequence[Mapping[str, object]]) -> list[Band]:
+    ends: dict[object, list[float]] = {}
     for m in metrics:
-        if is_number(m.get("step")) and m.get("round") is not None:
-            ends.setdefault(m["round"], []).append(float(m["step"]))
+        if is_number(step := m.get("step")) and m.get("round") is not None:
+            ends.setdefault(m["round"], []).append(float(step))
     first = {name: min(steps) for name, steps in ends.items()}
     order = sorted(first, key=lambda name: first[name])
     last = [first[name] for name in order[1:]] + [max(max(steps) for steps in ends.values())] if ends else []
@@ -172,7 +172,7 @@ def _rounds_lead(bands: Sequence[Band]) -> str:
     return f"Bands are rounds ({len(bands)})." if len(bands) > 1 else "One round."
 
 
-def _evenly(items: list[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+def _evenly(items: list[Evaluation], most: int) -> list[Evaluation]:
     if len(items) <= most:
         return items
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

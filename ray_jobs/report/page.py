@@ -6,47 +6,20 @@ what was lost on the way and why, faults, configuration. A section without data 
 word. Text of documents is escaped wherever it stands, and values under keys that look secret are masked.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
 
 from cluster.readable import is_number, many, noun, seconds, share, short, signed, whole
 from cluster.redaction import redact
+from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.report import model_sections as learning
 from ray_jobs.report import sections
 from ray_jobs.report.charts.svg import Html, joined, tag
-from ray_jobs.report.charts.timeline import Moment, clock
+from ray_jobs.report.charts.timeline import clock
+from ray_jobs.report.data import ReportData, Summary
 from ray_jobs.report.freshness import chain_section
 
 FIRST = "no champion yet: "  # how the gate begins its reason where there was nothing to compare with
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-
-@dataclass(frozen=True)
-class ReportData:
-    """Everything the report tells, as plain JSON values; each part may be empty."""
-
-    summary: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    """step, round, tokens, loss, learning_rate, tokens_per_second, data_wait_share, grad_norm, time."""
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    """In order, the first before training: step, round, slices {name: {bits_per_byte, documents, bytes}}."""
-    decision: dict[str, Any] | None = None
-    """`gate.Decision.to_dict()`."""
-    ages: dict[str, Any] = field(default_factory=dict)
-    """edges_days [n+1] (best doubling), fresh [n], replay [n], ideal None | [n] | {name: [n]} (the replay
-    that exact decay would give), unit ("documents"), sources {name: {fresh, replay}}."""
-    windows: list[dict[str, Any]] = field(default_factory=list)
-    """Per window: window, read, kept, dropped {reason: n}, held_out, quarantined, seconds."""
-    quarantine: list[dict[str, Any]] = field(default_factory=list)
-    """place, reason, sample (text of a stranger)."""
-    freshness_s: list[float] = field(default_factory=list)
-    """Seconds from a document's arrival to the first gradient that saw it."""
-    events: list[Moment] = field(default_factory=list)
-    """What the time line shows."""
-    versions: dict[str, Any] = field(default_factory=dict)
 
 
 def page(title: str, body: Html) -> str:
@@ -90,15 +63,15 @@ def _verdict(data: ReportData, name: str) -> Html:
     when = f" · {clock(min(moments), '%d %B %Y, %H:%M')} UTC, {seconds(max(moments) - min(moments))}" if moments else ""
     kicker = tag("p", tag("b", "headrace"), " · ", tag("b", name), when, class_="kicker")
     cut_short = data.summary.get("state") in ("stopped", "running") and not data.decision
-    judged = data.decision or (data.summary if data.summary.get("reasons") and not cut_short else {})
-    promoted = judged.get("promoted")
+    told = data.decision or (data.summary if data.summary.get("reasons") and not cut_short else None)
+    promoted = told.get("promoted") if told else None
     mark = tag("span", class_=f"mark {'yes' if promoted else 'no' if promoted is False else ''}".strip())
     tiles = tag("div", *(_tile(*tile) for tile in _tiles(data)), class_="tiles")
     return tag("header", kicker, tag("h1", mark, _sentence(data, promoted)), tiles, _facts(data.summary))
 
 
 def _sentence(data: ReportData, promoted: bool | None) -> str:
-    summary, decision = data.summary, data.decision or {}
+    summary, decision = data.summary, data.decision or DecisionRow()
     who = f"Checkpoint {whole(summary['steps'])}" if is_number(summary.get("steps")) else "The candidate"
     tip = str(summary.get("checkpoint")).rpartition("/")[2]  # run/step; of a decay branch it is further on
     if tip.isdecimal() and is_number(summary.get("steps")) and int(tip) > summary["steps"]:
@@ -127,14 +100,14 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
     return f"{who} is the new champion: {gain}, and old text stayed within {margins}."
 
 
-def judged_as(decision: Mapping[str, object], summary: Mapping[str, object]) -> str:
+def judged_as(decision: DecisionRow, summary: Summary) -> str:
     """Promoted, refused or not asked; a decision of an older version only says whether it promoted."""
     word = decision.get("verdict") or summary.get("verdict")
     return str(word or ("promoted" if decision.get("promoted") else "refused"))
 
 
 def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
-    decision, summary = data.decision or {}, data.summary
+    decision, summary = data.decision or DecisionRow(), data.summary
     tiles = []
     if fresh := decision.get("fresh"):
         sure = f"at least {signed(fresh['low'])}, at most {signed(fresh['high'])}"
@@ -145,9 +118,9 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
                 f"on fresh text, {whole(fresh['documents'])} held-out documents; {sure}",
             )
         )
-    old = [s for s in sections.pools(decision) if s["high"] is not None]
+    old = [(high, s) for s in sections.pools(decision) if (high := s["high"]) is not None]
     if old:
-        worst = max(old, key=lambda s: float(s["high"]) - sections.limit_of(s, decision))
+        _, worst = max(old, key=lambda bound: bound[0] - sections.limit_of(bound[1], decision))
         tiles.append(
             (
                 signed(worst["difference"], 4),
@@ -171,10 +144,10 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
             )
         )
     loss = summary.get("loss") or {}
-    if is_number(loss.get("last")):
+    if is_number(last := loss.get("last")):
         tiles.append(
             (
-                f"{loss['last']:.3f}",
+                f"{last:.3f}",
                 "nats/token",
                 f"training loss at the end, {loss.get('first') or 0:.3f} at the start",
             )
@@ -188,7 +161,7 @@ def _tile(figure: str, unit: str, said: str) -> Html:
     return tag("div", tag("b", figure, " ", tag("small", unit)), tag("span", said))
 
 
-def _facts(summary: Mapping[str, Any]) -> Html | None:
+def _facts(summary: Summary) -> Html | None:
     fresh = summary.get("freshness_s") or {}
     workers = summary.get("workers")
     known = [

@@ -7,20 +7,21 @@ line that says so. The charts themselves know nothing of runs.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from cluster.readable import is_number, many, seconds, share, short, whole
+from ray_jobs.evaluation.decision import DecisionRow, SliceRow
 from ray_jobs.report.charts import comparisons
 from ray_jobs.report.charts import lines as charts
 from ray_jobs.report.charts.section import figure, none, section
 from ray_jobs.report.charts.svg import Html, tag
 from ray_jobs.report.charts.timeline import Moment, timeline
+from ray_jobs.report.data import Ages, Summary, Unreadable, WindowRow
 
 MAX_SAMPLES = 12
 EVENTS = {"promote": "judgement", "skip": "skipped step"}
 
 
-def judgement(decision: Mapping[str, Any] | None) -> Html:
+def judgement(decision: DecisionRow | None) -> Html:
     """Tell how each slice changed against the champion, and the reasons of the verdict."""
     if not decision:
         return section("The judgement", None, none("No candidate was judged in this run."))
@@ -43,27 +44,28 @@ def judgement(decision: Mapping[str, Any] | None) -> Html:
     return section("The judgement", lead, reasons, chart, more)
 
 
-def pools(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def pools(decision: DecisionRow) -> list[SliceRow]:
     """What old text was judged by: pools of sources; in a decision of an older version, slices."""
     found = decision.get("slices", [])
     return [s for s in found if s["role"] == "pool"] or [s for s in found if s["role"] == "old"]
 
 
-def limit_of(judged: Mapping[str, Any], decision: Mapping[str, Any]) -> float:
+def limit_of(judged: SliceRow, decision: DecisionRow) -> float:
     """How much worse it might have become, in bits per byte."""
-    return float(judged.get("limit", decision["old_margin"]))
+    return judged["limit"] if "limit" in judged else decision["old_margin"]
 
 
-def diet(ages: Mapping[str, Any]) -> Html:
+def diet(ages: Ages) -> Html:
     """Tell how old the text was that was trained, against the ideal decay, fresh and replayed, by source."""
     title = "What it was fed"
-    stacks = {kind: [v if is_number(v) else 0 for v in ages.get(kind) or []] for kind in ("replay", "fresh")}
+    counted = {"replay": ages.get("replay"), "fresh": ages.get("fresh")}
+    stacks = {kind: [v if is_number(v) else 0 for v in values or []] for kind, values in counted.items()}
     edges = ages.get("edges_days") or []
     if not edges or not any(sum(stack) for stack in stacks.values()):
         return section(title, None, none("No ages of trained text were recorded."))
     stacks = {kind: stack or [0] * (len(edges) - 1) for kind, stack in stacks.items()}
-    unit, ideal = str(ages.get("unit", "documents")), ages.get("ideal") or {}
-    ideal = ideal if isinstance(ideal, Mapping) else {"exact decay": ideal}
+    unit, decay = ages.get("unit", "documents"), ages.get("ideal") or {}
+    ideal = decay if isinstance(decay, Mapping) else {"exact decay": decay}
     total = sum(map(sum, stacks.values()))
     key = tag(
         "span",
@@ -89,30 +91,27 @@ def diet(ages: Mapping[str, Any]) -> Html:
     return section(title, lead, tag("div", left, right, class_="row split"))
 
 
-def funnel(
-    summary: Mapping[str, Any], windows: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]
-) -> Html:
+def funnel(summary: Summary, windows: Sequence[WindowRow], quarantine: Sequence[Unreadable]) -> Html:
     """Tell what became of every document that was read, and show samples of what could not be read."""
-    title, counts = "From read to trained", dict(summary.get("documents") or {})
-    if not counts and windows:
-        counts = {key: sum(w.get(key) or 0 for w in windows) for key in ("read", "held_out", "quarantined")}
-        counts["dropped"] = sum((Counter(w.get("dropped") or {}) for w in windows), Counter())
-    if not counts.get("read"):
+    title, counts = "From read to trained", summary.get("documents") or _summed(windows)
+    num_read, dropped, shed = (counts.get(name) or 0 for name in ("read", "dropped", "shed"))
+    if not is_number(num_read) or not num_read:
         return section(title, None, none("Nothing was read."))
-    dropped = counts.get("dropped") or {}
     dropped = dropped if isinstance(dropped, Mapping) else {"dropped": dropped}
-    steps = [("read", counts["read"], "total")]
+    steps: list[tuple[str, float, str]] = [("read", num_read, "total")]
     reasons = sorted(((n, reason) for reason, n in dropped.items() if n), reverse=True)
     steps += [(reason.replace("_", " "), n, "loss") for n, reason in reasons[:10]]
     if rest := sum(n for n, _ in reasons[10:]):
         steps.append((f"{len(reasons) - 10} more reasons", rest, "loss"))
-    steps += [("quarantined", counts["quarantined"], "loss-bad")] if counts.get("quarantined") else []
-    steps += [("held out to judge", counts["held_out"], "loss-kept")] if counts.get("held_out") else []
-    shed = counts.get("shed") or 0
-    shed = sum(shed.values()) if isinstance(shed, Mapping) else shed
-    steps += [(name, n, "loss") for name, n in (("shed", shed), ("pending", counts.get("pending") or 0)) if n]
-    steps += [("trained", counts["trained"], "rest")] if is_number(counts.get("trained")) else []
-    took = [w["seconds"] for w in windows if is_number(w.get("seconds"))]
+    losses = (
+        ("quarantined", counts.get("quarantined"), "loss-bad"),
+        ("held out to judge", counts.get("held_out"), "loss-kept"),
+        ("shed", sum(shed.values()) if isinstance(shed, Mapping) else shed, "loss"),
+        ("pending", counts.get("pending"), "loss"),
+    )
+    steps += [(name, n, kind) for name, n, kind in losses if is_number(n) and n]
+    steps += [("trained", n, "rest")] if is_number(n := counts.get("trained")) else []
+    took = [duration for w in windows if is_number(duration := w.get("seconds"))]
     lead = f"{many(len(windows), 'window')}, {seconds(median(took))} each (median)." if took else None
     return section(
         title,
@@ -124,6 +123,19 @@ def funnel(
         ),
         _samples(quarantine),
     )
+
+
+def _summed(windows: Sequence[WindowRow]) -> dict[str, int | dict[str, int]]:
+    """What became of the records of these windows together."""
+    if not windows:
+        return {}
+    dropped = sum((Counter(w.get("dropped") or {}) for w in windows), Counter[str]())
+    return {
+        "read": sum(w.get("read") or 0 for w in windows),
+        "held_out": sum(w.get("held_out") or 0 for w in windows),
+        "quarantined": sum(w.get("quarantined") or 0 for w in windows),
+        "dropped": dict(dropped),
+    }
 
 
 def freshness(values: Sequence[float]) -> Html:
@@ -163,13 +175,10 @@ def faults(events: Sequence[Moment]) -> Html:
     return section(title, lead, figure(timeline(_few_checkpoints(events), label="events of the run")))
 
 
-def setting(config: Mapping[str, object], versions: Mapping[str, object], summary: Mapping[str, object]) -> Html:
+def setting(config: Mapping[str, object], versions: Mapping[str, object], summary: Summary) -> Html:
     """Tell with what it was made: configuration, versions, fingerprints."""
-    prints = {
-        k: summary[k]
-        for k in ("sample_fingerprint", "weights_sha256", "checkpoint", "resumed_from")
-        if summary.get(k) is not None
-    }
+    names = ("sample_fingerprint", "weights_sha256", "checkpoint", "resumed_from")
+    prints = {name: value for name, value in summary.items() if name in names and value is not None}
     parts: list[Html] = []
     for name, values in (("Configuration", config), ("Versions", versions), ("Fingerprints", prints)):
         flat = _flatten(values)
@@ -182,7 +191,7 @@ def setting(config: Mapping[str, object], versions: Mapping[str, object], summar
     return section("Made with", None, *(parts or [none("No configuration was recorded.")]))
 
 
-def _samples(quarantine: Sequence[Mapping[str, object]]) -> Html | None:
+def _samples(quarantine: Sequence[Unreadable]) -> Html | None:
     if not quarantine:
         return None
     rows = [

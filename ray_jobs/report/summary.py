@@ -7,7 +7,7 @@ summary.json, `gather.gather` what the report draws.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.position import Position
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.scores import by_slice
+from ray_jobs.report.data import Summary
 from ray_jobs.report.freshness import chain_of
 from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
 
@@ -28,6 +29,22 @@ NOT_JUDGED: Mapping[State, str] = {
     "stopped": "stopped by you before anything was judged; the same command goes on",
     "running": "the run goes on, and was not judged yet",
 }
+
+
+class Word(TypedDict):
+    """What the gate said."""
+
+    promoted: bool
+    verdict: str | None
+    reasons: list[str]
+
+
+class Speed(TypedDict):
+    """How fast a driver trained; None without a step."""
+
+    tokens_per_second: float | None
+    data_wait_share: float | None
+    freshness_s: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,7 @@ class Judged:
 
 def summarise(
     name: str, engine: EngineConfig, events: list[Event], windows: list[Window], audit: Account, result: Judged
-) -> dict[str, Any]:
+) -> Summary:
     """summary.json: how the run stands after this driver. windows: the committed ones, as a kill may lose events."""
     resumed, last, identity = result.resumed, result.last, result.identity
     steps = final_steps(events)
@@ -108,7 +125,7 @@ def summarise(
     }
 
 
-def _verdict(events: list[Event], result: Judged) -> dict[str, Any]:
+def _verdict(events: list[Event], result: Judged) -> Word:
     """What the gate said at the end, or last of a run that goes on some day."""
     heard = [event for event in events if isinstance(event, CandidateJudged)]
     if result.decision is not None:
@@ -119,7 +136,7 @@ def _verdict(events: list[Event], result: Judged) -> dict[str, Any]:
     return {"promoted": heard[-1].promoted, "verdict": heard[-1].verdict or None, "reasons": list(heard[-1].reasons)}
 
 
-def _documents(windows: list[Window], audit: Account) -> dict[str, Any]:
+def _documents(windows: list[Window], audit: Account) -> dict[str, int | dict[str, int]]:
     dropped: Counter[str] = Counter()
     for window in windows:
         dropped.update((window.counts or {}).get("dropped", {}))
@@ -140,8 +157,8 @@ def _bits_per_byte(events: list[Event], result: Judged) -> dict[str, dict[str, f
     return {name: {"before": None, "after": found["bits_per_byte"]} for name, found in last.items()}
 
 
-def _speed(batch_tokens: int, steps: list[StepDone]) -> dict[str, Any]:
-    """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness; None without a step."""
+def _speed(batch_tokens: int, steps: list[StepDone]) -> Speed:
+    """Tokens/s over the steps alone, the share of it spent waiting for rows, and freshness."""
     busy = sum(s.seconds for s in steps)
     freshness = [f for s in steps for f in s.freshness_s]
     p50, p95 = np.quantile(freshness, [0.5, 0.95]).tolist() if freshness else (None, None)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from rich.console import Console
 from rich.live import Live
@@ -19,6 +19,8 @@ from rich.text import Text
 
 from cluster.readable import is_number, many, rate, seconds, share, short, size, visible, whole
 from data_ops.ingest.events import Warned, WindowDone
+from ray_jobs.evaluation.decision import DecisionRow
+from ray_jobs.report.data import Header
 from ray_jobs.report.freshness import chain_of, sentences
 from ray_jobs.report.progress import Asked, Progress
 from ray_jobs.training.events import (
@@ -74,7 +76,7 @@ class Display:
             self._line(self._label, self._train[0])
         self._live = self._train = None
 
-    def header(self, facts: Mapping[str, Any], asked: Asked | None = None, windows: Mapping[int, int] = NONE) -> None:
+    def header(self, facts: Header, asked: Asked | None = None, windows: Mapping[int, int] = NONE) -> None:
         """Tell what runs, on what, and from where it goes on.
 
         facts: as the driver's header. asked: what rounds should be like; windows: documents kept by each so far.
@@ -166,7 +168,7 @@ class Display:
             self._live.start()
         self._live.update(_row(self._label, line), refresh=True)
 
-    def judge(self, decision: Mapping[str, Any]) -> None:
+    def judge(self, decision: DecisionRow) -> None:
         """Tell the gate's verdict, from `gate.Decision.to_dict()`."""
         self._finish_train()
         word = str(decision.get("verdict") or ("promoted" if decision.get("promoted") else "refused"))
@@ -178,7 +180,7 @@ class Display:
 
     def judged(self, said: CandidateJudged) -> None:
         """Tell the gate's verdict as it falls, and which checkpoint is the champion from now on."""
-        self.judge({"promoted": said.promoted, "verdict": said.verdict, "reasons": said.reasons})
+        self.judge({"promoted": said.promoted, "verdict": said.verdict, "reasons": list(said.reasons)})
         if said.promoted:
             before = f" (was {visible(said.previous)})" if said.previous else " (the first)"
             name = visible(said.checkpoint) or whole(said.step)
@@ -200,7 +202,7 @@ class Display:
             line.append(" · " if name == "lost" else "")
         self._line("ledger", line)
 
-    def slices(self, found: Mapping[str, Any]) -> None:
+    def slices(self, found: Mapping[str, Mapping[str, float | None]]) -> None:
         """Show held-out bits per byte before and after, slice by slice."""
         for name, row in found.items():
             before, after = row.get("before"), row.get("after")
@@ -296,5 +298,5 @@ def _bar(part: float) -> str:
     return "▕" + ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR) + "▏"
 
 
-def _total(value: object) -> Any:
+def _total(value: object) -> object:
     return sum(value.values()) if isinstance(value, Mapping) else value

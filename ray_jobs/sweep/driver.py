@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cluster.runtime.session import connect
 from cluster.storage.state import write_json
@@ -47,7 +47,7 @@ from ray_jobs.sweep.trial.group import TrialGroup
 from ray_jobs.sweep.trial.job import Segment, SweepJob
 from ray_jobs.sweep.trial.score import score_of
 from ray_jobs.sweep.trial.trial import TrialHost
-from tune.policy import Halving, Member, Plan, Population
+from tune.policy import AtMark, Halving, Member, Plan, Population
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +110,14 @@ class Driver:
             self.config.seed,
         )
         hooks = search.Hooks(self._judged, self._ended, self.stopped)
-        host: Callable[[], search.Host] = partial(TrialHost, self.job)
+        host: Callable[[], search.Host[Segment]] = partial(TrialHost, self.job)
         if self.place.workers > 1:
             host = partial(TrialGroup, self.job, self.place.workers, self.place.resources)
         if sweep.scheduler == "pbt":
             first = [Member(0, n, point) for n, point in enumerate(points(self.config))]
-            plan: Plan = Population(first, len(marks), sweep.dimensions, self.config.seed, table.of_member, self._keep)
+            plan: Plan[Segment] = Population(
+                first, len(marks), sweep.dimensions, self.config.seed, table.of_member, self._keep
+            )
             search.run_stretches(asking, host, plan, table.known_score, hooks)
         elif sweep.way == "tpe":
             proposals = search.Proposals(sweep.dimensions, sweep.trials, table.asked_before())
@@ -137,13 +139,13 @@ class Driver:
         """Write a generation down; not one that was decided while all is being stopped."""
         return decided if self.stopped.is_set() else keep_generation(self.store, self.job.run, decided)
 
-    def _judged(self, spec: Segment, verdict: dict[str, Any]) -> None:
+    def _judged(self, spec: Segment, verdict: AtMark) -> None:
         """A trial was judged at a mark."""
         if self.heart.lost.is_set() and not self.stopped.is_set():
             self.say("note", f"sweep {self.job.run} was taken over by another driver; this one stops")
             self.stopped.set()
         table = self.table
-        if table.trials[spec.key].state not in REFUSED and table.judged(spec, verdict):
+        if table.trials[spec.key].state not in REFUSED and table.judged(spec, verdict["mark"]):
             self.say("trial", table.trials[spec.key].line(self.job.marks, table.best))
 
     def _ended(self, spec: Segment, failure: str | None) -> None:

@@ -51,8 +51,8 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     sweep, values = sweep_of(config), _settings(config, point)
     marks = sweep.mark_tokens(config.model.row_tokens)
     if lacks_end(values):
-        values["optim"]["schedule"]["tokens"] = start_tokens + marks[-1]
-    values.setdefault("engine", {})["workers"] = sweep.workers
+        values = overlay(values, _ending(start_tokens + marks[-1]))
+    values = overlay(values, {"engine": {"workers": sweep.workers}})
     try:
         trial = check(values)
         if trial.engine.batch_tokens > marks[0]:
@@ -65,33 +65,44 @@ def trial_config(config: Config, point: Point, start_tokens: int) -> Config:
     return trial
 
 
-def best_values(config: Config, point: Point, end_tokens: int | None) -> dict[str, Any]:
+def best_values(config: Config, point: Point, end_tokens: int | None) -> dict[str, object]:
     """A configuration for `headrace run` with a trial's settings; a sweep from scratch gives a run of its own.
 
     end_tokens: where the trial's schedule ended, which is taken over where the schedule needs an end and has none.
     """
     values = _settings(config, point)
     if lacks_end(values):
-        values["optim"]["schedule"]["tokens"] = end_tokens
+        values = overlay(values, _ending(end_tokens))
     if sweep_of(config).start == "scratch":
         values["name"] = f"{config.name}-best"
     return values
 
 
-def lacks_end(values: Mapping[str, Any]) -> bool:
+def _ending(tokens: int | None) -> dict[str, object]:
+    return {"optim": {"schedule": {"tokens": tokens}}}
+
+
+def schedule_of(values: Mapping[str, object]) -> Mapping[str, object]:
+    """What settings say of the schedule."""
+    optim = values.get("optim")
+    schedule = optim.get("schedule") if isinstance(optim, Mapping) else None
+    return schedule if isinstance(schedule, Mapping) else {}
+
+
+def lacks_end(values: Mapping[str, object]) -> bool:
     """Do these settings have a schedule that needs an end, and none?"""
-    schedule = values.get("optim", {}).get("schedule", {})
+    schedule = schedule_of(values)
     return schedule.get("kind") in ENDING and schedule.get("tokens") is None
 
 
-def _settings(config: Config, point: Point) -> dict[str, Any]:
+def _settings(config: Config, point: Point) -> dict[str, object]:
     """What the user and a point set, as plain values."""
     if sweep_of(config).lr_rule == "sqrt":
         point = couple(point, config.engine.batch_tokens, config.optim.lr)
     return overlay(chosen(config), nested(point))
 
 
-def chosen(config: Config) -> dict[str, Any]:
+def chosen(config: Config) -> dict[str, object]:
     """What the user set, as plain values, without the sweep."""
     return dict(config.model_dump(mode="json", exclude_unset=True, exclude={"sweep", "plan"}))
 
@@ -117,7 +128,7 @@ def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> N
         raise ConfigError("\n".join(list(mistakes.values())[:8]))
 
 
-def question(config: Config, start: commits.Commit | None) -> dict[str, Any]:
+def question(config: Config, start: commits.Commit | None) -> dict[str, object]:
     """What a sweep's results depend on: the same question, the same name."""
     values = config.model_dump(mode="json", exclude=set(FREE))
     for name in ("concurrent", "workers"):
@@ -126,7 +137,7 @@ def question(config: Config, start: commits.Commit | None) -> dict[str, Any]:
     return {**values, "start": start.name if start else None}
 
 
-def fix_question(store: Store, run: str, asking: dict[str, Any]) -> None:
+def fix_question(store: Store, run: str, asking: Mapping[str, object]) -> None:
     """Write the question down, or compare it with that of the sweep that was begun; ConfigError names a difference.
 
     Until there is a job the question may turn out to have no answer (too little text), so it may be asked otherwise.

@@ -5,7 +5,6 @@ what the batch size may be. Like a run's report it needs no network and no scrip
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from cluster.readable import many, seconds, share, short
 from cluster.redaction import redact
@@ -18,14 +17,14 @@ from ray_jobs.report.charts.svg import Html, tag
 from ray_jobs.report.charts.trials import batch_and_rate, parallel, written
 from ray_jobs.report.page import page
 from ray_jobs.report.sections import setting
-from ray_jobs.sweep.result import TrialResult
+from ray_jobs.sweep.result import SweepSummary, TrialResult
 from ray_jobs.sweep.trial.job import SweepJob
 
 MOST_CURVES, MOST_ROWS = 60, 100
 
 
 def write_report(
-    store: Store, config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, object]
+    store: Store, config: Config, job: SweepJob, trials: Sequence[TrialResult], found: SweepSummary
 ) -> str:
     """Write runs/<sweep>/report.html; its place."""
     path = job.run_path("report.html")
@@ -33,9 +32,9 @@ def write_report(
     return f"{config.store}/{path}"
 
 
-def render_sweep(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: Mapping[str, object]) -> str:
+def render_sweep(config: Config, job: SweepJob, trials: Sequence[TrialResult], found: SweepSummary) -> str:
     """Return the report of ranked trials as one self-contained HTML document."""
-    judged = [trial for trial in trials if trial.last.get("score") is not None]
+    judged = [trial for trial in trials if trial.score is not None]
     parts = [
         _verdict(job, judged, trials, found),
         _curves(job, judged),
@@ -48,9 +47,7 @@ def render_sweep(config: Config, job: SweepJob, trials: Sequence[TrialResult], f
     return page(f"{job.run} – headrace", body)
 
 
-def _verdict(
-    job: SweepJob, judged: Sequence[TrialResult], trials: Sequence[TrialResult], found: Mapping[str, Any]
-) -> Html:
+def _verdict(job: SweepJob, judged: Sequence[TrialResult], trials: Sequence[TrialResult], found: SweepSummary) -> Html:
     kicker = tag(
         "p", "Sweep ", tag("b", job.run.partition("@")[0]), f" · from {job.start or 'scratch'}", class_="kicker"
     )
@@ -125,7 +122,7 @@ def _settings(judged: Sequence[TrialResult]) -> Html:
     return section(title, lead, figure(chart), tag("p", f"Furthest mark: {most:,} tokens.", class_="none"))
 
 
-def _batches(judged: Sequence[TrialResult], found: Mapping[str, object]) -> Html:
+def _batches(judged: Sequence[TrialResult], found: SweepSummary) -> Html:
     title = "Batch and rate"
     most = max((t.last["tokens"] for t in judged), default=0)
     cells: dict[tuple[int, float], float] = {}
@@ -146,8 +143,8 @@ def _batches(judged: Sequence[TrialResult], found: Mapping[str, object]) -> Html
     return section(title, lead, chart, _critical(found))
 
 
-def _critical(found: Mapping[str, Any]) -> Html:
-    batch, noise, said_of = found.get("critical_batch"), found.get("noise_scale_tokens"), []
+def _critical(found: SweepSummary) -> Html:
+    batch, noise, said_of = found["critical_batch"], found["noise_scale_tokens"], []
     if batch:
         where = f"at least {batch['critical']:,}" if batch["is_bound"] else f"{batch['critical']:,}"
         if str(batch["critical"]) == min(batch["scores"], key=int) and batch["too_large"]:
@@ -159,7 +156,7 @@ def _critical(found: Mapping[str, Any]) -> Html:
         )
     if noise:
         said_of.append(f"The gradient noise scale of the best trial's weights is {short(noise)} tokens (a prior).")
-    if found.get("proposed_batches"):
+    if found["proposed_batches"]:
         said_of.append(f"Batches to try next: {', '.join(f'{b:,}' for b in found['proposed_batches'])} tokens.")
     return tag("p", " ".join(said_of))
 
@@ -168,10 +165,8 @@ def _table(trials: Sequence[TrialResult]) -> Html:
     heads = ("", "trial", "bits/byte", "fresh", "old", "tokens", "settings", "state")
     rows = []
     for place, t in enumerate(trials[:MOST_ROWS], start=1):
-        last = t.last
-        figures = (f"{last[n]:.4f}" if last.get(n) is not None else "–" for n in ("score", "fresh", "old"))
         state = t.state + (f": {t.why}" if t.why else "")
-        short_cells = (str(place), t.key, *figures, f"{last.get('tokens', 0):,}")
+        short_cells = (str(place), t.key, *t.figures())
         cells = [tag("td", cell, style="white-space:nowrap") for cell in short_cells]
         rows.append(tag("tr", *cells, tag("td", brief(t.point)), tag("td", state)))
     more = [none(f"and {many(len(trials) - MOST_ROWS, 'trial')} more")] if len(trials) > MOST_ROWS else []
@@ -197,5 +192,5 @@ def axis_name(path: str) -> str:
     return before if last == "kind" else last
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> float | str:
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ Read from the verdicts in the store alone, so it can be told at any time, also o
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import yaml
 
@@ -13,9 +13,10 @@ from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.store.paths import run_path
-from ray_jobs.sweep.question import ENDING, said, sweep_of
-from ray_jobs.sweep.trial.job import SweepJob, end_path, result_path
-from tune.policy import critical_batch, propose_batches, ranked
+from ray_jobs.sweep.question import ENDING, said, schedule_of, sweep_of
+from ray_jobs.sweep.trial.job import MarkVerdict, SweepJob, TrialEnd, end_path, result_path
+from tune.critical_batch import CriticalBatch, OfBatch, critical_batch, propose_batches
+from tune.policy import ranked
 from tune.space import BATCH, RATE, Point
 
 FINISHED, STOPPED, DIVERGED = ENDED = "finished", "stopped", "diverged"  # nothing more to train
@@ -34,12 +35,22 @@ class TrialResult:
     batch_tokens: int = 0
     lr: float = 0.0
     donor: str | None = None  # under pbt: whose weights it went on with
-    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[MarkVerdict] = field(default_factory=list)
 
     @property
-    def last(self) -> dict[str, Any]:
-        """The verdict at the furthest mark; empty before the first."""
-        return self.verdicts[-1] if self.verdicts else {}
+    def last(self) -> MarkVerdict:
+        """The verdict at the furthest mark; IndexError before the first."""
+        return self.verdicts[-1]
+
+    @property
+    def mark(self) -> int:
+        """The furthest mark at which it was judged; 0 before the first."""
+        return self.last["mark"] if self.verdicts else 0
+
+    @property
+    def score(self) -> float | None:
+        """Bits per byte at the furthest mark; None before the first, and of what has diverged."""
+        return self.last["score"] if self.verdicts else None
 
     def line(self, marks: Sequence[int], best: "TrialResult | None") -> str:
         """What is said when it was judged."""
@@ -48,9 +59,17 @@ class TrialResult:
         leads = "   best so far" if best is self and last["score"] is not None else ""
         return f"{self.key}  {last['tokens']:>12,}/{marks[-1]:,} tokens  {score}  {said(self.point)}{leads}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The line as plain values."""
+    def figures(self) -> tuple[str, ...]:
+        """The score, on fresh and on old text, and tokens, as the table shows them."""
+        if not self.verdicts:
+            return "–", "–", "–", "0"
         last = self.last
+        bits = (last["score"], last["fresh"], last["old"])
+        return *(f"{value:.4f}" if value is not None else "–" for value in bits), f"{last['tokens']:,}"
+
+    def to_dict(self) -> dict[str, object]:
+        """The line as plain values."""
+        last: Mapping[str, object] = self.last if self.verdicts else {}
         return {
             **{name: value for name, value in asdict(self).items() if name not in ("verdicts", "point")},
             "config": self.point,
@@ -69,11 +88,11 @@ def read_trial(job: SweepJob, store: Store, key: str, point: Point, batch_tokens
             if found.verdicts:
                 break
             continue  # a member of a population begins behind a later mark
-        found.verdicts.append(read_json(store, path, dict[str, Any]))
+        found.verdicts.append(read_json(store, path, MarkVerdict))
     if found.verdicts:
         found.state = RUNNING
     if store.exists(end_path(job.run, key)):
-        end = read_json(store, end_path(job.run, key), dict[str, Any])
+        end = read_json(store, end_path(job.run, key), TrialEnd)
         found.state, found.why = end["state"], end.get("why", "")
     return found
 
@@ -82,13 +101,33 @@ def trials_in_order(trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Best first; trials without a verdict at the end, as they were made."""
     judged = {trial.key: trial for trial in trials if trial.verdicts}
     order = ranked([trial.last for trial in judged.values()])
-    return [judged[str(verdict["key"])] for verdict in order] + [t for t in trials if not t.verdicts]
+    return [judged[verdict["key"]] for verdict in order] + [t for t in trials if not t.verdicts]
 
 
 def best_of(trials: Iterable[TrialResult]) -> TrialResult | None:
     """The best trial of those that got furthest; None before the first verdict."""
-    judged = [trial for trial in trials if trial.last.get("score") is not None]
+    judged = [trial for trial in trials if trial.score is not None]
     return trials_in_order(judged)[0] if judged else None
+
+
+class SweepSummary(TypedDict):
+    """What `--json` prints and summary.json keeps."""
+
+    sweep: str
+    start: str | None
+    marks: tuple[int, ...]
+    scheduler: str
+    search: str
+    seconds: float
+    tokens: int
+    full_tokens: int
+    trials: list[dict[str, object]]
+    best: dict[str, object] | None
+    history: list[dict[str, object]] | None  # of a population's best
+    best_yaml: str | None
+    critical_batch: CriticalBatch | None
+    noise_scale_tokens: float | None
+    proposed_batches: list[int]
 
 
 def summary(
@@ -98,10 +137,14 @@ def summary(
     best: TrialResult | None,
     noise_tokens: float | None,
     seconds: float,
-) -> dict[str, Any]:
-    """What `--json` prints and summary.json keeps."""
+) -> SweepSummary:
+    """Sum a sweep up."""
     is_population = sweep_of(config).scheduler == "pbt"
-    points = [{**trial.last, "point": {BATCH: trial.batch_tokens}} for trial in trials if trial.verdicts]
+    points: list[OfBatch] = [
+        {"tokens": trial.last["tokens"], "score": trial.score, "point": {BATCH: trial.batch_tokens}}
+        for trial in trials
+        if trial.verdicts
+    ]
     critical = None if is_population else critical_batch(points)
     return {
         "sweep": job.run,
@@ -127,21 +170,21 @@ def tokens_trained(trials: Sequence[TrialResult]) -> int:
     return sum(trial.last["trained"] - trial.last["begun"] for trial in trials if trial.verdicts)
 
 
-def history(trials: Sequence[TrialResult], last: TrialResult) -> list[dict[str, Any]]:
+def history(trials: Sequence[TrialResult], last: TrialResult) -> list[dict[str, object]]:
     """The way of a member of a population: with which settings its weights were trained up to which tokens."""
     by_key = {trial.key: trial for trial in trials}
     way, here = [last], last
     while here.donor is not None and here.donor in by_key:
         here = by_key[here.donor]
         way.append(here)
-    return [{"tokens": t.last.get("tokens"), "config": t.point, "score": t.last.get("score")} for t in reversed(way)]
+    tokens = {t.key: t.last["tokens"] if t.verdicts else None for t in way}
+    return [{"tokens": tokens[t.key], "config": t.point, "score": t.score} for t in reversed(way)]
 
 
 def best_yaml(values: Mapping[str, object], best: TrialResult, run: str) -> str:
     """The best trial's configuration for `headrace run -c`, with what it is in a comment."""
-    score = best.last["score"]
     head = (
-        f"# The best trial of sweep {run}: {best.key}, {score:.4f} bits per byte of averaged weights\n"
+        f"# The best trial of sweep {run}: {best.key}, {best.score:.4f} bits per byte of averaged weights\n"
         f"# after {best.last['trained']:,} tokens; {said(best.point)}.\n"
     )
     if told := end_told(values):
@@ -149,13 +192,13 @@ def best_yaml(values: Mapping[str, object], best: TrialResult, run: str) -> str:
     return head + yaml.safe_dump(_plain(values), sort_keys=False, default_flow_style=None, width=100)
 
 
-def end_told(values: Mapping[str, Any]) -> str:
+def end_told(values: Mapping[str, object]) -> str:
     """Tell where the learning rate of these settings ends; nothing where it has no end.
 
     >>> end_told({"optim": {"schedule": {"kind": "cosine", "tokens": 98304}}})
     ' (its schedule ends after 98,304 tokens; for a longer run set optim.schedule.tokens)'
     """
-    schedule = values.get("optim", {}).get("schedule", {})
+    schedule = schedule_of(values)
     if schedule.get("kind") not in ENDING or not schedule.get("tokens"):
         return ""
     return f" (its schedule ends after {schedule['tokens']:,} tokens; for a longer run set optim.schedule.tokens)"
@@ -167,13 +210,11 @@ def table_lines(trials: Sequence[TrialResult], most: int = 20) -> list[str]:
     heads = [path.rpartition(".")[2] if path.rpartition(".")[2] != "kind" else "schedule" for path in paths]
     rows = [["", "trial", "bits/byte", "fresh", "old", "tokens", "batch", "lr", *heads, "state"]]
     for place, trial in enumerate(trials[:most], start=1):
-        last = trial.last
         rows.append(
             [
                 f"{place}",
                 trial.key,
-                *(f"{last[n]:.4f}" if last.get(n) is not None else "–" for n in ("score", "fresh", "old")),
-                f"{last.get('tokens', 0):,}",
+                *trial.figures(),
                 f"{trial.batch_tokens:,}",
                 f"{trial.lr:.3g}",
                 *(str(trial.point.get(path, "–")) for path in paths),
@@ -192,7 +233,7 @@ def forget_weights(store: Store, run: str) -> None:
     store.delete(run_path(run, "checkpoints"))
 
 
-def _plain(values: object) -> Any:
+def _plain(values: object) -> object:
     """Tuples as lists: what safe YAML knows."""
     if isinstance(values, Mapping):
         return {key: _plain(value) for key, value in values.items()}

@@ -6,7 +6,6 @@ same rule would then choose others, under names that have been trained with othe
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 import msgspec
 
@@ -35,7 +34,7 @@ from ray_jobs.sweep.result import (
     forget_weights,
     read_trial,
 )
-from ray_jobs.sweep.trial.job import Segment, SweepJob, end_path, segment_run
+from ray_jobs.sweep.trial.job import Segment, SweepJob, TrialEnd, end_path, segment_run
 from ray_jobs.sweep.trial.recorded_rounds import Diet
 from ray_jobs.sweep.trial.score import score_of
 from tune.policy import WORST, Member
@@ -46,6 +45,13 @@ class Generation(msgspec.Struct):
     """The members of one generation, as they are written down; an older version wrote a list alone."""
 
     members: list[Member]
+
+
+class AskedPoint(msgspec.Struct):
+    """The settings of a trial, and as which of all it was asked for."""
+
+    number: int
+    point: Point
 
 
 def keep_generation(store: Store, run: str, decided: list[Member]) -> list[Member]:
@@ -107,14 +113,13 @@ class Table:
     def asked_before(self) -> list[Point]:
         """Points of an earlier start of this sweep, in the order in which they were proposed."""
         paths = [path for path in self.store.list(self.job.run_path("trials")) if path.endswith("/point.json")]
-        points = (read_json(self.store, path, dict[str, Any]) for path in paths)
-        told = sorted(points, key=lambda found: found["number"])
-        return [found["point"] for found in told]
+        asked = (read_json(self.store, path, AskedPoint) for path in paths)
+        return [asked.point for asked in sorted(asked, key=lambda asked: asked.number)]
 
-    def judged(self, spec: Segment, verdict: dict[str, Any]) -> bool:
-        """Take a verdict that stands in the store; False if it was known."""
+    def judged(self, spec: Segment, mark: int) -> bool:
+        """Take the verdict at a mark, which stands in the store; False if it was known."""
         trial = self.trials[spec.key]
-        if verdict["mark"] <= trial.last.get("mark", 0):
+        if mark <= trial.mark:
             return False
         now = self._read(spec.key, trial.point, self.configs[spec.key])
         trial.verdicts, trial.state, trial.why = now.verdicts, RUNNING if now.state == FAILED else now.state, ""
@@ -126,11 +131,11 @@ class Table:
         trial.state, trial.why = FAILED, why
         self.say("trial", f"{trial.key}  failed: {why}")
         if keep and self.is_population:
-            self._write_end(trial, trial.last.get("mark", 0))
+            self._write_end(trial, trial.mark)
 
     def end(self, trial: TrialResult, last: int) -> None:
         """Write down that a trial needs no more training; `last`: the mark it would end at."""
-        mark = trial.last.get("mark", 0)
+        mark = trial.mark
         diverged = bool(trial.verdicts) and trial.last["score"] is None
         trial.state, trial.why = DIVERGED if diverged else FINISHED if mark >= last else STOPPED, ""
         self._write_end(trial, mark)
@@ -145,9 +150,9 @@ class Table:
     def forget(self) -> None:
         """Delete the weights of ended trials, but for the best one's and those that a population may hand over."""
         ended = [trial for trial in self.trials.values() if trial.state in ENDED]
-        newest = max((trial.last["mark"] for trial in ended), default=0) if self.is_population else None
+        newest = max((trial.mark for trial in ended), default=0) if self.is_population else None
         for trial in ended:
-            kept = trial is self.best or (newest is not None and trial.last["mark"] >= newest - 1)
+            kept = trial is self.best or (newest is not None and trial.mark >= newest - 1)
             if not kept and trial.key not in self.let_go:
                 self.let_go.add(trial.key)
                 forget_weights(self.store, segment_run(self.job.run, trial.key))
@@ -155,8 +160,8 @@ class Table:
     def _enter(self, trial: TrialResult, first: int, last: int) -> Segment:
         """Enter a trial with what the store knows of it; what is asked of it: nothing if it is refused."""
         key, point = trial.key, trial.point
-        told = {"number": len(self.trials) + (key not in self.trials), "point": point}
-        publish_json(self.store, self.job.run_path("trials", key, "point.json"), told)
+        asked = AskedPoint(len(self.trials) + (key not in self.trials), point)
+        publish_json(self.store, self.job.run_path("trials", key, "point.json"), asked)
         self.trials[key] = trial
         try:
             config = trial_config(self.config, point, self.job.start_tokens)
@@ -183,5 +188,5 @@ class Table:
         return Segment(trial.key, "", Diet("", ()))
 
     def _write_end(self, trial: TrialResult, mark: int) -> None:
-        end = {"mark": mark, "state": trial.state, "why": trial.why}
+        end: TrialEnd = {"mark": mark, "state": trial.state, "why": trial.why}
         write_json(self.store, end_path(self.job.run, trial.key), end)

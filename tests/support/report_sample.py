@@ -11,7 +11,7 @@ from ray_jobs.config.blocks import GateConfig
 from ray_jobs.evaluation.gate import Terms, decide
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from ray_jobs.report.charts.timeline import Moment
-from ray_jobs.report.page import ReportData
+from ray_jobs.report.data import ReportData
 
 START = 1_767_600_000.0
 SAMPLES = [

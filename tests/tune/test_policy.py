@@ -1,4 +1,4 @@
-"""Do the verdicts of a sweep lead to the right decisions: who is best, who takes over, which batch?"""
+"""Do the verdicts of a sweep lead to the right decisions: who is best, who takes over?"""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.policy import WORST, Halving, Member, Population, critical_batch, explore, next_generation, ranked
+from tune.policy import WORST, Halving, Member, Population, explore, next_generation, ranked
 from tune.space import read_space
 
 SPACE = read_space(
@@ -17,8 +17,8 @@ SPACE = read_space(
 )
 
 
-def verdict(key, tokens, score, batch=1024):
-    return {"key": key, "tokens": tokens, "score": score, "point": {"engine.batch_tokens": batch}}
+def verdict(key, tokens, score):
+    return {"key": key, "tokens": tokens, "score": score}
 
 
 def test_who_got_further_ranks_first_then_the_score_and_what_diverged_last():
@@ -124,16 +124,6 @@ def test_a_population_hands_out_a_generation_only_when_the_one_before_is_judged(
             assert population.next() is None or place == 3
             population.judged(spec, float(place))
     assert len(set(seen)) == 12
-
-
-def test_the_critical_batch_is_the_largest_that_loses_nothing():
-    scores = {1024: 2.000, 2048: 1.995, 4096: 2.001, 8192: 2.050, 16384: 2.0}
-    found = critical_batch([verdict(str(b), 100, s, b) for b, s in scores.items()] + [verdict("early", 10, 1.0, 8192)])
-    assert (found["critical"], found["is_bound"], found["too_large"]) == (4096, False, 8192)
-    found = critical_batch([verdict("a", 100, 2.0, 1024), verdict("b", 100, 1.9, 2048)])
-    assert (found["critical"], found["is_bound"], found["too_large"]) == (2048, True, None)
-    assert critical_batch([verdict("a", 100, 2.0, 1024)]) is None
-    assert critical_batch([]) is None
 
 
 def halve(scores, marks=3, reduction=3, at_once=1, order=None):

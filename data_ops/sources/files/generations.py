@@ -6,15 +6,15 @@ beside it, where rotation puts it. The price is a look at 68 KB a span; an objec
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
+import msgspec
 import pyarrow.fs as pafs
 
 from data_ops.sources.files.entry import Entry
 from data_ops.sources.files.formats.streams import stands_in
 from data_ops.sources.files.listing import is_local, open_partition
 from data_ops.sources.files.walk import renamed
-from data_ops.sources.protocol import ChangedError, Span, Untaken
+from data_ops.sources.protocol import ChangedError, Cursor, Span, Untaken
 
 
 def where_it_is(span: Span) -> str:
@@ -48,10 +48,10 @@ def _holds(partition: str, span: Span) -> bool:
         return False
 
 
-def left_behind(cursor: dict[str, Any], there: set[str], may_be_gone: Callable[[str], bool]) -> Iterator[Untaken]:
+def left_behind(cursor: Cursor, there: set[str], may_be_gone: Callable[[str], bool]) -> Iterator[Untaken]:
     """Tell what the cursor knows to be passed over or gone before it was read."""
     for partition, values in cursor.items():
-        entry = Entry(*values)
+        entry = msgspec.convert(values, Entry)
         if entry.skipped:
             yield Untaken(partition, "skipped", "behind_an_object", entry.skipped)
         if entry.abandoned:

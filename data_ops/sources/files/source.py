@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from data_ops.sources.fields import Fields, RecordRows
@@ -30,7 +31,7 @@ from data_ops.sources.files.growth import Step, is_done, look_at
 from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.json_records import Parse, fields_of, json_parser, parse_document
-from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span, Untaken
+from data_ops.sources.protocol import Cursor, Discovery, Source, SourceConfig, Span, Untaken
 
 LOOKED_AT = 16  # files, to see which fields their records have
 #: What is wrong with this machine, not with one file.
@@ -81,7 +82,7 @@ class FilesSource(Source):
         self.clock: Callable[[], float] = time.monotonic
         self._seen: dict[str, _Seen] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_seen": {}}  # what a clock said is true in one process
 
     @property
@@ -89,7 +90,7 @@ class FilesSource(Source):
         """Where a record keeps its text, time and id."""
         return Fields(self.config.text, self.config.time, self.config.id)
 
-    def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+    def discover(self, cursor: Cursor, max_records: int) -> Discovery:
         """List what is new, file by file in the order of their names. Opens only files that changed, or wait.
 
         A file that cannot be read is named in a warning and keeps its cursor: the next call tries it again. It does
@@ -104,7 +105,7 @@ class FilesSource(Source):
             warnings += [f"sources.{self.label}: {path} matches no file{_hint(path)}" for path in barren]
         after, left, drained = dict(cursor), max_records, True
         for file in files:
-            known = Entry(*cursor[file.partition]) if file.partition in cursor else None
+            known = msgspec.convert(cursor[file.partition], Entry) if file.partition in cursor else None
             if known and is_done(known, file):
                 continue
             if left == 0:
@@ -127,7 +128,7 @@ class FilesSource(Source):
                 continue
             spans += step.spans
             left -= sum(span.num_records for span in step.spans)
-            after[file.partition] = list(step.entry)
+            after[file.partition] = [*step.entry]
             warnings += step.warnings
             untaken += [step.waiting] if step.waiting else []
             drained &= step.entry.state not in ("cut", "waits") and step.entry.size >= 0

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
 import pyarrow as pa
 
 from cluster.storage.retry import retry
@@ -20,7 +21,7 @@ from data_ops.sources.json_records import LOOKED_AT, fields_of
 from data_ops.sources.kafka.config import HEADER, PLACES, KafkaConfig
 from data_ops.sources.kafka.logs import Log, Lost, Reached, spans_of, start_of
 from data_ops.sources.kafka.values import parser_of
-from data_ops.sources.protocol import ChangedError, Discovery, LossError, Source, SourceConfig, Span
+from data_ops.sources.protocol import ChangedError, Cursor, Discovery, LossError, Source, SourceConfig, Span
 
 if TYPE_CHECKING:
     from data_ops.sources.kafka.client import Client, Topics
@@ -49,11 +50,14 @@ class KafkaSource(Source):
 
         return client_of(self.config)
 
-    def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+    def discover(self, cursor: Cursor, max_records: int) -> Discovery:
         """List what is new, an equal share of every partition. LossError where something is lost, unless accepted."""
         topics, logs = retry(self._look)
         warnings = [f"{self._named}: {what}" for what in self._absent(topics, logs)]
-        starts = {n: start_of(Reached(*cursor[n]) if n in cursor else None, log) for n, log in sorted(logs.items())}
+        starts = {
+            n: start_of(msgspec.convert(cursor[n], Reached) if n in cursor else None, log)
+            for n, log in sorted(logs.items())
+        }
         losses = [self._loss(name, start.loss) for name, start in starts.items() if start.loss]
         if losses and self.config.on_loss == "stop":
             more = f" (and {len(losses) - 1} more partitions)" if len(losses) > 1 else ""
@@ -63,7 +67,7 @@ class KafkaSource(Source):
             )
         spans, after = spans_of(starts, max_records, time.time())
         behind = sum(entry.end - entry.next_offset for entry in after.values())
-        moved = {name: list(entry) for name, entry in after.items()}
+        moved: Cursor = {name: [*entry] for name, entry in after.items()}
         return Discovery(spans, {**cursor, **moved}, warnings + losses, drained=behind == 0, num_behind=behind)
 
     def _look(self) -> "tuple[Topics, dict[str, Log]]":
@@ -183,8 +187,8 @@ class KafkaSource(Source):
         fields = fields_of(values) if self.config.format == "json" else ()
         return (*fields, *PLACES, *headers) if fields else ()
 
-    def acknowledge(self, cursor: dict[str, Any]) -> None:
+    def acknowledge(self, cursor: Cursor) -> None:
         """Tell the group, if one is named, how far we are. OSError where it does not take that."""
-        offsets = {name: Reached(*state).next_offset for name, state in cursor.items()}
+        offsets = {name: msgspec.convert(state, Reached).next_offset for name, state in cursor.items()}
         if self.config.group and offsets:
             self._client().commit(self.config.group, offsets)

@@ -10,12 +10,13 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+import msgspec
 import pyarrow as pa
 
 from data_ops.documents.document import TIME, records
-from data_ops.sources.protocol import MAX_BATCH_ROWS, Discovery, Source, SourceConfig, Span
+from data_ops.sources.protocol import MAX_BATCH_ROWS, Cursor, Discovery, Source, SourceConfig, Span
 from data_ops.sources.python_library.config import PythonLibraryConfig
 from data_ops.sources.python_library.pieces import cut_lines, cut_source
 
@@ -109,20 +110,20 @@ class PythonLibrarySource(Source):
         self.label = label
         self.config = config
 
-    def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+    def discover(self, cursor: Cursor, max_records: int) -> Discovery:
         """List the next records, era after era."""
         spans: list[Span] = []
         after = dict(cursor)
         left = max_records
         drained = True
         for month, (partition, documents) in enumerate(_eras(self.config.megabytes).items(), start=1):
-            first = after.get(partition, 0)
+            first = _delivered(after, partition)
             count = min(left, len(documents) - first)
             if count > 0:
                 spans.append(Span(partition, first, count, first, first + count, _month_start(month + 1)))
                 after[partition] = first + count
                 left -= count
-            drained &= after.get(partition, 0) == len(documents)
+            drained &= _delivered(after, partition) == len(documents)
         return Discovery(spans, after, [], drained)
 
     def names(self, partition: str) -> bool:
@@ -152,6 +153,10 @@ class PythonLibrarySource(Source):
                 "num_bytes_read": [len(text.encode()) for text in texts],
             }
             yield records(rows)
+
+
+def _delivered(cursor: Cursor, partition: str) -> int:
+    return msgspec.convert(cursor.get(partition, 0), int)
 
 
 def _month_start(month: int) -> float:

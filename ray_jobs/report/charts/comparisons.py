@@ -6,15 +6,15 @@ ones, each loss with its reason. Everything is drawn to one scale, so lengths ca
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from cluster.readable import many, short, signed, whole
+from ray_jobs.evaluation.decision import SliceRow
 from ray_jobs.report.charts.svg import Html, Scale, joined, path, picture, tag, ticks, words
 
 VERDICTS = {"better": "green", "within": "blue", "worse": "red", "unclear": "grey"}
 
 
-def forest(slices: Sequence[Mapping[str, Any]], margin: float, *, label: str) -> Html:
+def forest(slices: Sequence[SliceRow], margin: float, *, label: str) -> Html:
     """Draw each slice's difference with its bounds, around zero and the margin (bits per byte)."""
     width, row, top = 1080.0, 20.0, 26.0
     old = [s for s in slices if s["role"] == "old"] or slices
@@ -50,17 +50,18 @@ def forest(slices: Sequence[Mapping[str, Any]], margin: float, *, label: str) ->
     return picture(width, floor + 24, label, *drawn, wide=True)
 
 
-def _whisker(s: Mapping[str, Any], x: Scale, y: float) -> Html:
+def _whisker(s: SliceRow, x: Scale, y: float) -> Html:
     """Draw one slice; what lies beyond the axis is an arrow at its edge, and the figures beside it tell."""
     colour = VERDICTS.get(str(s["verdict"]), "grey")
+    difference = s["difference"] or 0.0
     low, middle, high = (
         min(max(x(v if v is not None else beyond), x.start), x.end)
-        for v, beyond in ((s["low"], x.low), (s["difference"], 0.0), (s["high"], x.high))
+        for v, beyond in ((s["low"], x.low), (difference, 0.0), (s["high"], x.high))
     )
-    figures = f"{signed(s['difference'], 4)} [{signed(s['low'], 4)}, {signed(s['high'], 4)}]"
+    figures = f"{signed(difference, 4)} [{signed(s['low'], 4)}, {signed(s['high'], 4)}]"
     tip = f"{s['name']}: {figures} bits/byte over {many(s['documents'], 'document')}, {s['verdict']}"
     mark = tag("circle", tag("title", tip), cx=middle, cy=y, r=4.0, class_=f"f-{colour}")
-    if not x.low <= s["difference"] <= x.high:
+    if not x.low <= difference <= x.high:
         turn = -8 if middle == x.start else 8
         shape = f"M{middle - turn:.1f},{y - 5:.1f}l{turn},5l{-turn},5z"
         mark = tag("path", tag("title", tip), d=shape, class_=f"f-{colour}")

@@ -7,9 +7,10 @@ collectives of the engine. If one dies, the others fail in their next collective
 
 import os
 import socket
-from typing import Any
+from collections.abc import Mapping
 
 import ray
+from ray.actor import ActorHandle
 
 from ray_jobs.sweep.trial.job import Refused, Segment, SweepJob
 from ray_jobs.sweep.trial.trial import Trial, TrialHost
@@ -61,10 +62,10 @@ class TrialGroup:
 class GroupTrial:
     """A segment on its way on all ranks."""
 
-    def __init__(self, trial: Trial | Refused, peers: list[Any]) -> None:
+    def __init__(self, trial: Trial | Refused, peers: list[ActorHandle]) -> None:
         self.trial, self.peers = trial, peers
 
-    def advance(self) -> dict[str, Any]:
+    def advance(self) -> Mapping[str, object]:
         """Go on for a while, as `Trial.advance`."""
         others = [peer.advance.remote() for peer in self.peers]
         found = self.trial.advance()

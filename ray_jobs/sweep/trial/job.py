@@ -1,7 +1,8 @@
 """What is a trial told, and where in the store does it put what it finds?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from ray_jobs.store.paths import run_path
 from ray_jobs.sweep.trial.recorded_rounds import Diet
@@ -42,6 +43,33 @@ class Segment:
     donor: str | None = None  # key of the segment whose weights it goes on with
 
 
+class MarkVerdict(TypedDict):
+    """What was found of a segment at a mark, as it stands in the store; bits are a byte of averaged weights."""
+
+    key: str
+    mark: int
+    tokens: int  # at which trials are compared
+    trained: int
+    begun: int
+    steps: NotRequired[int]
+    skipped: NotRequired[int]
+    score: float | None  # None: it has diverged
+    fresh: float | None
+    old: float | None
+    slices: dict[str, float]
+    curve: list[list[int | float]]  # [tokens, loss]
+    train_seconds: float
+    judge_seconds: NotRequired[float]
+
+
+class TrialEnd(TypedDict):
+    """Where and why a segment needs no more training."""
+
+    mark: int
+    state: str
+    why: NotRequired[str]
+
+
 def segment_run(sweep: str, key: str) -> str:
     """Under which name a segment's checkpoints are committed."""
     return f"{sweep}/trials/{key}"
@@ -63,7 +91,7 @@ class Refused:
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
 
-    def advance(self) -> dict[str, Any]:
+    def advance(self) -> Mapping[str, object]:
         """Say that there is no score."""
         return {"score": None, "tokens": self.tokens, "mark": 0, "done": True}
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from ray_jobs.sweep.trial.job import MarkVerdict
 from tune.policy import WORST
 
 
@@ -19,10 +19,9 @@ def combined(fresh: float | None, old: float | None, old_share: float) -> float 
     return found if found is not None and math.isfinite(found) else None
 
 
-def score_of(verdict: Mapping[str, Any]) -> float:
+def score_of(verdict: MarkVerdict) -> float:
     """The number by which a verdict counts in decisions, the same when it comes in and when it is read back."""
-    score: float | None = verdict["score"]
-    return WORST if score is None else score
+    return WORST if verdict["score"] is None else verdict["score"]
 
 
 def thinned(curve: Sequence[Sequence[float]], most: int) -> list[list[float]]:

@@ -11,10 +11,10 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -37,7 +37,17 @@ from ray_jobs.evaluation.held_out import HeldOut, held_out
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
 from ray_jobs.store.paths import run_path
 from ray_jobs.sweep.trial.checkpoint import load_trial, save
-from ray_jobs.sweep.trial.job import Refused, Segment, SweepJob, end_path, result_path, segment_run, start_run
+from ray_jobs.sweep.trial.job import (
+    MarkVerdict,
+    Refused,
+    Segment,
+    SweepJob,
+    TrialEnd,
+    end_path,
+    result_path,
+    segment_run,
+    start_run,
+)
 from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, rank_part
 from ray_jobs.sweep.trial.score import bits_over, combined, thinned
 from ray_jobs.training.directive import Directive
@@ -46,6 +56,7 @@ from ray_jobs.training.worker.step import Course, train_rows
 
 CURVE_POINTS = 24  # of the training loss between two marks
 BEAT_SECONDS = 5.0  # after which a trial says how far it is, and can be stopped
+Kept = TypeVar("Kept")
 
 
 class TrialHost:
@@ -105,12 +116,12 @@ class Trial:
         self.shown = 0  # points of the curve that W&B has
         self.tracked: WandbRun | None = None
         self.is_whole = True  # False while it advances, and so for ever if that failed: W&B shows it as failed then
-        self.ended = self._read(end_path(self.job.run, segment.key))
+        self.ended = self._read(end_path(self.job.run, segment.key), TrialEnd)
 
-    def advance(self) -> dict[str, Any]:
+    def advance(self) -> Mapping[str, object]:
         """Train to the next mark and return its verdict, or say after a while how far it is: {trained}."""
         number, self.is_whole = self.mark + 1, False
-        known = self._read(result_path(self.job.run, self.segment.key, number))
+        known = self._read(result_path(self.job.run, self.segment.key, number), MarkVerdict)
         if known is None:
             if self.engine is None:
                 self._load()
@@ -149,9 +160,9 @@ class Trial:
         """Tokens of a step."""
         return self.config.engine.batch_tokens
 
-    def _read(self, path: str) -> dict[str, Any] | None:
+    def _read(self, path: str, kind: type[Kept]) -> Kept | None:
         try:
-            return read_json(self.host.store, path, dict[str, Any])
+            return read_json(self.host.store, path, kind)
         except FileNotFoundError:
             return None
 
@@ -212,7 +223,7 @@ class Trial:
         self.seconds += time.perf_counter() - began
         return self.trained + self.batch_tokens > mark
 
-    def _judge(self, number: int) -> dict[str, Any]:
+    def _judge(self, number: int) -> MarkVerdict:
         """Commit, score the averaged weights, and write the verdict down; score None: it has diverged."""
         assert self.engine is not None and self.average is not None
         self._commit()
@@ -224,7 +235,7 @@ class Trial:
             dist.all_reduce(nats)
         slices = by_slice(with_nats(data, nats.cpu().numpy()))
         fresh, old = (bits_over(slices, [s for s in slices if (s in self.job.fresh) == new]) for new in (True, False))
-        verdict = {
+        verdict: MarkVerdict = {
             "key": self.segment.key,
             "mark": number,
             "tokens": self.job.marks[number - 1],
@@ -290,11 +301,12 @@ class Trial:
                 self.tracked.log({"step": tokens // self.batch_tokens, "tokens": tokens, "loss": loss})
         self.shown = len(self.curve)
 
-    def _log(self, verdict: dict[str, Any]) -> None:
+    def _log(self, verdict: MarkVerdict) -> None:
         """Send W&B a verdict."""
         self.shown = 0
         if self.tracked is None:
             return
-        shown = {name: verdict[name] for name in ("tokens", "score", "fresh", "old") if verdict[name] is not None}
+        bits = {"score": verdict["score"], "fresh": verdict["fresh"], "old": verdict["old"]}
+        shown = {"tokens": verdict["tokens"], **{name: value for name, value in bits.items() if value is not None}}
         slices = {f"bits_per_byte/{name}": value for name, value in verdict["slices"].items()}
         self.tracked.log({"step": verdict["trained"] // self.batch_tokens, **shown, **slices})

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cluster.redaction import redact
 from ray_jobs.report.charts.timeline import Moment
-from ray_jobs.report.page import ReportData, render_run
+from ray_jobs.report.data import ReportData
+from ray_jobs.report.page import render_run
 from tests.support.report_sample import sample
 
 EVIL = (

@@ -47,7 +47,7 @@ def judge(table, spec, mark, score):
     """A trial writes its verdict down, and the driver hears of it."""
     verdict = {"key": spec.key, "mark": mark, "tokens": MARKS[mark - 1], "score": score, **VERDICT}
     table.store.write(result_path(table.job.run, spec.key, mark), json.dumps(verdict).encode())
-    return table.judged(spec, verdict)
+    return table.judged(spec, mark)
 
 
 def test_settings_that_only_go_wrong_together_make_a_refused_trial(make, capsys):
