@@ -7,7 +7,7 @@ Who appends also compacts, now and then and in a thread (compact.py), so that re
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -65,7 +65,7 @@ class Tables:
         except TableNotFoundError:
             return None
 
-    def dataset(self, table: DeltaTable, prune: list[tuple[str, str, int | str]] | None = None) -> Dataset:
+    def dataset(self, table: DeltaTable, prune: Sequence[tuple[str, str, int | str]] | None = None) -> Dataset:
         """Return what is to be read of an open table; files whose range of values contradicts `prune` are left out.
 
         Read by pyarrow's own filesystem. deltalake's calls Python from pyarrow's threads, and one that still does when
@@ -73,14 +73,14 @@ class Tables:
         """
         name = table.table_uri.rstrip("/").rpartition("/")[2]
         files = SubTreeFileSystem(f"{self.store.root}/{name}", self.store.filesystem)
-        return table.to_pyarrow_dataset(filesystem=files, file_pruning_predicate=prune)
+        return table.to_pyarrow_dataset(filesystem=files, file_pruning_predicate=None if prune is None else list(prune))
 
     def _read(
         self,
         name: str,
         columns: list[str] | None = None,
         condition: object = None,
-        prune: list[tuple[str, str, int | str]] | None = None,
+        prune: Sequence[tuple[str, str, int | str]] | None = None,
     ) -> pa.Table:
         """Read the rows that meet the condition; see `dataset`."""
 

@@ -59,7 +59,7 @@ def render_run(data: ReportData) -> str:
 
 def _verdict(data: ReportData, name: str) -> Html:
     moments = [e.time for e in data.events]
-    moments += [m["time"] for m in [*data.metrics[:1], *data.metrics[-1:]] if is_number(m.get("time"))]
+    moments += [at for m in [*data.metrics[:1], *data.metrics[-1:]] if is_number(at := m.get("time"))]
     when = f" · {clock(min(moments), '%d %B %Y, %H:%M')} UTC, {seconds(max(moments) - min(moments))}" if moments else ""
     kicker = tag("p", tag("b", "headrace"), " · ", tag("b", name), when, class_="kicker")
     cut_short = data.summary.get("state") in ("stopped", "running") and not data.decision
@@ -96,7 +96,7 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
             return f"{who} is the first champion: {why.removeprefix(FIRST).partition(', so it is')[0]}."
         return f"{who} is the new champion: {why}."
     margins = f"{decision['old_margin']:.1%}" if "verdict" in decision else f"{decision['old_margin']:g}"
-    gain = f"fresh text costs {abs(fresh['difference']):.3f} bits per byte less"
+    gain = f"fresh text costs {abs(fresh['difference'] or 0.0):.3f} bits per byte less"
     return f"{who} is the new champion: {gain}, and old text stayed within {margins}."
 
 
