@@ -6,6 +6,7 @@ import msgspec
 
 from data_ops.audit.account import read_stand
 from data_ops.lake.lake import Lake
+from data_ops.lake.sealed_rows import LedgerEntry
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import state_to_json
 from ray_jobs.store.lease import Lease
@@ -23,7 +24,7 @@ def record(lake: Lake, done: commits.Commit, lease: Lease) -> None:
     Whose note it is decides between two that crossed: see account.read_stand.
     """
     files = msgspec.to_builtins(done.files)
-    entry = {
+    entry: LedgerEntry = {
         "step": done.step,
         "round": done.round,
         "step_in_round": done.step_in_round,

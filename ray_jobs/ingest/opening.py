@@ -132,7 +132,14 @@ def refuse_other_tokenizer(store: Store, commit: Commit, tokenizer: Tokenizer) -
         )
 
 
-def _frozen(config: Config) -> dict[str, object]:
+class Fixed(TypedDict):
+    """What the configuration says of a store for good."""
+
+    seed: int
+    tokenizer: dict[str, object]
+
+
+def _frozen(config: Config) -> Fixed:
     tokenizer = config.tokenizer.model_dump(mode="json", exclude={"path"})
     return {"seed": config.seed, "tokenizer": tokenizer}
 

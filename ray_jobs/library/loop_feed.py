@@ -21,6 +21,7 @@ from cluster.runtime.actors import Local
 from cluster.storage.store import Store
 from data_ops.audit.account import read_stand
 from data_ops.lake.lake import Lake
+from data_ops.lake.sealed_rows import LedgerEntry
 from data_ops.rounds import round_file
 from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.config import ReservoirConfig
@@ -258,7 +259,7 @@ class LoopFeed:
         position = {"round": state.round, "step_in_round": state.step_in_round, "step": state.step}
         loop = {"world": self.ranks.world, "checkpoint": checkpoint}
         told = {"position": position, "noted_by": self.ranks.lease, "loop": loop}
-        entry = {
+        entry: LedgerEntry = {
             "step": state.step,
             "round": state.round,
             "step_in_round": state.step_in_round,

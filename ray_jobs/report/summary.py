@@ -139,7 +139,8 @@ def _verdict(events: list[Event], result: Judged) -> Word:
 def _documents(windows: list[Window], audit: Account) -> dict[str, int | dict[str, int]]:
     dropped: Counter[str] = Counter()
     for window in windows:
-        dropped.update((window.counts or {}).get("dropped", {}))
+        if isinstance(reasons := (window.counts or {}).get("dropped"), dict):
+            dropped.update(reasons)
     names = ("read", "trained", "pending", "held_out", "shed", "quarantined", "forgotten", "skipped")
     kept = audit.trained + audit.pending + audit.shed + audit.skipped
     return {**{name: getattr(audit, name) for name in names}, "kept": kept, "dropped": dict(dropped)}

@@ -60,8 +60,10 @@ class CommitCoordinator:
         if step is not None:
             note_stand(self.lake, commits.load(self.store, self.run, step), self.lease)
         elif read_stand(self.lake, self.run).checkpoint:
-            note = {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": ""}
-            self.lake.add_ledger(self.run, {**note, "state": json.dumps({"noted_by": self.lease.number})})
+            state = json.dumps({"noted_by": self.lease.number})
+            self.lake.add_ledger(
+                self.run, {"step": 0, "round": 0, "step_in_round": 0, "checkpoint": "", "state": state}
+            )
 
     def take(self, receipt: Receipt) -> bool:
         """Take a rank's receipt; True once the checkpoint is committed."""
