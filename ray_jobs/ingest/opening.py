@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 from cluster.storage.seal import DamagedError
 from cluster.storage.state import publish_json, write_json

@@ -85,9 +85,9 @@ def _curves(job: SweepJob, judged: Sequence[TrialResult]) -> Html:
         for t in shown[1:]
     ]
     first = Curve([(v["tokens"], v["score"]) for v in shown[0].verdicts], "blue", shown[0].key, "thick")
-    loss = [Curve([tuple(p) for v in t.verdicts for p in v["curve"]], "grey", "", "faint") for t in shown[1:]]
+    loss = [Curve([(x, y) for v in t.verdicts for x, y in v["curve"]], "grey", "", "faint") for t in shown[1:]]
     loss = [line for line in loss if line.points]
-    own = Curve([tuple(p) for v in shown[0].verdicts for p in v["curve"]], "blue", shown[0].key)
+    own = Curve([(x, y) for v in shown[0].verdicts for x, y in v["curve"]], "blue", shown[0].key)
     highest = sorted(y for line in [*loss, own] for _, y in line.points)
     settled = (highest[0] * 0.98, highest[int(len(highest) * 0.9)])
     return section(
@@ -128,7 +128,9 @@ def _batches(judged: Sequence[TrialResult], found: SweepSummary) -> Html:
     cells: dict[tuple[int, float], float] = {}
     stopped: dict[tuple[int, float], int] = {}
     for t in judged:
-        place, tokens, score = (t.batch_tokens, t.lr), t.last["tokens"], t.last["score"]
+        place, tokens, score = (t.batch_tokens, t.lr), t.last["tokens"], t.score
+        if score is None:
+            continue
         if tokens == most:
             cells[place] = min(cells.get(place, score), score)
         else:
