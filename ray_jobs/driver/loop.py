@@ -80,7 +80,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     began, store = time.time(), opened.store
     resumed = commits.latest(store, config.name)
     windows = opened.lake.windows()[0]
-    kept = {window.window: int((window.counts or {}).get("kept", 0)) for window in windows}
+    counted = {window.window: (window.counts or {}).get("kept", 0) for window in windows}
+    kept = {number: count for number, count in counted.items() if isinstance(count, int)}
     run.display.header(_header(config, training, resumed, opened), asked_of(config), kept)
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
     meter = Meter(config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), windows)

@@ -55,7 +55,7 @@ def _verdict(job: SweepJob, judged: Sequence[TrialResult], trials: Sequence[Tria
         return tag("header", kicker, tag("h1", "No trial was judged yet."))
     best = judged[0]
     rivals = [t for t in judged[1:] if t.last["tokens"] == best.last["tokens"]]
-    lead = f", {rivals[0].last['score'] - best.last['score']:.4f} ahead of the next" if rivals else ""
+    lead = f", {(rivals[0].score or 0.0) - (best.score or 0.0):.4f} ahead of the next" if rivals else ""
     title = f"{brief(best.point)}: {best.last['score']:.4f} bits per byte{lead}."
     full = found["full_tokens"]
     tiles = (
@@ -84,7 +84,8 @@ def _curves(job: SweepJob, judged: Sequence[TrialResult]) -> Html:
         Curve([(v["tokens"], v["score"]) for v in t.verdicts if v["score"] is not None], "grey", "", "thick")
         for t in shown[1:]
     ]
-    first = Curve([(v["tokens"], v["score"]) for v in shown[0].verdicts], "blue", shown[0].key, "thick")
+    own_bits = [(v["tokens"], v["score"]) for v in shown[0].verdicts if v["score"] is not None]
+    first = Curve(own_bits, "blue", shown[0].key, "thick")
     loss = [Curve([(x, y) for v in t.verdicts for x, y in v["curve"]], "grey", "", "faint") for t in shown[1:]]
     loss = [line for line in loss if line.points]
     own = Curve([(x, y) for v in shown[0].verdicts for x, y in v["curve"]], "blue", shown[0].key)
