@@ -1,4 +1,4 @@
-"""How does Ray Tune run the trials of a sweep? The only file that knows it.
+"""How does Ray Tune run the trials of a sweep? Only this file and its searchers know it.
 
 Tune places trials, stops them (ASHA, the median rule) and asks for points (TPE); it keeps nothing that a sweep needs.
 What a trial trains, commits and is judged by is its own business, behind `Host`; a sweep that is started again asks
@@ -19,10 +19,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from tune.policy import WORST, Asked, AtMark, NamedStretch, Plan
+from tune.policy import WORST, Asked, AtMark, Plan
+from tune.searchers import SCORE, Here, Stretches, tpe
 from tune.space import Point, Space
 
-TIME, SCORE = "tokens", "score"
+TIME = "tokens"
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # between two marks a trial only says that it lives
@@ -34,7 +35,6 @@ ENVIRONMENT = {
 
 
 Taken = TypeVar("Taken", contravariant=True)
-Thing = TypeVar("Thing")
 
 
 class Running(Protocol):
@@ -97,7 +97,7 @@ def run_tpe(
     hooks: Hooks[Asked],
 ) -> None:
     """Let Optuna's TPE propose points; those that a killed sweep had proposed come first."""
-    sampler = _tpe(proposals.space, proposals.known, spec_of, search.seed)
+    sampler = tpe(proposals.space, proposals.known, spec_of, search.seed)
     _fit(search, host, hooks, {}, sampler, proposals.trials)
 
 
@@ -109,7 +109,7 @@ def run_stretches(
     hooks: Hooks[Asked],
 ) -> None:
     """Train stretches between two marks as a plan asks for them; each that is not `known` already is a Tune trial."""
-    searcher = _Stretches(plan, known)
+    searcher = Stretches(plan, known)
     if searcher.has_more():
         _fit(search, host, hooks, {}, searcher, plan.most)
 
@@ -170,16 +170,6 @@ def _scheduler(search: Search) -> TrialScheduler:
     return tune.schedulers.FIFOScheduler()
 
 
-class _Here(Generic[Thing]):
-    """Something of the driver that Tune carries along: it pickles as nothing: nothing of Tune's is read back."""
-
-    def __init__(self, thing: Thing) -> None:
-        self.thing = thing
-
-    def __reduce__(self) -> tuple[type, tuple[None]]:
-        return _Here, (None,)
-
-
 class _Trainable(tune.Trainable, Generic[Asked]):
     """What Tune sees of a process that runs trials."""
 
@@ -204,7 +194,7 @@ class _Trainable(tune.Trainable, Generic[Asked]):
 
 class _StopAll(Stopper):
     def __init__(self, stopped: threading.Event) -> None:
-        self.stopped = _Here(stopped)
+        self.stopped = Here(stopped)
 
     def __call__(self, trial_id: str, result: Mapping[str, object]) -> bool:
         return False
@@ -215,7 +205,7 @@ class _StopAll(Stopper):
 
 class _Tell(tune.Callback, Generic[Asked]):
     def __init__(self, hooks: Hooks[Asked]) -> None:
-        self.here = _Here(hooks)
+        self.here = Here(hooks)
 
     @property
     def hooks(self) -> Hooks[Asked]:
@@ -233,85 +223,3 @@ class _Tell(tune.Callback, Generic[Asked]):
         error = trial.get_pickled_error() or trial.get_error()
         said = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
         self.hooks.on_end(trial.config["spec"], said[-1] if said else "it failed")
-
-
-class _Stretches(Searcher, Generic[Asked]):
-    """Hands out what a plan asks for, as verdicts come in."""
-
-    def __init__(self, plan: Plan[Asked], known: Callable[[Asked], float | None]) -> None:
-        super().__init__(metric=SCORE, mode="min")
-        self.here = _Here((plan, known))
-        self.ready: list[Asked] = []
-        self.asked: dict[str, Asked] = {}
-
-    def has_more(self) -> bool:
-        """Is there a stretch that nobody has trained yet?"""
-        spec = self._next()
-        if spec is not None:
-            self.ready.append(spec)
-        return spec is not None
-
-    def suggest(self, trial_id: str) -> object:
-        spec = self.ready.pop() if self.ready else self._next()
-        if spec is None:
-            return Searcher.FINISHED if self.here.thing[0].is_done else None
-        self.asked[trial_id] = spec
-        return {"spec": spec}
-
-    def on_trial_complete(self, trial_id: str, result: AtMark | None = None, error: bool = False) -> None:
-        score = WORST if error else result.get("score") if result else None
-        spec = self.asked.pop(trial_id)
-        if score is not None:  # else it was stopped on its way, with all the others
-            self.here.thing[0].judged(spec, score)
-
-    def _next(self) -> Asked | None:
-        """The next stretch that has no verdict; those that have one are told to the plan at once."""
-        plan, known = self.here.thing
-        while (spec := plan.next()) is not None:
-            score = known(spec)
-            if score is None:
-                return spec
-            plan.judged(spec, score)
-        return None
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store knows."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store knows."""
-
-
-def _tpe(space: Space, known: Sequence[Point], spec_of: Callable[[Point], NamedStretch | None], seed: int) -> Searcher:
-    """Optuna's TPE over shares of [0, 1), or places in a list: logarithms and steps are the space's business."""
-    try:
-        import optuna
-    except ImportError:
-        raise ValueError(
-            "sweep.search=tpe needs Optuna: pip install 'headrace[tune]', or use sweep.search=random"
-        ) from None
-    from ray.tune.search.optuna import OptunaSearch
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    here = _Here(spec_of)
-
-    class Tpe(OptunaSearch):
-        def suggest(self, trial_id: str) -> object:
-            spec = here.thing(space.decode(super().suggest(trial_id)))
-            return None if spec is None else {"spec": spec}  # None: that point is being trained; ask again
-
-        def on_trial_result(self, trial_id: str, result: Mapping[str, object]) -> None:
-            """Leave pruning to the scheduler."""
-
-    shares = {
-        d.path: optuna.distributions.CategoricalDistribution(range(len(d.values)))
-        if d.values is not None
-        else optuna.distributions.FloatDistribution(0.0, 1.0)
-        for d in space.dimensions
-    }
-    return Tpe(
-        space=shares,
-        metric=SCORE,
-        mode="min",
-        seed=seed % 2**32,
-        points_to_evaluate=[space.encode(point) for point in known] or None,
-    )

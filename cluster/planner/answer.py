@@ -14,7 +14,7 @@ class Cost(TypedDict):
     published_runs: int
 
 
-class Choice(Cost):
+class GpuChoice(Cost):
     """How the run would go on so many GPUs of one kind."""
 
     gpu: str
@@ -70,7 +70,7 @@ class PlanAnswer(TypedDict):
     price_source: str
     rent_or_buy: Deal
     recommended: Advice
-    choices: list[Choice]
+    choices: list[GpuChoice]
     failures_expected: float
     checkpoint_interval_s: float
     failure_overhead_share: float

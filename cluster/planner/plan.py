@@ -4,7 +4,7 @@ The published formulas of formulas.py, applied to one question: what fits (plan_
 sure that is (plan_time.py), and here what it costs, on which GPUs, rented or bought. Method and sources: docs/plan.md.
 """
 
-from cluster.planner.answer import Advice, Choice, Cost, Deal, PlanAnswer
+from cluster.planner.answer import Advice, Cost, Deal, GpuChoice, PlanAnswer
 from cluster.planner.config import Count, PlanConfig, show_count
 from cluster.planner.duration import Range, days, failures, flops, gpu_hours, mfu_range, stated_error, tokens
 from cluster.planner.gpus import GPUS, PRICES_AS_OF
@@ -94,7 +94,7 @@ def choose(config: PlanConfig) -> Case:
     return min(found, key=lambda one: one[0]["cost"]["expected"])[1]
 
 
-def choice(config: PlanConfig, gpu: str) -> Choice | None:
+def choice(config: PlanConfig, gpu: str) -> GpuChoice | None:
     """Return how the run would go on one kind of GPU, or None where it fits on no number of them.
 
     As many as asked for if they hold the model, else as few as hold it; none asked for: as few as end in time, or the

@@ -191,10 +191,11 @@ class Display:
     def ledger(self, counts: Mapping[str, object]) -> None:
         """Tell the proof: read, what it is made up of, lost, repeated."""
         self._finish_train()
-        sums = {
-            name: _total(counts.get(name))
+        found = {
+            name: counts.get(name)
             for name in ("trained", "pending", "held_out", "shed", "dropped", "quarantined", "forgotten", "skipped")
         }
+        sums = {name: sum(n.values()) if isinstance(n, Mapping) else n for name, n in found.items()}
         shown = [f"{whole(n)} {name.replace('_', ' ')}" for name, n in sums.items() if n or name == "trained"]
         line = Text(f"{whole(counts.get('read'))} read = {' + '.join(shown)} · ")
         for name in ("lost", "repeated"):
@@ -296,7 +297,3 @@ def _bar(part: float) -> str:
     eighths = round(min(max(part, 0.0), 1.0) * BAR * 8)
     full, rest = divmod(eighths, 8)
     return "▕" + ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR) + "▏"
-
-
-def _total(value: object) -> object:
-    return sum(value.values()) if isinstance(value, Mapping) else value

@@ -217,7 +217,7 @@ def test_weather_that_stays_bad_ends_in_one_sentence(bucket, store, monkeypatch)
     lake = Lake(store)
     lake.create()
     bucket.proxy.turn("cut", 60)
-    with pytest.raises(OSError, match=r"the network failed 1 times in 0 s; check it: ") as caught:
+    with pytest.raises(OSError, match=r"the network failed 1 times in \d+ s; check it: ") as caught:
         lake.ledger("r")
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
 

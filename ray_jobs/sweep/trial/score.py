@@ -8,6 +8,8 @@ import numpy as np
 from ray_jobs.sweep.trial.job import MarkVerdict
 from tune.policy import WORST
 
+CURVE_POINTS = 24  # of the training loss between two marks
+
 
 def combined(fresh: float | None, old: float | None, old_share: float) -> float | None:
     """The number trials are ranked by; where there is no old (or no fresh) text, the other alone.
@@ -24,7 +26,7 @@ def score_of(verdict: MarkVerdict) -> float:
     return WORST if verdict["score"] is None else verdict["score"]
 
 
-def thinned(curve: Sequence[Sequence[float]], most: int) -> list[list[float]]:
+def thinned(curve: Sequence[Sequence[float]], most: int = CURVE_POINTS) -> list[list[float]]:
     """At most so many points: means over equal stretches, each at its last token."""
     parts = [part for part in np.array_split(np.asarray(curve, float).reshape(-1, 2), most) if len(part)]
     return [[int(part[-1, 0]), float(part[:, 1].mean())] for part in parts]

@@ -7,12 +7,10 @@ from its last commit. A process trains one trial after the other (a new one cost
 they share.
 """
 
-import hashlib
 import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -22,7 +20,6 @@ from msgspec.structs import replace
 
 from cluster.storage.state import read_json, write_json
 from cluster.storage.store import Store
-from cluster.telemetry.wandb_run import WandbRun, open_wandb
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from models.device import device
@@ -35,7 +32,6 @@ from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import HeldOut, held_out
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
-from ray_jobs.store.paths import run_path
 from ray_jobs.sweep.trial.checkpoint import load_trial, save
 from ray_jobs.sweep.trial.job import (
     MarkVerdict,
@@ -50,11 +46,11 @@ from ray_jobs.sweep.trial.job import (
 )
 from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, rank_part
 from ray_jobs.sweep.trial.score import bits_over, combined, thinned
+from ray_jobs.sweep.trial.tracking import Tracking
 from ray_jobs.training.directive import Directive
 from ray_jobs.training.worker.collectives import broadcast_int, broadcast_object
 from ray_jobs.training.worker.step import Course, train_rows
 
-CURVE_POINTS = 24  # of the training loss between two marks
 BEAT_SECONDS = 5.0  # after which a trial says how far it is, and can be stopped
 Kept = TypeVar("Kept")
 
@@ -113,8 +109,7 @@ class Trial:
         self.saved_step = -1
         self.attempt = secrets.token_hex(4)  # a process that should be dead writes into a folder of its own
         self.begun = 0  # tokens behind the sweep's start that its donor had trained
-        self.shown = 0  # points of the curve that W&B has
-        self.tracked: WandbRun | None = None
+        self.tracking: Tracking | None = None
         self.is_whole = True  # False while it advances, and so for ever if that failed: W&B shows it as failed then
         self.ended = self._read(end_path(self.job.run, segment.key), TrialEnd)
 
@@ -126,7 +121,8 @@ class Trial:
             if self.engine is None:
                 self._load()
             is_there = self._train(self.job.marks[number - 1])
-            self._log_curve()
+            if self.tracking is not None:
+                self.tracking.log_curve(self.curve)
             if not is_there:
                 self.is_whole = True
                 return {"trained": self.trained}
@@ -144,11 +140,9 @@ class Trial:
             self._commit()
             self.engine.close()
             self.engine = self.average = None
-        if self.tracked is not None:
-            if self.is_whole:
-                self.tracked.conclude({"mark": self.mark, "trained": self.trained})
-            self.tracked.close()
-            self.tracked = None
+        if self.tracking is not None:
+            self.tracking.close({"mark": self.mark, "trained": self.trained} if self.is_whole else None)
+            self.tracking = None
 
     @property
     def trained(self) -> int:
@@ -188,7 +182,8 @@ class Trial:
         else:
             self.begun = self.trained
             self.position = replace(self.position, round=0, step_in_round=0, skipped=())
-        self._track()
+        if dist.get_rank() == 0:
+            self.tracking = Tracking(self.job, self.segment, self.config, store)
 
     def _found(self, donor: str | None) -> Names:
         """Name its own last commit, and what to load: that, or the donor's, or what the sweep starts from."""
@@ -247,13 +242,14 @@ class Trial:
             "fresh": fresh,
             "old": old,
             "slices": {name: row["bits_per_byte"] for name, row in slices.items()},
-            "curve": thinned(self._since_mark(self.curve), CURVE_POINTS),
+            "curve": thinned(self._since_mark(self.curve)),
             "train_seconds": self.seconds,
             "judge_seconds": time.perf_counter() - began,
         }
         if dist.get_rank() == 0:
             write_json(self.host.store, result_path(self.job.run, self.segment.key, number), verdict)
-        self._log(verdict)
+        if self.tracking is not None:
+            self.tracking.log_verdict(verdict)
         self.curve, self.seconds = [], 0.0
         return verdict
 
@@ -282,31 +278,3 @@ class Trial:
             begun=self.begun,
         )
         save(self.host.store, self.run, self.attempt, self.engine, self.average, state)
-
-    def _track(self) -> None:
-        """Show the trial in W&B, in the sweep's group."""
-        if dist.get_rank():
-            return
-        mark = hashlib.sha256(self.job.store.encode()).hexdigest()[:6]  # tells sweeps of one name in two stores apart
-        name = f"{self.job.run}-{self.segment.key}-{mark}".replace("@", "-")
-        group = self.config.wandb.model_copy(update={"group": self.config.wandb.group or self.job.run})
-        settings = {**self.config.model_dump(mode="json"), "trial": asdict(self.segment) | {"config": None}}
-        folder = self.host.store.local_path(run_path(self.job.run, "wandb"))
-        self.tracked = open_wandb(group, name, self.segment.key, settings, folder)
-
-    def _log_curve(self) -> None:
-        """Send W&B the training loss since the last look."""
-        if self.tracked is not None:
-            for tokens, loss in thinned(self.curve[self.shown :], CURVE_POINTS):
-                self.tracked.log({"step": tokens // self.batch_tokens, "tokens": tokens, "loss": loss})
-        self.shown = len(self.curve)
-
-    def _log(self, verdict: MarkVerdict) -> None:
-        """Send W&B a verdict."""
-        self.shown = 0
-        if self.tracked is None:
-            return
-        bits = {"score": verdict["score"], "fresh": verdict["fresh"], "old": verdict["old"]}
-        shown = {"tokens": verdict["tokens"], **{name: value for name, value in bits.items() if value is not None}}
-        slices = {f"bits_per_byte/{name}": value for name, value in verdict["slices"].items()}
-        self.tracked.log({"step": verdict["trained"] // self.batch_tokens, **shown, **slices})

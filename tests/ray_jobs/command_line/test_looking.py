@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from cluster.storage.store import Store
 from ray_jobs.__main__ import app
-from ray_jobs.commands.status import status_lines
+from ray_jobs.commands.status import RunStatus, status_lines
 from tests.support.lakes import fill_lake, make_lake
 
 
@@ -28,10 +28,24 @@ def test_verify_finds_the_only_run_and_says_in_words_that_it_is_proved(lake: str
 
 
 def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
-    run = {"name": "mine", "driver": None, "step": 7, "round": 1, "loss": None, "committed_s_ago": 2074.0} | {
-        "died": None
+    run: RunStatus = {
+        "name": "mine",
+        "driver": None,
+        "died": None,
+        "last_beat_s_ago": None,
+        "step": 7,
+        "round": 1,
+        "tokens": 448,
+        "checkpoint": None,
+        "committed_s_ago": 2074.0,
+        "loss": None,
+        "freshness_s": None,
+        "from_event_s": {},
+        "judged": None,
     }
-    lines = status_lines({"store": "./lake", "windows": 3, "champion": None, "runs": [run]})
+    lines = status_lines(
+        {"store": "./lake", "windows": 3, "champion": None, "runs": [run], "sweeps": [], "damaged": []}
+    )
     assert "committed 35 min ago" in lines[1]
 
 

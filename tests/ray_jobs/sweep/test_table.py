@@ -17,7 +17,7 @@ from tune.policy import WORST, Member
 
 MARKS = (1024, 2048, 3072)
 SPACE = {"model.width": [16, 24], "model.heads": [2, 3]}
-VERDICT = {"trained": 1024, "begun": 0, "train_seconds": 1.0}
+VERDICT = {"trained": 1024, "begun": 0, "fresh": None, "old": None, "slices": {}, "curve": [], "train_seconds": 1.0}
 
 
 @pytest.fixture

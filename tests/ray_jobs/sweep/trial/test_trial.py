@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
+from cluster.storage.store import Store
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
@@ -20,10 +21,12 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.sweep.question import trial_config
 from ray_jobs.sweep.start import copy_start
 from ray_jobs.sweep.trial import gradient_noise as sweep_batch
+from ray_jobs.sweep.trial import tracking
 from ray_jobs.sweep.trial import trial as sweep_trial
 from ray_jobs.sweep.trial.job import Segment, SweepJob, result_path, segment_run
 from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows, diet_key, place_behind, record_rounds
 from ray_jobs.sweep.trial.score import combined, thinned
+from ray_jobs.sweep.trial.tracking import Tracking
 from ray_jobs.sweep.trial.trial import TrialHost
 from ray_jobs.training.worker.restore import WrongWeightsError, check_probe
 from tests.models.engine.test_engine import spawn
@@ -268,7 +271,7 @@ class Shown:
 def shown(monkeypatch):
     """What trials show in W&B: run id -> run."""
     runs = {}
-    monkeypatch.setattr(sweep_trial, "open_wandb", lambda config, run_id, *_: runs.setdefault(run_id, Shown()))
+    monkeypatch.setattr(tracking, "open_wandb", lambda config, run_id, *_: runs.setdefault(run_id, Shown()))
     return runs
 
 
@@ -300,9 +303,7 @@ def test_wandb_hears_the_last_words_of_a_trial_unless_it_failed(job, config, die
 def test_sweeps_of_one_name_in_two_stores_are_other_runs_in_wandb(job, config, diet, shown, tmp_path):
     spec = segment(config, diet, "id", last=1)
     for store in ("/one", "/two", "/one"):
-        trial = TrialHost(job).begin(spec)
-        trial.job = replace(job, store=store)
-        trial._track()
+        Tracking(replace(job, store=store), spec, config, Store.open(str(tmp_path)))
     assert len(shown) == 2
     assert all(run_id.startswith("news-sweep-id-") for run_id in shown)
 
