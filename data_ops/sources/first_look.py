@@ -28,7 +28,8 @@ class FirstLook(NamedTuple):
 
 def first_look(label: str, config: SourceConfig) -> FirstLook:
     """Look at the first record of a source, and at the fields of the first records of some of its files."""
-    source = open_source(label, config)
+    settles = {"settle": 0} if "settle" in type(config).model_fields else {}
+    source = open_source(label, config.model_copy(update=settles))  # a look takes nothing, so it waits for no writer
     asked = {key: field for key in MAPPED if isinstance(field := getattr(config, key, None), str)}
     fields = source.fields_there()
     absent = {key: field for key, field in asked.items() if fields and not _has(fields, field)}

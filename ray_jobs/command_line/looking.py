@@ -2,10 +2,9 @@
 
 import typer
 
-from cluster.storage.store import Store
 from ray_jobs.command_line.ending import finish, show, tell
 from ray_jobs.command_line.options import All, Deep, Files, IdFile, Ids, Json, Overrides, Sources, command, split
-from ray_jobs.command_line.reading import read_as_written, read_run
+from ray_jobs.command_line.reading import read_as_written, read_run, read_store
 
 commands = typer.Typer()
 PANEL = "Look"
@@ -16,7 +15,7 @@ def status(overrides: Overrides = None, config: Files = None, as_json: Json = Fa
     """Runs of a store, who drives them, how far they are, and the champion."""
     from ray_jobs.commands import status as runs
 
-    found = runs.status(Store.open(read_as_written(config, overrides).store))
+    found = runs.status(read_store(config, overrides))
     if not as_json:
         show(runs.status_lines(found))
     finish(0, found, as_json)

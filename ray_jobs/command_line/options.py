@@ -6,7 +6,7 @@ that speak of documents, their names.
 
 import re
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args, get_origin
 
 import typer
 
@@ -85,6 +85,13 @@ def command(commands: typer.Typer, panel: str, *examples: str) -> Callable[[Comm
     """
     shown = "\n\n".join(["Examples:", *examples])
     return commands.command(context_settings={"ignore_unknown_options": True}, epilog=shown, rich_help_panel=panel)
+
+
+def option_names() -> list[str]:
+    """Every option of every command, as it is typed."""
+    infos = (get_args(each)[1] for each in globals().values() if get_origin(each) is Annotated)
+    words = (word for info in infos for word in (info.default, *(info.param_decls or ())))
+    return sorted(word for word in words if isinstance(word, str) and word.startswith("--"))
 
 
 def split(arguments: list[str] | None) -> tuple[list[str], list[str]]:

@@ -1,11 +1,13 @@
 """Which configuration does a command work with, and, in a store, which run?"""
 
+import difflib
 import logging
 import os
 
 from cluster.runtime.private_files import keep_private
 from cluster.storage.store import Store
 from cluster.telemetry.logs import setup_logging
+from ray_jobs.command_line import options
 from ray_jobs.config.schema import Config
 from ray_jobs.config.wandb_agent import agent_config
 from ray_jobs.origin.shape import begun
@@ -20,13 +22,33 @@ def read(files: list[str] | None, overrides: list[str] | None) -> Config:
     return begun(read_as_written(files, overrides))
 
 
+def refuse_unknown_options(arguments: list[str]) -> None:
+    """ConfigError for an option that no command has; one with a value may be an override, as a W&B agent writes it."""
+    for text in arguments:
+        if text.startswith("-") and "=" not in text:
+            close = difflib.get_close_matches(text, options.option_names(), n=1)
+            mend = f"did you mean {close[0]}?" if close else "`headrace COMMAND --help` shows them"
+            raise ConfigError(f"{text} is no option of this command; {mend}")
+
+
 def read_as_written(files: list[str] | None, overrides: list[str] | None) -> Config:
     """Read a configuration whose store and folders are on another machine."""
+    refuse_unknown_options(overrides or [])
     setup_logging()
     logging.getLogger().setLevel(logging.ERROR)
     config = agent_config(files or [], overrides or [], os.environ)
     keep_private(only_if=config.store_mode == "private")
     return config
+
+
+def read_store(files: list[str] | None, overrides: list[str] | None) -> Store:
+    """Open the store of a command that only looks; ConfigError where there is none."""
+    store = Store.open(read_as_written(files, overrides).store)
+    if not store.exists("store.json") and not store.exists("windows"):
+        raise ConfigError(
+            f"{store.uri} is no store; correct store=, or begin one with `headrace run` or `headrace ingest`"
+        )
+    return store
 
 
 def read_run(files: list[str] | None, overrides: list[str] | None) -> Config:

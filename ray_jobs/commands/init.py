@@ -24,7 +24,13 @@ from ray_jobs.outcome import ConfigError
 TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
 TIMES = ("time", "date", "timestamp", "published_at", "published", "created_at", "created", "updated_at", "datetime")
 IDS = ("id", "uuid", "doc_id", "document_id", "url", "key", "sha", "name")
-PROSE_UNASKED = (".txt", ".md", ".rst", ".text", ".html")  # code and settings are read where a configuration asks for them
+PROSE_UNASKED = (
+    ".txt",
+    ".md",
+    ".rst",
+    ".text",
+    ".html",
+)  # code and settings are read where a configuration asks for them
 KINDS = ("jsonl", "csv", "tsv", "parquet", "text")
 LOOKED_AT = 100  # records
 FILES_LOOKED_AT = 20

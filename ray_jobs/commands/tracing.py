@@ -176,7 +176,7 @@ def trace_lines(story: DocumentStory) -> list[str]:
         f"document   {story['id'] or 'no id: it could not be read'}",
         f"from       {story['source']}:{story['partition']}:{story['offset']}",
         f"arrived    {story['arrived']} in window {story['window']}, position {story['position']}",
-        f"event time {story['event_time']}" + (f" ({story['time_note']})" if story["time_note"] else ""),
+        f"event time {story['event_time'] or 'unknown'}" + (f" ({story['time_note']})" if story["time_note"] else ""),
         f"fate       {story['fate']}{reason}{again}",
     ]
     if story["external_id"]:

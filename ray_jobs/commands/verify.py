@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from cluster.readable import many
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.audit.account import Account, account
@@ -24,6 +25,7 @@ from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.outcome import ConfigError
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.frozen import read_frozen
+from ray_jobs.store.paths import runs_of
 
 SAMPLED_SPANS = 50
 
@@ -39,6 +41,7 @@ def verify_command(config: Config, *, sources: bool, every: bool, deep: bool, as
         depth = verify_deep(config)
         audit = replace(audit, damaged=audit.damaged + len(depth.damaged), problems=audit.problems + depth.damaged)
         old = depth.windows_without_digest
+        said += [f"every byte was compared with its digest: {many(depth.windows, 'window')}, {many(depth.runs, 'run')}"]
         said += [f"{old} windows are of an older version, without a digest"] * bool(old)
     if sources:
         settings = ingest_settings(config, read_frozen(Store.open(config.store)))
@@ -72,6 +75,8 @@ class Depth:
 
     damaged: list[str]  # a sentence each, with the file or the window
     windows_without_digest: int  # of an older version: their documents cannot be compared
+    windows: int
+    runs: int
 
 
 def verify_deep(config: Config) -> Depth:
@@ -81,8 +86,10 @@ def verify_deep(config: Config) -> Depth:
     store = Store.open(config.store)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         damaged = damage_of_store(store, Path(scratch))
-    old: list[str] = []
-    return Depth(damaged, attempt(old, partial(windows_without_digest, Lake(store)), "windows") or 0)
+    lake, unread = Lake(store), list[str]()
+    old = attempt(unread, partial(windows_without_digest, lake), "windows") or 0
+    last = attempt(unread, lake.last_window, "windows")
+    return Depth(damaged, old, 0 if last is None else last + 1, len(runs_of(store)))
 
 
 def verify(config: Config) -> Account:

@@ -160,8 +160,10 @@ def _moment(event: Event) -> Moment | None:
             kind, text = "checkpoint", f"step {event.step}"
         case StepSkipped():
             kind, text = "skip", f"step {event.step} skipped: {event.text}"
-        case Warned() | Fault():
+        case Fault():
             kind, text = "fault", event.text
+        case Warned():
+            kind, text = "note", event.text
         case Started():
             kind, text = "start", event.text
         case CandidateJudged():

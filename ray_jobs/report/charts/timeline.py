@@ -1,6 +1,6 @@
 """When did the run start, stop, go on and promote?
 
-Events in lanes over time: faults, resumes and promotions say in words what they were as far as there is
+Events in lanes over time: faults, notes, resumes and promotions say in words what they were as far as there is
 room, and in a tooltip always; checkpoints are ticks.
 """
 
@@ -17,10 +17,11 @@ KINDS = {
     "checkpoint": "grey",
     "fault": "red",
     "skip": "orange",
+    "note": "orange",
     "promote": "green",
 }
-LANES = (("fault", "skip"), ("start", "resume"), ("checkpoint",), ("promote",))
-LANE_NAMES = ("faults", "starts and resumes", "checkpoints", "judgements")
+LANES = (("fault", "skip"), ("note",), ("start", "resume"), ("checkpoint",), ("promote",))
+LANE_NAMES = ("faults", "notes", "starts and resumes", "checkpoints", "judgements")
 
 
 @dataclass(frozen=True)

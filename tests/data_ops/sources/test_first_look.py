@@ -17,6 +17,11 @@ def look(path, **config):
     return first_look("wire", FilesConfig(path=str(path), settle=0, **config))
 
 
+def test_a_file_that_was_written_just_now_is_looked_at_though_it_would_not_be_read_yet(tmp_path):
+    path = put(tmp_path / "a.txt", b"A note about a mill.")
+    assert first_look("wire", FilesConfig(path=str(path), settle=60)).sample.endswith("text 'A note about a mill.'")
+
+
 def lines(path, *records):
     return put(path, b"".join(json.dumps(record).encode() + b"\n" for record in records))
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from cluster.storage.store import Store
 from ray_jobs.__main__ import app
 from ray_jobs.commands.status import RunStatus, status_lines
+from ray_jobs.outcome import ConfigError
 from tests.support.lakes import fill_lake, make_lake
 
 
@@ -47,6 +48,23 @@ def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
         {"store": "./lake", "windows": 3, "champion": None, "runs": [run], "sweeps": [], "damaged": []}
     )
     assert "committed 35 min ago" in lines[1]
+
+
+def test_a_store_that_is_none_is_told_and_not_shown_as_an_empty_one(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["status", f"store={tmp_path}/nolake"]).exception
+    assert isinstance(told, ConfigError) and "nolake is no store; correct store=" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "--dryrun"], "--dryrun is no option of this command; did you mean --dry-run?"),
+        (["verify", "--jsn"], "--jsn is no option of this command; did you mean --json?"),
+        (["status", "--frobnicate"], "--frobnicate is no option of this command; `headrace COMMAND --help` shows them"),
+    ],
+)
+def test_a_mistyped_option_is_told_with_the_one_that_was_meant(arguments: list[str], told: str) -> None:
+    assert str(CliRunner().invoke(app, arguments).exception).startswith(told)
 
 
 def test_status_names_the_sweeps_of_a_store(lake: str) -> None:

@@ -38,6 +38,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def test_a_whole_store_is_whole(config: Config) -> None:
     found = verify_deep(config)
     assert (found.damaged, found.windows_without_digest) == ([], 0)
+    assert (found.windows, found.runs) == (5, 1)
 
 
 @pytest.mark.parametrize("path", CHANGED)
