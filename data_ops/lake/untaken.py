@@ -16,7 +16,7 @@ from data_ops.sources.protocol import Untaken
 FOLDER, FORMAT, MOST_NAMED = "untaken", 1, 100
 MEANINGS = {
     "waiting": "read as soon as the writer goes on",
-    "unreadable": "tried again at every look; make it readable",
+    "unreadable": "make it readable, or put a whole copy in its place",
     "skipped": "not read, by rule",
     "abandoned": "gone before it was read; keep files until they are read",
 }

@@ -22,14 +22,18 @@ LONGEST_TEXT = 64
 DAY_US = 86_400_000_000
 #: The last day of year 9999 and the first of year 1: what programs write for never, in seconds as in microseconds.
 NEVER_US = (MAX_YEAR_US + 1_000_000 - DAY_US, MIN_YEAR_US)
-#: 1980 to 2100 as Windows (100 ns) and browsers (microseconds) count from 1601: no nanoseconds of the early seventies.
+#: 1980 to 2100 as Windows (100 ns) and browsers (microseconds) count from 1601, and .NET (100 ns) from the year 1: no
+#: nanoseconds of the early seventies or of 1990.
 WINDOWS, BROWSER = (119_600_064 * 10**9, 157_469_184 * 10**9), (119_600_064 * 10**8, 157_469_184 * 10**8)
+TICKS = (624_511_296 * 10**9, 662_380_416 * 10**9)
+ELSEWHERE = (WINDOWS, BROWSER, TICKS)
 
 #: A zone by name behind a time of day; the hours of those that RFC 5322 knows, others are UTC.
 ZONE = re.compile(r"(?<=[\d ])(Z|[A-Za-z]{2,5})$", re.IGNORECASE)
 ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
 OFFSET = re.compile(r":\d\d(?:[.,]\d+)?\s*[+-]\d\d:?\d\d$")
 REGION = re.compile(r"\[[A-Za-z][\w/+-]*\]$")  # [Europe/Berlin], behind an offset
+GREENWICH = re.compile(r"\b(?:GMT|UTC)(?=[+-]\d)")  # what a browser writes before its offset
 TH = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b", re.IGNORECASE)
 HALF_DAY = re.compile(r"\b(\d{1,2})(:\d\d(?::\d\d(?:\.\d+)?)?|\.\d\d\.\d\d)\s*([AaPp])\.?[Mm]\.?(?![A-Za-z])")
 NAMED_MONTH = re.compile(r"(\d{1,4})-([A-Za-z]{3,9})-(\d{1,4})([T ].*)?")
@@ -63,8 +67,10 @@ def time_us(value: object) -> int | None:
 
 
 def _moment_us(moment: datetime) -> int:
+    """Microseconds since 1970, within the years 1 to 9999 also where the zone of the first or last day leads out."""
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
-    return since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds
+    micros = since.days * DAY_US + since.seconds * 1_000_000 + since.microseconds
+    return min(max(micros, MIN_YEAR_US), MAX_YEAR_US)
 
 
 def _text_us(text: str) -> int | None:
@@ -90,7 +96,7 @@ def _plain(text: str) -> tuple[str, int]:
 
     Returns the date as `_spelled_us` reads it, and by how many days it is later.
     """
-    text = TH.sub(r"\1", REGION.sub("", text).strip("[]"))
+    text = GREENWICH.sub("", TH.sub(r"\1", REGION.sub("", text).strip("[]")))
     if match := HALF_DAY.search(text):
         hour = int(match[1]) % 12 + (12 if match[3] in "Pp" else 0) if int(match[1]) <= 12 else int(match[1])
         clock = match[2] if match[2][0] == ":" else match[2].replace(".", ":")
@@ -120,6 +126,8 @@ def _spelled_us(text: str) -> int | None:
         if not MONTH.search(text):
             return None
         parts = parsedate_tz(text if ":" in text else f"{text} 00:00:00")
+        if parts is not None and (year := re.search(r"(?<![\d:+-])00\d\d(?![\d:])", text)):
+            parts = (int(year[0]), *parts[1:])  # of two digits it takes 0001 for one, and so for 2001
         return None if parts is None else _moment_us(datetime(*parts[:6], tzinfo=UTC)) - (parts[9] or 0) * 1_000_000
     except (ValueError, IndexError, TypeError, OverflowError):  # the last three: parsedate_tz on garbage
         return None
@@ -142,10 +150,12 @@ def _number_us(number: float | Decimal) -> int | None:
         return None
     whole = int(number)
     exact = number == whole
+    if not exact and 10**13 <= whole < 10**14 and (date := _date_us(whole)) is not None:
+        return date + round((number - whole) * 1_000_000)
     if exact and ((date := _date_us(whole)) is not None or 19_000_000 <= whole < 21_010_000):
         return date  # None for 20230230: no such day, and no second either
     size = abs(whole)
-    if size < EARLIEST or WINDOWS[0] <= whole < WINDOWS[1] or BROWSER[0] <= whole < BROWSER[1]:
+    if size < EARLIEST or any(first <= whole < last for first, last in ELSEWHERE):
         return None
     for unit in UNITS_US:
         if any(day <= whole * unit < day + DAY_US for day in NEVER_US):
@@ -158,13 +168,13 @@ def _number_us(number: float | Decimal) -> int | None:
 
 
 def _date_us(number: int) -> int | None:
-    """Read 2023, 202301, 20230102, 202301021000 and 20230102100000 as the date they spell."""
-    digits = str(number) if 1000 <= number < 10**14 else ""
+    """Read 2023, 202301, 20230102, 202301021000, 20230102100000 and 20230102100000123 as the date they spell."""
+    digits, millis = (str(number // 1000), number % 1000) if 10**16 <= number < 10**17 else (str(number), 0)
     if len(digits) not in (4, 6, 8, 12, 14) or not 1900 <= int(digits[:4]) <= 2100:
         return None
     digits += "0101000000"[len(digits) - 4 :]  # 2023 is 2023-01-01 00:00:00
     month, day, hour, minute, second = (int(digits[i : i + 2]) for i in range(4, 14, 2))
     try:
-        return _moment_us(datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=UTC))
+        return _moment_us(datetime(int(digits[:4]), month, day, hour, minute, second, millis * 1000, tzinfo=UTC))
     except ValueError:
         return None

@@ -73,8 +73,10 @@ def load(store: Store, run: str, step: int) -> Commit:
     """Read one manifest."""
     path = run_path(run, "checkpoints", f"{step:08d}.json")
     raw = read_json(store, path, dict[str, Any], "the checkpoint before it is used")
-    if raw.get("format") not in READABLE:
-        given = raw.get("format")
+    given = raw.get("format")
+    if not isinstance(given, int):
+        raise DamagedCheckpointError(f"{path} is damaged: it names no format")
+    if given not in READABLE:
         raise FormatError(f"checkpoint {run}/{step} has format {given!r}; this version reads up to {FORMAT}")
     files = tuple(StoredFile(**file) for file in raw["files"])
     return Commit(**{**raw, "files": files, "state": state_from_json(raw["state"])})

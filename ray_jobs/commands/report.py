@@ -38,7 +38,7 @@ def rewrite_report(config: Config) -> str:
     lake, events, own = Lake(store), read_events(store, run), _own(store, config)
     is_live = holder(store, run) is not None
     summary = None if is_live else _kept(store, run_path(run, "summary.json"), Summary)
-    if summary is None:
+    if summary is None or "checkpoint" not in summary:
         if not events:
             raise ConfigError(f"run {run} in {config.store} has written nothing yet; start it with `headrace run`")
         summary = _summed_up(own, lake, events, is_live)

@@ -80,7 +80,7 @@ def status(store: Store) -> StoreStatus:
     for name in runs_of(store):
         try:
             runs.append(run_status(store, lake, name))
-        except DamagedError as error:
+        except (DamagedError, commits.FormatError) as error:
             damaged.append(f"run {name}: {error}")
     sweeps: list[SweepStatus] = [
         {"name": path.split("/")[1], "ended": store.exists(path.replace("question.json", "summary.json"))}

@@ -86,6 +86,8 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
     check_store(store, config)
     lake = Lake(store)
     lake.create()
+    if lake.last_window() >= 0 and (gone := [path for path in (SETTINGS, TOKENIZER) if not store.exists(path)]):
+        raise DamagedError(f"{store.uri}/{gone[0]} is gone, and the store has windows that were made with it; {MEND}")
     made = None if store.exists(TOKENIZER) else make_tokenizer(config, stop, follow=follow)
     fingerprint = (made or read_tokenizer(store)).fingerprint
     frozen = _now(config, store, fingerprint)

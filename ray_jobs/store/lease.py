@@ -194,7 +194,8 @@ def _read_claim(store: Store, path: str) -> Lease:
 
 def _claim_paths(store: Store, run: str) -> list[str]:
     """In the order in which they were made."""
-    return sorted(path for path in store.list(run_path(run, "lease")) if path.endswith(".json"))
+    claims = {path: Path(path) for path in store.list(run_path(run, "lease"))}
+    return sorted(path for path, file in claims.items() if file.suffix == ".json" and file.stem.isdecimal())
 
 
 def _released(store: Store, lease: Lease) -> bool:

@@ -23,6 +23,7 @@ from data_ops.sources.files.walk import FileState, renamed
 from data_ops.sources.protocol import Span, Untaken
 
 PIECE_BYTES = 32 << 20  # a span of an uncompressed file holds about so much, so that several workers can read it
+REPLACE = "put a whole copy in its place to have it read"
 Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
 
 
@@ -39,6 +40,11 @@ class Step:
 def is_done(known: Entry, file: FileState) -> bool:
     """Say from the listing alone that there is nothing to look at."""
     return known.state in ("read", "ended", "damaged") and _same(known, file)
+
+
+def damaged(file: FileState) -> Untaken:
+    """What of a damaged file is not taken: nobody knows how much of it there would be, so its size is told."""
+    return Untaken(file.partition, "unreadable", "damaged_file", file.size)
 
 
 def look_at(kind: FileKind, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
@@ -68,8 +74,10 @@ def _same(known: Entry, file: FileState) -> bool:
 
 def _goes_on(kind: FileKind, file: FileState, known: Entry) -> bool:
     """Say whether what was read of a changed file still stands in it; Parquet and packed text come as a whole."""
-    if known.end == 0 and (known.marked <= 0 or known.state == "damaged"):
-        return known.state != "damaged"  # nothing of it was read
+    if known.state == "damaged":
+        return False  # it may be whole now: all of it is read again, and what was read before is a duplicate
+    if known.end == 0 and known.marked <= 0:
+        return True  # nothing of it was read
     packed = packing_of(file.partition) is not None
     if not kind.has_lines and (kind.format == "parquet" or packed) and file.size != known.size:
         return False
@@ -109,8 +117,10 @@ def _left_behind(kind: FileKind, partition: str, known: Entry) -> int:
 
 def _look_on(kind: FileKind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     known = known._replace(size=file.size, modified_ns=file.modified_ns)
-    if known.state == "damaged" or max_records <= 0:
-        return Step([], known if known.state == "damaged" else known._replace(state="cut"))
+    if known.state == "damaged":
+        return Step([], known, waiting=damaged(file))
+    if max_records <= 0:
+        return Step([], known._replace(state="cut"))
     if kind.has_lines:
         return _look_at_lines(kind, file, known, max_records, quiet)
     return (_look_at_parquet if kind.format == "parquet" else _look_at_text)(file, known, max_records, quiet)
@@ -152,6 +162,9 @@ def _look_at_lines(kind: FileKind, file: FileState, known: Entry, max_records: i
         mark, marked = raw_mark(file.partition, file.size), file.size
     entry = known._replace(end=start, num_records=number, mark=mark, marked=marked, state=state)
     entry = entry._replace(size=file.size, modified_ns=file.modified_ns, tail=tail)
+    if state == "damaged":
+        said = f"{file.partition} is damaged behind record {number - 1}: the rest cannot be unpacked; {REPLACE}"
+        return Step(spans, entry, [said], damaged(file))
     reason = "cut_stream" if found.torn else "half_line"
     return _waiting(Step(spans, entry), file, reason, file.size if packed else file.size - start)
 
@@ -167,7 +180,8 @@ def _look_at_parquet(file: FileState, known: Entry, max_records: int, quiet: boo
             step = Step([], entry._replace(mark="", marked=-1, state="stalled" if quiet else "waits"))
             return _waiting(step, file, "no_footer", file.size)
         span = Span(file.partition, known.num_records, 1, 0, 0, **common)
-        return Step([span], entry._replace(num_records=known.num_records + 1, state="damaged"))
+        said = f"{file.partition} is damaged: no row of it can be read; {REPLACE}"
+        return Step([span], entry._replace(num_records=known.num_records + 1, state="damaged"), [said], damaged(file))
     end = min(known.end + max_records, num_rows)
     count, first = end - known.end, known.num_records
     entry = entry._replace(end=end, num_records=first + count, state="read" if end == num_rows else "cut")

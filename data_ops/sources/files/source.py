@@ -27,7 +27,7 @@ from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.tables import column_names, table_parser
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import Step, is_done, look_at
+from data_ops.sources.files.growth import Step, damaged, is_done, look_at
 from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.json_records import Parse, fields_of, json_parser, parse_document
@@ -107,6 +107,7 @@ class FilesSource(Source):
         for file in files:
             known = msgspec.convert(cursor[file.partition], Entry) if file.partition in cursor else None
             if known and is_done(known, file):
+                untaken += [damaged(file)] if known.state == "damaged" else []
                 continue
             if left == 0:
                 drained = False

@@ -55,6 +55,11 @@ TEN = datetime(2023, 1, 2, 10, tzinfo=UTC)
         "02-JAN-23 10.00.00 AM",
         "2nd January 2023 10:00",
         "2023-Jan-02 10:00",
+        "20230102100000000",
+        20230102100000000,
+        "20230102100000.0",
+        "Mon Jan 02 2023 12:00:00 GMT+0200 (CEST)",
+        "2023-01-02 12:00:00 UTC+02:00",
     ],
 )
 def test_feeds_and_logs_are_understood(value):
@@ -73,6 +78,13 @@ def test_a_date_is_its_start(value):
 )
 def test_a_month_or_a_year_is_its_start(value):
     assert moment(value) == datetime(2023, 1, 1, tzinfo=UTC)
+
+
+def test_what_programs_write_for_no_date_is_no_date_of_ours():
+    first, last = (EPOCH + timedelta(microseconds=micros) for micros in (MIN_YEAR_US, MAX_YEAR_US))
+    assert moment("0001-01-01T00:00:00+01:00") == moment("Mon, 01 Jan 0001 00:00:00 GMT") == first
+    assert moment("9999-12-31T23:59:59-01:00") == last
+    assert moment(638082720000000000) is None, "ticks of .NET since the year 1"
 
 
 def test_a_half_of_the_day_a_leap_second_and_midnight_at_its_end_count():

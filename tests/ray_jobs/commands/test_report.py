@@ -45,6 +45,11 @@ def test_a_run_that_was_killed_before_it_summed_up_has_a_report(run: Config) -> 
     assert "was not promoted: nothing new was trained to the end" in Path(rewrite_report(run)).read_text("utf-8")
 
 
+def test_a_summary_that_says_nothing_is_made_anew(run: Config) -> None:
+    Store.open(run.store).write("runs/mine/summary.json", b"{}")
+    assert "was not promoted: nothing new was trained to the end" in Path(rewrite_report(run)).read_text("utf-8")
+
+
 def test_a_run_without_an_event_has_nothing_to_report(tmp_path: Path) -> None:
     make_lake(tmp_path)
     with pytest.raises(ConfigError, match=r"run mine in .* has written nothing yet; start it with `headrace run`"):

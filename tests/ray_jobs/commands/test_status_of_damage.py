@@ -37,6 +37,13 @@ def test_one_damaged_lease_hides_no_other_run(store: Store) -> None:
     assert "registry/champion.json is damaged" in lines
 
 
+def test_a_manifest_and_a_claim_that_nobody_can_have_written_hide_nothing(store: Store) -> None:
+    store.write("runs/news/checkpoints/00000007.json", b"{}")
+    store.write("runs/news/lease/abc.json", b"{}")
+    found = status(store)
+    assert [(run["name"], run["step"]) for run in found["runs"]] == [("news", 3), ("wire", 3)]
+
+
 def test_a_damaged_summary_hides_nothing(store: Store) -> None:
     for content in (b"{", b'{"loss": 3}', b"\xff"):
         store.write("runs/news/summary.json", content)

@@ -8,6 +8,7 @@ import pytest
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import train_bpe
+from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.manifest import publish
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.preflight import check_writable
@@ -16,6 +17,7 @@ from ray_jobs.ingest.opening import open_store, refuse_other_tokenizer
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.frozen import read_frozen, read_tokenizer
 from tests.support.checkpoints import commit_at
+from tests.support.lakes import fill_lake
 from tests.support.small_store import small_config
 
 
@@ -42,6 +44,15 @@ def test_a_tokenizer_that_changed_is_refused_by_name(config, change):
     for use in (lambda: open_store(config), lambda: read_tokenizer(store)):
         with pytest.raises(DamagedError, match=r"/tokenizer\.json .*; restore it from a copy"):
             use()
+
+
+@pytest.mark.parametrize("path", [opening.SETTINGS, opening.TOKENIZER])
+def test_a_store_whose_settings_are_gone_is_not_taken_for_a_new_one(config, path):
+    store = Store.open(config.store)
+    fill_lake(Lake(store), [["kept"]])
+    store.delete(path)
+    with pytest.raises(DamagedError, match=f"/{path} is gone, and the store has windows .*; restore it from a copy"):
+        open_store(config)
 
 
 def test_settings_that_changed_are_refused_by_name(config):

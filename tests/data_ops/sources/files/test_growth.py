@@ -46,6 +46,23 @@ def test_a_producer_with_a_buffer_that_stalls_loses_nothing(tmp_path: Path):
     assert texts(reader.rows) == [f"number {i}" for i in range(2000)]
 
 
+@suffixes
+def test_a_stream_that_is_damaged_in_the_middle_is_named_and_read_again_when_a_whole_copy_comes(tmp_path: Path, suffix):
+    whole = PACK[suffix](b"".join(line(f"{random.Random(i).random()}") for i in range(3000)))
+    broken = bytearray(whole)
+    broken[len(whole) // 2 : len(whole) // 2 + 64] = bytes(64)
+    path = put(tmp_path / f"a.jsonl{suffix}", bytes(broken))
+    reader = Reader(path, settle="5s")
+    read = len(texts(quiet(reader) + quiet(reader)))
+    assert reader.drained and read < 3000
+    assert reader.untaken == [(path.name, "unreadable", "damaged_file")]
+    assert any(f"{path} is damaged behind record" in each for each in reader.warnings)
+    reader.restart()
+    assert reader.poll() == [] and reader.untaken, "it stays in the account"
+    put(path, whole, OLD + 60)
+    assert len(texts(quiet(reader) + quiet(reader))) == 3000 and reader.untaken == []
+
+
 def test_a_whole_object_without_its_newline_is_read_and_its_newline_comes_late(tmp_path: Path):
     path = put(tmp_path / "a.jsonl", line("1") + line("2").rstrip())
     reader = Reader(path)
