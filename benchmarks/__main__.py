@@ -40,6 +40,7 @@ BENCHMARKS = {
     "reservoir": "benchmarks.data.kernels:measure_reservoir",
     "packing": "benchmarks.data.kernels:measure_packing",
     "rules": "benchmarks.data.rules:measure",
+    "scale": "benchmarks.scale.measure:measure",
     "plan_facts": "benchmarks.planner.plan_facts:measure",
     "sweep": "benchmarks.training.sweep:measure",
     "gate": "benchmarks.gate.measure:measure",

@@ -68,6 +68,8 @@ def ingest(context: IngestContext, tokenizer_json: str) -> int:
             break
         started = time.perf_counter()
         documents = run_window(window, settings, tokenizer_json, seen)
+        for note in seen.call(Histories.notes).get():
+            context.warn(note)
         done = replace(window, counts=count(documents), seconds=time.perf_counter() - started)
         context.progress.take(done)
         committed = lake.commit_window(done, documents)

@@ -2,7 +2,7 @@
 
 A set of 128-bit document ids as one open-addressing table (linear probing, load at most one half), so
 asking costs about one cache miss an id. It is exact: no false drops as a Bloom filter would have, for
-32 to 64 bytes of memory an id. It holds no state of its own worth saving: the lake's id column rebuilds it.
+32 to 64 bytes of memory an id. For more than fits in memory `data_ops/index` writes what it holds into sorted files.
 """
 
 import numpy as np
@@ -36,6 +36,11 @@ class SeenIds:
     def size_bytes(self) -> int:
         """Memory the table takes."""
         return int(self._table.nbytes)
+
+    def ids(self) -> Ids:
+        """All ids of the set, in no order."""
+        stored = self._table[self._table.any(axis=1)]
+        return np.concatenate([stored, np.zeros((int(self._zero[0]), 2), np.uint64)])
 
     def add_new(self, ids: Ids) -> npt.NDArray[np.bool_]:
         """Add ids; True where an id was not in the set. Of repeats within the batch only the first is new."""

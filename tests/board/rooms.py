@@ -13,7 +13,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "data_ops": (
         ("kernels",),
-        ("documents",),
+        ("documents", "index"),
         ("sources", "curation"),
         ("lake",),
         ("sampling", "mixing"),

@@ -1,15 +1,23 @@
 """Is a text the same, to the last character, as one that the store has kept or held out?
 
-Exact: a set of 128-bit ids, 32 to 64 bytes of memory an id (`data_ops/kernels/seen_ids.py`), without the false drops of
-a Bloom filter.
+Exact: a set of 128-bit ids, without the false drops of a Bloom filter. The store keeps it in sorted files, 18 bytes an
+id, of which two are asked for at every question (`data_ops/index/known_ids.py`); only the last windows are in memory.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from data_ops.curation.history.history import HistoryRule
+from cluster.storage.store import Store
+from data_ops.curation.history.history import HistoryRule, Restored
+from data_ops.index.kept import MarkOf
 from data_ops.kernels.arrays import Bools, ids_to_array
+
+if TYPE_CHECKING:
+    from data_ops.index.known_ids import KnownIds
+    from data_ops.kernels.seen_ids import SeenIds
+
+FOLDER = "index/ids"  # of the store
 
 
 class ExactDuplicates(HistoryRule):
@@ -23,16 +31,24 @@ class ExactDuplicates(HistoryRule):
 
     def open(self) -> "IdHistory":
         """Begin without any id."""
-        return IdHistory()
+        from data_ops.kernels.seen_ids import SeenIds  # numba, 0.5 s: not for reading a configuration
+
+        return IdHistory(SeenIds())
+
+    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
+        """Open the index of the store."""
+        from data_ops.index.folder import IndexFolder
+        from data_ops.index.known_ids import KnownIds  # numba, as above
+
+        ids = KnownIds(IndexFolder(store, FOLDER), mark_of)
+        return Restored(IdHistory(ids), ids)
 
 
 class IdHistory:
     """The ids of all documents added."""
 
-    def __init__(self) -> None:
-        from data_ops.kernels.seen_ids import SeenIds  # numba, 0.5 s: not for reading a configuration
-
-        self.ids: SeenIds = SeenIds()
+    def __init__(self, ids: "SeenIds | KnownIds") -> None:
+        self.ids = ids
 
     def add(self, sketches: pa.Table) -> Bools:
         """Remember ids; True where one is new."""

@@ -4,15 +4,17 @@ A `HistoryRule` is a frozen configuration like any rule; what it remembers is a 
 holds (`data_ops/ingest/seen.py`). The memory is a function of (lake, window): it is given the documents of every
 committed window once, and one that died is filled again from the lake. So it never needs to be saved, and a document of
 a window is compared with the windows before it and never with what happens to be there. The price is one pass over the
-columns it reads at every start of ingest.
+columns it reads at every start of ingest, or, where a store keeps the memory, over the windows behind what was kept.
 """
 
 from abc import abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 
+from cluster.storage.store import Store
 from data_ops.curation.rules.rule import Meaning
+from data_ops.index.kept import Kept, MarkOf
 from data_ops.kernels.arrays import Bools
 
 
@@ -28,6 +30,13 @@ class History(Protocol):
         ...
 
 
+class Restored(NamedTuple):
+    """A memory, and what tells how far it goes where a store keeps it; None where it begins empty."""
+
+    history: History
+    kept: Kept | None
+
+
 class HistoryRule(Meaning):
     """One way to compare with history, with its settings. Its docstring says what it drops."""
 
@@ -41,3 +50,7 @@ class HistoryRule(Meaning):
     @abstractmethod
     def open(self) -> History:
         """Return an empty memory."""
+
+    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
+        """Return the memory that the store has kept; by default an empty one, as nothing is kept."""
+        return Restored(self.open(), None)

@@ -5,11 +5,9 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,42 +24,22 @@ from cluster.storage import atomic, buckets, retry
 from cluster.storage.retry import _ACCESS, _SILENT, is_transient
 from cluster.storage.store import Store
 from cluster.storage.uri import checked, split_uri
+from tests.support.moto import moto_bucket
 from tests.support.runs import free_ports
 
 
 @pytest.fixture(scope="module")
-def s3_endpoint():
-    """A moto server that speaks S3 over HTTP, with the bucket "acme"."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(1200):
-            try:
-                urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/acme", method="PUT"), timeout=5).close()
-        yield endpoint
-    finally:
-        server.terminate()
-        server.wait(10)
+def s3_settings():
+    with moto_bucket() as settings:
+        yield settings
 
 
 @pytest.fixture
-def s3(s3_endpoint, monkeypatch):
+def s3(s3_settings, monkeypatch):
     """A store in the bucket, with its own prefix."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
+    for name, value in s3_settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)  # one that is set outside would come first
     return Store.open(f"s3://acme/{os.urandom(4).hex()}")
 
 

@@ -21,7 +21,8 @@ def test_the_log_is_read_in_stretches_however_long_it_is(tmp_path):
         assert rows <= 100_000
         return lake.stretches(first, last, 8)
 
-    histories = Histories(SimpleNamespace(stretches=short, documents=counted, forgotten=lake.forgotten), rules)
+    asked = {"store": lake.store, "forgotten": lake.forgotten, "last_window": lake.last_window}
+    histories = Histories(SimpleNamespace(stretches=short, documents=counted, **asked), rules)
     histories.advance(5)
     assert [window for first, last in read for window in range(first, last + 1)] == list(range(6))
     assert all(last - first <= 1 for first, last in read), "at most as many rows as a stretch holds"

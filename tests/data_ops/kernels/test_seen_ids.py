@@ -63,3 +63,11 @@ def test_ids_that_share_a_half_do_not_pile_up_or_overwrite_each_other(high: int)
 def test_anything_but_ids_is_refused_with_its_shape(wrong: np.ndarray):
     with pytest.raises(ValueError, match="use ids_to_array"):
         SeenIds().add_new(wrong)
+
+
+@given(BATCHES)
+def test_its_ids_are_those_that_were_added_each_once(batches: list[list[tuple[int, int]]]):
+    seen = SeenIds()
+    for batch in batches:
+        seen.add_new(as_ids(batch))
+    assert sorted(map(tuple, seen.ids().tolist())) == sorted({row for batch in batches for row in batch})

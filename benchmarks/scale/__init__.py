@@ -1,0 +1,1 @@
+"""What does a store cost as it grows, at the start and at each window?"""

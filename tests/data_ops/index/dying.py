@@ -1,0 +1,72 @@
+"""A process that keeps an index and dies by SIGKILL at a chosen act on its files."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import IO
+
+from cluster.storage.store import Store
+from data_ops.index.folder import IndexFolder, IndexManifest
+from data_ops.index.known_ids import KnownIds
+from data_ops.index.sorted_file import FileFacts
+from tests.data_ops.index.logs import Log, hashes
+
+WINDOWS = 14
+AT_ONCE = 300
+
+
+class DyingFolder(IndexFolder):
+    """Before and after whatever changes the files the process may die: at act number `acts`."""
+
+    def __init__(self, store: Store, path: str, acts: int) -> None:
+        super().__init__(store, path)
+        self.acts = acts
+
+    def _act(self) -> None:
+        if self.acts == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.acts -= 1
+
+    def write(self, write: Callable[[IO[bytes], str], FileFacts]) -> FileFacts:
+        self._act()
+        facts = super().write(write)
+        self._act()
+        return facts
+
+    def publish(self, number: int, manifest: IndexManifest) -> bool:
+        self._act()
+        published = super().publish(number, manifest)
+        self._act()
+        return published
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._act()
+            super().delete([name])
+
+
+def log() -> Log:
+    return Log(hashes(7, [60] * WINDOWS))
+
+
+def keep_index(path: str, acts: int) -> None:
+    """Follow the log to its end, or die."""
+    known = KnownIds(DyingFolder(Store.open(path), "index/ids", acts), str, AT_ONCE)
+    for window in range(WINDOWS):
+        log().follow(known, window)
+        known.settle()
+    if not known.contains(log().upto(WINDOWS - 1)).all() or known.notes:
+        raise ValueError(f"it lacks ids, or tells {known.notes}")
+
+
+def processes(*modules: str) -> multiprocessing.context.ForkServerContext:
+    """Starts processes that have imported these modules already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    return context
+
+
+with tempfile.TemporaryDirectory() as _folder:  # compile the loops once, for all that are forked
+    keep_index(_folder, -1)
