@@ -21,9 +21,9 @@ from data_ops.kernels.arrays import Bools, Ids, Ints, Words
 from data_ops.kernels.sorted_ids import (
     HEADER,
     WORDS_A_LINE,
-    ask,
+    ask_lines,
     extents,
-    fill,
+    fill_lines,
     first_key,
     header,
     in_order_of_ids,
@@ -75,7 +75,7 @@ class SortedFile:
         """Say which ids are in the file; fast where they are in order. DamagedIndexError if what is read is damaged."""
         found = np.zeros(len(ids), np.bool_)
         maybe = np.empty(len(ids) + 1, np.int64)
-        if (num := ask(self.words, self.num_lines, ids, maybe)) < 0:
+        if (num := ask_lines(self.words, self.num_lines, ids, maybe)) < 0:
             raise self._damaged()
         maybe = maybe[:num]
         bounds = np.empty((num, 2), np.int64)
@@ -129,7 +129,7 @@ class SortedWriter:
         """
         at_the_end = last_line == self.num_lines
         lines = np.zeros(WORDS_A_LINE * (last_line - self.line + at_the_end), np.uint64)
-        fits = fill(ids, self.num_written, lines, self.line, self.num_lines)
+        fits = fill_lines(ids, self.num_written, lines, self.line, self.num_lines)
         if not fits or self.num_written + len(ids) > self.num_ids:
             raise DamagedIndexError(f"ids {self.num_written} and so on are not in order")
         for place, words in (

@@ -31,12 +31,12 @@ class Follower:
     @property
     def window(self) -> int:
         """The last window that it has."""
-        return self.restored.kept.window if self.restored.kept else self.taken
+        return self.taken if self.restored.kept is None else self.restored.kept.window
 
     def take(self, rows: pa.Table, window: int) -> None:
         """Add the rows of all windows behind its own up to this one."""
         self.restored.history.add(self.rule.sketch(rows))
-        if self.restored.kept:
+        if self.restored.kept is not None:
             self.restored.kept.keep(window)
         self.taken = window
 
@@ -101,10 +101,11 @@ class Histories:
 
     def notes(self) -> list[str]:
         """What a person should be told of the histories since this was asked last."""
-        kept = [follower.restored.kept for follower in self.followers.values() if follower.restored.kept]
-        notes = [note for each in kept for note in each.notes]
-        for each in kept:
-            each.notes.clear()
+        notes = []
+        for kept in (follower.restored.kept for follower in self.followers.values()):
+            if kept is not None:
+                notes += kept.notes
+                kept.notes.clear()
         return notes
 
     def _mark_of(self, window: int) -> str | None:

@@ -78,7 +78,7 @@ def sum_of(ids: Ids) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def fill(ids: Ids, first_id: int, lines: Words, first_line: int, num_lines: int) -> bool:
+def fill_lines(ids: Ids, first_id: int, lines: Words, first_line: int, num_lines: int) -> bool:
     """Write the lines (zeros of 8 words each) from `first_line` on, of sorted ids that are number `first_id` and so on.
 
     False where an id belongs to none of these lines, or stands behind one of a later line.
@@ -104,7 +104,7 @@ def fill(ids: Ids, first_id: int, lines: Words, first_line: int, num_lines: int)
 
 
 @njit(cache=True, nogil=True)
-def ask(words: Words, num_lines: int, ids: Ids, maybe: Ints) -> np.int64:
+def ask_lines(words: Words, num_lines: int, ids: Ids, maybe: Ints) -> np.int64:
     """Collect the numbers of the ids that the filters do not exclude; how many, or -1 where a line is damaged.
 
     ids: in order, so that lines are met in order. maybe: int64[n + 1].

@@ -4,20 +4,13 @@ Exact: a set of 128-bit ids, without the false drops of a Bloom filter. The stor
 id, of which two are asked for at every question (`data_ops/index/known_ids.py`); only the last windows are in memory.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 
 from cluster.storage.store import Store
-from data_ops.curation.history.history import HistoryRule, Restored
+from data_ops.curation.history.history import History, HistoryRule, Restored
 from data_ops.index.kept import MarkOf
-from data_ops.kernels.arrays import Bools, ids_to_array
-
-if TYPE_CHECKING:
-    from data_ops.index.known_ids import KnownIds
-    from data_ops.kernels.seen_ids import SeenIds
-
-FOLDER = "index/ids"  # of the store
 
 
 class ExactDuplicates(HistoryRule):
@@ -29,31 +22,16 @@ class ExactDuplicates(HistoryRule):
         """The ids are all that is compared."""
         return documents.select(["id"])
 
-    def open(self) -> "IdHistory":
+    def open(self) -> History:
         """Begin without any id."""
-        from data_ops.kernels.seen_ids import SeenIds  # numba, 0.5 s: not for reading a configuration
-
-        return IdHistory(SeenIds())
+        return _memory(None).history
 
     def restore(self, store: Store, mark_of: MarkOf) -> Restored:
         """Open the index of the store."""
-        from data_ops.index.folder import IndexFolder
-        from data_ops.index.known_ids import KnownIds  # numba, as above
-
-        ids = KnownIds(IndexFolder(store, FOLDER), mark_of)
-        return Restored(IdHistory(ids), ids)
+        return _memory((store, mark_of))
 
 
-class IdHistory:
-    """The ids of all documents added."""
+def _memory(place: tuple[Store, MarkOf] | None) -> Restored:
+    from data_ops.curation.history.id_history import id_history  # numba, 0.5 s: not for reading a configuration
 
-    def __init__(self, ids: "SeenIds | KnownIds") -> None:
-        self.ids = ids
-
-    def add(self, sketches: pa.Table) -> Bools:
-        """Remember ids; True where one is new."""
-        return self.ids.add_new(ids_to_array(sketches["id"]))
-
-    def look(self, sketches: pa.Table) -> Bools:
-        """Say which ids were added before."""
-        return self.ids.contains(ids_to_array(sketches["id"]))
+    return id_history(place)

@@ -24,7 +24,7 @@ from cluster.storage import atomic, buckets, retry
 from cluster.storage.retry import _ACCESS, _SILENT, is_transient
 from cluster.storage.store import Store
 from cluster.storage.uri import checked, split_uri
-from tests.support.moto import moto_bucket
+from tests.cluster.storage.moto import moto_bucket
 from tests.support.runs import free_ports
 
 

@@ -1,4 +1,4 @@
-"""Is an index in a bucket the same as one in a folder, on a node that has copies of its files and on one that has not?"""
+"""Is an index in a bucket as one in a folder, on a node that has copies of its files and on one that has not?"""
 
 import os
 import shutil
@@ -10,8 +10,8 @@ import pytest
 from cluster.storage.store import Store
 from data_ops.index.folder import IndexFolder
 from data_ops.index.known_ids import KnownIds
+from tests.cluster.storage.moto import moto_bucket
 from tests.data_ops.index.logs import Log, hashes
-from tests.support.moto import moto_bucket
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,9 @@ def bucket(settings, monkeypatch, tmp_path):
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)  # one that is set outside would come first
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return IndexFolder(Store.open(f"s3://acme/{os.urandom(4).hex()}"), "index/ids")
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path)
+    yield IndexFolder(Store.open(f"s3://acme/{os.urandom(4).hex()}"), "index/ids")
+    tempfile.tempdir = before
 
 
 def copies(path: Path) -> set[str]:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from cluster.storage.store import Store
-from data_ops.curation.history.exact import FOLDER, ExactDuplicates, IdHistory
+from data_ops.curation.history.exact import ExactDuplicates
 from data_ops.curation.history.history import Restored
+from data_ops.curation.history.id_history import FOLDER, IdHistory
 from data_ops.documents.document import DOCUMENT_SCHEMA
 from data_ops.documents.fates import drop_living
 from data_ops.index.folder import IndexFolder

@@ -1,0 +1,37 @@
+"""What does the rule of exact duplicates remember: ids in memory, or in the files of a store?"""
+
+import pyarrow as pa
+
+from cluster.storage.store import Store
+from data_ops.curation.history.history import Restored
+from data_ops.index.folder import IndexFolder
+from data_ops.index.kept import MarkOf
+from data_ops.index.known_ids import KnownIds
+from data_ops.kernels.arrays import Bools, ids_to_array
+from data_ops.kernels.seen_ids import SeenIds
+
+FOLDER = "index/ids"  # of the store
+
+
+class IdHistory:
+    """The ids of all documents added."""
+
+    def __init__(self, ids: SeenIds | KnownIds) -> None:
+        self.ids = ids
+
+    def add(self, sketches: pa.Table) -> Bools:
+        """Remember ids; True where one is new."""
+        return self.ids.add_new(ids_to_array(sketches["id"]))
+
+    def look(self, sketches: pa.Table) -> Bools:
+        """Say which ids were added before."""
+        return self.ids.contains(ids_to_array(sketches["id"]))
+
+
+def id_history(place: tuple[Store, MarkOf] | None) -> Restored:
+    """The ids that a store has kept; without one an empty set in memory."""
+    if place is None:
+        return Restored(IdHistory(SeenIds()), None)
+    store, mark_of = place
+    ids = KnownIds(IndexFolder(store, FOLDER), mark_of)
+    return Restored(IdHistory(ids), ids)
