@@ -1,19 +1,19 @@
 """What do known ids cost, from 1e5 to 1e8, in files of the store and in the memory of a process?
 
-Each figure comes from a process of its own that does what ingest does with a window of 10,000 documents, of which one
+Each size has a process of its own that does what ingest does with a window of 10,000 documents, of which one
 in ten is known: it asks for all, then adds the new ones. In files, the index is built by windows of 10,000 (100,000
 from 1e7 on), merges and all; a start opens it and adds the windows behind what is written. The other side is the set in
 memory that is filled from an array at each start, without the time of reading the lake for it.
 """
 
+import gc
 import multiprocessing
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -29,7 +29,6 @@ BATCH, KNOWN = 10_000, 1_000
 REPEATS = 11
 IN_MEMORY_UP_TO = 10_000_000  # ids; more take too long to fill, and too much memory
 Figures = dict[str, list[float]]
-Known = TypeVar("Known", KnownIds, SeenIds)
 
 
 def measure(quick: bool) -> list[Row]:
@@ -39,17 +38,28 @@ def measure(quick: bool) -> list[Row]:
 
 def at_size(num: int) -> list[Row]:
     """The lines of one size."""
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        built = apart(build, folder, num)
-        ours = apart(use_files, folder, num)
-    theirs = apart(use_memory, folder, num) if num <= IN_MEMORY_UP_TO else None
+    apart = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, apart.Pool(1) as pool:
+        return lines(num, *pool.apply(figures, (folder, num)))
+
+
+def figures(folder: str, num: int) -> tuple[Figures, Figures, Figures | None]:
+    """What one size costs to build, in files, and in memory."""
+    _warm_up()
+    built = build(folder, num)
+    gc.collect()  # what is still mapped stays in the page cache
+    return built, use_files(folder, num), use_memory(num) if num <= IN_MEMORY_UP_TO else None
+
+
+def lines(num: int, built: Figures, ours: Figures, theirs: Figures | None) -> list[Row]:
+    """The lines of one size."""
     size = f"{num:,} ids"
     rows = [
         _compared(f"{size}: start, until the first question", "ms", ours["start"], theirs, "start"),
         Row(f"· {size}: of that, files opened", "ms", ours["open"], goal=_at_most(100) if num == 10**8 else None),
         _compared(f"{size}: first 10,000, nothing cached", "ms", ours["first"], None, "", _at_most(150)),
         _compared(f"{size}: ask and add 10,000, cached", "ms", ours["cached"], theirs, "cached", _at_most(10)),
-        _compared(f"{size}: memory of its own, above an empty process", "MB", ours["anonymous"], theirs, "anonymous"),
+        _compared(f"{size}: memory of its own, above what it began with", "MB", ours["anonymous"], theirs, "anonymous"),
         Row(f"· {size}: mapped lines, an id in files", "B", ours["lines"], goal=_at_most(2)),
         Row(f"· {size}: on disk, an id in files", "B", built["disk"], goal=_at_most(26)),
         Row(f"· {size}: files", "", built["files"]),
@@ -73,15 +83,8 @@ def _compared(
     return Row(what, unit, ours, "in memory", against, ratios, goal)
 
 
-def apart(work: Callable[[str, int], Figures], folder: str, num: int) -> Figures:
-    """Do it in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, (folder, num))
-
-
 def build(folder: str, num: int) -> Figures:
     """Fill an index; the last 20 windows of 10,000 come alone, as they do in a store."""
-    _warm_up()
     written, began = _written(), time.perf_counter()
     known = KnownIds(_index(folder), str)
     for window, ids in enumerate(windows(num)):
@@ -101,7 +104,6 @@ def build(folder: str, num: int) -> Figures:
 
 def use_files(folder: str, num: int) -> Figures:
     """Start with nothing cached, ask the first window, then more."""
-    _warm_up()
     empty = _anonymous()
     _drop_caches(Path(folder))
     began = time.perf_counter()
@@ -125,9 +127,8 @@ def use_files(folder: str, num: int) -> Figures:
     }
 
 
-def use_memory(folder: str, num: int) -> Figures:
+def use_memory(num: int) -> Figures:
     """The same with the set in memory."""
-    _warm_up()
     empty, known = _anonymous(), SeenIds()
     began = time.perf_counter()
     for ids in windows(num):
