@@ -155,12 +155,11 @@ def test_files_that_are_lost_while_they_are_used_change_no_answer(tmp_path):
 def test_two_drivers_that_are_killed_at_any_moment_keep_what_a_set_would_keep(tmp_path):
     make_lake(tmp_path)
     context, rnd, windows = processes(__name__), random.Random(3), 14
-    drivers = []
-    for _ in range(4):  # three kills, then both go to the end
+    for life in range(4):  # three kills, then both go to the end
         drivers = [context.Process(target=ingest, args=(str(tmp_path), windows)) for _ in range(2)]
         for driver in drivers:
             driver.start()
-        if _ == 3:
+        if life == 3:
             break
         time.sleep(rnd.uniform(0.1, 1.2))
         for driver in drivers:
