@@ -24,7 +24,7 @@ def moto_bucket() -> Iterator[dict[str, str]]:
                 break
             except OSError:
                 time.sleep(0.1)
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/acme", method="PUT"), timeout=5).close()
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/acme", method="PUT"), timeout=60).close()
         yield {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": "x",
