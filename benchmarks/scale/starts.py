@@ -1,6 +1,6 @@
 """What does a start of ingest cost until its first document is judged, over a real lake?
 
-Lakes of windows of 10,000 documents, ids without texts, written by the lake's own commits and never compacted. The same
+Lakes of 100 windows of ids without texts, written by the lake's own commits and never compacted. The same
 histories are opened with the files of the store and, in turns, as they were before these: from the whole id column.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.rows import Row, paired
-from benchmarks.scale.ids import BATCH, ids_at
+from benchmarks.scale.ids import ids_at
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
 from data_ops.curation.history.exact import ExactDuplicates
@@ -26,7 +26,7 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.window import Window
 from data_ops.sources.protocol import Span
 
-REPEATS = 3
+REPEATS, WINDOWS = 3, 100
 KEPT = CurateConfig().remembered
 
 
@@ -40,7 +40,7 @@ class ReadAnew(ExactDuplicates):
 
 def measure(quick: bool) -> list[Row]:
     """A line a size."""
-    return [at_size(num) for num in ((10**5,) if quick else (10**5, 10**6))]
+    return [at_size(num) for num in ((3 * 10**5,) if quick else (10**6, 10**7))]
 
 
 def at_size(num: int) -> Row:
@@ -48,8 +48,8 @@ def at_size(num: int) -> Row:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         lake = Lake(Store.open(folder))
         lake.create()
-        for number in range(num // BATCH):
-            add_window(lake, number)
+        for number in range(WINDOWS):
+            add_window(lake, number, num // WINDOWS)
         start(lake, "kept")  # the one that makes the files
         kept, anew = [], []
         for _ in range(REPEATS):
@@ -74,9 +74,9 @@ def start(lake: Lake, how: str) -> float:
     return seconds
 
 
-def add_window(lake: Lake, number: int) -> None:
-    """Commit a window of kept documents."""
-    now, places = datetime.now(UTC), np.arange(number * BATCH, (number + 1) * BATCH)
+def add_window(lake: Lake, number: int, size: int) -> None:
+    """Commit a window of so many kept documents."""
+    now, places = datetime.now(UTC), np.arange(number * size, (number + 1) * size)
     values = {
         "window": number,
         "source": "made",
@@ -87,10 +87,10 @@ def add_window(lake: Lake, number: int) -> None:
         "num_bytes": 0,
         "num_tokens": 0,
     }
-    columns = {name: pa.array([value] * BATCH, DOCUMENT_SCHEMA.field(name).type) for name, value in values.items()}
-    columns |= {"position": pa.array(places % BATCH), "offset": pa.array(places), "id": array_to_ids(ids_at(places))}
-    rows = [columns.get(field.name, pa.nulls(BATCH, field.type)) for field in DOCUMENT_SCHEMA]
-    span = Span("p", number * BATCH, BATCH, 0, 1, 0.0)
-    window = Window(number, {"made": [span]}, {"made": {"p": [number]}}, now, {"read": BATCH, "kept": BATCH}, 1.0)
+    columns = {name: pa.array([value] * size, DOCUMENT_SCHEMA.field(name).type) for name, value in values.items()}
+    columns |= {"position": pa.array(places % size), "offset": pa.array(places), "id": array_to_ids(ids_at(places))}
+    rows = [columns.get(field.name, pa.nulls(size, field.type)) for field in DOCUMENT_SCHEMA]
+    span = Span("p", number * size, size, 0, 1, 0.0)
+    window = Window(number, {"made": [span]}, {"made": {"p": [number]}}, now, {"read": size, "kept": size}, 1.0)
     lake.plan_window(window)
     lake.commit_window(window, pa.table(rows, schema=DOCUMENT_SCHEMA))

@@ -7,6 +7,7 @@ In a bucket the files are the same; each node maps copies of them, in a folder o
 """
 
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -26,7 +27,10 @@ from data_ops.index.kept import DamagedIndexError
 from data_ops.index.sorted_file import FileFacts, SortedFile
 
 ORPHAN_SECONDS = 86400  # no file is written for so long before a manifest names it
+KNOWN_IDS = "index/ids"  # of the store
 MANIFEST, FILE = "manifest-", ".ids"
+FILE_NAME = re.compile(r"[0-9]{1,12}-[0-9a-f]{12}\.ids")
+MOST_IDS = 1 << 40  # a line tells by so many bits where its ids begin
 
 
 class IndexManifest(msgspec.Struct, frozen=True):
@@ -38,10 +42,10 @@ class IndexManifest(msgspec.Struct, frozen=True):
 
 
 class IndexFolder:
-    """The files of one index in a store."""
+    """The files of one index in a store. copies: where those of a bucket are mapped, instead of this user's folder."""
 
-    def __init__(self, store: Store, path: str) -> None:
-        self.store, self.path = store, path
+    def __init__(self, store: Store, path: str = KNOWN_IDS, copies: Path | None = None) -> None:
+        self.store, self.path, self.copies = store, path, copies
 
     def __str__(self) -> str:
         return f"{self.store.uri}/{self.path}"
@@ -52,10 +56,16 @@ class IndexFolder:
 
     def read(self, number: int) -> IndexManifest:
         """A manifest. DamagedIndexError where it is not what was written, FileNotFoundError where it is gone."""
+        path = self._manifest(number)
         try:
-            return read_json(self.store, self._manifest(number), IndexManifest, "it is made anew")
+            manifest = read_json(self.store, path, IndexManifest, "it is made anew")
         except DamagedError as error:
             raise DamagedIndexError(str(error)) from error
+        for facts in manifest.files:  # names become paths, numbers places in memory
+            fits = 0 < facts.num_ids < MOST_IDS and 0 <= facts.total < 1 << 64
+            if not fits or not FILE_NAME.fullmatch(facts.name):
+                raise DamagedIndexError(f"{self.store.uri}/{path} names {facts.name!r}, which is no file of an index")
+        return manifest
 
     def publish(self, number: int, manifest: IndexManifest) -> bool:
         """Make the manifest of this number; False where another process has made it, or a later one."""
@@ -71,7 +81,9 @@ class IndexFolder:
     def open(self, facts: FileFacts) -> SortedFile:
         """Open a file, fetched from a bucket if need be. FileNotFoundError; DamagedIndexError if it is another one."""
         local = self._local(facts.name)
-        if not self.store.is_local and not local.exists():
+        if not self.store.is_local:
+            with suppress(DamagedIndexError, FileNotFoundError):  # no copy, or one that is torn
+                return SortedFile(local, facts)
             self.store.download(f"{self.path}/{facts.name}", local)
         return SortedFile(local, facts)
 
@@ -97,7 +109,8 @@ class IndexFolder:
     def clean(self, named: Iterable[str]) -> None:
         """Delete what killed processes left: files that are not named, nor younger than a day."""
         local = Store.open(str(self._local("")))
-        local.sweep_asides()
+        with suppress(OSError):
+            local.sweep_asides()
         there = {path.rpartition("/")[2] for path in (*self.store.list(self.path), *local.list())}
         self.delete(name for name in there - set(named) if _age(name) > ORPHAN_SECONDS)
 
@@ -109,7 +122,7 @@ class IndexFolder:
         return f"{self.path}/{MANIFEST}{number:08d}.json"
 
     def _local(self, name: str) -> Path:
-        there = self.store.local_path(self.path)
+        there = self.store.local_path(self.path) or self.copies
         return (_own_folder(str(self)) if there is None else there) / name
 
 

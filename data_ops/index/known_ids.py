@@ -9,8 +9,9 @@ What an answer depends on is which ids were added, never on files, merges or oth
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
+from threading import Thread
 
 import numpy as np
 
@@ -37,7 +38,6 @@ class KnownIds:
     def __init__(self, folder: IndexFolder, mark_of: MarkOf, at_once: int = AT_ONCE) -> None:
         self.folder, self.mark_of, self.at_once = folder, mark_of, at_once
         self.notes: list[str] = []  # what a person should be told
-        self._pool = ThreadPoolExecutor(1, "merge-ids")
         self._merging: tuple[list[SortedFile], Future[FileFacts]] | None = None
         self.number, self._named, self._losses = -1, frozenset[str](), 0
         self._open()
@@ -70,7 +70,7 @@ class KnownIds:
         if self._weight() >= self._due:
             self._try(self._write_recent)
         if not self._merging and not self._paused and (old := alike(self.files)):
-            self._merging = old, self._pool.submit(self.folder.write, partial(merge, old))
+            self._merging = old, _beside(partial(self.folder.write, partial(merge, old)))
 
     def settle(self) -> None:
         """Wait until the merges that are due are done."""
@@ -100,10 +100,9 @@ class KnownIds:
             try:
                 manifest = self.folder.read(number)
                 self._named = frozenset(facts.name for facts in manifest.files)
-                if self.mark_of(manifest.window) != manifest.mark:
-                    raise DamagedIndexError(f"it is of another lake, whose window {manifest.window} is not the same")
+                check_mark(manifest, self.mark_of(manifest.window))
                 self.files = [self.folder.open(facts) for facts in manifest.files]
-            except (DamagedIndexError, FileNotFoundError) as error:
+            except (DamagedIndexError, OSError) as error:  # a copy of a bucket's file may find no room
                 if self.folder.newest() != number:
                     continue  # another process has made the next one in this moment
                 self._forget()
@@ -159,12 +158,14 @@ class KnownIds:
 
     def _publish(self, files: list[SortedFile], window: int, mark: str) -> bool:
         """Let these files count; False where another process has made a manifest meanwhile, which counts then."""
-        names = frozenset(file.facts.name for file in files)
+        names, before = frozenset(file.facts.name for file in files), self._named
         manifest = IndexManifest(window, mark, tuple(file.facts for file in files))
         if not self.folder.publish(self.number + 1, manifest):
-            self.folder.delete(names - self._named)
             self._open()
+            self.folder.delete(names - before - self._named)  # a bucket may deny what it has done: then it is ours
             return False
+        if self.number < 0 and self.mark_of(window + 1) is not None:
+            self.notes.append(f"there was no index {self.folder}: it is built from the lake, once")
         self.folder.delete(self._named - names)
         self.files, self.written, self.mark = files, window, mark
         self.number, self._named = self.number + 1, names
@@ -179,6 +180,28 @@ class KnownIds:
         except OSError as error:
             self._due, self._paused = self._weight() + self.at_once, True
             self.notes.append(f"the index {self.folder} cannot be written; a start reads more of the lake ({error})")
+
+
+def check_mark(manifest: IndexManifest, mark: str | None) -> None:
+    """Raise DamagedIndexError if the last window of an index is not the one that the lake knows by this mark."""
+    if mark is None:
+        raise DamagedIndexError(f"it is ahead of the lake, which has no window {manifest.window}")
+    if mark != manifest.mark:
+        raise DamagedIndexError(f"it is of another lake, whose window {manifest.window} is not the same")
+
+
+def _beside(act: Callable[[], FileFacts]) -> "Future[FileFacts]":
+    """Do something in a thread that no exit of the process waits for: its file counts only when it is named."""
+    future: Future[FileFacts] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:  # noqa: BLE001 - `result` raises it again
+            future.set_exception(error)
+
+    Thread(target=run, name="merge-ids", daemon=True).start()
+    return future
 
 
 def alike(files: Sequence[SortedFile]) -> list[SortedFile]:

@@ -89,6 +89,14 @@ class SortedFile:
                 raise self._damaged()
         return found
 
+    def check(self) -> None:
+        """Read everything; DamagedIndexError if any of it is not what was written."""
+        begin = _ids_begin(self.num_lines)
+        ids, lines = self.words[begin:].reshape(-1, 2), np.zeros(begin - HEADER, np.uint64)
+        fits = fill_lines(ids, 0, lines, 0, self.num_lines) and int(sum_of(ids)) == self.facts.total
+        if not fits or not np.array_equal(lines, self.words[HEADER:begin]):
+            raise self._damaged()
+
     def read(self, first: int, last: int) -> Ids:
         """Ids number first to last (not included). Not through the map, which is told not to read ahead."""
         place, size = WORD * (_ids_begin(self.num_lines) + 2 * first), 2 * WORD * (last - first)

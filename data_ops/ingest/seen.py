@@ -57,7 +57,7 @@ class Histories:
         if not self.followers:
             store, rules = self.lake.store, self.rules
             self.followers = {
-                reason: Follower(rule, rule.restore(store, self._mark_of)) for reason, rule in rules.items()
+                reason: Follower(rule, rule.restore(store, self.lake.mark)) for reason, rule in rules.items()
             }
         if window > self.last_window:
             self.last_window = min(window, self.lake.last_window())
@@ -107,10 +107,6 @@ class Histories:
                 notes += kept.notes
                 kept.notes.clear()
         return notes
-
-    def _mark_of(self, window: int) -> str | None:
-        arrived_s = self.lake.arrivals(window, window).get(window)
-        return None if arrived_s is None else f"{arrived_s:.6f}"
 
 
 def sketches_of(documents: pa.Table, rules: Mapping[str, HistoryRule]) -> Sketches:

@@ -7,9 +7,11 @@ changed or gone is told and never passed over.
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from cluster.storage.seal import DamagedError
 from data_ops.lake.digest import WindowDigest, digest_of
@@ -105,6 +107,14 @@ class WindowLog(Tables):
         """When the records of each committed window arrived, in seconds since 1970."""
         rows = self._window_rows(first_window, last_window, BASE_COLUMNS)
         return {row["window"]: row["arrived"].timestamp() for row in rows if row["event"] == "committed"}
+
+    def mark(self, number: int) -> str | None:
+        """What tells a committed window from that of another lake: its arrival and documents; None if not committed."""
+        for row in self._window_rows(number, number, BASE_COLUMNS):
+            if row["event"] == "committed":
+                documents = msgspec.json.encode(read_digest(row), order="deterministic")
+                return f"{row['arrived'].timestamp():.6f} {xxhash.xxh3_64_hexdigest(documents)}"
+        return None
 
 
 def _window_range(first: int, last: int | None) -> tuple[pc.Expression, list[tuple[str, str, int]]]:

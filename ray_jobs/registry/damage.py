@@ -13,6 +13,7 @@ from cluster.storage.seal import DamagedError
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from data_ops.audit.digests import attempt, damage_of_lake
+from data_ops.audit.index import damage_of_index
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from data_ops.rounds.round_file import is_whole
@@ -33,7 +34,8 @@ def damage_of_store(store: Store, scratch: Path) -> list[str]:
 
     scratch: a folder for files of a remote store.
     """
-    found = damage_of_lake(Lake(store), names_of(store))
+    lake = Lake(store)
+    found = damage_of_lake(lake, names_of(store))
     for path in (SETTINGS, TOKENIZER):
         if not store.exists(path):
             found.append(f"{store.uri}/{path} is missing; restore it from a copy")
@@ -42,6 +44,7 @@ def damage_of_store(store: Store, scratch: Path) -> list[str]:
     attempt(found, partial(read_champion, store), CHAMPION)
     for path in (*store.list("registry"), *store.list("runs")):
         attempt(found, partial(_check, store, path), path)
+    found += damage_of_index(lake, scratch)
     for run in names_of(store):
         for step in commits.commits(store, run):
             attempt(found, partial(_check_files, store, run, step, tokenizer, scratch), f"checkpoint {run}/{step}")

@@ -9,6 +9,9 @@ import torch
 from cluster.storage.state import write_json
 from cluster.storage.store import Store
 from cluster.telemetry.json_lines import JsonLines
+from data_ops.audit.index import KNOWN_FATES
+from data_ops.index.folder import IndexFolder
+from data_ops.index.known_ids import WINDOW_WEIGHT, KnownIds
 from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.erase import erase
@@ -56,7 +59,7 @@ def small_config(folder: Path) -> Config:
 
 
 def make_store(folder: Path) -> Config:
-    """Make it: windows, a forgotten document, rounds with their files, two checkpoints, figures, a champion."""
+    """Make it: windows, a forgotten document, rounds and their files, checkpoints, figures, a champion, an index."""
     config = small_config(folder)
     write_documents(folder / "corpus" / "a.jsonl", 60)
     opened = open_store(config)
@@ -87,6 +90,7 @@ def make_store(folder: Path) -> Config:
         "last_window": lake.last_window(),
         "tokenizer": opened.tokenizer.fingerprint,
     }
+    keep_index(lake)
     decision = Decision("promoted", ["it is better"])
     promote(store, done[-1], Verdict(decision, None, None, done[-1].name), details)
     lines = JsonLines(store, run_path(RUN, "metrics.jsonl"))
@@ -96,6 +100,14 @@ def make_store(folder: Path) -> Config:
     write_json(store, run_path(RUN, "summary.json"), {"steps": 6, "loss": {"first": 5.5, "last": 5.25}})
     heart.release()
     return config
+
+
+def keep_index(lake: Lake) -> None:
+    """Write the ids known to three windows as two files, as a store of a million documents does."""
+    known = KnownIds(IndexFolder(lake.store), lake.mark, 2 * WINDOW_WEIGHT)
+    for window in range(min(3, lake.last_window() + 1)):
+        known.add_new(ids_to_array(lake.documents(window, window, ["id"], KNOWN_FATES)["id"]))
+        known.keep(window)
 
 
 def _sum_up(lake: Lake) -> None:

@@ -10,8 +10,6 @@ from data_ops.index.known_ids import KnownIds
 from data_ops.kernels.arrays import Bools, ids_to_array
 from data_ops.kernels.seen_ids import SeenIds
 
-FOLDER = "index/ids"  # of the store
-
 
 class IdHistory:
     """The ids of all documents added."""
@@ -33,5 +31,5 @@ def id_history(place: tuple[Store, MarkOf] | None) -> Restored:
     if place is None:
         return Restored(IdHistory(SeenIds()), None)
     store, mark_of = place
-    ids = KnownIds(IndexFolder(store, FOLDER), mark_of)
+    ids = KnownIds(IndexFolder(store), mark_of)
     return Restored(IdHistory(ids), ids)

@@ -27,6 +27,8 @@ def kind_of(path: str) -> str:
     if "_delta_log" in parts:
         last = parts[-1]
         return f"{parts[0]} log" + (" checkpoint" if "checkpoint" in last else "")
+    if parts[0] == "index":
+        return f"index {path.rpartition('.')[2]}"
     if parts[0] == "runs" and len(parts) > 3:
         return f"{parts[2]} {parts[-1].rpartition('.')[2]}"
     return parts[0] if len(parts) == 2 and path.endswith(".parquet") else parts[1] if len(parts) > 2 else path

@@ -6,6 +6,7 @@ failed with.
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,12 @@ import pyarrow as pa
 from cluster.storage.retry import one_line
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
+from data_ops.curation.history.exact import ExactDuplicates
+from data_ops.curation.history.history import HistoryRule, Restored
 from data_ops.documents.frontier import Frontier
+from data_ops.index.folder import KNOWN_IDS
+from data_ops.index.kept import MarkOf
+from data_ops.ingest.seen import Histories, sketches_of
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS, PendingLog, text_of
 from data_ops.lake.progress import Reach
@@ -35,6 +41,15 @@ from tests.support.small_store import RUN, small_config
 DERIVED = {"events", "summary", "heart"}  # written anew, or for people alone: nothing is decided by them
 
 
+class IndexElsewhere(ExactDuplicates):
+    """The rule of exact duplicates, with its index in another folder than the lake."""
+
+    place: str
+
+    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
+        return super().restore(Store.open(self.place), mark_of)
+
+
 class Reading(msgspec.Struct):
     """One thing that was read: its digest, or why it could not be read."""
 
@@ -51,6 +66,7 @@ def read_all(folder: Path) -> dict[str, Reading]:
         "cursors": partial(_progress, lake),
         "documents": lambda: lake.documents(0, lake.last_window()),
         "ids": lambda: lake.documents(0, lake.last_window(), ["id"], ["kept", "held_out", "forgotten"]),
+        "known ids": partial(_known, lake),
         "log": lambda: PendingLog(lake).after(Frontier(), lake.last_window()).select(LOG_COLUMNS),
         "held out": lambda: held_out(lake, lake.last_window(), config.evaluate, 64, 256).__dict__,
         "forgotten": lambda: lake.forgotten().tolist(),
@@ -79,6 +95,17 @@ def _progress(lake: Lake) -> object:
     progress = Reach()
     progress.catch_up(lake)
     return progress.__dict__
+
+
+def _known(lake: Lake) -> object:
+    """What ingest would answer of all documents of the store, and what it tells; of a copy, as it mends an index."""
+    with tempfile.TemporaryDirectory(prefix="headrace-flips-") as place:
+        copy = Store.open(place)
+        for path in lake.store.list(KNOWN_IDS):
+            copy.write(path, lake.store.read(path))
+        rules: dict[str, HistoryRule] = {"duplicate": IndexElsewhere(place=place)}
+        rows = lake.documents(0, lake.last_window(), ["id"])
+        return Histories(lake, rules).look(lake.last_window() + 1, rows["id"], sketches_of(rows, rules)).to_pylist()
 
 
 def _round(lake: Lake, number: int) -> object:

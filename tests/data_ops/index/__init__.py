@@ -1,1 +1,1 @@
-"""Tests of data_ops/lake."""
+"""Tests of data_ops/index."""

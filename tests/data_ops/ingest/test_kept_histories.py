@@ -8,36 +8,16 @@ import pyarrow as pa
 import pytest
 
 from cluster.storage.store import Store
-from data_ops.curation.history.exact import ExactDuplicates
-from data_ops.curation.history.history import Restored
-from data_ops.curation.history.id_history import FOLDER, IdHistory
+from data_ops.curation.history.history import HistoryRule
 from data_ops.documents.document import DOCUMENT_SCHEMA
 from data_ops.documents.fates import drop_living
-from data_ops.index.folder import IndexFolder
-from data_ops.index.known_ids import KnownIds
+from data_ops.index.folder import KNOWN_IDS
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from tests.data_ops.index.dying import processes
+from tests.data_ops.index.often_kept import NeverKept, OftenKept
 from tests.support.lakes import add_window, make_documents, make_lake, window_of
-
-AT_ONCE = 600  # two windows and some ids
-
-
-class OftenKept(ExactDuplicates):
-    """Writes a file every few windows."""
-
-    def restore(self, store, mark_of):
-        ids = KnownIds(IndexFolder(store, FOLDER), mark_of, AT_ONCE)
-        return Restored(IdHistory(ids), ids)
-
-
-class NeverKept(ExactDuplicates):
-    """As it was before the store kept anything."""
-
-    def restore(self, store, mark_of):
-        return Restored(self.open(), None)
-
 
 KEPT, FRESH = {"duplicate": OftenKept()}, {"duplicate": NeverKept()}
 
@@ -49,7 +29,7 @@ def read_rows(number: int) -> pa.Table:
     return pa.concat_tables(rows)
 
 
-def decide(seen: Histories, number: int, rules: dict[str, ExactDuplicates]) -> pa.Table:
+def decide(seen: Histories, number: int, rules: dict[str, HistoryRule]) -> pa.Table:
     rows = read_rows(number)
     reasons = seen.look(number, rows["id"].combine_chunks(), sketches_of(rows, rules))
     return drop_repeats(drop_living(rows, reasons), rules).cast(DOCUMENT_SCHEMA)
@@ -76,7 +56,7 @@ def check(lake: Lake, windows: int) -> None:
         known.add(row["id"])
 
 
-def answers(lake: Lake, rules: dict[str, ExactDuplicates], window: int) -> list[str | None]:
+def answers(lake: Lake, rules: dict[str, HistoryRule], window: int) -> list[str | None]:
     rows = lake.documents(0, 99)
     return Histories(lake, rules).look(window, rows["id"], sketches_of(rows, rules)).to_pylist()
 
@@ -95,7 +75,7 @@ def test_a_start_reads_the_windows_behind_what_was_kept_and_decides_as_one_that_
     counted = SimpleNamespace(
         store=lake.store, documents=documents, **{name: getattr(lake, name) for name in ("stretches", "last_window")}
     )
-    counted.forgotten, counted.arrivals = lake.forgotten, lake.arrivals
+    counted.forgotten, counted.mark = lake.forgotten, lake.mark
     seen = Histories(counted, KEPT)
     assert decide(seen, 8, KEPT).equals(decide(Histories(lake, FRESH), 8, FRESH)) and seen.notes() == []
     assert read and all(first >= 5 for first, _ in read), "windows that are kept are not read"
@@ -118,7 +98,7 @@ def test_an_index_of_no_of_an_older_or_of_another_lake_gives_the_same_answers(tm
         add_window(lake, make_documents(number, ["kept"] * 200, 200 * number))
     wanted = answers(lake, FRESH, 4)
     assert answers(lake, KEPT, 4) == wanted, "of a store that an earlier version made"
-    assert lake.store.list(FOLDER) and answers(lake, KEPT, 4) == wanted
+    assert lake.store.list(KNOWN_IDS) and answers(lake, KEPT, 4) == wanted
     for number in range(4, 6):  # an earlier version goes on: the index is behind
         add_window(lake, make_documents(number, ["kept"] * 200, 200 * number))
     assert answers(lake, KEPT, 6) == answers(lake, FRESH, 6)
@@ -128,12 +108,39 @@ def test_an_index_of_no_of_an_older_or_of_another_lake_gives_the_same_answers(tm
         rows = make_documents(number, ["kept"] * 20, 5000 + 20 * number)
         late = [row | {"arrived": row["arrived"].replace(year=2025)} for row in rows.to_pylist()]
         add_window(restored, pa.Table.from_pylist(late, schema=DOCUMENT_SCHEMA))
-    for path in lake.store.list(FOLDER):
+    for path in lake.store.list(KNOWN_IDS):
         restored.store.write(path, lake.store.read(path))
     rows = lake.documents(0, 0)
     seen = Histories(restored, KEPT)
     assert seen.look(7, rows["id"], sketches_of(rows, KEPT)).null_count == 200
     assert len(notes := seen.notes()) == 1 and "another lake" in notes[0] and seen.notes() == []
+
+
+@pytest.mark.slow
+def test_an_index_that_is_newer_than_a_lake_from_a_backup_is_not_believed(tmp_path):
+    """Window 3 was planned when the copy was made, so it keeps its time; it is committed with other documents then."""
+    lake = make_lake(tmp_path / "a")
+    for number in range(3):
+        add_window(lake, make_documents(number, ["kept"] * 200, 200 * number))
+    first, other = (make_documents(3, ["kept"] * 200, at) for at in (600, 5000))
+    lake.plan_window(window_of(first))
+    backup = {path: lake.store.read(path) for path in lake.store.list()}
+    lake.commit_window(window_of(first), first)
+    asked = lake.documents(0, 9)
+    assert answers(lake, KEPT, 4) == ["duplicate"] * 800
+    index = {path: lake.store.read(path) for path in lake.store.list(KNOWN_IDS)}
+
+    for rows, why in ((None, "ahead of the lake"), (other, "of another lake")):
+        restored = Lake(Store.open(str(tmp_path / why)))
+        for path, data in {**backup, **index}.items():
+            restored.store.write(path, data)
+        if rows is not None:
+            restored.commit_window(window_of(rows), rows)
+        seen = Histories(restored, KEPT)
+        reasons = seen.look(restored.last_window() + 1, asked["id"], sketches_of(asked, KEPT)).to_pylist()
+        assert reasons == ["duplicate"] * 600 + [None] * 200, "documents of the window that was taken back are new"
+        assert len(notes := seen.notes()) == 1 and why in notes[0]
+        assert answers(restored, KEPT, 9) == answers(restored, FRESH, 9)
 
 
 @pytest.mark.slow
@@ -154,12 +161,12 @@ def test_files_that_are_lost_while_they_are_used_change_no_answer(tmp_path):
 @pytest.mark.slow
 def test_two_drivers_that_are_killed_at_any_moment_keep_what_a_set_would_keep(tmp_path):
     make_lake(tmp_path)
-    context, rnd, windows = processes(__name__), random.Random(3), 14
-    for life in range(4):  # three kills, then both go to the end
+    context, rnd, windows = processes(__name__), random.Random(3), 10
+    for life in range(3):  # two kills, then both go to the end
         drivers = [context.Process(target=ingest, args=(str(tmp_path), windows)) for _ in range(2)]
         for driver in drivers:
             driver.start()
-        if life == 3:
+        if life == 2:
             break
         time.sleep(rnd.uniform(0.1, 1.2))
         for driver in drivers:
@@ -171,4 +178,4 @@ def test_two_drivers_that_are_killed_at_any_moment_keep_what_a_set_would_keep(tm
     lake = Lake(Store.open(str(tmp_path)))
     check(lake, windows)
     assert answers(lake, KEPT, windows) == answers(lake, FRESH, windows)
-    assert lake.store.list(FOLDER)
+    assert lake.store.list(KNOWN_IDS)
