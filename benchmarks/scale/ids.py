@@ -14,6 +14,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,10 @@ def measure(quick: bool) -> list[Row]:
 
 def at_size(num: int) -> list[Row]:
     """The lines of one size."""
-    apart = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, apart.Pool(1, maxtasksperchild=1) as pool:
-        built, ours, theirs = (pool.apply(side, (folder, num)) for side in (build, use_files, use_memory))
+    apart = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, apart:
+        sides = (build, use_files, use_memory)
+        built, ours, theirs = (apart.submit(side, folder, num).result() for side in sides)
     size = f"{num:,} ids"
     rows = [
         _compared(f"{size}: start, until the first question", "ms CPU", ours, theirs, "start"),
