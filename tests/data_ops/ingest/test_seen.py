@@ -21,7 +21,7 @@ def test_the_log_is_read_in_stretches_however_long_it_is(tmp_path):
         assert rows <= 100_000
         return lake.stretches(first, last, 8)
 
-    asked = {"store": lake.store, "forgotten": lake.forgotten, "last_window": lake.last_window}
+    asked = {name: getattr(lake, name) for name in ("store", "forgotten", "last_window", "mark")}
     histories = Histories(SimpleNamespace(stretches=short, documents=counted, **asked), rules)
     histories.advance(5)
     assert [window for first, last in read for window in range(first, last + 1)] == list(range(6))
