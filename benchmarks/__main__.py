@@ -32,6 +32,7 @@ BENCHMARKS = {
     "ingest": "benchmarks.data.ingest:measure",
     "digests": "benchmarks.data.digests:measure",
     "kafka": "benchmarks.data.kafka:measure",
+    "sql": "benchmarks.data.sql:measure",
     "push": "benchmarks.data.push:measure",
     "resume": "benchmarks.training.resume:measure",
     "checkpoint": "benchmarks.training.checkpoint:measure",

@@ -19,6 +19,7 @@ _BUCKET = "the bucket does not exist; create it or correct its name"
 _ACCESS = "access is denied; check the credentials and their rights on this prefix"
 _SILENT = "the endpoint does not answer; check the network and AWS_ENDPOINT_URL"
 KAFKA_SILENT = "no Kafka broker answers"
+DATABASE_SILENT = "no database answers"
 _LOGIN = "no credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the machine a role"
 TEXT_HINTS = {
     **dict.fromkeys(("NO_SUCH_BUCKET", "NoSuchBucket", "specified bucket does not exist"), _BUCKET),
@@ -27,7 +28,7 @@ TEXT_HINTS = {
     **dict.fromkeys(("Unable to locate credentials", "default credentials were not found"), _LOGIN),
 }
 #: How errors of the way to a bucket are told: by Delta, by pyarrow (AWS, Google), by boto3, and by `TEXT_HINTS`; and
-#: how our own reader of Kafka tells that a broker is silent.
+#: how our own readers tell that a broker or a database is silent.
 NETWORK = (
     "Generic S3 error",
     "Generic GCS error",
@@ -39,6 +40,7 @@ NETWORK = (
     "endpoint URL",
     _SILENT,
     KAFKA_SILENT,
+    DATABASE_SILENT,
 )
 #: How the same libraries tell what stays as it is: rights, credentials, absent things.
 FINAL = (

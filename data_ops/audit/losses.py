@@ -12,8 +12,11 @@ from data_ops.lake.window import Window
 
 MEANINGS = {
     "trimmed": "were removed from the log",
-    "created_again": "went with a topic that was deleted and created again",
+    "created_again": "went with a topic or table that was deleted and created again",
     "cut_off": "went with the end of a log that was cut off",
+    "restored": "may have gone when another database took its place",
+    "numbered_anew": "may have gone when its numbers began anew",
+    "promoted": "may have gone when another server took its place",
 }
 
 

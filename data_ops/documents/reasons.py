@@ -38,7 +38,10 @@ REASONS = {
     "unreadable": Reason("quarantined", "the file may not be read, or is no file any more"),
     "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
     "tombstone": Reason("dropped", "a message without a value, by which a log says that its key is deleted"),
-    "no_record": Reason("dropped", "an offset of a log without a message: a marker, an aborted or a compacted one"),
+    "no_record": Reason(
+        "dropped",
+        "a place without a record: a marker, an aborted or compacted message, a row deleted before it was read",
+    ),
     "empty": Reason("dropped", "nothing is left of the text once it is normalised"),
     "forgotten": Reason("dropped", "the text was forgotten on request and must never come again"),
     "shed": Reason(

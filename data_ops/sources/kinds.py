@@ -18,6 +18,8 @@ from data_ops.sources.kafka.source import KafkaSource
 from data_ops.sources.protocol import Discovery, Source, SourceConfig, Span
 from data_ops.sources.python_library.config import PythonLibraryConfig
 from data_ops.sources.python_library.source import PythonLibrarySource
+from data_ops.sources.sql.config import SqlConfig
+from data_ops.sources.sql.source import SqlSource
 
 UNKNOWN_KIND = "unknown_kind"  # the type of the mistake, in pydantic's words
 
@@ -28,7 +30,7 @@ def _is_source(found: object) -> bool:
 
 SOURCES: Members[type[Source]] = Members(
     "headrace.sources",
-    {"files": FilesSource, "kafka": KafkaSource, "python": PythonLibrarySource},
+    {"files": FilesSource, "kafka": KafkaSource, "python": PythonLibrarySource, "sql": SqlSource},
     _is_source,
     "a class that inherits from data_ops.sources.protocol.Source and has a CONFIG",
 )
@@ -43,6 +45,7 @@ __all__ = [
     "Source",
     "SourceConfig",
     "Span",
+    "SqlConfig",
     "open_source",
 ]
 

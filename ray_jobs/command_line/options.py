@@ -43,7 +43,9 @@ Reference = Annotated[
     bool, typer.Option("--reference", help="With --to: accept what old text has lost, and count anew.")
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
-Looked = Annotated[str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://... or gs://...")]
+Looked = Annotated[
+    str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://..., gs://... or a database.")
+]
 Adapter = Annotated[bool, typer.Option("--adapter", help="Of model.lora: the adapters alone, as peft loads them.")]
 InPrecision = Annotated[Precision, typer.Option("--precision", help="Of the weights that are written.")]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The text to go on with.")]

@@ -1,8 +1,9 @@
-"""What does `headrace init` do? It looks at files and writes a short configuration that runs.
+"""What does `headrace init` do? It looks at files or a database and writes a short configuration that runs.
 
-Files are told apart by their suffix, a source a kind. Which field holds the text, the time and the id is tried out on
-the first records, read by the source itself: what is written down has been read once. Sizes of model, batch and warm-up
-follow from how much text there is, so that a small corpus learns something.
+Files are told apart by their suffix, a source a kind; of a database each table with texts that can be read exactly is
+one. Which field holds the text, the time and the id is tried out on the first records, read by the source itself: what
+is written down was read once. Sizes of model, batch and warm-up follow from how much text there is, so that a small
+corpus learns something.
 """
 
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
 from cluster.readable import many, short, size
 from data_ops.sources.files.config import FilesConfig
@@ -19,6 +21,8 @@ from data_ops.sources.files.formats.content import LINE_SUFFIXES, PACKED_SUFFIXE
 from data_ops.sources.files.listing import WILD, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.kinds import open_source
+from data_ops.sources.sql.config import POSTGRES, SQLITE
+from data_ops.sources.sql.guess import guess_tables, told
 from ray_jobs.outcome import ConfigError
 
 TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
@@ -32,6 +36,7 @@ PROSE_UNASKED = (
     ".html",
 )  # code and settings are read where a configuration asks for them
 KINDS = ("jsonl", "csv", "tsv", "parquet", "text")
+DATABASES = (*(f"{scheme}://" for scheme in POSTGRES), SQLITE)
 LOOKED_AT = 100  # records
 FILES_LOOKED_AT = 20
 ENOUGH = 0.8  # share of the records in which a field has to make sense
@@ -62,7 +67,9 @@ class Proposal:
 
 
 def propose(path: str) -> Proposal:
-    """Look at a file, a folder, a glob or a bucket; ConfigError where there is nothing to read."""
+    """Look at a file, a folder, a glob, a bucket or a database; ConfigError where there is nothing to read."""
+    if path.startswith(DATABASES):
+        return _propose_tables(path)
     try:
         files = list_files((path,))
     except (OSError, ValueError) as error:
@@ -84,7 +91,32 @@ def propose(path: str) -> Proposal:
     if passed:
         told = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
         lines.append(f"passed over {many(passed.total(), 'file')}: {told}")
-    return Proposal(_written(path, found), lines)
+    keys = ("path", "text", "time", "id")
+    sources = {s.label: {k: v for k, v in vars(s).items() if k in keys and v} for s in found}
+    return Proposal(_written(path, sources, sum(source.num_bytes for source in found)), lines)
+
+
+def _propose_tables(url: str) -> Proposal:
+    """Look at a database; ConfigError where none of its tables can be read exactly."""
+    try:
+        found = guess_tables(url, TEXTS, TIMES)
+    except ValidationError as error:
+        raise ConfigError(f"the URL: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    except OSError as error:
+        raise ConfigError(str(error)) from None
+    if not found.tables:
+        why = "\n".join(found.refused)
+        there = f"no table with rows has one of the columns {', '.join(TEXTS)}; write a configuration by hand"
+        raise ConfigError(why or there)
+    configs = [guess.config for guess in found.tables]
+    given = [
+        config.model_dump(include={"kind", "url", "table", "text", "time"}, exclude_none=True) for config in configs
+    ]
+    labels = [re.sub(r"[^A-Za-z0-9]+", "-", config.table).strip("-") or "mine" for config in configs]
+    lines = [f"{label}: {told(guess)}" for label, guess in zip(labels, found.tables, strict=True)]
+    lines += [f"passed over: {sentence}" for sentence in found.refused]
+    sources = dict(zip(labels, given, strict=True))
+    return Proposal(_written(url, sources, sum(guess.num_bytes for guess in found.tables)), lines)
 
 
 def kind_by_suffix(partition: str) -> str | None:
@@ -165,9 +197,8 @@ def _literal(partition: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", partition)
 
 
-def _written(path: str, found: list[Guess]) -> str:
-    tokens = sum(source.num_bytes for source in found) // BYTES_A_TOKEN
-    sources = {s.label: {k: v for k, v in vars(s).items() if k in ("path", "text", "time", "id") and v} for s in found}
+def _written(path: str, sources: dict[str, dict[str, str]], num_bytes: int) -> str:
+    tokens = num_bytes // BYTES_A_TOKEN
     for source in sources.values():
         if source["text"] == "text":
             del source["text"]  # as it is anyway
@@ -178,7 +209,7 @@ def _written(path: str, found: list[Guess]) -> str:
 # yaml-language-server: $schema=headrace.schema.json
 # Written by `headrace init {path}`; about {short(tokens)} tokens. All keys: docs/configuration.md.
 # For an editor that completes keys: headrace schema > headrace.schema.json
-name: {found[0].label}            # a new name is a new run, an old one resumes
+name: {next(iter(sources))}            # a new name is a new run, an old one resumes
 store: ./lake         # everything is kept here: a folder, s3://... or gs://...
 {block}held_out: 5%          # never trained on; by it a new checkpoint is judged
 round: {{tokens: {131_072 if small else 1_048_576}, replay_share: 25%}}     # a quarter of each round is old text

@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("protocol", "times"),
         ("fields",),
         ("json_records",),
-        ("files", "kafka", "push", "python_library"),
+        ("files", "kafka", "push", "python_library", "sql"),
         ("kinds",),
         ("quarantine",),
         ("first_look",),

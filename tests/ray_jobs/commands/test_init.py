@@ -4,6 +4,8 @@ import bz2
 import gzip
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -131,3 +133,30 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path, monkeypatch: p
     assert first.output.endswith("wrote headrace.yaml; next: headrace run -c headrace.yaml\n"), first.output
     second = CliRunner().invoke(app, ["init", "a.jsonl"])
     assert "headrace.yaml is there already" in str(second.exception)
+
+
+def test_each_table_of_a_database_that_can_be_read_exactly_becomes_a_source(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "docs.db")) as database, database:
+        database.execute("create table news (id integer primary key autoincrement, body text, created_at text)")
+        database.execute("create table 'old news' (id integer primary key, body text)")
+        database.execute("create table counts (id integer primary key autoincrement, n int)")
+        rows = [(record["body"], record["published_at"]) for record in RECORDS]
+        database.executemany("insert into news (body, created_at) values (?, ?)", rows)
+    url = f"sqlite:///{tmp_path}/docs.db"
+    (source,) = taken(tmp_path, url).sources.values()
+    assert (source.kind, source.table, source.text, source.time) == ("sql", "news", "body", "created_at")
+    lines = propose(url).lines
+    assert lines[0] == "news: 9 rows" and lines[1].startswith('passed over: "old news" has no INTEGER PRIMARY KEY AUTO')
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("sqlite:////nowhere/docs.db", "unable to open database file"),
+        ("postgresql://me:hunter2@db/news", "a password has no place in a configuration"),
+    ],
+)
+def test_a_database_that_cannot_be_looked_at_is_one_sentence(url: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        propose(url)
+    assert sentence in str(caught.value) and "hunter2" not in str(caught.value)

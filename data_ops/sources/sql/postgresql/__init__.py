@@ -1,0 +1,1 @@
+"""PostgreSQL: its statements, its errors, and its rows as Arrow."""

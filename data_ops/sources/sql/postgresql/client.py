@@ -1,0 +1,218 @@
+"""How is PostgreSQL asked so that no row is passed by and none comes twice?
+
+A row says which transaction wrote it (xid8), and a statement knows the oldest transaction that was open when it began,
+the horizon: below it everything is decided, so the rows there, in the order of transaction and key, never change but by
+being deleted or written anew. Rows and horizon come from one statement, for two see two moments.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import msgspec
+import pyarrow as pa
+
+from data_ops.sources.sql.database import COUNTED, Standing, Stretch
+from data_ops.sources.sql.postgresql.records import record_batches
+from data_ops.sources.sql.postgresql.refusals import told
+from data_ops.sources.sql.reached import Mark, Origin, Page
+from data_ops.sources.sql.statements import COUNT, Where, behind, between, columns_of, pages, pages_of
+from data_ops.sources.sql.table import Column, Kind, Reading, Table, quote
+
+#: How values are written, so that a key means the same to every connection; and nothing is ever written.
+SESSION = """select set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false),
+set_config('extra_float_digits', '3', false), set_config('default_transaction_read_only', 'on', false)"""
+ORIGIN = "select (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id::bigint"
+HORIZON = "pg_snapshot_xmin(pg_current_snapshot())"
+TABLE = """
+select concat((select oid from pg_database where datname = current_database()), '/', c.oid),
+(select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+  'base', y.typname, 'category', y.typcategory, 'is_nullable', not a.attnotnull) order by a.attnum)
+ from pg_attribute a join pg_type y on y.oid = a.atttypid
+ where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)::text,
+(select coalesce(json_agg(json_build_object('is_primary', i.indisprimary, 'columns',
+  (select coalesce(json_agg(a.attname order by k.n), '[]') from unnest(i.indkey::int2[]) with ordinality k(number, n)
+   join pg_attribute a on a.attrelid = c.oid and a.attnum = k.number where k.n <= i.indnkeyatts))), '[]')
+ from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null)::text
+from pg_class c where c.oid = to_regclass($1::text)"""
+TABLES = """
+select case when n.nspname = 'public' then c.relname::text else n.nspname || '.' || c.relname end
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') order by 1 limit 1000"""
+MOMENTS = ("timestamptz", "timestamp", "date")
+
+
+class _Attribute(msgspec.Struct):
+    name: str
+    type: str
+    base: str
+    category: str
+    is_nullable: bool
+
+    @property
+    def kind(self) -> Kind:
+        if self.base == "xid8":
+            return Kind.TRANSACTION
+        if self.base in MOMENTS:
+            return Kind.MOMENT
+        return {"S": Kind.TEXT, "N": Kind.NUMBER}.get(self.category, Kind.OTHER)
+
+
+class _Index(msgspec.Struct):
+    is_primary: bool
+    columns: tuple[str, ...]
+
+
+class PostgresDatabase:
+    """The connection of this process to one database of PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        separator = "&" if "?" in url else "?"
+        patience = "".join(f"&{k}" for k in ("connect_timeout=10", "tcp_user_timeout=60000") if k[:7] not in url)
+        self._address = url + separator + patience[1:] if patience else url
+        self._open: adbc.Connection | None = None
+        self._system, self._timeline = "", 0
+
+    def table(self, parts: tuple[str, ...]) -> Table | None:
+        """Describe a table; None where there is none."""
+        found = self._ask(TABLE, ".".join(map(quote, parts)))
+        if not found:
+            return None
+        ((made, attributes, indexes),) = found
+        columns = {
+            each.name: Column(each.type, each.kind, each.is_nullable)
+            for each in msgspec.json.decode(attributes, type=list[_Attribute])
+        }
+        decoded = msgspec.json.decode(indexes, type=list[_Index])
+        key = next((index.columns for index in decoded if index.is_primary), ())
+        return Table(parts, made, columns, key, tuple(index.columns for index in decoded))
+
+    def tables(self) -> list[str]:
+        """Name the tables that there are."""
+        return [name for (name,) in self._ask(TABLES)]
+
+    def standing(self, reading: Reading) -> Standing:
+        """Tell where the database stands."""
+        table, order = reading.table, reading.order
+        cursor, last = f"t.{quote(order.columns[0])}", "null"
+        if order.is_exact:
+            newest = "null"
+            holds_back, ahead = (
+                f"exists (select 1 from {table.quoted} t where {cursor} >= pg_snapshot_{bound}(s))"
+                for bound in ("xmin", "xmax")
+            )
+            last = "case when pg_is_in_recovery() then null else pg_snapshot_xmax(s)::text::numeric - 1 end"
+        else:
+            typed = table.columns[order.columns[0]].type
+            past = f"where {cursor} <= now()" if typed.startswith("timestamp") and "with time" in typed else ""
+            newest = f"(select max({cursor})::text from {table.quoted} t {past})"
+            holds_back = ahead = "false"
+            last = self._last_number(reading) or last
+        ((horizon, following, number, highest, *more),) = self._ask(
+            f"select pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text, ({last})::text, {newest}, {holds_back}, "
+            f"{ahead} from pg_current_snapshot() s"
+        )
+        origin = Origin(self._system, self._timeline, table.made)
+        return Standing(origin, number and int(number), highest, int(horizon), int(following), *more)
+
+    def _last_number(self, reading: Reading) -> str:
+        """Write what gives the last number of the sequence behind a column; "" where there is none that we may see."""
+        names = reading.table.quoted, reading.order.columns[0]
+        ((sequence,),) = self._ask("select pg_get_serial_sequence($1::text, $2::text)", *names)
+        if sequence is None:
+            return ""
+        ((is_allowed,),) = self._ask("select has_sequence_privilege($1::text, 'select, usage')", sequence)
+        literal = "'" + sequence.replace("'", "''") + "'"
+        return f"pg_sequence_last_value({literal}::text::regclass)" if is_allowed else ""
+
+    def pages(self, reading: Reading, stretch: Stretch, most: int) -> list[Page]:
+        """List at most `most` final rows in order, cut into pages."""
+        where = self._final(reading, stretch)
+        size = f"coalesce(octet_length(t.{quote(reading.fields.text)}), 0)"
+        return pages_of(self._ask(pages(reading, size, where, most), *where.values))
+
+    def num_behind(self, reading: Reading, stretch: Stretch) -> int:
+        """Count the final rows of a stretch, up to COUNTED."""
+        where = self._final(reading, stretch)
+        statement = COUNT.format(table=reading.table.quoted, where=where.condition, most=COUNTED)
+        ((count,),) = self._ask(statement, *where.values)
+        return int(count)
+
+    def _final(self, reading: Reading, stretch: Stretch) -> Where:
+        """Ask for the rows of a stretch that no open transaction can add to."""
+        cursor = reading.order.columns[0]
+        if reading.order.is_exact:
+            return behind(reading, stretch.after, [f"t.{quote(cursor)} < {HORIZON}"], _parameter)
+        where = behind(reading, stretch.after, [], _parameter)
+        if stretch.bound is None:
+            return Where("false", ())
+        bound = _parameter(len(where.values) + 1, reading.table.columns[cursor].type)
+        return Where(f"{where.condition} and t.{quote(cursor)} <= {bound}", (*where.values, stretch.bound))
+
+    def records(self, reading: Reading, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
+        """Read the rows of a page that are still there, in order, and one more than was planned if there is one."""
+        table, order, fields = reading
+        where = between(reading, mark.after, mark.last, _parameter)
+        text, size = f"t.{quote(fields.text)}", f"octet_length(t.{quote(fields.text)})"
+        name = f"concat_ws(',', {', '.join(f't.{quote(each)}' for each in fields.id)})"
+        time, is_typed = _time(table, fields.time)
+        statement = (
+            f"select case when {size} <= {longest} then {text}::text else left({text}::text, 200) end as text, "
+            f"{size}::bigint as size, {time}, "
+            f"{name if len(fields.id) > 1 else f't.{quote(fields.id[0])}::text'} as id "
+            f"from {table.quoted} t where {where.condition} order by {columns_of(order)} limit {mark.num_records + 1}"
+        )
+        yield from record_batches(self._table(statement, where.values), longest, is_typed=is_typed)
+
+    def _ask(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        table = self._table(statement, values)
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+    def _table(self, statement: str, values: Sequence[str]) -> pa.Table:
+        """Run a statement. OSError, in a sentence, where it is refused or nobody answers."""
+        try:
+            with self._connection().cursor() as cursor:
+                cursor.execute(statement, parameters=tuple(values) or None)
+                return cursor.fetch_arrow_table()
+        except adbc.Error as error:
+            self._close()
+            raise told(error, self.url) from error
+
+    def _connection(self) -> adbc.Connection:
+        if self._open is None:
+            self._open = adbc.connect(self._address, autocommit=True)
+            with self._open.cursor() as cursor:
+                cursor.execute(SESSION)
+                cursor.fetchall()
+            try:
+                with self._open.cursor() as cursor:
+                    cursor.execute(ORIGIN)
+                    self._system, self._timeline = cursor.fetchone()
+            except adbc.ProgrammingError:  # not every relative of PostgreSQL tells
+                self._system, self._timeline = "", 0
+        return self._open
+
+    def _close(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            try:
+                opened.close()
+            except (adbc.Error, RuntimeError):  # it is broken already
+                return
+
+
+def _parameter(number: int, column_type: str) -> str:
+    return f"${number}::text::{column_type}"
+
+
+def _time(table: Table, name: str | None) -> tuple[str, bool]:
+    """Write what gives a row's time, and whether it comes as a moment, null beyond the years we hold, or as text."""
+    if name is None:
+        return "null::timestamptz as time, false as unclear", True
+    column, moment = f"t.{quote(name)}", table.columns[name]
+    if moment.kind is not Kind.MOMENT:
+        return f"{column}::text as time, false as unclear", False
+    zoned = column if "with time zone" in moment.type else f"{column}::timestamp at time zone 'UTC'"
+    within = f"{column} between '0001-01-01' and '9999-12-31'"
+    return f"case when {within} then {zoned} end as time, coalesce(not {within}, false) as unclear", True
