@@ -22,7 +22,7 @@ from data_ops.sources.files.listing import WILD, list_files
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.kinds import open_source
 from data_ops.sources.sql.config import POSTGRES, SQLITE
-from data_ops.sources.sql.guess import guess_tables, told
+from data_ops.sources.sql.guess import guess_tables, told_guess
 from ray_jobs.outcome import ConfigError
 
 TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
@@ -113,7 +113,7 @@ def _propose_tables(url: str) -> Proposal:
         config.model_dump(include={"kind", "url", "table", "text", "time"}, exclude_none=True) for config in configs
     ]
     labels = [re.sub(r"[^A-Za-z0-9]+", "-", config.table).strip("-") or "mine" for config in configs]
-    lines = [f"{label}: {told(guess)}" for label, guess in zip(labels, found.tables, strict=True)]
+    lines = [f"{label}: {told_guess(guess)}" for label, guess in zip(labels, found.tables, strict=True)]
     lines += [f"passed over: {sentence}" for sentence in found.refused]
     sources = dict(zip(labels, given, strict=True))
     return Proposal(_written(url, sources, sum(guess.num_bytes for guess in found.tables)), lines)

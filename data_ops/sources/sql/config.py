@@ -75,14 +75,14 @@ class SqlConfig(SourceConfig):
     @field_validator("table")
     @classmethod
     def _is_a_name(cls, table: str) -> str:
-        parts = split_name(table)
+        parts = split_table(table)
         if not parts or len(parts) > 2 or any("\0" in part for part in parts):
             raise ValueError(f'{table!r} names no table; write TABLE or SCHEMA.TABLE, a part with a dot as "a.b"')
         return table
 
     @model_validator(mode="after")
     def _belongs_to_the_database(self) -> Self:
-        if self.is_sqlite and len(split_name(self.table)) > 1:
+        if self.is_sqlite and len(split_table(self.table)) > 1:
             raise ValueError(f"table={self.table} has a schema, and SQLite has none; leave it out")
         if self.is_sqlite and self.lag is not None:
             raise ValueError(f"lag={self.lag:g} is for PostgreSQL; SQLite is read exactly, leave it out")
@@ -110,7 +110,7 @@ class SqlConfig(SourceConfig):
         return self.model_copy(update={"url": f"{SQLITE}{path}"})
 
 
-def split_name(table: str) -> tuple[str, ...]:
+def split_table(table: str) -> tuple[str, ...]:
     """Split the name of a table into schema and name; () where it is none.
 
     >>> split_name("news.docs"), split_name('"odd.name"'), split_name("a..b")

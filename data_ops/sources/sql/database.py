@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from data_ops.sources.sql.reached import Key, Mark, Origin, Page
-from data_ops.sources.sql.table import Reading, Table
+from data_ops.sources.sql.reached import Key, Mark, Page, TableOrigin
+from data_ops.sources.sql.table import SqlTable, TableView
 
 COUNTED = 100_000  # rows that wait are counted up to so many
 
 
-class Standing(NamedTuple):
+class DatabaseStanding(NamedTuple):
     """Where a database stands at a look.
 
     last_number: the highest number given to a transaction or row, by which a cursor is compared; None: not told.
@@ -24,7 +24,7 @@ class Standing(NamedTuple):
     is_ahead: are there rows of transactions that the database has not begun yet, as a dump brings them along?
     """
 
-    origin: Origin
+    origin: TableOrigin
     last_number: int | None
     newest: str | None = None
     horizon: int = 0
@@ -33,7 +33,7 @@ class Standing(NamedTuple):
     is_ahead: bool = False
 
 
-class Stretch(NamedTuple):
+class KeyStretch(NamedTuple):
     """Which rows: behind a key, and up to a value of the cursor's column where that is not known by the database."""
 
     after: Key | None
@@ -41,9 +41,9 @@ class Stretch(NamedTuple):
 
 
 class Database(Protocol):
-    """The tables of one database, for this process."""
+    """What a process asks a database for: its tables."""
 
-    def table(self, parts: tuple[str, ...]) -> Table | None:
+    def table(self, parts: tuple[str, ...]) -> SqlTable | None:
         """Describe a table; None where there is none."""
         ...
 
@@ -51,19 +51,19 @@ class Database(Protocol):
         """Name the tables that there are."""
         ...
 
-    def standing(self, reading: Reading) -> Standing:
+    def standing(self, reading: TableView) -> DatabaseStanding:
         """Tell where the database stands."""
         ...
 
-    def pages(self, reading: Reading, stretch: Stretch, most: int) -> list[Page]:
+    def pages(self, reading: TableView, stretch: KeyStretch, most: int) -> list[Page]:
         """List at most `most` final rows in order, cut into pages."""
         ...
 
-    def num_behind(self, reading: Reading, stretch: Stretch) -> int:
+    def num_behind(self, reading: TableView, stretch: KeyStretch) -> int:
         """Count the final rows of a stretch, up to COUNTED."""
         ...
 
-    def records(self, reading: Reading, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
+    def records(self, reading: TableView, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
         """Read the rows of a page that are still there, in order, and one more than was planned if there is one.
 
         RECORD_SCHEMA with offsets from 0 on; a text longer than `longest` bytes is quarantined.

@@ -7,15 +7,15 @@ is said what they lack. Nothing but names, types and some keys is looked at.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from data_ops.sources.sql.config import SqlConfig, split_name
+from data_ops.sources.sql.config import SqlConfig, split_table
 from data_ops.sources.sql.connections import database_of
-from data_ops.sources.sql.database import COUNTED, Stretch
-from data_ops.sources.sql.table import Kind, MistakeError, Table, quote, reading_of
+from data_ops.sources.sql.database import COUNTED, KeyStretch
+from data_ops.sources.sql.table import ColumnKind, MistakeError, SqlTable, quote, reading_of
 
 LOOKED_AT = 100  # rows, from which the size of the others is told
 
 
-class Guess(NamedTuple):
+class TableGuess(NamedTuple):
     """A table that can be read: its configuration, and how much of it there is, counted up to COUNTED rows."""
 
     config: SqlConfig
@@ -26,7 +26,7 @@ class Guess(NamedTuple):
 class Guesses(NamedTuple):
     """What is proposed, and a sentence for each table that has texts and cannot be read exactly."""
 
-    tables: list[Guess]
+    tables: list[TableGuess]
     refused: list[str]
 
 
@@ -38,7 +38,7 @@ def guess_tables(url: str, texts: Sequence[str], times: Sequence[str]) -> Guesse
     database = database_of(SqlConfig(url=url, table="any"))
     found = Guesses([], [])
     for name in database.tables():
-        parts = split_name(name) if "." in name else (name,)
+        parts = split_table(name) if "." in name else (name,)
         table = database.table(parts) if parts else None
         text = None if table is None else _first(table, texts, is_text=not url.startswith("sqlite"))
         if table is None or text is None:
@@ -50,21 +50,21 @@ def guess_tables(url: str, texts: Sequence[str], times: Sequence[str]) -> Guesse
         except MistakeError as error:
             found.refused.append(str(error))
             continue
-        pages = database.pages(reading, Stretch(None), LOOKED_AT)
+        pages = database.pages(reading, KeyStretch(None), LOOKED_AT)
         if pages:
-            count = database.num_behind(reading, Stretch(None))
+            count = database.num_behind(reading, KeyStretch(None))
             seen = sum(page.num_records for page in pages)
-            found.tables.append(Guess(config, count, sum(page.num_bytes for page in pages) * count // seen))
+            found.tables.append(TableGuess(config, count, sum(page.num_bytes for page in pages) * count // seen))
     return found
 
 
-def _first(table: Table, names: Sequence[str], *, is_text: bool) -> str | None:
+def _first(table: SqlTable, names: Sequence[str], *, is_text: bool) -> str | None:
     """The first of these names that a column has."""
     kinds = {name: column.kind for name, column in table.columns.items()}
-    return next((name for name in names if name in kinds and (not is_text or kinds[name] is Kind.TEXT)), None)
+    return next((name for name in names if name in kinds and (not is_text or kinds[name] is ColumnKind.TEXT)), None)
 
 
-def told(guess: Guess) -> str:
+def told_guess(guess: TableGuess) -> str:
     """Tell how much a table holds."""
     more = " or more" if guess.num_rows >= COUNTED else ""
     return f"{guess.num_rows:,} rows{more}"

@@ -14,7 +14,7 @@ from data_ops.sources.protocol import Span
 Key = tuple[str, ...]  # values of the key's columns, as the database writes them
 
 
-class Origin(NamedTuple):
+class TableOrigin(NamedTuple):
     """Which table is read; "" and 0 where the database does not tell."""
 
     system: str  # of the cluster, made with it
@@ -22,7 +22,7 @@ class Origin(NamedTuple):
     table: str  # made with the table
 
 
-class Reached(NamedTuple):
+class KeyReached(NamedTuple):
     """What the cursor knows of a table; a JSON list there."""
 
     system: str
@@ -32,7 +32,7 @@ class Reached(NamedTuple):
     num_records: int  # places that were given, of all tables that had this name
 
     @classmethod
-    def of(cls, state: Sequence[Any]) -> "Reached":
+    def of(cls, state: Sequence[Any]) -> "KeyReached":
         """Read it from JSON."""
         system, timeline, table, key, num_records = state
         return cls(system, timeline, table, None if key is None else tuple(key), num_records)
@@ -66,14 +66,14 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.json.decode(span.mark, type=cls)
 
 
-class Start(NamedTuple):
+class TableStart(NamedTuple):
     """Where a table goes on, and why rows of it may be lost; "" where none are."""
 
-    entry: Reached
+    entry: KeyReached
     loss: str
 
 
-def start_of(known: Reached | None, origin: Origin, last_number: int | None) -> Start:
+def table_start(known: KeyReached | None, origin: TableOrigin, last_number: int | None) -> TableStart:
     """Tell where to go on in a table.
 
     last_number: the highest number that the database has given to a transaction or row; None where it does not tell.
@@ -81,20 +81,22 @@ def start_of(known: Reached | None, origin: Origin, last_number: int | None) -> 
     and what was read before is dropped as repeated. After `promoted` it goes on behind the cursor.
     """
     if known is None:
-        return Start(Reached(*origin, None, 0), "")
-    anew = Reached(*origin, None, known.num_records)
+        return TableStart(KeyReached(*origin, None, 0), "")
+    anew = KeyReached(*origin, None, known.num_records)
     if "" not in (known.system, origin.system) and known.system != origin.system:
-        return Start(anew, "restored")
+        return TableStart(anew, "restored")
     if known.table != origin.table:
-        return Start(anew, "created_again")
+        return TableStart(anew, "created_again")
     if known.key is not None and last_number is not None and int(known.key[0]) > last_number:
-        return Start(anew, "numbered_anew")
-    entry = Reached(*origin, known.key, known.num_records)
+        return TableStart(anew, "numbered_anew")
+    entry = KeyReached(*origin, known.key, known.num_records)
     is_promoted = 0 not in (known.timeline, origin.timeline) and known.timeline != origin.timeline
-    return Start(entry, "promoted" if is_promoted else "")
+    return TableStart(entry, "promoted" if is_promoted else "")
 
 
-def spans_of(partition: str, start: Start, pages: Sequence[Page], modified_s: float) -> tuple[list[Span], Reached]:
+def page_spans(
+    partition: str, start: TableStart, pages: Sequence[Page], modified_s: float
+) -> tuple[list[Span], KeyReached]:
     """Make spans of pages, behind a record of what was lost, and the entry of the cursor behind them.
 
     A span seeks by the ordinals of its records; where its rows are stands in its mark.

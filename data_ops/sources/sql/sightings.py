@@ -10,7 +10,7 @@ from typing import NamedTuple
 KEPT = 100  # sightings within a lag
 
 
-class Sighting(NamedTuple):
+class KeySighting(NamedTuple):
     """What a look saw: the highest value, as the database writes it, and the number of the next transaction."""
 
     at_s: float
@@ -23,9 +23,9 @@ class Sightings:
 
     def __init__(self, lag_s: float) -> None:
         self.lag_s = lag_s
-        self._seen: list[Sighting] = []
+        self._seen: list[KeySighting] = []
 
-    def bound(self, sighting: Sighting | None, horizon: int) -> str | None:
+    def bound(self, sighting: KeySighting | None, horizon: int) -> str | None:
         """Take in a look, None of an empty table; return the highest value that may be read, None where none may.
 
         horizon: the oldest transaction that is still open at this look, or the next one.

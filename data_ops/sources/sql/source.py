@@ -18,12 +18,12 @@ import pyarrow as pa
 from cluster.storage.retry import retry
 from data_ops.documents.document import records
 from data_ops.sources.protocol import MAX_BATCH_ROWS, Discovery, LossError, Source, SourceConfig, Span
-from data_ops.sources.sql.config import SqlConfig, split_name
+from data_ops.sources.sql.config import SqlConfig, split_table
 from data_ops.sources.sql.connections import database_of
-from data_ops.sources.sql.database import Database, Standing, Stretch
-from data_ops.sources.sql.reached import Mark, Page, Reached, Start, spans_of, start_of
-from data_ops.sources.sql.sightings import Sighting, Sightings
-from data_ops.sources.sql.table import MistakeError, Reading, listed, quote, reading_of
+from data_ops.sources.sql.database import Database, DatabaseStanding, KeyStretch
+from data_ops.sources.sql.reached import KeyReached, Mark, Page, TableStart, page_spans, table_start
+from data_ops.sources.sql.sightings import KeySighting, Sightings
+from data_ops.sources.sql.table import MistakeError, TableView, comma_list, quote, reading_of
 
 logger = logging.getLogger(__name__)
 STALLED_S = 60.0  # of a transaction that holds rows back, until that is told
@@ -57,33 +57,35 @@ class SqlSource(Source):
             told = f"{self._named}: there is no such table now; it is looked for again"
             return Discovery([], cursor, [told], drained=True)
         standing = database.standing(reading)
-        known = Reached.of(cursor[name]) if name in cursor else None
-        start = start_of(known, standing.origin, standing.last_number)
+        known = KeyReached.of(cursor[name]) if name in cursor else None
+        start = table_start(known, standing.origin, standing.last_number)
         loss = self._loss(known, start)
-        stretch = Stretch(start.entry.key, self._bound(reading, standing))
+        stretch = KeyStretch(start.entry.key, self._bound(reading, standing))
         pages = database.pages(reading, stretch, max_records)
-        spans, entry = spans_of(name, start, pages, time.time())
+        spans, entry = page_spans(name, start, pages, time.time())
         behind = self._behind(database, reading, stretch, pages, max_records)
         drained = not behind and (reading.order.is_exact or stretch.bound is not None or standing.newest is None)
         warnings = [*loss, *self._warnings(reading, standing, stretch)]
         return Discovery(spans, {**cursor, name: list(entry)}, warnings, drained, num_behind=behind)
 
-    def _reading(self, database: Database) -> Reading | None:
+    def _reading(self, database: Database) -> TableView | None:
         """Look at the table; None where there is none. MistakeError where it cannot be read as configured."""
-        table = database.table(split_name(self.config.table))
+        table = database.table(split_table(self.config.table))
         try:
             return None if table is None else reading_of(table, self.config)
         except MistakeError as error:
             raise MistakeError(f"sources.{self.label}: {error}") from None
 
-    def _bound(self, reading: Reading, standing: Standing) -> str | None:
+    def _bound(self, reading: TableView, standing: DatabaseStanding) -> str | None:
         """Return the highest value that may be read, where the database does not know it by itself."""
         if reading.order.is_exact or standing.newest is None:
             return None
-        sighting = Sighting(time.monotonic(), standing.newest, standing.next_transaction)
+        sighting = KeySighting(time.monotonic(), standing.newest, standing.next_transaction)
         return self._sightings.bound(sighting, standing.horizon)
 
-    def _behind(self, database: Database, reading: Reading, stretch: Stretch, pages: Sequence[Page], most: int) -> int:
+    def _behind(
+        self, database: Database, reading: TableView, stretch: KeyStretch, pages: Sequence[Page], most: int
+    ) -> int:
         """Count the rows that may be read behind those of a window."""
         if sum(page.num_records for page in pages) < most:
             return 0
@@ -93,7 +95,7 @@ class SqlSource(Source):
     def _named(self) -> str:
         return f"sources.{self.label}.{self.config.describe()}"
 
-    def _loss(self, known: Reached | None, start: Start) -> list[str]:
+    def _loss(self, known: KeyReached | None, start: TableStart) -> list[str]:
         """Tell why rows may be lost; LossError unless that is accepted."""
         if known is None or not start.loss:
             return []
@@ -106,7 +108,7 @@ class SqlSource(Source):
             )
         return [sentence]
 
-    def _warnings(self, reading: Reading, standing: Standing, stretch: Stretch) -> Iterator[str]:
+    def _warnings(self, reading: TableView, standing: DatabaseStanding, stretch: KeyStretch) -> Iterator[str]:
         """Tell what a person should know, each once a process."""
         (table, order, _), name = reading, self.config.table
         if not order.is_exact:
@@ -193,7 +195,7 @@ class SqlSource(Source):
         except OSError as error:
             return f"{self._named}: {error}"
         near = difflib.get_close_matches(self.config.table, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there {'are' if names else 'is'} {listed(names) or 'none'};"
+        hint = f"did you mean {near[0]}?" if near else f"there {'are' if names else 'is'} {comma_list(names) or 'none'};"
         return (
             f"{self._named}: the database has no such table that we may see; {hint} or set "
             f"sources.{self.label}.wait=true to start before it is there"
@@ -201,7 +203,7 @@ class SqlSource(Source):
 
     def fields_there(self) -> Sequence[str]:
         """Name the columns of the table."""
-        table = database_of(self.config).table(split_name(self.config.table))
+        table = database_of(self.config).table(split_table(self.config.table))
         return () if table is None else tuple(table.columns)
 
 

@@ -17,10 +17,10 @@ from cluster.storage.retry import DATABASE_SILENT
 from data_ops.sources.fields import RecordRows, name_of
 from data_ops.sources.json_records import SURROGATE
 from data_ops.sources.sql.config import SQLITE
-from data_ops.sources.sql.database import COUNTED, Standing, Stretch
-from data_ops.sources.sql.reached import Mark, Origin, Page
-from data_ops.sources.sql.statements import COUNT, behind, between, columns_of, pages, pages_of
-from data_ops.sources.sql.table import Column, Kind, Reading, Table, quote
+from data_ops.sources.sql.database import COUNTED, DatabaseStanding, KeyStretch
+from data_ops.sources.sql.reached import Mark, Page, TableOrigin
+from data_ops.sources.sql.statements import COUNT, behind, between_keys, comma_list, pages, pages_of
+from data_ops.sources.sql.table import ColumnKind, SqlTable, TableColumn, TableView, quote
 
 PATIENCE_S = 30.0  # while a writer holds the file
 #: What may stand in the text of a table and is no word of it.
@@ -35,7 +35,7 @@ class SqliteDatabase:
         self.path = url.removeprefix(SQLITE)
         self._open: sqlite3.Connection | None = None
 
-    def table(self, parts: tuple[str, ...]) -> Table | None:
+    def table(self, parts: tuple[str, ...]) -> SqlTable | None:
         """Describe a table; None where there is none."""
         (name,) = parts
         found = self._ask("select sql from sqlite_master where type = 'table' and name = ?", name)
@@ -43,43 +43,43 @@ class SqliteDatabase:
             return None
         info = self._ask("select name, type, pk from pragma_table_info(?) order by cid", name)
         key = tuple(column for column, _, place in sorted(info, key=lambda row: row[2]) if place)
-        columns = {column: Column(kind or "", Kind.OTHER, is_nullable=True) for column, kind, _ in info}
+        columns = {column: TableColumn(kind or "", ColumnKind.OTHER, is_nullable=True) for column, kind, _ in info}
         is_counted = AUTOINCREMENT.search(QUOTED.sub(" ", found[0][0])) is not None
-        return Table(parts, "", columns, key, (key,), auto_increments=is_counted)
+        return SqlTable(parts, "", columns, key, (key,), auto_increments=is_counted)
 
     def tables(self) -> list[str]:
         """Name the tables that there are."""
         names = self._ask("select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by 1")
         return [name for (name,) in names]
 
-    def standing(self, reading: Reading) -> Standing:
+    def standing(self, reading: TableView) -> DatabaseStanding:
         """Tell the last number that was given."""
         found = self._ask("select seq from sqlite_sequence where name = ?", reading.table.parts[0])
-        return Standing(Origin("", 0, ""), int(found[0][0]) if found else 0)
+        return DatabaseStanding(TableOrigin("", 0, ""), int(found[0][0]) if found else 0)
 
-    def pages(self, reading: Reading, stretch: Stretch, most: int) -> list[Page]:
+    def pages(self, reading: TableView, stretch: KeyStretch, most: int) -> list[Page]:
         """List at most `most` final rows in order, cut into pages."""
         where = behind(reading, stretch.after, [], _parameter)
         size = f"coalesce(length(cast(t.{quote(reading.fields.text)} as blob)), 0)"
         return pages_of(self._ask(pages(reading, size, where, most), *where.values))
 
-    def num_behind(self, reading: Reading, stretch: Stretch) -> int:
+    def num_behind(self, reading: TableView, stretch: KeyStretch) -> int:
         """Count the final rows of a stretch, up to COUNTED."""
         where = behind(reading, stretch.after, [], _parameter)
         statement = COUNT.format(table=reading.table.quoted, where=where.condition, most=COUNTED)
         return int(self._ask(statement, *where.values)[0][0])
 
-    def records(self, reading: Reading, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
+    def records(self, reading: TableView, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
         """Read the rows of a page that are still there, in order, and one more than was planned if there is one."""
         table, order, fields = reading
-        where = between(reading, mark.after, mark.last, _parameter)
+        where = between_keys(reading, mark.after, mark.last, _parameter)
         text, name = f"t.{quote(fields.text)}", f"t.{quote(fields.id[0])}"
         size = f"length(cast({text} as blob))"
         time = f"t.{quote(fields.time)}" if fields.time else "null"
         statement = (
             f"select case when {size} <= {longest} or {size} is null then {text} else substr({text}, 1, 200) end, "
             f"{size}, {time}, {name} "
-            f"from {table.quoted} t where {where.condition} order by {columns_of(order)} limit {mark.num_records + 1}"
+            f"from {table.quoted} t where {where.condition} order by {comma_list(order)} limit {mark.num_records + 1}"
         )
         rows = RecordRows(0)
         for value, num_bytes, moment, own in self._each(statement, where.values):

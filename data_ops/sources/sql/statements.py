@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from data_ops.sources.sql.reached import Key, Page
-from data_ops.sources.sql.table import Order, Reading, quote
+from data_ops.sources.sql.table import Order, TableView, quote
 
 #: Cut rows where a page is full: of records, or where their bytes pass a whole number of pages.
 PAGES = """
@@ -38,7 +38,7 @@ class Where(NamedTuple):
 Parameter = Callable[[int, str], str]
 
 
-def behind(reading: Reading, after: Key | None, more: list[str], parameter: Parameter) -> Where:
+def behind(reading: TableView, after: Key | None, more: list[str], parameter: Parameter) -> Where:
     """Ask for rows behind a key that fulfil further conditions, which have no parameters."""
     values: tuple[str, ...] = ()
     conditions = list(more)
@@ -48,20 +48,20 @@ def behind(reading: Reading, after: Key | None, more: list[str], parameter: Para
     return Where(" and ".join(conditions) or "true", values)
 
 
-def between(reading: Reading, after: Key | None, last: Key, parameter: Parameter) -> Where:
+def between_keys(reading: TableView, after: Key | None, last: Key, parameter: Parameter) -> Where:
     """Ask for rows behind a key, up to and with another."""
     start = behind(reading, after, [], parameter)
     end = _compared(reading, "<=", parameter, len(start.values) + 1)
     return Where(f"{start.condition} and {end}", (*start.values, *last))
 
 
-def pages(reading: Reading, size: str, where: Where, most: int) -> str:
+def pages(reading: TableView, size: str, where: Where, most: int) -> str:
     """Write what lists pages of rows; size: what gives the bytes of a row's text."""
     keys = [f"k{number}" for number in range(len(reading.order.columns))]
     return PAGES.format(
         columns=", ".join(f"t.{quote(name)} as {key}" for name, key in zip(reading.order.columns, keys, strict=True)),
         size=size,
-        order=columns_of(reading.order),
+        order=comma_list(reading.order),
         table=reading.table.quoted,
         where=where.condition,
         most=most,
@@ -81,12 +81,12 @@ def pages_of(rows: Iterable[Sequence[Any]]) -> list[Page]:
     return found
 
 
-def columns_of(order: Order) -> str:
+def comma_list(order: Order) -> str:
     """Write the columns of an order."""
     return ", ".join(f"t.{quote(name)}" for name in order.columns)
 
 
-def _compared(reading: Reading, operator: str, parameter: Parameter, first: int) -> str:
+def _compared(reading: TableView, operator: str, parameter: Parameter, first: int) -> str:
     columns = reading.table.columns
     values = (parameter(number, columns[name].type) for number, name in enumerate(reading.order.columns, first))
-    return f"({columns_of(reading.order)}) {operator} ({', '.join(values)})"
+    return f"({comma_list(reading.order)}) {operator} ({', '.join(values)})"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from data_ops.sources.sql.config import SqlConfig
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """What a column can be to us."""
 
     TEXT = "text"
@@ -22,20 +22,20 @@ class Kind(Enum):
     OTHER = "other"
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column: its type as the database writes it."""
 
     type: str
-    kind: Kind
+    kind: ColumnKind
     is_nullable: bool
 
 
-class Table(NamedTuple):
+class SqlTable(NamedTuple):
     """A table: what is behind its name now."""
 
     parts: tuple[str, ...]  # its name, with its schema where it has one
     made: str  # another one once the table was made again; "" where that is not told
-    columns: dict[str, Column]
+    columns: dict[str, TableColumn]
     key: tuple[str, ...]  # columns of the primary key
     indexes: tuple[tuple[str, ...], ...]  # columns of each index
     auto_increments: bool = False  # no number of its key is given twice
@@ -50,11 +50,11 @@ class Order(NamedTuple):
     """The columns by which rows are read, the cursor first, and whether their order is the one of becoming final."""
 
     columns: tuple[str, ...]
-    kind: Kind  # of the cursor
+    kind: ColumnKind  # of the cursor
     is_exact: bool
 
 
-class Fields(NamedTuple):
+class TableFields(NamedTuple):
     """The columns of a record; id may be several, of the primary key."""
 
     text: str
@@ -62,12 +62,12 @@ class Fields(NamedTuple):
     id: tuple[str, ...]
 
 
-class Reading(NamedTuple):
+class TableView(NamedTuple):
     """How a table is read."""
 
-    table: Table
+    table: SqlTable
     order: Order
-    fields: Fields
+    fields: TableFields
 
     @property
     def lacks_index(self) -> bool:
@@ -89,33 +89,33 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def reading_of(table: Table, config: SqlConfig) -> Reading:
+def reading_of(table: SqlTable, config: SqlConfig) -> TableView:
     """Decide how a table is read. MistakeError where columns are not there, or no order of its rows is safe."""
     fields = _fields(table, config)
-    return Reading(table, _sqlite_order(table, config) if config.is_sqlite else _order(table, config), fields)
+    return TableView(table, _sqlite_order(table, config) if config.is_sqlite else _order(table, config), fields)
 
 
-def _fields(table: Table, config: SqlConfig) -> Fields:
+def _fields(table: SqlTable, config: SqlConfig) -> TableFields:
     """Find the columns of a record."""
     for key in ("text", "time", "id"):
         name = getattr(config, key)
         if name is not None and name not in table.columns:
             raise MistakeError(_absent(table, config, key, name))
     column = table.columns[config.text]
-    if column.kind is not Kind.TEXT and not config.is_sqlite:
+    if column.kind is not ColumnKind.TEXT and not config.is_sqlite:
         raise MistakeError(
             f"text={config.text} is of type {column.type}, which is no text; name a column that holds one"
         )
-    return Fields(config.text, config.time, (config.id,) if config.id else table.key)
+    return TableFields(config.text, config.time, (config.id,) if config.id else table.key)
 
 
-def _order(table: Table, config: SqlConfig) -> Order:
+def _order(table: SqlTable, config: SqlConfig) -> Order:
     """Find the order in which rows of PostgreSQL are read."""
     name = config.cursor or _only_transaction_column(table, config)
     if name not in table.columns:
         raise MistakeError(_absent(table, config, "cursor", name))
     column = table.columns[name]
-    is_exact = column.kind is Kind.TRANSACTION
+    is_exact = column.kind is ColumnKind.TRANSACTION
     if is_exact and config.lag is not None:
         raise MistakeError(f"lag={config.lag:g} is of no use where the cursor {name} is of type xid8; leave it out")
     if not is_exact and config.lag is None:
@@ -135,7 +135,7 @@ def _order(table: Table, config: SqlConfig) -> Order:
     return Order((name, *(key for key in table.key if key != name)), column.kind, is_exact)
 
 
-def _sqlite_order(table: Table, config: SqlConfig) -> Order:
+def _sqlite_order(table: SqlTable, config: SqlConfig) -> Order:
     if not table.auto_increments:
         raise MistakeError(
             f"{config.table} has no INTEGER PRIMARY KEY AUTOINCREMENT, and without it SQLite gives the number of a "
@@ -143,11 +143,11 @@ def _sqlite_order(table: Table, config: SqlConfig) -> Order:
         )
     if config.cursor not in (None, *table.key):
         raise MistakeError(f"cursor={config.cursor} is not the AUTOINCREMENT key {table.key[0]}; leave it out")
-    return Order(table.key, Kind.NUMBER, is_exact=True)
+    return Order(table.key, ColumnKind.NUMBER, is_exact=True)
 
 
-def _only_transaction_column(table: Table, config: SqlConfig) -> str:
-    names = [name for name, column in table.columns.items() if column.kind is Kind.TRANSACTION]
+def _only_transaction_column(table: SqlTable, config: SqlConfig) -> str:
+    names = [name for name, column in table.columns.items() if column.kind is ColumnKind.TRANSACTION]
     if len(names) == 1:
         return names[0]
     if names:
@@ -158,7 +158,7 @@ def _only_transaction_column(table: Table, config: SqlConfig) -> str:
     )
 
 
-def _absent(table: Table, config: SqlConfig, key: str, name: str) -> str:
+def _absent(table: SqlTable, config: SqlConfig, key: str, name: str) -> str:
     near = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"set {key} to one of them"
     return f"{config.table} has no column {name!r} for {key}; it has {listed(list(table.columns))}; {hint}"

@@ -12,12 +12,12 @@ import adbc_driver_postgresql.dbapi as adbc
 import msgspec
 import pyarrow as pa
 
-from data_ops.sources.sql.database import COUNTED, Standing, Stretch
+from data_ops.sources.sql.database import COUNTED, DatabaseStanding, KeyStretch
 from data_ops.sources.sql.postgresql.records import record_batches
-from data_ops.sources.sql.postgresql.refusals import told
-from data_ops.sources.sql.reached import Mark, Origin, Page
-from data_ops.sources.sql.statements import COUNT, Where, behind, between, columns_of, pages, pages_of
-from data_ops.sources.sql.table import Column, Kind, Reading, Table, quote
+from data_ops.sources.sql.postgresql.refusals import told_refusal
+from data_ops.sources.sql.reached import Mark, Page, TableOrigin
+from data_ops.sources.sql.statements import COUNT, Where, behind, between_keys, comma_list, pages, pages_of
+from data_ops.sources.sql.table import ColumnKind, SqlTable, TableColumn, TableView, quote
 
 #: How values are written, so that a key means the same to every connection; and nothing is ever written.
 SESSION = """select set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false),
@@ -50,12 +50,12 @@ class _Attribute(msgspec.Struct):
     is_nullable: bool
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ColumnKind:
         if self.base == "xid8":
-            return Kind.TRANSACTION
+            return ColumnKind.TRANSACTION
         if self.base in MOMENTS:
-            return Kind.MOMENT
-        return {"S": Kind.TEXT, "N": Kind.NUMBER}.get(self.category, Kind.OTHER)
+            return ColumnKind.MOMENT
+        return {"S": ColumnKind.TEXT, "N": ColumnKind.NUMBER}.get(self.category, ColumnKind.OTHER)
 
 
 class _Index(msgspec.Struct):
@@ -74,25 +74,25 @@ class PostgresDatabase:
         self._open: adbc.Connection | None = None
         self._system, self._timeline = "", 0
 
-    def table(self, parts: tuple[str, ...]) -> Table | None:
+    def table(self, parts: tuple[str, ...]) -> SqlTable | None:
         """Describe a table; None where there is none."""
         found = self._ask(TABLE, ".".join(map(quote, parts)))
         if not found:
             return None
         ((made, attributes, indexes),) = found
         columns = {
-            each.name: Column(each.type, each.kind, each.is_nullable)
+            each.name: TableColumn(each.type, each.kind, each.is_nullable)
             for each in msgspec.json.decode(attributes, type=list[_Attribute])
         }
         decoded = msgspec.json.decode(indexes, type=list[_Index])
         key = next((index.columns for index in decoded if index.is_primary), ())
-        return Table(parts, made, columns, key, tuple(index.columns for index in decoded))
+        return SqlTable(parts, made, columns, key, tuple(index.columns for index in decoded))
 
     def tables(self) -> list[str]:
         """Name the tables that there are."""
         return [name for (name,) in self._ask(TABLES)]
 
-    def standing(self, reading: Reading) -> Standing:
+    def standing(self, reading: TableView) -> DatabaseStanding:
         """Tell where the database stands."""
         table, order = reading.table, reading.order
         cursor, last = f"t.{quote(order.columns[0])}", "null"
@@ -113,10 +113,10 @@ class PostgresDatabase:
             f"select pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text, ({last})::text, {newest}, {holds_back}, "
             f"{ahead} from pg_current_snapshot() s"
         )
-        origin = Origin(self._system, self._timeline, table.made)
-        return Standing(origin, number and int(number), highest, int(horizon), int(following), *more)
+        origin = TableOrigin(self._system, self._timeline, table.made)
+        return DatabaseStanding(origin, number and int(number), highest, int(horizon), int(following), *more)
 
-    def _last_number(self, reading: Reading) -> str:
+    def _last_number(self, reading: TableView) -> str:
         """Write what gives the last number of the sequence behind a column; "" where there is none that we may see."""
         names = reading.table.quoted, reading.order.columns[0]
         ((sequence,),) = self._ask("select pg_get_serial_sequence($1::text, $2::text)", *names)
@@ -126,20 +126,20 @@ class PostgresDatabase:
         literal = "'" + sequence.replace("'", "''") + "'"
         return f"pg_sequence_last_value({literal}::text::regclass)" if is_allowed else ""
 
-    def pages(self, reading: Reading, stretch: Stretch, most: int) -> list[Page]:
+    def pages(self, reading: TableView, stretch: KeyStretch, most: int) -> list[Page]:
         """List at most `most` final rows in order, cut into pages."""
         where = self._final(reading, stretch)
         size = f"coalesce(octet_length(t.{quote(reading.fields.text)}), 0)"
         return pages_of(self._ask(pages(reading, size, where, most), *where.values))
 
-    def num_behind(self, reading: Reading, stretch: Stretch) -> int:
+    def num_behind(self, reading: TableView, stretch: KeyStretch) -> int:
         """Count the final rows of a stretch, up to COUNTED."""
         where = self._final(reading, stretch)
         statement = COUNT.format(table=reading.table.quoted, where=where.condition, most=COUNTED)
         ((count,),) = self._ask(statement, *where.values)
         return int(count)
 
-    def _final(self, reading: Reading, stretch: Stretch) -> Where:
+    def _final(self, reading: TableView, stretch: KeyStretch) -> Where:
         """Ask for the rows of a stretch that no open transaction can add to."""
         cursor = reading.order.columns[0]
         if reading.order.is_exact:
@@ -150,10 +150,10 @@ class PostgresDatabase:
         bound = _parameter(len(where.values) + 1, reading.table.columns[cursor].type)
         return Where(f"{where.condition} and t.{quote(cursor)} <= {bound}", (*where.values, stretch.bound))
 
-    def records(self, reading: Reading, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
+    def records(self, reading: TableView, mark: Mark, longest: int) -> Iterator[pa.RecordBatch]:
         """Read the rows of a page that are still there, in order, and one more than was planned if there is one."""
         table, order, fields = reading
-        where = between(reading, mark.after, mark.last, _parameter)
+        where = between_keys(reading, mark.after, mark.last, _parameter)
         text, size = f"t.{quote(fields.text)}", f"octet_length(t.{quote(fields.text)})"
         name = f"concat_ws(',', {', '.join(f't.{quote(each)}' for each in fields.id)})"
         time, is_typed = _time(table, fields.time)
@@ -161,7 +161,7 @@ class PostgresDatabase:
             f"select case when {size} <= {longest} then {text}::text else left({text}::text, 200) end as text, "
             f"{size}::bigint as size, {time}, "
             f"{name if len(fields.id) > 1 else f't.{quote(fields.id[0])}::text'} as id "
-            f"from {table.quoted} t where {where.condition} order by {columns_of(order)} limit {mark.num_records + 1}"
+            f"from {table.quoted} t where {where.condition} order by {comma_list(order)} limit {mark.num_records + 1}"
         )
         yield from record_batches(self._table(statement, where.values), longest, is_typed=is_typed)
 
@@ -177,7 +177,7 @@ class PostgresDatabase:
                 return cursor.fetch_arrow_table()
         except adbc.Error as error:
             self._close()
-            raise told(error, self.url) from error
+            raise told_refusal(error, self.url) from error
 
     def _connection(self) -> adbc.Connection:
         if self._open is None:
@@ -206,12 +206,12 @@ def _parameter(number: int, column_type: str) -> str:
     return f"${number}::text::{column_type}"
 
 
-def _time(table: Table, name: str | None) -> tuple[str, bool]:
+def _time(table: SqlTable, name: str | None) -> tuple[str, bool]:
     """Write what gives a row's time, and whether it comes as a moment, null beyond the years we hold, or as text."""
     if name is None:
         return "null::timestamptz as time, false as unclear", True
     column, moment = f"t.{quote(name)}", table.columns[name]
-    if moment.kind is not Kind.MOMENT:
+    if moment.kind is not ColumnKind.MOMENT:
         return f"{column}::text as time, false as unclear", False
     zoned = column if "with time zone" in moment.type else f"{column}::timestamp at time zone 'UTC'"
     within = f"{column} between '0001-01-01' and '9999-12-31'"

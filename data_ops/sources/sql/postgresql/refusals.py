@@ -29,19 +29,19 @@ LOGIN = (
 )
 
 
-def told(error: Exception, url: str) -> OSError:
+def told_refusal(error: Exception, url: str) -> OSError:
     """Tell an error in a sentence; one that may pass so that it is known as such."""
     code, said = getattr(error, "sqlstate", None) or "", _said(error)
-    where = place_of(url)
-    if code.startswith(PASSING) or (not code and SILENT.search(said)):
+    where = server_of(url)
+    if code.startswith(PASSING) or (not code and SILENT.search(str(error))):
         return OSError(f"{DATABASE_SILENT} at {where} ({said}); check url and the network")
     if code.startswith("28") or "password" in said or "authentication" in said:
         return OSError(f"{where}: {LOGIN} ({said})")
     return OSError(f"{where}: {said}; {HINTS.get(code, 'correct url or the keys of the source')}")
 
 
-def place_of(url: str) -> str:
-    """Name a database without who reads it.
+def server_of(url: str) -> str:
+    """Name a database without the role that reads it.
 
     >>> place_of("postgresql://reader@db:5432/news?sslmode=require")
     'db:5432/news'

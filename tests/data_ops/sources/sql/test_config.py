@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.sources.sql.config import SqlConfig, split_name
+from data_ops.sources.sql.config import SqlConfig, split_table
 from data_ops.sources.sql.table import quote
 from ray_jobs.config.reading import read_config
 from ray_jobs.outcome import ConfigError
@@ -58,4 +58,4 @@ def test_a_file_is_meant_from_the_root_wherever_it_is_read(tmp_path: Path, monke
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, max_size=3))
 def test_a_quoted_name_is_read_as_what_was_quoted(parts: list[str]):
-    assert split_name(".".join(map(quote, parts))) == tuple(parts)
+    assert split_table(".".join(map(quote, parts))) == tuple(parts)

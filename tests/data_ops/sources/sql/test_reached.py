@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.sources.sql.reached import Mark, Origin, Page, Reached, Start, spans_of, start_of
+from data_ops.sources.sql.reached import KeyReached, Mark, Page, TableOrigin, TableStart, page_spans, table_start
 
-ORIGIN = Origin("7001", 1, "5/100")
-KNOWN = Reached(*ORIGIN, ("900", "17"), 40)
+ORIGIN = TableOrigin("7001", 1, "5/100")
+KNOWN = KeyReached(*ORIGIN, ("900", "17"), 40)
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 5), st.booleans()), max_size=25))
@@ -20,10 +20,12 @@ def test_pages_follow_one_another_without_gap_and_the_cursor_comes_back_from_jso
         if anew:
             rows, life = [], life + 1
         rows += range(len(rows) + 1, len(rows) + 1 + added)
-        start = start_of(known and Reached.of(json.loads(json.dumps(known))), Origin("1", 1, str(life)), None)
+        start = table_start(
+            known and KeyReached.of(json.loads(json.dumps(known))), TableOrigin("1", 1, str(life)), None
+        )
         behind = [row for row in rows if start.entry.key is None or row > int(start.entry.key[0])][: 2 * most]
         pages = [Page(len(part), (str(part[-1]),), 10 * len(part)) for part in (behind[:most], behind[most:]) if part]
-        spans, known = spans_of("docs", start, pages, 0.0)
+        spans, known = page_spans("docs", start, pages, 0.0)
         assert bool(start.loss) == (bool(spans) and spans[0].num_records == 0)
         for span in spans:
             assert (span.first_record, span.end - span.start) == (number, span.num_records)
@@ -54,17 +56,17 @@ def test_pages_follow_one_another_without_gap_and_the_cursor_comes_back_from_jso
         (ORIGIN._replace(system="", timeline=0), 1000, ""),
     ],
 )
-def test_another_table_under_the_name_is_known_by_where_it_comes_from(origin: Origin, last_number: int, reason: str):
-    entry, loss = start_of(KNOWN, origin, last_number)
+def test_another_table_of_the_name_is_known_by_where_it_comes_from(origin: TableOrigin, last_number: int, reason: str):
+    entry, loss = table_start(KNOWN, origin, last_number)
     assert loss == reason and entry.num_records == 40
     assert entry.key == (KNOWN.key if reason in ("", "promoted") else None), "what is another is read from its start"
 
 
 def test_a_loss_is_a_span_of_no_records_before_the_others_and_no_reason_to_skip_ordinals():
-    spans, entry = spans_of("docs", Start(KNOWN, "promoted"), [Page(3, ("901", "2"), 30)], 5.0)
+    spans, entry = page_spans("docs", TableStart(KNOWN, "promoted"), [Page(3, ("901", "2"), 30)], 5.0)
     assert [(s.loss, s.first_record, s.num_records) for s in spans] == [("promoted", 40, 0), ("", 40, 3)]
     assert entry == KNOWN._replace(key=("901", "2"), num_records=43)
 
 
 def test_a_table_that_is_new_begins_at_its_beginning():
-    assert start_of(None, ORIGIN, 5) == Start(Reached(*ORIGIN, None, 0), "")
+    assert table_start(None, ORIGIN, 5) == TableStart(KeyReached(*ORIGIN, None, 0), "")

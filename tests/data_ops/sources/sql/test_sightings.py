@@ -3,17 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.sources.sql.sightings import KEPT, Sighting, Sightings
+from data_ops.sources.sql.sightings import KEPT, KeySighting, Sightings
 
 
 def test_a_value_is_read_once_the_lag_and_the_transactions_of_then_are_over():
     looks = Sightings(10.0)
-    assert looks.bound(Sighting(0.0, "100", 7), horizon=5) is None
-    assert looks.bound(Sighting(9.9, "200", 9), horizon=9) is None
-    assert looks.bound(Sighting(10.0, "200", 9), horizon=6) is None, "transaction 6 may still write below 100"
-    assert looks.bound(Sighting(10.1, "200", 9), horizon=7) == "100"
-    assert looks.bound(Sighting(20.0, "300", 9), horizon=9) == "200"
-    assert looks.bound(Sighting(60.0, "300", 9), horizon=9) == "300", "seen again is no reason to wait again"
+    assert looks.bound(KeySighting(0.0, "100", 7), horizon=5) is None
+    assert looks.bound(KeySighting(9.9, "200", 9), horizon=9) is None
+    assert looks.bound(KeySighting(10.0, "200", 9), horizon=6) is None, "transaction 6 may still write below 100"
+    assert looks.bound(KeySighting(10.1, "200", 9), horizon=7) == "100"
+    assert looks.bound(KeySighting(20.0, "300", 9), horizon=9) == "200"
+    assert looks.bound(KeySighting(60.0, "300", 9), horizon=9) == "300", "seen again is no reason to wait again"
 
 
 def test_an_empty_table_has_nothing_to_wait_for():
@@ -32,7 +32,7 @@ def test_no_row_of_a_transaction_within_the_lag_comes_below_what_was_read(steps)
             assert row > bound, "it was passed by"
             shown.append(row)
             open_until.remove((until, row))
-        sighting = Sighting(now, str(max(shown)), 1) if shown else None
+        sighting = KeySighting(now, str(max(shown)), 1) if shown else None
         bound = max(bound, int(looks.bound(sighting, 1) or 0))
         for _ in range(begun):
             value += 1
@@ -42,5 +42,5 @@ def test_no_row_of_a_transaction_within_the_lag_comes_below_what_was_read(steps)
 def test_what_is_kept_of_many_looks_is_bounded():
     looks = Sightings(10.0)
     for number in range(10_000):
-        looks.bound(Sighting(number / 100, str(number), 1), 1)
+        looks.bound(KeySighting(number / 100, str(number), 1), 1)
     assert len(looks._seen) <= KEPT + 2
