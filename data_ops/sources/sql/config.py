@@ -113,7 +113,7 @@ class SqlConfig(SourceConfig):
 def split_table(table: str) -> tuple[str, ...]:
     """Split the name of a table into schema and name; () where it is none.
 
-    >>> split_name("news.docs"), split_name('"odd.name"'), split_name("a..b")
+    >>> split_table("news.docs"), split_table('"odd.name"'), split_table("a..b")
     (('news', 'docs'), ('odd.name',), ())
     """
     parts, position = list[str](), 0

@@ -195,7 +195,8 @@ class SqlSource(Source):
         except OSError as error:
             return f"{self._named}: {error}"
         near = difflib.get_close_matches(self.config.table, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there {'are' if names else 'is'} {comma_list(names) or 'none'};"
+        verb = "are" if names else "is"
+        hint = f"did you mean {near[0]}?" if near else f"there {verb} {comma_list(names) or 'none'};"
         return (
             f"{self._named}: the database has no such table that we may see; {hint} or set "
             f"sources.{self.label}.wait=true to start before it is there"

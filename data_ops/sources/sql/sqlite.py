@@ -19,7 +19,7 @@ from data_ops.sources.json_records import SURROGATE
 from data_ops.sources.sql.config import SQLITE
 from data_ops.sources.sql.database import COUNTED, DatabaseStanding, KeyStretch
 from data_ops.sources.sql.reached import Mark, Page, TableOrigin
-from data_ops.sources.sql.statements import COUNT, behind, between_keys, comma_list, pages, pages_of
+from data_ops.sources.sql.statements import COUNT, behind, between_keys, ordered_by, pages, pages_of
 from data_ops.sources.sql.table import ColumnKind, SqlTable, TableColumn, TableView, quote
 
 PATIENCE_S = 30.0  # while a writer holds the file
@@ -79,7 +79,7 @@ class SqliteDatabase:
         statement = (
             f"select case when {size} <= {longest} or {size} is null then {text} else substr({text}, 1, 200) end, "
             f"{size}, {time}, {name} "
-            f"from {table.quoted} t where {where.condition} order by {comma_list(order)} limit {mark.num_records + 1}"
+            f"from {table.quoted} t where {where.condition} order by {ordered_by(order)} limit {mark.num_records + 1}"
         )
         rows = RecordRows(0)
         for value, num_bytes, moment, own in self._each(statement, where.values):

@@ -61,7 +61,7 @@ def pages(reading: TableView, size: str, where: Where, most: int) -> str:
     return PAGES.format(
         columns=", ".join(f"t.{quote(name)} as {key}" for name, key in zip(reading.order.columns, keys, strict=True)),
         size=size,
-        order=comma_list(reading.order),
+        order=ordered_by(reading.order),
         table=reading.table.quoted,
         where=where.condition,
         most=most,
@@ -81,7 +81,7 @@ def pages_of(rows: Iterable[Sequence[Any]]) -> list[Page]:
     return found
 
 
-def comma_list(order: Order) -> str:
+def ordered_by(order: Order) -> str:
     """Write the columns of an order."""
     return ", ".join(f"t.{quote(name)}" for name in order.columns)
 
@@ -89,4 +89,4 @@ def comma_list(order: Order) -> str:
 def _compared(reading: TableView, operator: str, parameter: Parameter, first: int) -> str:
     columns = reading.table.columns
     values = (parameter(number, columns[name].type) for number, name in enumerate(reading.order.columns, first))
-    return f"({comma_list(reading.order)}) {operator} ({', '.join(values)})"
+    return f"({ordered_by(reading.order)}) {operator} ({', '.join(values)})"

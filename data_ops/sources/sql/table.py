@@ -161,10 +161,10 @@ def _only_transaction_column(table: SqlTable, config: SqlConfig) -> str:
 def _absent(table: SqlTable, config: SqlConfig, key: str, name: str) -> str:
     near = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"set {key} to one of them"
-    return f"{config.table} has no column {name!r} for {key}; it has {listed(list(table.columns))}; {hint}"
+    return f"{config.table} has no column {name!r} for {key}; it has {comma_list(list(table.columns))}; {hint}"
 
 
-def listed(names: Sequence[str], most: int = 12) -> str:
+def comma_list(names: Sequence[str], most: int = 12) -> str:
     """Name some of many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

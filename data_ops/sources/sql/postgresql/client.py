@@ -16,7 +16,7 @@ from data_ops.sources.sql.database import COUNTED, DatabaseStanding, KeyStretch
 from data_ops.sources.sql.postgresql.records import record_batches
 from data_ops.sources.sql.postgresql.refusals import told_refusal
 from data_ops.sources.sql.reached import Mark, Page, TableOrigin
-from data_ops.sources.sql.statements import COUNT, Where, behind, between_keys, comma_list, pages, pages_of
+from data_ops.sources.sql.statements import COUNT, Where, behind, between_keys, ordered_by, pages, pages_of
 from data_ops.sources.sql.table import ColumnKind, SqlTable, TableColumn, TableView, quote
 
 #: How values are written, so that a key means the same to every connection; and nothing is ever written.
@@ -161,7 +161,7 @@ class PostgresDatabase:
             f"select case when {size} <= {longest} then {text}::text else left({text}::text, 200) end as text, "
             f"{size}::bigint as size, {time}, "
             f"{name if len(fields.id) > 1 else f't.{quote(fields.id[0])}::text'} as id "
-            f"from {table.quoted} t where {where.condition} order by {comma_list(order)} limit {mark.num_records + 1}"
+            f"from {table.quoted} t where {where.condition} order by {ordered_by(order)} limit {mark.num_records + 1}"
         )
         yield from record_batches(self._table(statement, where.values), longest, is_typed=is_typed)
 

@@ -43,7 +43,7 @@ def told_refusal(error: Exception, url: str) -> OSError:
 def server_of(url: str) -> str:
     """Name a database without the role that reads it.
 
-    >>> place_of("postgresql://reader@db:5432/news?sslmode=require")
+    >>> server_of("postgresql://reader@db:5432/news?sslmode=require")
     'db:5432/news'
     """
     parts = urlsplit(url)

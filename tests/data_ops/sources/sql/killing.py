@@ -59,7 +59,8 @@ class Writers:
                 count = random.randint(1, 20)
                 for row in range(wrote, wrote + count):
                     writer.execute(
-                        "insert into docs (body) values ($1)", parameters=(f"text {number}/{row} of a mill",)
+                        "insert into docs (body) values ($1)",
+                        parameters=(f"row {row} of writer {number} tells of the mill",),
                     )
                 wrote += count
                 time.sleep(1.0 if random.random() < 0.02 else random.choice([0, 0.002, 0.02]))

@@ -1,6 +1,7 @@
 """Is every committed row in the lake once, and the cursor in the same commit, whoever is killed meanwhile?"""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,10 @@ def test_an_ingest_that_is_killed_while_others_write_and_roll_back_has_every_row
     code, told = finish(start(tmp_path, recipe=recipe, command="ingest"), timeout_s=200)
     assert code == 0, told
     lake = Lake(store)
-    texts = lake.documents(0, lake.last_window(), ["text"], ["kept", "held_out"])["text"].to_pylist()
+    documents = lake.documents(0, lake.last_window(), ["text", "fate", "reason"]).to_pylist()
     expected = sorted(committed(server))
-    assert sorted(texts) == expected and len(expected) >= 5000
+    fates = Counter((row["fate"], row["reason"]) for row in documents)
+    assert sorted(row["text"] for row in documents) == expected and len(expected) >= 5000, fates
+    assert fates.keys() == {("kept", None), ("held_out", None)}, "no rule drops these texts, and none is there twice"
     audit = account(lake, "small")
     assert (audit.read, audit.lost, audit.repeated, audit.problems) == (len(expected), 0, 0, [])
