@@ -20,7 +20,8 @@ class DatabaseStanding(NamedTuple):
     last_number: the highest number given to a transaction or row, by which a cursor is compared; None: not told.
     newest: the highest value of the cursor's column, where its order is not exact; None of an empty table.
     horizon, next_transaction: the oldest open transaction, or the next one, and the next one.
-    holds_back: are there rows behind the horizon that others have finished?
+    first_undecided: the first value of an exact cursor whose rows may still change; None: all that is seen is final.
+    holds_back: are there rows from first_undecided on that others have finished?
     is_ahead: are there rows of transactions that the database has not begun yet, as a dump brings them along?
     """
 
@@ -29,12 +30,16 @@ class DatabaseStanding(NamedTuple):
     newest: str | None = None
     horizon: int = 0
     next_transaction: int = 0
+    first_undecided: str | None = None
     holds_back: bool = False
     is_ahead: bool = False
 
 
 class KeyStretch(NamedTuple):
-    """Which rows: behind a key, and up to a value of the cursor's column where that is not known by the database."""
+    """Which rows: behind a key, and up to a value of the cursor's column.
+
+    bound: below it where the cursor is exact, else up to it and with it; None: as far as the database knows by itself.
+    """
 
     after: Key | None
     bound: str | None = None

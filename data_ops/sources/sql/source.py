@@ -8,7 +8,7 @@ their bounds. A row that was deleted or written anew in between leaves a place w
 import difflib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -21,12 +21,12 @@ from data_ops.sources.protocol import MAX_BATCH_ROWS, Discovery, LossError, Sour
 from data_ops.sources.sql.config import SqlConfig, split_table
 from data_ops.sources.sql.connections import database_of
 from data_ops.sources.sql.database import Database, DatabaseStanding, KeyStretch
+from data_ops.sources.sql.holding import STALLED_S, Hold, Holding
 from data_ops.sources.sql.reached import KeyReached, Mark, Page, TableStart, page_spans, table_start
 from data_ops.sources.sql.sightings import KeySighting, Sightings
 from data_ops.sources.sql.table import MistakeError, TableView, comma_list, quote, reading_of
 
 logger = logging.getLogger(__name__)
-STALLED_S = 60.0  # of a transaction that holds rows back, until that is told
 WHY = {
     "restored": "{table} is in another database than it was so far; it was restored, or url leads elsewhere",
     "created_again": "{table} was deleted and made again after {reached}",
@@ -40,11 +40,13 @@ class SqlSource(Source):
 
     CONFIG: ClassVar[type[SourceConfig]] = SqlConfig
 
-    def __init__(self, label: str, config: SqlConfig) -> None:
+    def __init__(self, label: str, config: SqlConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: gives seconds that only grow, by which rows wait for a lag and long transactions are told."""
         self.label = label
         self.config = config
+        self._clock = clock
         self._sightings = Sightings(config.lag or 0.0)
-        self._held: tuple[int, float] | None = None  # the horizon that holds rows back, and since when
+        self._holding = Holding(clock)
 
     def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
         """List what is new. LossError where the table is not the one that was read so far, unless that is accepted."""
@@ -64,9 +66,19 @@ class SqlSource(Source):
         pages = database.pages(reading, stretch, max_records)
         spans, entry = page_spans(name, start, pages, time.time())
         behind = self._behind(database, reading, stretch, pages, max_records)
-        drained = not behind and (reading.order.is_exact or stretch.bound is not None or standing.newest is None)
-        warnings = [*loss, *self._warnings(reading, standing, stretch)]
+        hold = self._hold(reading, standing, stretch)
+        warnings = [*loss, *self._warnings(reading, standing, hold)]
+        drained = not behind and not hold.is_waited_for
         return Discovery(spans, {**cursor, name: list(entry)}, warnings, drained, num_behind=behind)
+
+    def _hold(self, reading: TableView, standing: DatabaseStanding, stretch: KeyStretch) -> Hold:
+        """Tell whether rows are held back that an ingest which ends by itself has to wait for."""
+        following = standing.next_transaction
+        if reading.order.is_exact:
+            return self._holding.take(int(standing.first_undecided or 0), following, holds=standing.holds_back)
+        hold = self._holding.take(standing.horizon, following, holds=stretch.bound != standing.newest)
+        has_begun = stretch.bound is not None or standing.newest is None
+        return hold._replace(is_waited_for=not has_begun and hold.stalled is None)
 
     def _reading(self, database: Database) -> TableView | None:
         """Look at the table; None where there is none. MistakeError where it cannot be read as configured."""
@@ -77,10 +89,10 @@ class SqlSource(Source):
             raise MistakeError(f"sources.{self.label}: {error}") from None
 
     def _bound(self, reading: TableView, standing: DatabaseStanding) -> str | None:
-        """Return the highest value that may be read, where the database does not know it by itself."""
+        """Return the value up to which may be read (KeyStretch)."""
         if reading.order.is_exact or standing.newest is None:
-            return None
-        sighting = KeySighting(time.monotonic(), standing.newest, standing.next_transaction)
+            return standing.first_undecided
+        sighting = KeySighting(self._clock(), standing.newest, standing.next_transaction)
         return self._sightings.bound(sighting, standing.horizon)
 
     def _behind(
@@ -108,7 +120,7 @@ class SqlSource(Source):
             )
         return [sentence]
 
-    def _warnings(self, reading: TableView, standing: DatabaseStanding, stretch: KeyStretch) -> Iterator[str]:
+    def _warnings(self, reading: TableView, standing: DatabaseStanding, hold: Hold) -> Iterator[str]:
         """Tell what a person should know, each once a process."""
         (table, order, _), name = reading, self.config.table
         if not order.is_exact:
@@ -128,15 +140,11 @@ class SqlSource(Source):
                 f"another brings them along; they wait for it; UPDATE {table.quoted} SET {quote(order.columns[0])} = "
                 f"DEFAULT WHERE {quote(order.columns[0])} >= '{standing.next_transaction}'"
             )
-        holds = standing.holds_back if order.is_exact else stretch.bound != standing.newest
-        if not holds or standing.horizon >= standing.next_transaction:
-            self._held = None
-        elif self._held is None or self._held[0] != standing.horizon:
-            self._held = standing.horizon, time.monotonic()
-        elif time.monotonic() - self._held[1] > STALLED_S:
+        if hold.stalled is not None:
             yield (
-                f"{self._named}: transaction {standing.horizon} has been open for more than {STALLED_S:g} s and holds "
-                f"back rows of {name}; end it (pg_stat_activity, pg_prepared_xacts), or wait"
+                f"{self._named}: transaction {hold.stalled} has been open for more than {STALLED_S:g} s and holds "
+                f"back rows of {name}, which come once it has ended; end it (pg_stat_activity, pg_prepared_xacts), or "
+                "wait"
             )
 
     def names(self, partition: str) -> bool:

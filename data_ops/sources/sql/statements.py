@@ -23,8 +23,14 @@ order by n"""
 COUNT = "select count(*) from (select 1 from {table} t where {where} limit {most}) s"
 
 
-PAGE_RECORDS = 5000  # rows of a span at most, so that several workers can read a window
-PAGE_BYTES = 32 << 20  # of text in a span, about, which a client holds at once
+class PageSize(NamedTuple):
+    """When a page is full: of records, so that several workers can read a window, and of bytes of text, about."""
+
+    num_records: int = 5000
+    num_bytes: int = 32 << 20  # which a client holds at once
+
+
+FULL = PageSize()
 
 
 class Where(NamedTuple):
@@ -55,7 +61,7 @@ def between_keys(reading: TableView, after: Key | None, last: Key, parameter: Pa
     return Where(f"{start.condition} and {end}", (*start.values, *last))
 
 
-def pages(reading: TableView, size: str, where: Where, most: int) -> str:
+def pages(reading: TableView, size: str, where: Where, most: int, full: PageSize = FULL) -> str:
     """Write what lists pages of rows; size: what gives the bytes of a row's text."""
     keys = [f"k{number}" for number in range(len(reading.order.columns))]
     return PAGES.format(
@@ -67,8 +73,8 @@ def pages(reading: TableView, size: str, where: Where, most: int) -> str:
         most=most,
         keys=", ".join(keys),
         texts=", ".join(f"cast({key} as text)" for key in keys),
-        page_records=PAGE_RECORDS,
-        page_bytes=PAGE_BYTES,
+        page_records=full.num_records,
+        page_bytes=full.num_bytes,
     )
 
 

@@ -5,11 +5,15 @@ configuration asks for and the table cannot give is one sentence here, for both 
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from data_ops.sources.sql.config import SqlConfig
+
+#: What gives the number of the transaction that writes a row.
+CURRENT = re.compile(r"\b(pg_current_xact_id|txid_current)\(\)")
 
 
 class ColumnKind(Enum):
@@ -23,11 +27,12 @@ class ColumnKind(Enum):
 
 
 class TableColumn(NamedTuple):
-    """A column: its type as the database writes it."""
+    """A column: its type, and what it is where an insert names no value, as the database writes them."""
 
     type: str
     kind: ColumnKind
     is_nullable: bool
+    default: str = ""
 
 
 class SqlTable(NamedTuple):
@@ -39,6 +44,7 @@ class SqlTable(NamedTuple):
     key: tuple[str, ...]  # columns of the primary key
     indexes: tuple[tuple[str, ...], ...]  # columns of each index
     auto_increments: bool = False  # no number of its key is given twice
+    has_insert_trigger: bool = False  # which may change a row before it is inserted
 
     @property
     def quoted(self) -> str:
@@ -122,6 +128,11 @@ def _order(table: SqlTable, config: SqlConfig) -> Order:
         raise MistakeError(
             f"cursor={name} is of type {column.type}, whose order is not the one in which transactions end; set lag "
             "to how long the longest one takes, or add a column of type xid8 (docs/sql.md)"
+        )
+    if is_exact and not (CURRENT.search(column.default) or table.has_insert_trigger):
+        raise MistakeError(
+            f"cursor={name} is of type xid8, and a new row has {column.default or 'nothing'} in it instead of its "
+            f"transaction; ALTER TABLE {table.quoted} ALTER COLUMN {quote(name)} SET DEFAULT pg_current_xact_id()"
         )
     if column.type == "date":
         raise MistakeError(f"cursor={name} is of type date, and rows of a day come all day; name a finer column")

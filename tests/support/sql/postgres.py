@@ -10,6 +10,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -18,8 +20,13 @@ import pytest
 from tests.support.runs import free_ports
 
 PLACES = ("/usr/lib/postgresql/*/bin/pg_ctl", "/usr/pgsql-*/bin/pg_ctl", "/opt/homebrew/opt/postgresql*/bin/pg_ctl")
-SECONDS = 500.0  # a busy machine takes minutes for what takes seconds elsewhere
-SETTINGS = "listen_addresses=127.0.0.1 shared_buffers=32MB max_connections=40 fsync=off max_prepared_transactions=5"
+SECONDS = 120.0  # a busy machine takes minutes for what takes seconds elsewhere
+SETTINGS = (
+    "listen_addresses=127.0.0.1 shared_buffers=32MB max_connections=40 fsync=off max_prepared_transactions=5 "
+    "wal_writer_delay=10ms"
+)
+
+SLOW_LOG = ("wal_writer_delay = '10s'", "autovacuum = off")
 
 
 def binaries() -> Path | None:
@@ -46,6 +53,10 @@ class Postgres:
         self._run("initdb", "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "-D", str(self.data))
         hba = self.data / "pg_hba.conf"
         hba.write_text("".join(f"{line}\n" for line in hosts) + hba.read_text())
+        with (self.data / "postgresql.conf").open("a") as settings:  # `alter system` does not change what argv says
+            settings.writelines(
+                f"{name} = '{value}'\n" for name, _, value in (s.partition("=") for s in SETTINGS.split())
+            )
         self.start()
 
     @property
@@ -59,7 +70,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers; after a kill its old processes may still be there."""
-        options = f"-p {self.port} -k {self.folder} " + " ".join(f"-c {setting}" for setting in SETTINGS.split())
+        options = f"-p {self.port} -k {self.folder}"
         deadline = time.monotonic() + SECONDS
         while True:
             try:
@@ -72,6 +83,24 @@ class Postgres:
     def kill(self) -> None:
         """End the server as a crash does."""
         os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+    @contextmanager
+    def flushes_nothing(self) -> Iterator[None]:
+        """Nothing that is committed without waiting for the disk gets there within, and a crash ends it."""
+        self.execute(*(f"alter system set {key}" for key in SLOW_LOG), "select pg_reload_conf()")
+        deadline = time.monotonic() + SECONDS
+        while self.asked("select current_setting('wal_writer_delay')") != [("10s",)]:
+            assert time.monotonic() < deadline, "the server did not take up its settings"
+            time.sleep(0.05)
+        ((writer,),) = self.asked("select pid::text from pg_stat_activity where backend_type = 'walwriter'")
+        os.kill(int(str(writer)), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.kill()
+            os.kill(int(str(writer)), signal.SIGKILL)
+            self.start()
+            self.execute("alter system reset all", "select pg_reload_conf()")
 
     def stop(self) -> None:
         """End the server as an administrator does, without waiting for its clients."""
@@ -97,6 +126,12 @@ class Postgres:
         with self.connect(database) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def asked(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """The rows that a statement gives."""
+        with self.connect(database) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
 
     def _run(self, command: str, *arguments: str) -> None:
         argv = [str(self.bin / command), *arguments]

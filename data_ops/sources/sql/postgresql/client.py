@@ -2,9 +2,10 @@
 
 A row says which transaction wrote it (xid8), and a statement knows the oldest transaction that was open when it began,
 the horizon: below it everything is decided, so the rows there, in the order of transaction and key, never change but by
-being deleted or written anew. Rows and horizon come from one statement, for two see two moments.
+being deleted or written anew. The horizon is taken before the rows, never behind them (durable.py says which one).
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from data_ops.sources.sql.database import COUNTED, DatabaseStanding, KeyStretch
+from data_ops.sources.sql.postgresql.durable import DurableHorizon, HorizonSighting
 from data_ops.sources.sql.postgresql.records import record_batches
 from data_ops.sources.sql.postgresql.refusals import told_refusal
 from data_ops.sources.sql.reached import Mark, Page, TableOrigin
@@ -22,18 +24,29 @@ from data_ops.sources.sql.table import ColumnKind, SqlTable, TableColumn, TableV
 #: How values are written, so that a key means the same to every connection; and nothing is ever written.
 SESSION = """select set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false),
 set_config('extra_float_digits', '3', false), set_config('default_transaction_read_only', 'on', false)"""
-ORIGIN = "select (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id::bigint"
+#: A server that took over is on its new timeline at once; its control file says so only after a checkpoint.
+ORIGIN = """select (pg_control_system()).system_identifier::text,
+case when pg_is_in_recovery() then (pg_control_checkpoint()).timeline_id::bigint
+  else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint end"""
 HORIZON = "pg_snapshot_xmin(pg_current_snapshot())"
+#: Where the log ends, and up to where it is on disk; a standby replays only what is. Functions of the moment, not of
+#: the snapshot: they run after it was taken.
+LOG = """case when pg_is_in_recovery() then 0 else pg_current_wal_insert_lsn() - '0/0' end::text,
+case when pg_is_in_recovery() then 0 else pg_current_wal_flush_lsn() - '0/0' end::text,
+(select 3 * setting::float8 / 1000 from pg_settings where name = 'wal_writer_delay')"""
 TABLE = """
 select concat((select oid from pg_database where datname = current_database()), '/', c.oid),
 (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-  'base', y.typname, 'category', y.typcategory, 'is_nullable', not a.attnotnull) order by a.attnum)
+  'base', y.typname, 'category', y.typcategory, 'is_nullable', not a.attnotnull,
+  'default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')) order by a.attnum)
  from pg_attribute a join pg_type y on y.oid = a.atttypid
+ left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)::text,
 (select coalesce(json_agg(json_build_object('is_primary', i.indisprimary, 'columns',
   (select coalesce(json_agg(a.attname order by k.n), '[]') from unnest(i.indkey::int2[]) with ordinality k(number, n)
    join pg_attribute a on a.attrelid = c.oid and a.attnum = k.number where k.n <= i.indnkeyatts))), '[]')
- from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null)::text
+ from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null)::text,
+exists (select 1 from pg_trigger g where g.tgrelid = c.oid and g.tgtype & 7 = 7 and g.tgenabled in ('O', 'A'))
 from pg_class c where c.oid = to_regclass($1::text)"""
 TABLES = """
 select case when n.nspname = 'public' then c.relname::text else n.nspname || '.' || c.relname end
@@ -48,6 +61,7 @@ class _Attribute(msgspec.Struct):
     base: str
     category: str
     is_nullable: bool
+    default: str
 
     @property
     def kind(self) -> ColumnKind:
@@ -73,20 +87,22 @@ class PostgresDatabase:
         self._address = url + separator + patience[1:] if patience else url
         self._open: adbc.Connection | None = None
         self._system, self._timeline = "", 0
+        self._durable = DurableHorizon()
 
     def table(self, parts: tuple[str, ...]) -> SqlTable | None:
         """Describe a table; None where there is none."""
         found = self._ask(TABLE, ".".join(map(quote, parts)))
         if not found:
             return None
-        ((made, attributes, indexes),) = found
+        ((made, attributes, indexes, has_trigger),) = found
         columns = {
-            each.name: TableColumn(each.type, each.kind, each.is_nullable)
+            each.name: TableColumn(each.type, each.kind, each.is_nullable, each.default)
             for each in msgspec.json.decode(attributes, type=list[_Attribute])
         }
         decoded = msgspec.json.decode(indexes, type=list[_Index])
         key = next((index.columns for index in decoded if index.is_primary), ())
-        return SqlTable(parts, made, columns, key, tuple(index.columns for index in decoded))
+        of_indexes = tuple(index.columns for index in decoded)
+        return SqlTable(parts, made, columns, key, of_indexes, has_insert_trigger=has_trigger)
 
     def tables(self) -> list[str]:
         """Name the tables that there are."""
@@ -109,12 +125,23 @@ class PostgresDatabase:
             newest = f"(select max({cursor})::text from {table.quoted} t {past})"
             holds_back = ahead = "false"
             last = self._last_number(reading) or last
-        ((horizon, following, number, highest, *more),) = self._ask(
+        ((xmin, following, number, highest, holds, is_ahead, log_end, flushed, patience_s),) = self._ask(
             f"select pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text, ({last})::text, {newest}, {holds_back}, "
-            f"{ahead} from pg_current_snapshot() s"
+            f"{ahead}, {LOG} from pg_current_snapshot() s"
         )
-        origin = TableOrigin(self._system, self._timeline, table.made)
-        return DatabaseStanding(origin, number and int(number), highest, int(horizon), int(following), *more)
+        horizon = int(xmin)
+        sighting = HorizonSighting(time.monotonic(), horizon, int(log_end))
+        durable = self._durable.take(sighting, int(flushed), patience_s)
+        return DatabaseStanding(
+            TableOrigin(self._system, self._timeline, table.made),
+            last_number=number and int(number),
+            newest=highest,
+            horizon=horizon,
+            next_transaction=int(following),
+            first_undecided=str(durable) if order.is_exact else None,
+            holds_back=holds or (order.is_exact and durable < horizon),
+            is_ahead=is_ahead,
+        )
 
     def _last_number(self, reading: TableView) -> str:
         """Write what gives the last number of the sequence behind a column; "" where there is none that we may see."""
@@ -143,7 +170,8 @@ class PostgresDatabase:
         """Ask for the rows of a stretch that no open transaction can add to."""
         cursor = reading.order.columns[0]
         if reading.order.is_exact:
-            return behind(reading, stretch.after, [f"t.{quote(cursor)} < {HORIZON}"], _parameter)
+            undecided = HORIZON if stretch.bound is None else f"'{int(stretch.bound)}'::xid8"
+            return behind(reading, stretch.after, [f"t.{quote(cursor)} < {undecided}"], _parameter)
         where = behind(reading, stretch.after, [], _parameter)
         if stretch.bound is None:
             return Where("false", ())
@@ -182,6 +210,7 @@ class PostgresDatabase:
     def _connection(self) -> adbc.Connection:
         if self._open is None:
             self._open = adbc.connect(self._address, autocommit=True)
+            self._durable = DurableHorizon()  # the server may have crashed since the last one
             with self._open.cursor() as cursor:
                 cursor.execute(SESSION)
                 cursor.fetchall()

@@ -45,15 +45,15 @@ class Outcome(NamedTuple):
 class Writers:
     """Threads that insert rows: one transaction in fifty is long, one in ten is rolled back."""
 
-    def __init__(self, server: Postgres, count: int, rows: int) -> None:
+    def __init__(self, server: Postgres, count: int, rows: int, seed: int = 1) -> None:
         """rows: that each of them writes, at least, also of those that are rolled back."""
-        self.server, self.rows, self.rolled_back = server, rows, 0
+        self.server, self.rows, self.seed, self.rolled_back = server, rows, seed, 0
         self.threads = [threading.Thread(target=self._write, args=(number,), daemon=True) for number in range(count)]
         for thread in self.threads:
             thread.start()
 
     def _write(self, number: int) -> None:
-        random, wrote = Random(number), 0
+        random, wrote = Random(f"{self.seed} {number}"), 0
         with self.server.connect(autocommit=False) as connection, connection.cursor() as writer:
             while wrote < self.rows:
                 count = random.randint(1, 20)
@@ -107,13 +107,13 @@ def read_on(url: str, file: Path) -> None:
                 time.sleep(0.01)
 
 
-def prove(server: Postgres, folder: Path, rows: int, kills: int) -> Outcome:
+def prove(server: Postgres, folder: Path, rows: int, kills: int, seed: int) -> Outcome:
     """Write so many rows, some more, kill the reader so often, and compare."""
     server.execute("drop table if exists docs", *TABLE)
-    file, random = folder / "read.jsonl", Random(1)
+    file, random = folder / "read.jsonl", Random(seed)
     argv = [sys.executable, "-m", "tests.data_ops.sources.sql.killing", "--read", server.url(), str(file)]
     reader = subprocess.Popen(argv, env=environment())
-    writers = Writers(server, 4, rows * 10 // 36 + 20)
+    writers = Writers(server, 4, rows * 10 // 36 + 20, seed)
     for kill in range(kills):
         _wait(file, rows * (kill + random.random()) / kills / 1.3)
         reader.send_signal(signal.SIGKILL)
@@ -153,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000, help="that are committed, about")
     parser.add_argument("--kills", type=int, default=20, help="of the reader")
+    parser.add_argument("--seed", type=int, default=1, help="of what is written when, and of the kills")
     parser.add_argument("--read", nargs=2, metavar=("URL", "FILE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.read:
@@ -161,7 +162,7 @@ def main() -> None:
     server = Postgres()
     try:
         with tempfile.TemporaryDirectory(prefix="headrace-killing-") as folder:
-            outcome = prove(server, Path(folder), given.rows, given.kills)
+            outcome = prove(server, Path(folder), given.rows, given.kills, given.seed)
     finally:
         server.close()
     print(outcome)

@@ -29,14 +29,12 @@ pytestmark = pytest.mark.slow
 WIRE = """sources: {wire: {kind: files, path: "corpus/*.jsonl", text: body, time: at}}"""
 
 
-@pytest.fixture
-def server():
-    """A server with an empty table."""
-    server = Postgres()
-    server.execute(*TABLE)
-    yield server
+@pytest.fixture(autouse=True)
+def _empty_table(server: Postgres):
+    """An empty table, and nothing that goes on reading it."""
+    server.execute("drop table if exists docs", *TABLE)
+    yield
     end_all()
-    server.close()
 
 
 def text_of(number: int) -> str:
@@ -110,6 +108,7 @@ def test_a_row_is_shown_as_it_will_be_read(tmp_path: Path, server: Postgres):
 
 
 @pytest.mark.ray
+@pytest.mark.long  # a minute; the processes above end at the same steps, and test_killing.py kills a reader
 def test_an_ingest_that_is_killed_while_others_write_and_roll_back_has_every_row_once(tmp_path: Path, server: Postgres):
     keys = {"kind": "sql", "url": server.url(), "table": "docs", "text": "body"}
     recipe = RECIPE.replace(WIRE, f"sources: {{live: {json.dumps(keys)}}}")

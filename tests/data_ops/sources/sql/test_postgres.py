@@ -1,8 +1,5 @@
 """Does a table of PostgreSQL give each of its rows once, whoever writes, rolls back or dies meanwhile?"""
 
-import json
-import pickle
-import re
 import threading
 import time
 from datetime import UTC, datetime
@@ -11,56 +8,12 @@ from random import Random
 import pytest
 
 from data_ops.sources.protocol import LossError
-from data_ops.sources.sql import connections
-from data_ops.sources.sql.config import SqlConfig
-from data_ops.sources.sql.source import SqlSource
-from data_ops.sources.sql.table import MistakeError
+from data_ops.sources.sql.holding import STALLED_S
 from tests.data_ops.sources.test_contract import delivered
 from tests.support.sql.postgres import Postgres
+from tests.support.sql.reading import INDEX, MADE, Clock, all_of, do, look, rows_of, source_of
 
 pytestmark = pytest.mark.slow
-
-MADE = """create table docs (id bigint generated always as identity primary key, body text, at timestamptz,
-x xid8 not null default pg_current_xact_id())"""
-INDEX = "create index on docs (x, id)"
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Postgres("host all locked 127.0.0.1/32 scram-sha-256")
-    server.execute("create role locked login password 'right'", "create role poor login")
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def url(server: Postgres, request: pytest.FixtureRequest):
-    """A database of the test's own."""
-    name = re.sub(r"\W", "_", request.node.name)[-50:]
-    yield server.create(name)
-    connections._OPEN.clear()
-
-
-def do(server: Postgres, url: str, *statements: str) -> None:
-    server.execute(*statements, database=url.rpartition("/")[2])
-
-
-def source_of(url: str, **keys) -> SqlSource:
-    return SqlSource("live", SqlConfig(**{"url": url, "table": "docs", "text": "body", **keys}))
-
-
-def rows_of(source: SqlSource, spans) -> list[dict]:
-    return [row for span in spans for batch in source.read(span) for row in batch.to_pylist()]
-
-
-def all_of(source: SqlSource, most: int = 10**6, cursor: dict | None = None) -> tuple[list[dict], dict]:
-    cursor, rows = cursor or {}, []
-    while True:
-        found = source.discover(json.loads(json.dumps(cursor)), most)
-        rows += rows_of(pickle.loads(pickle.dumps(source)), found.spans)  # noqa: S301
-        cursor = found.cursor
-        if found.drained:
-            return rows, cursor
 
 
 def test_a_table_keeps_the_promises_of_every_source(server: Postgres, url: str):
@@ -68,7 +21,7 @@ def test_a_table_keeps_the_promises_of_every_source(server: Postgres, url: str):
     source = source_of(url)
     whole = delivered(source, 10**6)
     assert len({row["text"] for row in whole}) == len(whole) == 5003 and delivered(source, 1700) == whole
-    spans = source.discover({}, 10**6).spans
+    spans = look(source).spans
     assert [span.num_records for span in spans] == [5000, 3] and source.missing() is None
     assert sum(map(source.size_of, spans)) == sum(row["num_bytes_read"] for row in whole)
 
@@ -80,29 +33,68 @@ def test_a_row_that_was_written_first_and_committed_last_is_not_passed_by(server
         writer.execute("insert into docs (body) values ('slow')")
         do(server, url, "insert into docs (body) values ('quick')")
         found = source.discover({}, 9)
-        assert (found.spans, found.drained, found.num_behind) == ([], True, 0), "quick waits for slow"
+        assert (found.spans, found.num_behind) == ([], 0), "quick waits for slow"
         slow.commit()
     rows, cursor = all_of(source, 1, found.cursor)
     assert [row["text"] for row in rows] == ["slow", "quick"]
     with server.connect(name, autocommit=False) as undone, undone.cursor() as writer:
         writer.execute("insert into docs (body) values ('undone')")
         undone.rollback()
-    assert source.discover(cursor, 9).spans == []
+    assert look(source, cursor).spans == []
 
 
-def test_a_prepared_transaction_holds_rows_back_and_is_told(server: Postgres, url: str, monkeypatch):
-    monkeypatch.setattr("data_ops.sources.sql.source.STALLED_S", 0.05)
-    do(server, url, MADE, INDEX)
-    with server.connect(url.rpartition("/")[2], autocommit=False) as held, held.cursor() as writer:
-        writer.execute("insert into docs (body) values ('held')")
-        do(server, url, "insert into docs (body) values ('waits')")
+def test_an_ingest_that_ends_by_itself_waits_for_all_that_was_committed_when_it_began(server: Postgres, url: str):
+    do(server, url, MADE, INDEX, "create table other (n int)")
+    source, name = source_of(url), url.rpartition("/")[2]
+    with server.connect(name, autocommit=False) as slow, slow.cursor() as writer:
+        writer.execute("insert into other values (1)")
+        assert look(source).drained, "nothing that is committed waits"
+        do(server, url, "insert into docs (body) values ('before')")
         source = source_of(url)
-        assert source.discover({}, 9).warnings == []
-        time.sleep(0.1)
-        (warning,) = source.discover({}, 9).warnings
-        assert "has been open for more than 0.05 s and holds back rows of docs; end it" in warning
-        held.rollback()
-    assert source.discover({}, 9).warnings == [] and [row["text"] for row in all_of(source)[0]] == ["waits"]
+        assert [source.discover({}, 9).drained for _ in range(3)] == [False] * 3, "a row is there and held back"
+        slow.commit()
+    with server.connect(name, autocommit=False) as later, later.cursor() as writer:
+        writer.execute("insert into other values (2)")
+        do(server, url, "insert into docs (body) values ('since')")
+        rows, _ = all_of(source)
+        assert [row["text"] for row in rows] == ["before"], "what came since may wait for the next ingest"
+        later.rollback()
+
+
+def test_a_prepared_transaction_holds_rows_back_and_is_told_and_not_waited_for_without_end(server: Postgres, url: str):
+    do(server, url, MADE, INDEX)
+    clock = Clock()
+    with server.connect(url.rpartition("/")[2]) as connection, connection.cursor() as writer:
+        for statement in ("begin", "insert into docs (body) values ('held')", "prepare transaction 'left over'"):
+            writer.execute(statement)
+        do(server, url, "insert into docs (body) values ('waits')")
+        source = source_of(url, clock)
+        found = source.discover({}, 9)
+        assert (found.spans, found.drained, found.warnings) == ([], False, [])
+        clock.now_s = STALLED_S + 1
+        found = source.discover({}, 9)
+        assert (found.spans, found.drained) == ([], True)
+        assert "has been open for more than 60 s and holds back rows of docs, which come once" in found.warnings[0]
+        writer.execute("rollback prepared 'left over'")
+    rows, cursor = all_of(source)
+    assert [row["text"] for row in rows] == ["waits"] and look(source, cursor).warnings == []
+
+
+def test_a_row_whose_commit_a_crash_can_undo_is_not_read_before_it_is_on_disk(server: Postgres, url: str):
+    """Else the cursor passes a number that the server gives again, and passes by the row that comes under it."""
+    name, newest = url.rpartition("/")[2], "select x::text from docs order by id desc limit 1"
+    do(server, url, MADE, INDEX, "insert into docs (body) values ('on disk')")
+    before, cursor = all_of(source_of(url))
+    do(server, url, f"alter database {name} set synchronous_commit = off")
+    with server.flushes_nothing():
+        do(server, url, "insert into docs (body) values ('undone by the crash')")
+        given, source = server.asked(newest, name), source_of(url)
+        found = source.discover(cursor, 9)
+        assert (found.spans, found.drained) == ([], False), "it is seen, and may still go"
+    do(server, url, "insert into docs (body) values ('under the same number')")
+    assert server.asked(newest, name) == given
+    rows, _ = all_of(source, cursor=found.cursor)
+    assert [row["text"] for row in before + rows] == ["on disk", "under the same number"]
 
 
 def test_a_row_that_is_written_anew_comes_anew_and_leaves_its_planned_place_empty(server: Postgres, url: str):
@@ -111,7 +103,7 @@ def test_a_row_that_is_written_anew_comes_anew_and_leaves_its_planned_place_empt
     trigger = "create trigger touch before update on docs for each row execute function touch()"
     do(server, url, MADE, INDEX, touch, trigger, "insert into docs (body) values ('a'), ('b'), ('c')")
     source = source_of(url)
-    found = source.discover({}, 9)
+    found = look(source)
     do(server, url, "update docs set body = 'b2' where body = 'b'", "delete from docs where body = 'c'")
     rows = rows_of(source, found.spans)
     assert [(row["offset"], row["text"], row["error"]) for row in rows] == [
@@ -151,20 +143,19 @@ def test_rows_become_records_as_in_files_whatever_their_columns_hold(server: Pos
 
 
 def test_without_such_a_column_a_lag_is_demanded_and_a_row_waits_for_it_and_for_open_transactions(
-    server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
+    server: Postgres, url: str
 ):
-    now = [0.0]
-    monkeypatch.setattr("data_ops.sources.sql.source.time.monotonic", lambda: now[0])
+    clock = Clock()
     do(server, url, "create table docs (id bigserial primary key, body text)")
     assert "no column of type xid8" in (source_of(url).missing() or "")
     assert "set lag to how long the longest one takes" in (source_of(url, cursor="id").missing() or "")
-    source, name = source_of(url, cursor="id", lag=5), url.rpartition("/")[2]
+    source, name = source_of(url, clock, cursor="id", lag=5), url.rpartition("/")[2]
     assert source.discover({}, 9).drained
     with server.connect(name, autocommit=False) as slow, slow.cursor() as writer:
         writer.execute("insert into docs (body) values ('slow')")
         do(server, url, "insert into docs (body) values ('quick')")
         seen = []
-        for now[0] in (1.0, 6.1, 60.0):
+        for clock.now_s in (1.0, 6.1, 60.0):
             found = source.discover({}, 9)
             seen.append((len(found.spans), found.drained))
         assert seen == [(0, False)] * 3 and "may be passed by" in found.warnings[0]
@@ -190,13 +181,13 @@ def test_a_row_that_comes_later_than_the_lag_allows_is_told_and_not_taken_for_an
 
 def test_a_table_that_was_made_again_or_restored_stops_until_the_loss_is_accepted(server: Postgres, url: str):
     do(server, url, MADE, INDEX, "insert into docs (body) values ('a'), ('b')")
-    cursor = source_of(url).discover({}, 9).cursor
+    cursor = look(source_of(url)).cursor
     do(server, url, "drop table docs", MADE, INDEX, "insert into docs (body) values ('c')")
     with pytest.raises(
         LossError, match=r"docs was deleted and made again after \d+ / 2 was reached; set .*on_loss=cont"
     ):
         source_of(url).discover(cursor, 9)
-    found = source_of(url, on_loss="continue").discover(cursor, 9)
+    found = look(source_of(url, on_loss="continue"), cursor)
     assert [(span.loss, span.num_records, span.first_record) for span in found.spans] == [
         ("created_again", 0, 2),
         ("", 1, 2),
@@ -211,66 +202,6 @@ def test_a_table_that_was_made_again_or_restored_stops_until_the_loss_is_accepte
             source_of(url).discover({"docs": other}, 9)
 
 
-@pytest.mark.parametrize(
-    ("keys", "sentence"),
-    [
-        ({"table": "dosc"}, "no such table that we may see; did you mean docs?"),
-        ({"text": "boddy"}, "docs has no column 'boddy' for text; it has id, body, at, x; did you mean body?"),
-        ({"text": "at"}, "text=at is of type timestamp with time zone, which is no text"),
-        ({"cursor": "at", "lag": 5}, 'cursor=at may be null, and such a row would never be read; ALTER TABLE "docs"'),
-        ({"lag": 5}, "lag=5 is of no use where the cursor x is of type xid8"),
-        ({"user": "nobody"}, 'role "nobody" does not exist'),
-        ({"user": "locked"}, "the login is refused; put the password into the environment as PGPASSWORD"),
-        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
-        ({"port": "1"}, "no database answers at 127.0.0.1:1/postgres"),
-    ],
-)
-def test_what_cannot_be_read_is_one_sentence_that_says_what_to_do(
-    server: Postgres, url: str, keys: dict, sentence: str
-):
-    do(server, url, MADE)
-    database = keys.pop("database", None) or (url.rpartition("/")[2] if "port" not in keys else "postgres")
-    at = f"postgresql://{keys.pop('user', 'postgres')}@127.0.0.1:{keys.pop('port', server.port)}/{database}"
-    told = source_of(at, **keys).missing() or ""
-    assert sentence in told and told.startswith("sources.live") and "\n" not in told
-
-
-def test_a_password_comes_from_the_environment_or_from_a_file(server: Postgres, url: str, monkeypatch, tmp_path):
-    do(server, url, MADE, "grant select on docs to locked", "insert into docs (body) values ('a')")
-    at = url.replace("postgres@", "locked@")
-    monkeypatch.setenv("PGPASSWORD", "wrong")
-    assert 'password authentication failed for user "locked"' in (source_of(at).missing() or "")
-    monkeypatch.setenv("PGPASSWORD", "right")
-    assert source_of(at).missing() is None and len(all_of(source_of(at))[0]) == 1
-    monkeypatch.delenv("PGPASSWORD")
-    connections._OPEN.clear()
-    (tmp_path / "pass").write_text("*:*:*:locked:right\n")
-    (tmp_path / "pass").chmod(0o600)
-    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pass"))
-    assert source_of(at).missing() is None
-    connections._OPEN.clear()
-    database = url.rpartition("/")[2]
-    (tmp_path / "service").write_text(f"[news]\nhost=127.0.0.1\nport={server.port}\nuser=locked\ndbname={database}\n")
-    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "service"))
-    assert source_of("postgresql:///?service=news").missing() is None
-
-
-def test_a_table_that_we_may_not_read_is_told_with_the_mend(server: Postgres, url: str):
-    do(server, url, MADE)
-    with pytest.raises(OSError, match=r"permission denied for table docs; give the user the right to read it \(GRANT"):
-        source_of(url.replace("postgres@", "poor@")).discover({}, 1)
-
-
-def test_columns_that_change_under_us_stop_in_a_sentence_instead_of_quarantine(server: Postgres, url: str):
-    do(server, url, MADE, "insert into docs (body) values ('a')")
-    source = source_of(url)
-    spans = source.discover({}, 9).spans
-    do(server, url, "alter table docs rename column body to content")
-    for act in (lambda: source.discover({}, 9), lambda: rows_of(source, spans)):
-        with pytest.raises(MistakeError, match=r"^sources.live: docs has no column 'body' for text"):
-            act()
-
-
 def test_texts_of_a_database_without_an_encoding_are_checked(server: Postgres):
     server.execute("create database raw encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'")
     url = server.url("raw")
@@ -279,6 +210,7 @@ def test_texts_of_a_database_without_an_encoding_are_checked(server: Postgres):
     assert [(row["text"], row["error"]) for row in rows] == [("good", None), ("a\\\\xff", "bad_utf8")]
 
 
+@pytest.mark.long  # seconds of writing; the test of a commit that is not on disk kills the server in the fast suite
 def test_a_server_that_is_killed_while_a_table_is_read_loses_and_repeats_nothing(server: Postgres, url: str):
     do(server, url, MADE, INDEX)
     name, random = url.rpartition("/")[2], Random(7)
@@ -306,11 +238,12 @@ def test_a_server_that_is_killed_while_a_table_is_read_loses_and_repeats_nothing
     writers = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(3)]
     for writer in writers:
         writer.start()
+    starter = threading.Thread(target=server.start)
     source, cursor, rows, began, is_killed = source_of(url), {}, [], time.monotonic(), False
     while time.monotonic() - began < 3:
         if time.monotonic() - began > 1.5 and not is_killed:
             server.kill()
-            threading.Thread(target=server.start).start()
+            starter.start()
             is_killed = True
         found = source.discover(cursor, 50)
         while True:
@@ -320,6 +253,7 @@ def test_a_server_that_is_killed_while_a_table_is_read_loses_and_repeats_nothing
             except OSError:  # read again, as a window is
                 time.sleep(0.1)
         cursor = found.cursor
+    starter.join()
     stop.set()
     for writer in writers:
         writer.join()

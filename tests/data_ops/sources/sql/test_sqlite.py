@@ -184,13 +184,3 @@ def test_names_are_quoted_whatever_they_hold(tmp_path: Path):
     execute(path, f"""insert into "{spelled}" (k0) values ('fine')""")
     config = {"table": f'"{spelled}"', "text": "k0", "id": f"{odd} n"}
     assert [row["text"] for row in all_of(source_of(path, **config))[0]] == ["fine"]
-
-
-def test_a_long_table_is_read_in_pages_of_bounded_bytes(file: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("data_ops.sources.sql.statements.PAGE_BYTES", 1000)
-    monkeypatch.setattr("data_ops.sources.sql.statements.PAGE_RECORDS", 8)
-    insert(file, *("x" * 300 for _ in range(20)), *("y" for _ in range(20)))
-    source = source_of(file)
-    found = source.discover({}, 100)
-    assert all(span.num_records <= 8 and source.size_of(span) <= 1300 for span in found.spans)
-    assert sum(map(source.size_of, found.spans)) == 6020 and len(rows_of(source, found.spans)) == 40
