@@ -23,7 +23,8 @@ from cluster.launch.check import check_launch_file
 from cluster.runtime.session import has_gpu
 from cluster.storage.store import Store
 from cluster.telemetry.wandb_run import has_key
-from data_ops.sources.first_look import first_look
+from data_ops.sources.first_look import FirstLook, first_look
+from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import SourceConfig
 
 PYTHON = (3, 11)
@@ -87,7 +88,8 @@ def look_at_sources(sources: Mapping[str, SourceConfig]) -> list[Check]:
     checks = []
     for label, config in sources.items():
         try:
-            look = first_look(label, config)
+            problem = open_source(label, config).missing()
+            look = FirstLook(problem=problem) if problem else first_look(label, config)
         except (OSError, ValueError) as error:
             checks.append(Check(f"source {label}", "fail", str(error), "make it readable, or correct its keys"))
             continue

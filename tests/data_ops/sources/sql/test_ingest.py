@@ -105,6 +105,9 @@ def test_a_row_is_shown_as_it_will_be_read(tmp_path: Path, server: Postgres):
     (check,) = look_at_sources(config_of(tmp_path, server).sources)
     assert (check.name, check.state) == ("source live", "ok")
     assert check.found == f"docs: no time, id 1, text '{text_of(0)[:60]}...'"
+    (check,) = look_at_sources(config_of(tmp_path, server, table="dosc").sources)
+    assert check.state == "fail" and "the database has no such table that we may see" in check.found
+    assert check.mend.startswith("did you mean docs?")
 
 
 @pytest.mark.ray
