@@ -14,6 +14,7 @@ from data_ops.ingest.seen import Histories
 from data_ops.lake.lake import Lake
 from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 from data_ops.sources.protocol import LossError
+from data_ops.sources.sql import connections
 from ray_jobs.commands.doctor import look_at_sources
 from ray_jobs.commands.verify import verify_command
 from ray_jobs.config.reading import read_config
@@ -35,6 +36,7 @@ def _empty_table(server: Postgres):
     server.execute("drop table if exists docs", *TABLE)
     yield
     end_all()
+    connections._OPEN.clear()
 
 
 def text_of(number: int) -> str:
