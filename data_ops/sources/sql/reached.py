@@ -5,9 +5,10 @@ so it goes with where it comes from: which cluster, which timeline of it, which 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
+from pydantic import JsonValue
 
 from data_ops.sources.protocol import Span
 
@@ -32,10 +33,15 @@ class KeyReached(NamedTuple):
     num_records: int  # places that were given, of all tables that had this name
 
     @classmethod
-    def of(cls, state: Sequence[Any]) -> "KeyReached":
+    def of(cls, state: JsonValue) -> "KeyReached":
         """Read it from JSON."""
-        system, timeline, table, key, num_records = state
-        return cls(system, timeline, table, None if key is None else tuple(key), num_records)
+        return msgspec.convert(state, cls)
+
+    @property
+    def state(self) -> list[JsonValue]:
+        """Write it as JSON."""
+        key: list[JsonValue] | None = None if self.key is None else [*self.key]
+        return [self.system, self.timeline, self.table, key, self.num_records]
 
 
 class Page(NamedTuple):

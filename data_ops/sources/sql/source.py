@@ -10,14 +10,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from cluster.storage.retry import retry
 from data_ops.documents.document import records
-from data_ops.sources.protocol import MAX_BATCH_ROWS, Discovery, LossError, Source, SourceConfig, Span
+from data_ops.sources.protocol import MAX_BATCH_ROWS, Cursor, Discovery, LossError, Source, SourceConfig, Span
 from data_ops.sources.sql.config import SqlConfig, split_table
 from data_ops.sources.sql.connections import database_of
 from data_ops.sources.sql.database import Database, DatabaseStanding, KeyStretch
@@ -48,11 +48,11 @@ class SqlSource(Source):
         self._sightings = Sightings(config.lag or 0.0)
         self._holding = Holding(clock)
 
-    def discover(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+    def discover(self, cursor: Cursor, max_records: int) -> Discovery:
         """List what is new. LossError where the table is not the one that was read so far, unless that is accepted."""
         return retry(lambda: self._look(cursor, max_records))
 
-    def _look(self, cursor: dict[str, Any], max_records: int) -> Discovery:
+    def _look(self, cursor: Cursor, max_records: int) -> Discovery:
         database, name = database_of(self.config), self.config.table
         reading = self._reading(database)
         if reading is None:
@@ -69,7 +69,7 @@ class SqlSource(Source):
         hold = self._hold(reading, standing, stretch)
         warnings = [*loss, *self._warnings(reading, standing, hold)]
         drained = not behind and not hold.is_waited_for
-        return Discovery(spans, {**cursor, name: list(entry)}, warnings, drained, num_behind=behind)
+        return Discovery(spans, {**cursor, name: entry.state}, warnings, drained, num_behind=behind)
 
     def _hold(self, reading: TableView, standing: DatabaseStanding, stretch: KeyStretch) -> Hold:
         """Tell whether rows are held back that an ingest which ends by itself has to wait for."""

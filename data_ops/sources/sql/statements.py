@@ -5,7 +5,7 @@ names are quoted. The same text does for PostgreSQL and SQLite, but for how a pa
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from data_ops.sources.sql.reached import Key, Page
 from data_ops.sources.sql.table import Order, TableView, quote
@@ -78,12 +78,12 @@ def pages(reading: TableView, size: str, where: Where, most: int, full: PageSize
     )
 
 
-def pages_of(rows: Iterable[Sequence[Any]]) -> list[Page]:
+def pages_of(rows: Iterable[Sequence[int | str]]) -> list[Page]:
     """Read pages from what `pages` gives: the number, the bytes so far and the key of each page's last row."""
     found, records, size = list[Page](), 0, 0
     for n, total, *key in rows:
-        found.append(Page(n - records, tuple(map(str, key)), total - size))
-        records, size = n, total
+        found.append(Page(int(n) - records, tuple(map(str, key)), int(total) - size))
+        records, size = int(n), int(total)
     return found
 
 
