@@ -18,11 +18,12 @@ from benchmarks.corpus import lines, write
 from benchmarks.data.ingest import bpe, settings_for
 from benchmarks.rows import Goal, Row, paired
 from cluster.storage.store import Store
-from data_ops.curation.history.exact import IdHistory
+from data_ops.curation.history.id_history import IdHistory
 from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer
 from data_ops.ingest import pipeline
 from data_ops.ingest.config import IngestSettings
+from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
 from data_ops.lake.schemas import STORED_DOCUMENT_SCHEMA
 from data_ops.lake.window import Window, window_row
@@ -63,7 +64,7 @@ def measure(quick: bool) -> list[Row]:
 def one(folder: Path, settings: IngestSettings, tokenizer: Tokenizer) -> tuple[float, float]:
     """CPU seconds of all windows without digests, and with them."""
     lakes = [make(Store.open(f"{folder}-{make.__name__}")) for make in (WithoutDigests, Lake)]
-    seen, seconds = [IdHistory(), IdHistory()], [0.0, 0.0]
+    seen, seconds = [IdHistory(SeenIds()), IdHistory(SeenIds())], [0.0, 0.0]
     for lake in lakes:
         lake.create()
     label, config = next(iter(settings.sources.items()))

@@ -18,7 +18,7 @@ from cluster.runtime.config import ClusterConfig
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
-from data_ops.curation.history.exact import IdHistory
+from data_ops.curation.history.id_history import IdHistory
 from data_ops.documents.document import is_held_out
 from data_ops.documents.fates import drop_living, living
 from data_ops.documents.tokenizer import Tokenizer, train_bpe
@@ -26,6 +26,7 @@ from data_ops.ingest.config import IngestSettings, WindowConfig
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import ingest
 from data_ops.kernels.arrays import ids_to_array
+from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
@@ -126,7 +127,7 @@ def mistakes(table: pa.Table, made: list[Line], places: list[tuple[str, int]], s
 
 def in_one_process(settings: IngestSettings, tokenizer_json: str) -> int:
     """Read, curate, deduplicate and tokenise everything here; the number of tokens."""
-    seen, tokenizer, total = IdHistory(), Tokenizer.from_json(tokenizer_json), 0
+    seen, tokenizer, total = IdHistory(SeenIds()), Tokenizer.from_json(tokenizer_json), 0
     for label, config in settings.sources.items():
         found = open_source(label, config).discover({}, 1 << 40)
         total += sum(process_span(label, span, settings, tokenizer, seen) for span in found.spans)

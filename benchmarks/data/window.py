@@ -15,10 +15,11 @@ from benchmarks.rows import Goal, Row, paired
 from cluster.runtime.config import ClusterConfig
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
-from data_ops.curation.history.exact import IdHistory
+from data_ops.curation.history.id_history import IdHistory
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.pipeline import ingest
+from data_ops.kernels.seen_ids import SeenIds
 from data_ops.lake.lake import Lake
 
 RECORDS, WARM_UP, SENTENCES = 1000, 2, 2
@@ -54,7 +55,7 @@ def measure(quick: bool) -> list[Row]:
         made = list(lines(windows * RECORDS, SENTENCES, clean=True))
         write(Path(folder) / "corpus", made)
         settings, tokenizer_json = settings_for(Path(folder), RECORDS), bpe(made)
-        tokenizer, seen = Tokenizer.from_json(tokenizer_json), IdHistory()
+        tokenizer, seen = Tokenizer.from_json(tokenizer_json), IdHistory(SeenIds())
         lake = TimedLake(Store.open(f"{folder}/lake"))
         lake.create()
         clock = [0.0]
