@@ -25,7 +25,7 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.progress import Reach
 from data_ops.lake.schemas import SCHEMAS, STORED_DOCUMENT_SCHEMA, UPKEEP, properties
 from ray_jobs.commands.forget import forget
-from tests.cluster.storage.test_store import s3, s3_endpoint, store  # noqa: F401
+from tests.cluster.storage.test_store import s3, s3_settings, store  # noqa: F401
 from tests.data_ops.lake.test_lake import note_of, places
 from tests.ray_jobs.commands.test_forget import (
     FATES,

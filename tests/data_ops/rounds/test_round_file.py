@@ -9,7 +9,7 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.log import RoundText, text_of
 from data_ops.rounds import round_file
 from data_ops.rounds.manifest import Manifest
-from tests.cluster.storage.test_store import s3, s3_endpoint, store  # noqa: F401
+from tests.cluster.storage.test_store import s3, s3_settings, store  # noqa: F401
 from tests.support.lakes import fill_lake, make_lake
 
 RUN = "news"
