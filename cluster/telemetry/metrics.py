@@ -33,6 +33,7 @@ METRICS = {
     "data_wait_share": Metric("share", "gauge", "Share of the time that workers waited for rows."),
     "goodput": Metric("share", "gauge", "Share of the driver's time in steps that are in a checkpoint."),
     "padding_share": Metric("share", "gauge", "Positions of packed rows that hold no document."),
+    "context_share": Metric("share", "gauge", "Positions that are read and not learnt, as questions of conversations."),
     "workers": Metric("workers", "gauge", "Workers of the group."),
     "restarts": Metric("restarts", "counter", "Worker groups started again by this driver."),
     "recovery_s": Metric("s", "histogram", "Seconds from the last step before a failure to the next one."),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cluster.rows import Rows
 from data_ops.kernels.arrays import Ints
 from data_ops.rounds.manifest import Manifest
-from data_ops.rounds.packing import Packing, fill, pack, row_order
+from data_ops.rounds.packing import Packing, fill, num_labels, pack, row_order
 
 
 class Layout:
@@ -48,10 +48,14 @@ class Layout:
         begin = step * size + first
         return self.order[begin : min(begin + count, (step + 1) * size)]
 
-    def predictions(self, step: int) -> int:
-        """Labels in the global batch of a step, without those of forgotten documents."""
+    def positions(self, step: int) -> int:
+        """Positions in the global batch of a step that hold a document, without those of forgotten ones."""
         pieces = self._segments(self.rows_of(step))
         return int(pieces.length[~self.blank[pieces.document]].sum())
+
+    def predictions(self, step: int, tokens: npt.NDArray[np.int32], offsets: Ints) -> int:
+        """Labels in the global batch of a step: one a position, but for forgotten documents and what is not learnt."""
+        return num_labels(self._segments(self.rows_of(step)), tokens, offsets, self.blank)
 
     def fill(self, rows: Ints, count: int, tokens: npt.NDArray[np.int32], offsets: Ints, document_token: int) -> Rows:
         """Build `count` rows: the named ones and, behind them, empty ones.

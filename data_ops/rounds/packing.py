@@ -4,6 +4,9 @@ Best fit, longest first: every document goes whole into the fullest row that sti
 longer than a row is cut, into full rows and a remainder. Each of a document's positions keeps its own
 label, so that cutting loses no prediction. Against concatenate-and-cut, which cuts every fourth document,
 it costs a sort: 0.1 us a document.
+
+A token t that is read and not learnt (the question in a conversation) is stored as ~t, which is negative; so whatever
+carries tokens carries that too. Rows turn it back, and have no label there.
 """
 
 from typing import NamedTuple
@@ -62,7 +65,10 @@ def fill(
 
     tokens int32[T] and document_offsets [n+1] are Arrow's list layout: document d is
     tokens[document_offsets[d]:document_offsets[d+1]], t1..tn. Its n+1 positions have inputs D t1..tn and labels
-    t1..tn D, D being the document token; an empty document is the one prediction D -> D.
+    t1..tn D, D being the document token; an empty document is the one prediction D -> D. A stored ~t is input t and
+    label -100. A document that begins with one is a conversation: neither its first D nor its last belongs to it, so
+    that its first token is read at position 0, as whoever asks the model later has it: the first stands apart as
+    padding does, and the last is no label.
     blank, bool[n]: documents that keep their positions and segment but hold nothing (inputs D, labels -100), whatever
     their tokens are. Raises ValueError where the packing does not belong to these documents or rows.
     """
@@ -87,6 +93,14 @@ def fill(
             f"piece {piece} (row, start, document, document start, length) fits no row or document; pack anew"
         )
     return rows
+
+
+def num_labels(packing: Packing, tokens: Tokens, document_offsets: Ints, blank: npt.NDArray[np.bool_]) -> int:
+    """Count the labels other than -100 that `fill` writes for these pieces."""
+    offsets = np.ascontiguousarray(document_offsets, np.int64).view()
+    tokens = np.ascontiguousarray(tokens, np.int32).view()
+    offsets.flags.writeable = tokens.flags.writeable = False
+    return int(_count(packing, _Text(tokens, offsets, blank)))
 
 
 def row_order(num_rows: int, seed: int, round_number: int) -> Ints:
@@ -123,7 +137,10 @@ def _fill(pieces: Packing, text: _Text, document_token: np.int32, rows: Rows) ->
             if p + n > last - first + 1 and not blank[d]:
                 return piece
             end = a + n
+            is_conversation = not blank[d] and last > first and tokens[first] < 0
             segments[r, a:end] = segment
+            if is_conversation and p == 0:
+                segments[r, a] = PADDING_SEGMENT
             segment += 1
             piece += 1
             if blank[d]:
@@ -132,17 +149,36 @@ def _fill(pieces: Packing, text: _Text, document_token: np.int32, rows: Rows) ->
                 continue
             tail = 1 if first + p + n > last else 0
             into, given = labels[r, a : end - tail], tokens[first + p : first + p + n - tail]
-            for i in range(len(into)):  # into[:] = given takes 3 s to compile, for the words of its error
-                into[i] = given[i]
+            for i in range(len(into)):
+                into[i] = given[i] if given[i] >= 0 else IGNORED_LABEL
             if tail:
-                labels[r, end - 1] = document_token
+                labels[r, end - 1] = IGNORED_LABEL if is_conversation else document_token
             head = 1 if p == 0 else 0
             if head:
                 inputs[r, a] = document_token
             into, given = inputs[r, a + head : end], tokens[first + p + head - 1 : first + p + n - 1]
             for i in range(len(into)):
-                into[i] = given[i]
+                into[i] = given[i] if given[i] >= 0 else ~given[i]
         inputs[r, end:] = document_token
         labels[r, end:] = IGNORED_LABEL
         segments[r, end:] = PADDING_SEGMENT
     return piece if piece < len(row) else -1
+
+
+@njit(cache=True, nogil=True)
+def _count(pieces: Packing, text: _Text) -> int:
+    """Count labels; a document that is no conversation has one at each position, and is not looked at."""
+    _, _, document, document_start, length, _ = pieces
+    tokens, offsets, blank = text
+    count = 0
+    for piece in range(len(document)):
+        d, p, n = document[piece], document_start[piece], length[piece]
+        first, last = offsets[d], offsets[d + 1]
+        if blank[d]:
+            continue
+        if last == first or tokens[first] >= 0:
+            count += n
+            continue
+        for i in range(first + p, min(first + p + n, last)):
+            count += tokens[i] >= 0
+    return count

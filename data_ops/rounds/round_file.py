@@ -169,6 +169,7 @@ def warm_up() -> None:
     table = pa.Table.from_pylist([manifest.to_row()], schema=pa.schema(COLUMNS))
     layout = Layout(Manifest.from_row(table, 0))
     layout.fill(layout.rows_of(0), 1, np.zeros(0, np.int32), np.zeros(2, np.int64), 0)
+    layout.predictions(0, np.zeros(0, np.int32), np.zeros(2, np.int64))
 
 
 def _one_list(kind: pa.DataType, values: pa.Array) -> pa.Array:

@@ -101,7 +101,9 @@ class Meter:
         row["rows"] = event.step * self.batch_rows
         row["step_s"] = event.seconds
         row["data_wait_share"] = event.data_wait_s / max(event.seconds, 1e-9)
-        row["padding_share"] = 1 - event.predictions / self.batch_tokens
+        positions = max(event.positions, event.predictions)  # of an older version only the second is known
+        row["padding_share"] = 1 - positions / self.batch_tokens
+        row["context_share"] = (positions - event.predictions) / self.batch_tokens
         if event.mfu is not None:
             row["mfu"] = event.mfu
         if event.freshness_s:

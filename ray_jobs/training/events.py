@@ -66,6 +66,7 @@ class StepDone(Happening, frozen=True, kw_only=True, tag="step"):
     round: int = 0
     tokens: int = 0
     predictions: int = 0
+    positions: int = 0
     loss: float | None = None
     grad_norm: float | None = None
     learning_rate: float = 0.0

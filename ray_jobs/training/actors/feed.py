@@ -62,6 +62,7 @@ class Batch(NamedTuple):
 
     rows: Rows
     predictions: int  # labels in the whole global batch
+    positions: int  # of it that hold a document: with a label, or only read
     arrived_s: Floats  # arrival of the fresh documents that are done with this step (rank 0)
     event_s: Floats  # their own times
     sources: np.typing.NDArray[np.str_]  # labels of their sources
@@ -134,7 +135,8 @@ class Feed:
         fresh = len(text.arrived_s)
         done = (layout.last_steps == step)[:fresh] & ~text.blank[:fresh] & (rank == 0)
         origins = text.arrived_s[done], text.event_s[done], text.sources[done]
-        return Batch(filled, layout.predictions(step), *origins)
+        counted = layout.predictions(step, text.tokens, text.offsets), layout.positions(step)
+        return Batch(filled, *counted, *origins)
 
     def branch(self, step: int, number: int, tokens: int) -> RoundNotice:
         """Tell about the candidates that leave the main line at `step`, before round `number`.

@@ -32,6 +32,7 @@ class StepMeter:
             round=here.round,
             tokens=here.tokens,
             predictions=batch.predictions,
+            positions=batch.positions,
             loss=result.loss,
             grad_norm=result.grad_norm,
             learning_rate=done.lr,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_ops.rounds.packing import IGNORED_LABEL, PADDING_SEGMENT, Packing, fill, pack, row_order
+from data_ops.rounds.packing import IGNORED_LABEL, PADDING_SEGMENT, Packing, fill, num_labels, pack, row_order
 
 D = 999
 sizes = st.lists(st.integers(0, 90), max_size=60)
@@ -194,3 +194,36 @@ def test_row_order_is_a_permutation_that_changes_with_seed_and_round(num_rows, s
     if num_rows > 50:
         for other in (row_order(num_rows, seed + 1, round_number), row_order(num_rows, seed, round_number + 1)):
             assert (other == order).mean() < 0.2
+
+
+talks = st.lists(st.lists(st.booleans(), min_size=1, max_size=60).map(lambda learnt: [False, *learnt[1:]]), max_size=30)
+
+
+@settings(max_examples=60)
+@given(talks, sizes, rows_of)
+def test_of_a_conversation_the_answers_alone_are_labels_and_its_first_token_stands_at_the_start(
+    talks, plain, row_tokens
+):
+    """Every masked token comes back as an input, and never as a label; plain text between them stays as it was."""
+    learnt = [*talks, *([True] * size for size in plain)]
+    tokens, offsets = documents([len(one) for one in learnt])
+    stored = np.where(np.array([one for talk in learnt for one in talk], bool), tokens, ~tokens)
+    packing = pack(np.diff(offsets) + 1, row_tokens)
+    rows = fill(packing, stored, offsets, D, row_tokens)
+    found = unpack(packing, rows, len(learnt))
+    for number, (mask, pairs) in enumerate(zip(learnt, found, strict=True)):
+        own = tokens[offsets[number] : offsets[number + 1]].tolist()
+        is_talk = number < len(talks)
+        assert [pair[0] for pair in pairs] == [D, *own]
+        wanted = [token if keep else IGNORED_LABEL for token, keep in zip(own, mask, strict=True)]
+        assert [pair[1] for pair in pairs] == [*wanted, IGNORED_LABEL if is_talk else D]
+    for row, start, document, first, length in zip(*packing[:5], strict=True):
+        apart = 1 if document < len(talks) and first == 0 else 0
+        segments = rows.segments[row, start : start + length]
+        assert (segments[:apart] == PADDING_SEGMENT).all() and len(set(segments[apart:].tolist())) <= 1
+        assert (segments[apart:] >= 0).all()
+    blank = np.zeros(len(learnt), bool)
+    assert num_labels(packing, stored, offsets, blank) == (rows.labels != IGNORED_LABEL).sum()
+    blank[: len(talks)] = True
+    forgotten = fill(packing, stored, offsets, D, row_tokens, blank)
+    assert num_labels(packing, stored, offsets, blank) == (forgotten.labels != IGNORED_LABEL).sum()

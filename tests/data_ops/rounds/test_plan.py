@@ -124,7 +124,7 @@ def test_replay_is_never_fresh_and_never_twice_and_leaves_no_step_empty(log, con
         assert config.replay_share > 0 or not replayed
         layout = Layout(m)
         assert m.steps == -(-layout.packing.num_rows // shape.batch_rows)
-        assert all(layout.predictions(step) > 0 for step in range(m.steps))
+        assert all(layout.positions(step) > 0 for step in range(m.steps))
 
 
 @settings(max_examples=40)
@@ -142,7 +142,7 @@ def test_every_label_of_every_document_is_trained_exactly_once_in_its_round(log,
             inputs, labels, segments = global_batch(layout, step)
             there = labels != -100
             assert (there == (segments >= 0)).all()
-            assert layout.predictions(step) == there.sum()
+            assert layout.positions(step) == layout.predictions(step, tokens, offsets) == there.sum()
             seen += list(zip(inputs[there].tolist(), labels[there].tolist(), strict=True))
         assert sorted(seen) == sorted(expected)
 
@@ -229,7 +229,7 @@ def test_a_document_longer_than_a_row_is_trained_whole():
     m = plan(0, Place(), lengths_log(5, 100, 7), RoundConfig(tokens=1000, replay_share=0.0))
     layout = Layout(m)
     assert m.fresh.lengths.tolist() == [6, 101, 8]
-    assert sum(layout.predictions(step) for step in range(m.steps)) == 115
+    assert sum(layout.positions(step) for step in range(m.steps)) == 115
     assert layout.last_steps.tolist() == slow_last_steps(layout)
 
 

@@ -322,7 +322,7 @@ def rows_of(lake, manifest, gone):
     tokens, offsets = tokens_in_order(tables, manifest.documents, layout.blank)
     rows = layout.rows_of(0, 0, manifest.steps * manifest.batch_rows)
     steps = [layout.fill(layout.rows_of(s), manifest.batch_rows, tokens, offsets, 255) for s in range(manifest.steps)]
-    predictions = [layout.predictions(s) for s in range(manifest.steps)]
+    predictions = [layout.predictions(s, tokens, offsets) for s in range(manifest.steps)]
     assert len(rows) <= manifest.batch_rows
     return layout, [np.concatenate(part) for part in zip(*steps, strict=True)], predictions
 
