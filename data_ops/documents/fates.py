@@ -30,6 +30,16 @@ def drop(table: pa.Table, which: npt.NDArray[np.bool_], reason: str) -> pa.Table
     return _put(table, which, {**values, **({"external_id": None} if reason == "forgotten" else {})})
 
 
+def quarantine(table: pa.Table, reasons: pa.Array, samples: pa.Array) -> pa.Table:
+    """Quarantine the rows that have a reason, with a sample in the place of their text; arrays as long as the table."""
+    which = reasons.is_valid().to_numpy(zero_copy_only=False)
+    table = _put(table, which, {"fate": "quarantined", "id": None, "tokens": None, "num_bytes": 0})
+    for name, values in (("reason", reasons), ("text", samples)):
+        column = pc.if_else(pa.array(which), values, table[name])
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    return table
+
+
 def drop_living(table: pa.Table, reasons: pa.Array) -> pa.Table:
     """Mark those of the living rows as dropped that have a reason; reasons: string[number of living rows], or null."""
     rows = np.flatnonzero(living(table))

@@ -10,8 +10,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,14 @@ SEPARATORS: tuple[str, ...] = (
 )
 SEPARATORS += ("<|begin_of_text|>", "<s>", "<bos>", "[BOS]", "[CLS]")
 CALL_BYTES = 4 << 20  # text handed to the backend at once; its own objects take some 30 times as much
+
+
+class PlacedTokens(NamedTuple):
+    """Tokens int32 [n] of a text, and where in it each stands: characters [starts, ends), int64 [n]."""
+
+    ids: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
 
 
 class Tokenizer:
@@ -93,9 +102,20 @@ class Tokenizer:
 
     def encode_marked(self, text: str) -> list[int]:
         """Encode a text of ours, such as a chat template's, in which special tokens are obeyed."""
+        return list(self._marked.encode(text, add_special_tokens=False).ids)
+
+    def encode_placed(self, text: str) -> PlacedTokens:
+        """Encode such a text, and say where in it each token stands; the bytes of one character stand in one place."""
+        encoded = self._marked.encode(text, add_special_tokens=False)
+        places = np.array(encoded.offsets, np.int64).reshape(-1, 2)
+        return PlacedTokens(np.array(encoded.ids, np.int32), places[:, 0], places[:, 1])
+
+    @cached_property
+    def _marked(self) -> Backend:
+        """The same tokenizer, in which special tokens are obeyed."""
         backend = Backend.from_str(self.to_json())
         backend.encode_special_tokens = False
-        return list(backend.encode(text, add_special_tokens=False).ids)
+        return backend
 
     def lost_share(self, texts: Iterable[str]) -> tuple[float, str]:
         """Measure which share of the visible characters does not come back, and name the ones lost most often."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from cluster.units import Duration, Settings, Share, Size
+from data_ops.conversations.template import ChatTemplate
 from data_ops.curation.config import CurateConfig
 from data_ops.sources.protocol import SourceConfig
 
@@ -29,4 +30,5 @@ class IngestSettings:
     curate: CurateConfig
     seed: int
     held_out: Share
+    chat: ChatTemplate | None = None  # how conversations are put before the model; None: the store has none
     owner: str = ""  # the run, or the lease of an ingest, that plans windows

@@ -24,12 +24,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.runtime.actors import SERVICE, Handle, start_actor
+from data_ops.conversations.answers import ConversationTokens
+from data_ops.conversations.template import ChatTemplate
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.documents.fates import count, drop_living, living
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.context import IngestContext
+from data_ops.ingest.conversations import with_conversation_tokens
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.health import SourceHealth
 from data_ops.ingest.open_sources import OpenSources
@@ -230,7 +233,12 @@ def _read_spans(
             sketches = sketches_of(documents, settings.curate.remembered)
             reasons = seen.call(Histories.look, window, documents["id"].combine_chunks(), sketches).get()
             table = drop_living(table, reasons)
-            table = table.append_column("tokens", _tokens(table, living(table), tokenizer))
+            if config and config.conversations:
+                before = batch_of_records.column("text")
+                speech = _speech(tokenizer_json, settings.chat)
+                table = with_conversation_tokens(table, before, speech, getattr(config, "max_tokens", None))
+            else:
+                table = table.append_column("tokens", _tokens(table, living(table), tokenizer))
             table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
             yield table.append_column("node", pa.array([socket.gethostname()] * table.num_rows, pa.string()))
 
@@ -248,6 +256,13 @@ def _tokens(table: pa.Table, alive: npt.NDArray[np.bool_], tokenizer: Tokenizer)
     encoded = tokenizer.encode(table["text"].filter(pa.array(alive)))
     where = np.cumsum(alive) - 1
     return encoded.take(pa.array(where, mask=~alive)).cast(DOCUMENT_SCHEMA.field("tokens").type)
+
+
+@lru_cache(maxsize=4)
+def _speech(tokenizer_json: str, template: ChatTemplate | None) -> ConversationTokens:
+    if template is None:
+        raise ValueError("conversations are read, and the store has no chat template; run again, which writes one down")
+    return ConversationTokens(template, _tokenizer(tokenizer_json))
 
 
 @lru_cache(maxsize=4)

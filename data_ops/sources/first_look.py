@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from cluster.readable import visible
+from data_ops.conversations.fields import ConversationFields
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Source, SourceConfig
 from data_ops.sources.quarantine import read_span
@@ -33,6 +34,10 @@ def first_look(label: str, config: SourceConfig) -> FirstLook:
     asked = {key: field for key in MAPPED if isinstance(field := getattr(config, key, None), str)}
     fields = source.fields_there()
     absent = {key: field for key, field in asked.items() if fields and not _has(fields, field)}
+    if (conversations := config.conversations) is not None:
+        absent.pop("text", None)
+        if fields and (problem := _no_conversation(label, conversations, fields)):
+            return FirstLook(problem=problem)
     if absent:
         return FirstLook(problem="\n".join(_refusal(label, key, field, fields) for key, field in absent.items()))
     return FirstLook(sample=_sample(source))
@@ -40,6 +45,21 @@ def first_look(label: str, config: SourceConfig) -> FirstLook:
 
 def _has(fields: Sequence[str], path: str) -> bool:
     return any(field == path or field.startswith(f"{path}.") for field in fields)
+
+
+def _no_conversation(label: str, wanted: ConversationFields, fields: Sequence[str]) -> str | None:
+    """Say which fields there are where none of the records can hold a conversation."""
+    if _has(fields, wanted.messages) or (_has(fields, wanted.prompt) and _has(fields, wanted.completion)):
+        return None
+    there, more = (
+        ", ".join(visible(field) or repr(field) for field in fields[:SHOWN_FIELDS]),
+        len(fields) - SHOWN_FIELDS,
+    )
+    return (
+        f"sources.{label}: no record has the field {wanted.messages!r}, nor {wanted.prompt!r} with "
+        f"{wanted.completion!r}; the fields are {there}{f' and {more} more' if more > 0 else ''}; set "
+        f"sources.{label}.messages, or .prompt and .completion, to what they are called"
+    )
 
 
 def _refusal(label: str, key: str, wanted: str, fields: Sequence[str]) -> str:

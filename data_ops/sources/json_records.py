@@ -49,7 +49,7 @@ def json_parser(fields: Fields) -> Parse:
             if not line or line.isspace():
                 rows.add("", None, None, num_bytes)
                 return
-            record, reason = _second_look(line, fields, error)
+            record, reason = second_look(line, fields, error)
             if reason:
                 rows.quarantine(reason, line, num_bytes)
                 return
@@ -94,7 +94,7 @@ def _paths(record: dict[str, Any], above: str) -> Iterator[str]:
             yield f"{above}{name}"
 
 
-def _second_look(line: bytes, fields: Fields, error: Exception) -> tuple[Any, str | None]:
+def second_look(line: bytes, fields: Fields, error: Exception) -> tuple[Any, str | None]:
     """Read a line that is not strict JSON: its value, or the reason why it cannot be read.
 
     Only the fields that are asked for condemn it: NaN, numbers beyond all bounds, halves of characters and bytes that

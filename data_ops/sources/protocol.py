@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field, JsonValue
 
 from cluster.units import Settings
+from data_ops.conversations.fields import ConversationFields
 
 MAX_BATCH_ROWS = 4096
 MAX_BATCH_BYTES = 16 << 20
@@ -37,6 +38,11 @@ class SourceConfig(Settings):
     def waits(self) -> bool:
         """Whether a run starts though nothing is there yet."""
         return False
+
+    @property
+    def conversations(self) -> ConversationFields | None:
+        """Where the records keep their conversations; None: they are texts, all of which is learnt."""
+        return None
 
     def describe(self) -> str:
         """Tell where the documents come from, in the words of the configuration."""

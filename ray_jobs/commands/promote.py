@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 from cluster.runtime.session import connect
 from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
+from data_ops.conversations.template import TEMPLATE, template_of
 from data_ops.lake.lake import Lake
 from models.engine.weights import StoredWeights
 from models.kinds.exchange.adapter import write_adapter
@@ -29,7 +30,7 @@ from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
 from ray_jobs.report.terminal import Display
 from ray_jobs.serving.generate import Said, stream
 from ray_jobs.serving.speaker import Speaker
-from ray_jobs.store.frozen import read_tokenizer
+from ray_jobs.store.frozen import read_chat, read_tokenizer
 from ray_jobs.store.paths import runs_of
 
 EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
@@ -96,6 +97,8 @@ def export_checkpoint(
     refuse_other_tokenizer(store, commit, tokenizer)
     target, shape = expanded_path(directory).absolute(), model_config(commit.state.model).whole
     files = read_files(store, commit.state.base)
+    if (chat := read_chat(store)) is not None and template_of(files, tokenizer) is None:
+        files = {**files, TEMPLATE: chat.source.encode()}
     handover = Handover(tokenizer.to_json(), tokenizer.document_token, precision, files)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = full_weights(store, commit, Path(scratch))

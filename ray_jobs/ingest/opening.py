@@ -19,6 +19,7 @@ from data_ops.ingest.config import IngestSettings
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
+from ray_jobs.ingest.chat import open_chat
 from ray_jobs.ingest.first_tokenizer import given_tokenizer, make_tokenizer, what_is_lost
 from ray_jobs.ingest.settings import ingest_settings, share_held_out
 from ray_jobs.outcome import ConfigError
@@ -103,7 +104,9 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
         if kept.held_out < frozen.held_out:
             now = f"from now on {frozen.held_out:g} of the documents are held out (held_out was {kept.held_out:g})"
             warnings = (*warnings, f"{now}; what was taken in before stays as it is")
-    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), ingest_settings(config, frozen), warnings)
+    chat, told = open_chat(store, config, tokenizer)
+    settings = ingest_settings(config, frozen, chat)
+    return OpenStore(store, lake, tokenizer, tokenizer.to_json(), settings, (*warnings, *told))
 
 
 def _now(config: Config, store: Store, fingerprint: str) -> Frozen:

@@ -1,16 +1,27 @@
 """What decides how the documents of a store are taken in: the configuration, and what the store has frozen?"""
 
+from data_ops.conversations.template import ChatTemplate
 from data_ops.ingest.config import IngestSettings
+from data_ops.sources.objective import ObjectiveConfig
+from data_ops.sources.protocol import SourceConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.store.frozen import Frozen
 
 HELD_OUT = 0.05  # of a new store: at 2 % it takes 27,000 arrivals to tell a gain of 0.01 bits, at 5 % 10,800
 
 
-def ingest_settings(config: Config, frozen: Frozen | None) -> IngestSettings:
-    """The settings of ingest; frozen: of the store, None before it is made."""
-    sources, held_out = dict(config.sources), share_held_out(config, frozen)
-    return IngestSettings(sources, config.window, config.curate, config.seed, held_out, owner=config.name)
+def ingest_settings(config: Config, frozen: Frozen | None, chat: ChatTemplate | None = None) -> IngestSettings:
+    """The settings of ingest; frozen: of the store, None before it is made; chat: its template, if it has one."""
+    sources = {label: _with_limit(source, config.model.row_tokens) for label, source in config.sources.items()}
+    held_out = share_held_out(config, frozen)
+    return IngestSettings(sources, config.window, config.curate, config.seed, held_out, chat, owner=config.name)
+
+
+def _with_limit(source: SourceConfig, row_tokens: int) -> SourceConfig:
+    """A conversation is trained whole: where no limit is set, it is a row, which has the document token before it."""
+    if isinstance(source, ObjectiveConfig) and source.conversations and source.max_tokens is None:
+        return source.model_copy(update={"max_tokens": row_tokens - 1})
+    return source
 
 
 def share_held_out(config: Config, frozen: Frozen | None) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.storage.store import Store
+from data_ops.conversations.template import template_of
 from data_ops.lake.lake import Lake
 from models.kinds.kinds import model_config
 from models.measures.decoding import BatchDecoder
@@ -14,8 +15,9 @@ from ray_jobs.checkpoints.manifest import Commit, by_name
 from ray_jobs.config.blocks import ServeConfig
 from ray_jobs.evaluation.judged_text import NOTHING, given_until
 from ray_jobs.origin.record import read_files
-from ray_jobs.serving.openai.chat import ChatTemplate, chat_template
+from ray_jobs.serving.openai.chat import ChatPrompts
 from ray_jobs.serving.speaker import Speaker
+from ray_jobs.store.frozen import read_chat
 
 NEWEST_WINDOWS = 32  # in which the newest document is looked for: it must not cost more as a store grows
 COLUMNS = ["window", "position", "source", "event_time"]
@@ -30,7 +32,7 @@ class ServedCheckpoint:
     speaker: Speaker = field(repr=False)
     decoder: BatchDecoder = field(repr=False)
     context: int  # tokens of a prompt and its answer together
-    chat: ChatTemplate | None
+    chat: ChatPrompts | None = field(repr=False)
     newest_event_s: float | None  # unix time of the newest document it trained; None where the store does not know
 
 
@@ -41,13 +43,14 @@ def load_served(store: Store, name: str, precision: str, serve: ServeConfig) -> 
     except FileNotFoundError:
         raise FileNotFoundError(f"checkpoint {name} is not in {store.uri}") from None
     speaker = Speaker(store, commit, precision)
+    chat = read_chat(store) or template_of(read_files(store, commit.state.base or commit.name), speaker.tokenizer)
     return ServedCheckpoint(
         name=commit.name,
         fingerprint=_fingerprint(commit, str(speaker.like.dtype)),
         speaker=speaker,
         decoder=BatchDecoder(speaker.model, serve.batch, speaker.like),
         context=serve.context or model_config(commit.state.model).row_tokens,
-        chat=chat_template(read_files(store, commit.state.base or commit.name), speaker.tokenizer),
+        chat=ChatPrompts(chat) if chat else None,
         newest_event_s=newest_event_s(Lake(store), commit),
     )
 

@@ -10,9 +10,10 @@ import msgspec
 from cluster.storage.seal import DamagedError
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
+from data_ops.conversations.template import ChatTemplate
 from data_ops.documents.tokenizer import Tokenizer
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store.paths import TOKENIZER
+from ray_jobs.store.paths import CHAT, TOKENIZER
 
 FORMAT, READABLE = 2, (1, 2)  # 1: without digests
 SETTINGS = "store.json"
@@ -56,3 +57,11 @@ def read_tokenizer(store: Store) -> Tokenizer:
             f"it would tokenise otherwise; {MEND}"
         )
     return tokenizer
+
+
+def read_chat(store: Store) -> ChatTemplate | None:
+    """The template by which a store writes conversations; None where it has taken in none."""
+    try:
+        return read_json(store, CHAT, ChatTemplate, MEND)
+    except FileNotFoundError:
+        return None

@@ -6,6 +6,7 @@ from cluster.storage.store import Store
 
 CHAMPION = "registry/champion.json"
 TOKENIZER = "tokenizer.json"
+CHAT = "chat_template.json"
 #: What a run may be called: a folder, and no branch.
 RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 

@@ -14,6 +14,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "data_ops": (
         ("kernels",),
         ("documents", "index"),
+        ("conversations",),
         ("sources", "curation"),
         ("lake",),
         ("sampling", "mixing"),
@@ -22,8 +23,9 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "data_ops.sources": (
         ("protocol", "times"),
-        ("fields",),
+        ("fields", "objective"),
         ("json_records",),
+        ("conversation_records",),
         ("files", "kafka", "push", "python_library", "sql"),
         ("kinds",),
         ("quarantine",),

@@ -9,10 +9,10 @@ from cluster.storage.uri import expanded_path
 from cluster.units import Duration, Size
 from data_ops.sources.files.formats.unpack import Limits
 from data_ops.sources.files.listing import glob_regex, split_pattern
-from data_ops.sources.protocol import SourceConfig
+from data_ops.sources.objective import ObjectiveConfig
 
 
-class FilesConfig(SourceConfig):
+class FilesConfig(ObjectiveConfig):
     """Files on a disk or in a bucket that grow in number or by appended lines."""
 
     FINDS: ClassVar[frozenset[str]] = frozenset({"path", "settle", "wait", "weight"})

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 import msgspec
 import pyarrow as pa
 
+from data_ops.sources.conversation_records import conversation_parser
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.entry import Entry, FileKind
@@ -55,7 +56,14 @@ def format_of(config: FilesConfig, partition: str) -> Format:
     """Tell how a file is read: by the config, else by its first bytes and its name. UnknownKindError if by no way."""
     if config.format != "auto":
         return config.format
-    kind = sniffed_format(partition, head_of(partition, config.limits), config.text)
+    conversations = config.conversations
+    text = config.text if conversations is None else conversations.messages
+    kind = sniffed_format(partition, head_of(partition, config.limits), text)
+    if conversations is not None and kind in ("text", "parquet"):
+        raise UnknownKindError(
+            f"objective=instruct reads conversations from lines of JSON and tables, and this is {kind}; set "
+            "sources.<label>.path so that it does not match"
+        )
     if kind == "parquet" and packing_of(partition) is not None:
         raise UnknownKindError("it is a Parquet file that was packed once more; unpack it")
     return kind
@@ -205,8 +213,11 @@ class FilesSource(Source):
         return span.end - span.start
 
     def _parser(self, partition: str, kind: Format) -> Parse:
+        conversations = self.config.conversations
         if kind in ("csv", "tsv"):
-            return table_parser(*header_of(partition, kind, self.config.limits), self.fields)
+            return table_parser(*header_of(partition, kind, self.config.limits), self.fields, conversations)
+        if conversations is not None:
+            return conversation_parser(conversations, self.config.time, self.config.id)
         return parse_document if kind == "lines" else json_parser(self.fields)
 
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:

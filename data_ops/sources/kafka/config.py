@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from cluster.redaction import SECRET
 from cluster.storage.uri import expanded_path
 from cluster.units import Settings, Size
-from data_ops.sources.protocol import SourceConfig
+from data_ops.sources.objective import ObjectiveConfig
 
 PLACES = ("kafka.key", "kafka.offset", "kafka.timestamp")  # of a message, beside its headers
 HEADER = "kafka.header."
@@ -112,7 +112,7 @@ class SecurityConfig(Settings):
         return {key: value for key, value in given.items() if value}
 
 
-class KafkaConfig(SourceConfig):
+class KafkaConfig(ObjectiveConfig):
     """Topics of a Kafka cluster, or of what speaks its protocol."""
 
     FINDS: ClassVar[frozenset[str]] = frozenset(

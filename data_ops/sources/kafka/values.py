@@ -7,6 +7,7 @@ wherever it comes from. Its id and time may stand in the message around it: key,
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from data_ops.sources.conversation_records import conversation_parser
 from data_ops.sources.fields import Fields, RecordRows, name_of
 from data_ops.sources.json_records import Parse, json_parser, parse_document
 from data_ops.sources.kafka.config import HEADER, KafkaConfig, is_of_the_message
@@ -51,6 +52,8 @@ def _value_parser(config: KafkaConfig) -> Parse:
     if config.format == "bytes":
         return _parse_bytes
     id_field, time_field = (None if is_of_the_message(name) else name for name in (config.id, config.time))
+    if (conversations := config.conversations) is not None:
+        return conversation_parser(conversations, time_field, id_field)
     return json_parser(Fields(config.text, time_field, id_field))
 
 

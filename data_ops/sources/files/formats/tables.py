@@ -2,6 +2,8 @@
 
 import csv
 
+from data_ops.conversations.fields import ConversationFields
+from data_ops.sources.conversation_records import add_conversation
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.formats.lines import PREFIX
 from data_ops.sources.json_records import BOM, Parse
@@ -9,7 +11,9 @@ from data_ops.sources.json_records import BOM, Parse
 csv.field_size_limit(1 << 30)  # a record is measured before it comes here
 
 
-def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
+def table_parser(
+    header: bytes, delimiter: str, fields: Fields, conversation: ConversationFields | None = None
+) -> Parse:
     """Make the function that takes a row of a table with this header; a row of another length is quarantined."""
     names = column_names(header, delimiter)
     text, time, name = (names.index(field) if field and names.count(field) == 1 else None for field in fields)
@@ -27,6 +31,9 @@ def table_parser(header: bytes, delimiter: str, fields: Fields) -> Parse:
             rows.add("", None, None, num_bytes)
         elif len(cells) != len(names):
             rows.quarantine("bad_row", line, num_bytes)
+        elif conversation is not None:
+            record = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+            add_conversation(rows, conversation, record, (fields.time, fields.id), line, num_bytes)
         elif text is None:
             rows.quarantine(absent, line, num_bytes)
         else:

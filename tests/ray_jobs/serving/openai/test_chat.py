@@ -7,8 +7,9 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from cluster.http.asgi import RefusedError
+from data_ops.conversations.template import template_of
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer
-from ray_jobs.serving.openai.chat import chat_template, check_messages
+from ray_jobs.serving.openai.chat import ChatPrompts, check_messages
 from tests.support.serving.stores import CHATML
 
 MESSAGES = [{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Hé?"}]
@@ -23,9 +24,9 @@ def tokenizer() -> Tokenizer:
 def test_the_template_of_a_model_is_obeyed_with_its_special_tokens() -> None:
     settings = {"chat_template": CHATML, "eos_token": {"content": "<|im_end|>"}}
     mine = tokenizer()
-    template = chat_template({"tokenizer_config.json": json.dumps(settings).encode()}, mine)
+    template = template_of({"tokenizer_config.json": json.dumps(settings).encode()}, mine)
     assert template is not None
-    text = template.render(MESSAGES)
+    text = ChatPrompts(template).render(MESSAGES)
     assert text == ("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHé?<|im_end|>\n<|im_start|>assistant\n")
     ids, special = mine.encode_marked(text), mine.special_tokens
     assert [token for token in ids if token >= 256] == [
@@ -46,9 +47,9 @@ def test_templates_are_found_where_models_keep_them() -> None:
         ({}, None),
     ]
     for files, wanted in places:
-        template = chat_template(files, mine)
-        assert (template and template.render(MESSAGES)) == wanted
-    ended = chat_template({"chat_template.jinja": b"yes", "generation_config.json": b'{"eos_token_id": [7, 9]}'}, mine)
+        template = template_of(files, mine)
+        assert (template and ChatPrompts(template).render(MESSAGES)) == wanted
+    ended = template_of({"chat_template.jinja": b"yes", "generation_config.json": b'{"eos_token_id": [7, 9]}'}, mine)
     assert ended is not None and ended.ends == {7, 9, mine.document_token}
 
 
@@ -62,10 +63,10 @@ def test_templates_are_found_where_models_keep_them() -> None:
     ],
 )
 def test_a_template_that_refuses_fails_or_reaches_out_is_a_refusal(source: str, words: str) -> None:
-    template = chat_template({"chat_template.jinja": source.encode()}, tokenizer())
+    template = template_of({"chat_template.jinja": source.encode()}, tokenizer())
     assert template is not None
     with pytest.raises(RefusedError, match=words):
-        template.render(MESSAGES)
+        ChatPrompts(template).render(MESSAGES)
 
 
 def test_a_message_that_spells_a_special_token_is_refused() -> None:
