@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from data_ops.conversations.messages import Message, UnfitError, check_answers
+from data_ops.conversations.messages import UnfitError, Utterance, check_answers
 from data_ops.conversations.rendering import Rendered, Renderer
 from data_ops.conversations.sandbox import BEGIN, END
 from data_ops.conversations.template import ChatTemplate
@@ -22,11 +22,11 @@ from data_ops.conversations.transcript import read_transcript, write_transcript
 from data_ops.documents.tokenizer import PlacedTokens, Tokenizer
 
 UNCLEAR = "unclear_answer"
-TRIED = [Message("user", "Which way?"), Message("assistant", "Down the river.")]
-TRIED += [Message("user", "And then?"), Message("assistant", "To the sea.")]
+TRIED = [Utterance("user", "Which way?"), Utterance("assistant", "Down the river.")]
+TRIED += [Utterance("user", "And then?"), Utterance("assistant", "To the sea.")]
 
 
-class Span(NamedTuple):
+class AnswerSpan(NamedTuple):
     """Where an answer stands in the text, in characters [start, end)."""
 
     start: int
@@ -56,33 +56,33 @@ class ConversationTokens:
         try:
             messages = read_transcript(text)
         except ValueError as error:
-            raise UnfitError("turns_changed", str(error)) from None
+            raise UnfitError(str(error), "turns_changed") from None
         check_answers(messages)
         self._refuse_special(messages)
         said = [{"role": message.role, "content": message.content} for message in messages]
         rendered = self.renderer.render(said, date_s)
         if rendered.refusal is not None:
-            raise UnfitError("template_refuses", rendered.refusal)
+            raise UnfitError(rendered.refusal, "template_refuses")
         answers = [message.content for message in messages if message.role == "assistant"]
         whole, spans = self._spans(rendered, answers)
-        special = [Span(*found.span()) for found in self._special.finditer(whole)]
+        special = [AnswerSpan(*found.span()) for found in self._special.finditer(whole)]
         placed = self.tokenizer.encode_placed(whole)
         if most is not None and len(placed.ids) > most:
-            raise UnfitError("long_conversation", f"it is {len(placed.ids)} tokens, max_tokens allows {most}")
+            raise UnfitError(f"it is {len(placed.ids)} tokens, max_tokens allows {most}", "long_conversation")
         learnt = np.zeros(len(placed.ids), np.bool_)
         for span in spans:
             learnt[self._tokens_of(whole, span, placed, special)] = True
         if learnt[0]:
-            raise UnfitError(UNCLEAR, "the template puts nothing before the first answer")
+            raise UnfitError("the template puts nothing before the first answer", UNCLEAR)
         stored = np.where(learnt, placed.ids, ~placed.ids).astype(np.int32)
         return StoredTokens(stored, sum(len(answer.encode()) for answer in answers))
 
-    def _refuse_special(self, messages: Sequence[Message]) -> None:
+    def _refuse_special(self, messages: Sequence[Utterance]) -> None:
         for number, message in enumerate(messages):
             if spelled := self._special.search(message.content):
-                raise UnfitError("special_token", f"message {number} spells the special token {spelled[0]!r}")
+                raise UnfitError(f"message {number} spells the special token {spelled[0]!r}", "special_token")
 
-    def _spans(self, rendered: Rendered, answers: Sequence[str]) -> tuple[str, list[Span]]:
+    def _spans(self, rendered: Rendered, answers: Sequence[str]) -> tuple[str, list[AnswerSpan]]:
         """The text, and where each answer stands in it; UnfitError where that is not certain."""
         if rendered.prompts is None:
             text, spans = marked_spans(rendered.text)
@@ -90,24 +90,24 @@ class ConversationTokens:
             text = rendered.text
             spans = [self._behind(text, prompt) for prompt in rendered.prompts]
         if len(spans) != len(answers):
-            raise UnfitError(UNCLEAR, f"the template marks {len(spans)} answers where there are {len(answers)}")
+            raise UnfitError(f"the template marks {len(spans)} answers where there are {len(answers)}", UNCLEAR)
         for number, (span, answer) in enumerate(zip(spans, answers, strict=True)):
             if answer not in text[span.start : span.end]:
-                raise UnfitError(UNCLEAR, f"the template writes answer {number} otherwise than it was said")
+                raise UnfitError(f"the template writes answer {number} otherwise than it was said", UNCLEAR)
             if not self._special.search(text, span.start, span.end):
-                raise UnfitError(UNCLEAR, f"the template ends answer {number} with no special token")
+                raise UnfitError(f"the template ends answer {number} with no special token", UNCLEAR)
         if any(one.end > other.start for one, other in itertools.pairwise(spans)):
-            raise UnfitError(UNCLEAR, "the template writes an answer into another")
+            raise UnfitError("the template writes an answer into another", UNCLEAR)
         return text, spans
 
-    def _behind(self, text: str, prompt: str) -> Span:
+    def _behind(self, text: str, prompt: str) -> AnswerSpan:
         """The answer behind what the model is asked with, up to the special token that ends it."""
         if not text.startswith(prompt):
-            raise UnfitError(UNCLEAR, "the template asks for an answer otherwise than it writes the conversation")
+            raise UnfitError("the template asks for an answer otherwise than it writes the conversation", UNCLEAR)
         ends = self._special.search(text, len(prompt))
-        return Span(len(prompt), ends.end() if ends else len(text))
+        return AnswerSpan(len(prompt), ends.end() if ends else len(text))
 
-    def _tokens_of(self, text: str, span: Span, placed: PlacedTokens, special: Sequence[Span]) -> slice:
+    def _tokens_of(self, text: str, span: AnswerSpan, placed: PlacedTokens, special: Sequence[AnswerSpan]) -> slice:
         """The tokens of an answer; UnfitError where one of them is of more, or would not follow its prompt.
 
         special: where the text has special tokens; they part it, so what stands before one does not matter behind it.
@@ -116,23 +116,23 @@ class ConversationTokens:
         last = int(np.searchsorted(placed.starts, span.end, side="left"))
         if first >= last or placed.starts[first] < span.start or placed.ends[last - 1] > span.end:
             around = text[max(0, span.start - 10) : span.start + 10]
-            raise UnfitError(UNCLEAR, f"a token is of an answer and of what is beside it, at {around!r}")
+            raise UnfitError(f"a token is of an answer and of what is beside it, at {around!r}", UNCLEAR)
         since = max((one.end for one in special if one.end <= span.start), default=0)
         begin = int(np.searchsorted(placed.starts, since, side="left"))
         if self.tokenizer.encode_marked(text[since : span.start]) != placed.ids[begin:first].tolist():
-            raise UnfitError(UNCLEAR, "the text that asks for an answer has other tokens alone than before the answer")
+            raise UnfitError("the text that asks for an answer has other tokens alone than before the answer", UNCLEAR)
         return slice(first, last)
 
 
-def marked_spans(text: str) -> tuple[str, list[Span]]:
+def marked_spans(text: str) -> tuple[str, list[AnswerSpan]]:
     """Take the marks out of a text that the template has put around answers."""
-    plain, spans, length = list[str](), list[Span](), 0
+    plain, spans, length = list[str](), list[AnswerSpan](), 0
     for number, piece in enumerate(text.split(BEGIN)):
         inside, end, rest = piece.partition(END) if number else ("", "", piece)
         if number and not end:
-            raise UnfitError(UNCLEAR, "the template marks an answer within another")
+            raise UnfitError("the template marks an answer within another", UNCLEAR)
         if number:
-            spans.append(Span(length, length + len(inside)))
+            spans.append(AnswerSpan(length, length + len(inside)))
         plain += [inside, rest]
         length += len(inside) + len(rest)
     return "".join(plain), spans

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from data_ops.conversations.messages import Message, UnfitError, check_answers, read_exchange, read_messages
+from data_ops.conversations.messages import UnfitError, Utterance, check_answers, read_exchange, read_messages
 from data_ops.conversations.transcript import write_transcript
 
 
@@ -25,10 +25,10 @@ def transcript_of(fields: ConversationFields, get: Callable[[str], object]) -> s
     return write_transcript(messages)
 
 
-def _messages(fields: ConversationFields, get: Callable[[str], object]) -> list[Message]:
+def _messages(fields: ConversationFields, get: Callable[[str], object]) -> list[Utterance]:
     if (messages := get(fields.messages)) is not None:
         return read_messages(messages)
     prompt, completion = get(fields.prompt), get(fields.completion)
     if prompt is None or completion is None:
-        raise UnfitError("missing_messages", f"there is no {fields.messages}, nor {fields.prompt}, {fields.completion}")
+        raise UnfitError(f"there is no {fields.messages}, nor {fields.prompt}, {fields.completion}", "missing_messages")
     return read_exchange(prompt, completion)

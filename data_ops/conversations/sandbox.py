@@ -1,7 +1,7 @@
 """What does a chat template make of messages? A program of its own, because a template is code from outside.
 
-It is started by `rendering.py` with nothing but a path to jinja2, may take so much memory and, for each conversation,
-so many seconds of a processor, and answers on its standard output: a line of JSON for each line. It imports nothing of
+It is started by `rendering.py` with nothing but a path to jinja2, may take 2 GiB of memory and, of a processor, 5 s a
+conversation, and answers on its standard output: a line of JSON for each line. It imports nothing of
 ours. The environment is that of transformers (immutable sandbox, their filters and functions, `{% generation %}`).
 """
 
@@ -24,7 +24,7 @@ MOST_CHARS = 64 << 20
 BEGIN, END = "\ufdd0", "\ufdd1"  # around what the template marks as generated; no characters, so no text has them
 
 
-class Generation(Extension):
+class GenerationBlock(Extension):
     """`{% generation %}` ... `{% endgeneration %}`: what the model has to say itself."""
 
     tags = {"generation"}  # noqa: RUF012 - as jinja2 has it
@@ -38,7 +38,7 @@ class Generation(Extension):
         return f"{BEGIN}{caller()}{END}"
 
 
-def main() -> None:
+def answer_lines() -> None:
     """Read the template, then answer line by line until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGPROF, _too_long)
@@ -60,7 +60,7 @@ def _answer(source: str, tokens: dict[str, str], job: dict[str, object]) -> dict
     messages, date = job["messages"], datetime.fromtimestamp(float(str(job["date"])), UTC)
     assert isinstance(messages, list)
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, "jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _to_json
     environment.globals |= {"raise_exception": _refuse, "strftime_now": date.strftime}
@@ -105,4 +105,4 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answer_lines()

@@ -9,32 +9,31 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from data_ops.conversations.messages import Message
+from data_ops.conversations.messages import Utterance
+from data_ops.documents.spelling import normalised
 
 MARKS = {"system": "◆", "user": "▶", "assistant": "◀", "tool": "■"}
 ROLE_OF = {mark: role for role, mark in MARKS.items()}
 QUOTE = "◇"  # before a line of a message that begins with a mark, or with this one
 
 
-def write_transcript(messages: Sequence[Message]) -> str:
+def write_transcript(messages: Sequence[Utterance]) -> str:
     """Write messages as one text, in its one spelling.
 
-    >>> print(write_transcript([Message("user", "Why? \\n▶ So."), Message("assistant", "Because.")]))
+    >>> print(write_transcript([Utterance("user", "Why? \\n▶ So."), Utterance("assistant", "Because.")]))
     ▶ Why?
     ◇▶ So.
     ◀ Because.
     """
-    from data_ops.kernels.normalise import normalise  # numba, 0.5 s: only where there are conversations
-
-    contents = normalise(pa.array([message.content for message in messages], pa.string())).to_pylist()
+    contents = normalised(pa.array([message.content for message in messages], pa.string())).to_pylist()
     return "\n".join(_written(message.role, text) for message, text in zip(messages, contents, strict=True))
 
 
-def read_transcript(text: str) -> list[Message]:
+def read_transcript(text: str) -> list[Utterance]:
     """Read the messages back, each without white space around it; ValueError where the text is no transcript.
 
     >>> read_transcript("▶ Why?\\n◇▶ So.\\n◀ Because.")
-    [Message(role='user', content='Why?\\n▶ So.'), Message(role='assistant', content='Because.')]
+    [Utterance(role='user', content='Why?\\n▶ So.'), Utterance(role='assistant', content='Because.')]
     """
     found: list[tuple[str, list[str]]] = []
     for line in text.split("\n"):
@@ -44,7 +43,7 @@ def read_transcript(text: str) -> list[Message]:
             found[-1][1].append(line.removeprefix(QUOTE))
         else:
             raise ValueError(f"the text begins with {line[:20]!r} and not with one of {' '.join(ROLE_OF)}")
-    return [Message(role, "\n".join(lines).strip()) for role, lines in found]
+    return [Utterance(role, "\n".join(lines).strip()) for role, lines in found]
 
 
 def marks_of(text: str) -> str:

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.curation.config import CurateConfig
-from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts, normalised
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
 from data_ops.documents.document import CURATED_SCHEMA, TIME, document_ids, is_held_out
 from data_ops.documents.reasons import ABSENT
+from data_ops.documents.spelling import normalised
 from data_ops.kernels.arrays import Bools, ids_to_array, string_buffers
 
 DAY_US = 86_400_000_000

@@ -48,10 +48,14 @@ DOCUMENT_SCHEMA = pa.schema(
         pa.field("fate", pa.string(), nullable=False),  # one of FATES
         pa.field("reason", pa.string()),  # null for kept and held_out; of a forgotten one the fate it had
         pa.field("time_note", pa.string()),  # null, "missing", "not_understood" or "clamped"
-        pa.field("num_bytes", pa.int64(), nullable=False),  # UTF-8 bytes of the normalised text
+        pa.field(
+            "num_bytes", pa.int64(), nullable=False
+        ),  # UTF-8 bytes of the normalised text; of a conversation, of its answers
         pa.field("num_tokens", pa.int64(), nullable=False),  # length of tokens, 0 where there are none
         pa.field("text", pa.string()),  # null for dropped; a sample for quarantined
-        pa.field("tokens", pa.list_(pa.int32())),  # kept and held_out only, without the document token
+        pa.field(
+            "tokens", pa.list_(pa.int32())
+        ),  # kept and held_out only, without the document token; ~t: read, not learnt
     ]
 )
 

@@ -30,7 +30,7 @@ def with_conversation_tokens(
     for row in living(table).nonzero()[0].tolist():
         try:
             if marks_of(texts[row]) != marks_of(before[row].as_py()):
-                raise UnfitError("turns_changed", "a rule of curation has taken away the beginning of a message")
+                raise UnfitError("a rule of curation has taken away the beginning of a message", "turns_changed")
             stored = speech.encode(texts[row], dates[row] * 1e-6, most)
             tokens[row], sizes[row] = stored.ids, stored.num_bytes
         except UnfitError as error:

@@ -66,9 +66,9 @@ def fill(
     tokens int32[T] and document_offsets [n+1] are Arrow's list layout: document d is
     tokens[document_offsets[d]:document_offsets[d+1]], t1..tn. Its n+1 positions have inputs D t1..tn and labels
     t1..tn D, D being the document token; an empty document is the one prediction D -> D. A stored ~t is input t and
-    label -100. A document that begins with one is a conversation: neither its first D nor its last belongs to it, so
-    that its first token is read at position 0, as whoever asks the model later has it: the first stands apart as
-    padding does, and the last is no label.
+    label -100. A document that begins with one is a conversation: neither its first D nor its last belongs to it. The
+    first stands apart as padding does, so that the conversation begins at position 0, as in a prompt; the last is no
+    label.
     blank, bool[n]: documents that keep their positions and segment but hold nothing (inputs D, labels -100), whatever
     their tokens are. Raises ValueError where the packing does not belong to these documents or rows.
     """

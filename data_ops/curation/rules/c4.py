@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts, normalised
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
+from data_ops.documents.spelling import normalised
 from data_ops.kernels.arrays import Bools, Ints
 
 CITATION = r"\[\d*\]|\[edit\]|\[citation needed\]"

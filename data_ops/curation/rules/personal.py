@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts, normalised
+from data_ops.curation.rules.rule import Rule, RuleVerdict, Texts
+from data_ops.documents.spelling import normalised
 
 Type = Literal["key", "email", "iban", "ip", "card", "phone"]
 TYPES: tuple[Type, ...] = ("key", "email", "iban", "ip", "card", "phone")

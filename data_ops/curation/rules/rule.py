@@ -94,10 +94,3 @@ class Rule(Meaning):
 def ratio(part: Ints, whole: Ints) -> Floats:
     """Part of each whole; 0 of nothing."""
     return np.divide(part, whole, out=np.zeros(len(part), dtype=np.float64), where=whole > 0)
-
-
-def normalised(texts: pa.Array) -> pa.Array:
-    """Return texts in their one spelling; a rule must leave what it rewrote so."""
-    from data_ops.kernels.normalise import normalise  # numba, as above
-
-    return normalise(texts)

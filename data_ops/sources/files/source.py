@@ -59,9 +59,9 @@ def format_of(config: FilesConfig, partition: str) -> Format:
     conversations = config.conversations
     text = config.text if conversations is None else conversations.messages
     kind = sniffed_format(partition, head_of(partition, config.limits), text)
-    if conversations is not None and kind in ("text", "parquet"):
+    if conversations is not None and kind == "text":
         raise UnknownKindError(
-            f"objective=instruct reads conversations from lines of JSON and tables, and this is {kind}; set "
+            "objective=instruct reads conversations from lines of JSON, tables and Parquet, and this is a text; set "
             "sources.<label>.path so that it does not match"
         )
     if kind == "parquet" and packing_of(partition) is not None:
@@ -227,7 +227,7 @@ class FilesSource(Source):
             here = replace(span, partition=where_it_is(span))
             kind = format_of(self.config, here.partition)
             if kind == "parquet":
-                yield from read_parquet(here, fields, limits)
+                yield from read_parquet(here, fields, limits, self.config.conversations)
             elif kind == "text":
                 yield from _read_text(here, limits)
             else:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_ops.conversations.answers import ConversationTokens, marked_spans, try_template
-from data_ops.conversations.messages import Message, UnfitError
+from data_ops.conversations.messages import UnfitError, Utterance
 from data_ops.conversations.rendering import Rendered
 from data_ops.conversations.sandbox import BEGIN, END
 from data_ops.conversations.template import CHATML, ChatTemplate, default_template
@@ -19,8 +19,8 @@ MARKED = (
     "{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% endif %}{{ '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-TALK = [Message("user", "Why?"), Message("assistant", "So it is.")]
-TALK += [Message("user", "No."), Message("assistant", "Yes.")]
+TALK = [Utterance("user", "Why?"), Utterance("assistant", "So it is.")]
+TALK += [Utterance("user", "No."), Utterance("assistant", "Yes.")]
 
 
 def plain_chatml(messages):
@@ -77,7 +77,7 @@ def test_a_token_across_the_beginning_of_an_answer_makes_it_unfit():
     joined = CHATML.replace("{{ message['role'] }}\n", "{{ message['role'] }}: ").replace("assistant\n", "assistant: ")
     speech = ConversationTokens(ChatTemplate(joined), tokenizer)
     with pytest.raises(UnfitError, match="a token is of an answer and of what is beside it") as error:
-        speech.encode(write_transcript([Message("user", "Why?"), Message("assistant", "water")]), 0.0)
+        speech.encode(write_transcript([Utterance("user", "Why?"), Utterance("assistant", "water")]), 0.0)
     assert error.value.reason == "unclear_answer"
 
 

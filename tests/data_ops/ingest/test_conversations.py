@@ -1,10 +1,12 @@
 """Do conversations of a source reach the lake with the answers alone to be learnt, and is what is unfit told?"""
 
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.runtime.actors import Local
@@ -25,18 +27,23 @@ def said(*contents, **others):
     return {"messages": messages, **others}
 
 
-def ingested(tmp_path, *records, curate=None, **config):
-    """The rows of these records, as a task of ingest gives them."""
-    path = tmp_path / "chat.jsonl"
-    path.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in records))
-    source = FilesConfig(path=str(path), **{"objective": "instruct", **config})
+def rows_of(path, curate=None, **config):
+    """The rows of a file, as a task of ingest gives them."""
+    source = FilesConfig(path=str(path), **{"objective": "instruct", "settle": 0, **config})
     rules = CurateConfig(**(curate or {"rules": ["too_short"]}))
     chat = default_template(TOKENIZER)
     settings = IngestSettings({"chat": source}, WindowConfig(), rules, 0, 0.0, chat)
     (span,) = open_source("chat", source).discover({}, 999).spans
     seen = Local(SimpleNamespace(look=lambda window, ids, sketches: pa.nulls(len(ids), pa.string())))
     batch = pa.Table.from_pylist([{"piece": 0, "source": "chat", "span": json.dumps(span.__dict__)}])
-    return pa.concat_tables(pipeline._read_spans(batch, settings, TOKENIZER.to_json(), seen, 0, 0.0)).to_pylist()
+    found = pipeline._read_spans(batch, settings, TOKENIZER.to_json(), seen, 0, time.time())
+    return pa.concat_tables(found).to_pylist()
+
+
+def ingested(tmp_path, *records, **config):
+    path = tmp_path / "chat.jsonl"
+    path.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in records))
+    return rows_of(path, **config)
 
 
 def learnt(row):
@@ -71,6 +78,20 @@ def test_fields_may_have_any_name_and_a_table_may_hold_questions_and_answers(tmp
     assert learnt(row) == ANSWER
     (row,) = ingested(tmp_path, f"q,a\n{QUESTION},{ANSWER}\n", prompt="q", completion="a", format="csv")
     assert learnt(row) == ANSWER and row["id"] is not None
+
+
+def test_parquet_holds_lists_of_messages_or_columns_of_questions_and_answers(tmp_path):
+    path = tmp_path / "chat.parquet"
+    messages = [{**message, "tool_calls": None, "weight": None} for message in said(QUESTION, ANSWER)["messages"]]
+    days = pa.array([20000, 20001], pa.date32())
+    pq.write_table(pa.table({"messages": [messages, None], "prompt": [None, QUESTION], "day": days}), path)
+    first, second = rows_of(path, time="day")
+    assert learnt(first) == ANSWER and first["event_time"].isoformat() == "2024-10-04T00:00:00+00:00"
+    assert (second["fate"], second["reason"]) == ("quarantined", "missing_messages")
+    pq.write_table(pa.table({"q": [QUESTION], "a": [ANSWER], "messages": ["no list"]}), path)
+    assert [row["reason"] for row in rows_of(path)] == ["bad_message"]
+    pq.write_table(pa.table({"q": [QUESTION], "a": [ANSWER]}), path)
+    assert learnt(*rows_of(path, prompt="q", completion="a")) == ANSWER
 
 
 UNFIT = {

@@ -127,6 +127,33 @@ def test_an_optimizer_on_the_host_steps_to_the_same_bits_and_resumes(alone: Any,
     again.close()
 
 
+def silent(rows: Rows, of: slice) -> Rows:
+    """The same rows, some of which have nothing to learn."""
+    rows.labels[of] = -100
+    return rows
+
+
+def _train_silent(rank: int, into: str) -> None:
+    engine = make(1, "fp32")
+    mine = part_of(silent(global_batch(0), slice(4, 8)), rank, 2)
+    result = engine.step(mine, int((silent(global_batch(0), slice(4, 8)).labels != -100).sum()), lr=LR)
+    if rank == 0:
+        np.save(into, np.array(result))
+    engine.close()
+
+
+def test_rows_without_labels_add_nothing_on_whichever_rank_they_are(tmp_path: Path) -> None:
+    rows = silent(global_batch(0), slice(4, 8))
+    engine = make(1, "fp32")
+    one = engine.step(rows, int((rows.labels != -100).sum()), lr=LR)
+    nothing = engine.step(silent(rows, slice(0, 8)), 0, lr=LR)
+    assert nothing.loss == nothing.grad_norm == 0.0, "and nothing is divided by it"
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state_of(engine))
+    engine.close()
+    spawn(2, _train_silent, tmp_path, str(tmp_path / "two.npy"))
+    np.testing.assert_allclose(np.load(tmp_path / "two.npy")[:2], np.array(one)[:2], rtol=1e-6)
+
+
 def test_training_lowers_the_loss(alone: Any) -> None:
     engine = make(2, "fp32")
     losses = [train(engine, range(1))[0][0] for _ in range(15)]

@@ -82,6 +82,22 @@ def test_each_documents_nats_are_those_of_the_document_alone(lake, model):
         assert found[row["id"]] == pytest.approx(nats_alone(model, row["tokens"]), rel=2e-5)
 
 
+def test_of_a_conversation_the_answers_are_judged_by_their_own_bytes(tmp_path, model):
+    """Context is read and paid for by nobody; the first token of the context is read at position 0."""
+    lake, documents = make_lake(tmp_path), make_documents(0, ["held_out"] * 6, 0)
+    tokens = [[~t if n < 3 or n == 5 else t for n, t in enumerate(row)] for row in documents["tokens"].to_pylist()]
+    at = documents.schema.get_field_index("tokens")
+    add_window(lake, documents.set_column(at, documents.schema.field(at), pa.array(tokens, documents.schema[at].type)))
+    data = collect(lake, last_window=0)
+    found = dict(zip(ids(data), score(data, model).tolist(), strict=True))
+    for name, stored in zip(documents["id"].to_pylist(), tokens, strict=True):
+        inputs = [t if t >= 0 else ~t for t in stored]
+        labels = [*(t if t >= 0 else -100 for t in stored[1:]), -100]
+        pad = MODEL.row_tokens - len(inputs)
+        row = Rows(*(np.array([part], np.int32) for part in (inputs + [D] * pad, labels + [-100] * pad, [0] * 8)))
+        assert found[name] == pytest.approx(float(model(row)[0].sum()), rel=2e-5)
+
+
 @pytest.mark.parametrize("world", [2, 3, 5])
 def test_the_scores_of_all_ranks_add_up_to_those_of_one(lake, model, world):
     data = collect(lake)

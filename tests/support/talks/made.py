@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
-from data_ops.conversations.messages import Message
+from data_ops.conversations.messages import Utterance
 from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, train_bpe
 
 WORDS = "the water of a river turns its wheel and nothing is lost. Hé 👍\n\n  {x: 1}\t◀ ▶ ◇ user: assistant\n"
@@ -14,10 +14,10 @@ ODD = st.characters(codec="utf-8", exclude_characters="<")
 CONTENTS = st.one_of(st.text(ODD, max_size=12), st.lists(st.sampled_from(WORDS.split(" ")), max_size=9).map(" ".join))
 
 
-def message_of(role: str) -> st.SearchStrategy[Message]:
+def message_of(role: str) -> st.SearchStrategy[Utterance]:
     """Messages of a role that say something."""
     some = CONTENTS.map(lambda text: f"{text}." if role == "assistant" else text)
-    return some.map(lambda text: Message(role, text))
+    return some.map(lambda text: Utterance(role, text))
 
 
 TALKS = st.tuples(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_ops.conversations.fields import ConversationFields
 from data_ops.sources.fields import Fields
 from data_ops.sources.times import MAX_YEAR_US, MIN_YEAR_US
 
@@ -37,6 +38,8 @@ class Columns(NamedTuple):
     id: Column | None
     twice: tuple[str, ...]
     names: tuple[str, ...]  # of all columns, as paths
+    conversation: ConversationFields | None = None  # what is read instead of a text
+    spoken: tuple[Column | None, ...] = ()  # where that is, field by field
 
     @property
     def leaves(self) -> list[int]:
@@ -46,7 +49,8 @@ class Columns(NamedTuple):
     @property
     def read(self) -> list[Column]:
         """The columns that are read: leaves, and an id of several, which is kept as JSON unless it holds the others."""
-        there = [column for column in self[:3] if column is not None and _is_leaf(column.type)]
+        there = [column for column in (self.text, self.time, self.id) if column is not None and _is_leaf(column.type)]
+        there += [column for column in self.spoken if column is not None and column not in there]
         name = self.id
         if name is None or name in there or any(name.way == other.way[: len(name.way)] for other in there):
             return there
@@ -59,8 +63,8 @@ class Columns(NamedTuple):
         return sorted({column.leaf for column in self.read if any(is_kind(column.type) for is_kind in kinds)})
 
 
-def locate(schema: pa.Schema, fields: Fields) -> Columns:
-    """Find the columns of a record's fields."""
+def locate(schema: pa.Schema, fields: Fields, conversation: ConversationFields | None = None) -> Columns:
+    """Find the columns of a record's fields, or of those that hold its conversation instead of its text."""
     places: dict[str, list[Column]] = {}
     leaf = 0
     for position in range(len(schema)):
@@ -70,9 +74,10 @@ def locate(schema: pa.Schema, fields: Fields) -> Columns:
     for path, there in places.items():  # a name with a dot is a name before it is a path
         places[path] = [column for column in there if len(column.way) == 1] or there
     twice = tuple(name for name in fields if name and len(places.get(name, ())) > 1)
-    text, time, name = (places[field][0] if field and len(places.get(field, ())) == 1 else None for field in fields)
+    asked = ("", *fields[1:], *conversation) if conversation else fields
+    text, time, name, *spoken = (places[f][0] if f and len(places.get(f, ())) == 1 else None for f in asked)
     names = tuple(path for path, there in places.items() if not pa.types.is_struct(there[0].type))
-    return Columns(text, time, name, twice, names)
+    return Columns(text, time, name, twice, names, conversation, tuple(spoken))
 
 
 def take_column(batch: pa.RecordBatch, columns: Columns, column: Column | None) -> pa.Array | None:

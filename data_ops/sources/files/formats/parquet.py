@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_ops.conversations.fields import ConversationFields
 from data_ops.sources.fields import Fields, RecordRows, name_of
 from data_ops.sources.files.formats.columns import Columns, is_text, take_column, text_bytes, texts, times, values
+from data_ops.sources.files.formats.conversation_cells import ConversationCells
 from data_ops.sources.files.formats.parquet_file import BadParquetError, Group, ParquetFile, opened
 from data_ops.sources.files.formats.unpack import FREE_BYTES, Limits
 from data_ops.sources.protocol import MAX_BATCH_BYTES, Span
@@ -56,7 +58,9 @@ def columns_of(partition: str) -> tuple[str, ...]:
         return file.columns.names
 
 
-def read_parquet(span: Span, fields: Fields, limits: Limits) -> Iterator[pa.RecordBatch]:
+def read_parquet(
+    span: Span, fields: Fields, limits: Limits, conversation: ConversationFields | None = None
+) -> Iterator[pa.RecordBatch]:
     """Read rows [start, end); what cannot be read is quarantined. An unreadable file is the span [0, 0).
 
     OSError if the file's bytes cannot be had, as from a network that fails: that says nothing about its rows.
@@ -64,8 +68,8 @@ def read_parquet(span: Span, fields: Fields, limits: Limits) -> Iterator[pa.Reco
     rows = RecordRows(span.first_record)
     reason, sample = "bad_parquet", ""
     try:
-        with opened(span.partition, fields) as file:
-            if file.columns.text is None and fields.text in file.columns.twice:
+        with opened(span.partition, fields, conversation) as file:
+            if conversation is None and file.columns.text is None and fields.text in file.columns.twice:
                 reason, sample = "duplicate_column", f"several columns are called {fields.text}"
             elif span.end > 0:
                 for part in _parts(file, span):
@@ -127,7 +131,7 @@ class _OverLimitError(ValueError):
 def _add(rows: RecordRows, columns: Columns, batch: pa.RecordBatch, limits: Limits) -> None:
     """Add the records of a batch; where one of them fails, halve until it stands alone, and quarantine that one."""
     try:
-        gathered = _Cells(columns, batch)
+        gathered = _Cells(columns, batch) if columns.conversation is None else ConversationCells(columns, batch)
     except Exception as error:  # noqa: BLE001 - whatever Arrow or Python make of a cell: it costs its row, not the file
         if len(batch) == 1:
             rows.quarantine("kills_reader", f"{type(error).__name__}: {error}", 0)

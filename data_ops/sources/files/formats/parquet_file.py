@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_ops.conversations.fields import ConversationFields
 from data_ops.sources.fields import Fields
 from data_ops.sources.files.formats.columns import locate
 from data_ops.sources.files.listing import open_partition, read_at
@@ -36,13 +37,13 @@ class Group(NamedTuple):
 
 
 @contextmanager
-def opened(partition: str, fields: Fields) -> Iterator["ParquetFile"]:
+def opened(partition: str, fields: Fields, conversation: ConversationFields | None = None) -> Iterator["ParquetFile"]:
     """Open a Parquet file; BadParquetError where its footer makes no sense, OSError where its bytes cannot be had."""
     filesystem, path = open_partition(partition)
     plain = _PlainFile(filesystem.open_input_file(path))
     try:
         plain.read_footer()
-        file = ParquetFile(plain, fields)
+        file = ParquetFile(plain, fields, conversation)
         num_rows = file.reader.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         plain.close()
@@ -57,7 +58,7 @@ def opened(partition: str, fields: Fields) -> Iterator["ParquetFile"]:
 class ParquetFile:
     """An open Parquet file: its reader, where its fields are, and how much text came of each row group so far."""
 
-    def __init__(self, plain: "_PlainFile", fields: Fields) -> None:
+    def __init__(self, plain: "_PlainFile", fields: Fields, conversation: ConversationFields | None = None) -> None:
         guarded = pa.PythonFile(plain, mode="r")
         self.plain, self.reader, self.unpacked = plain, pq.ParquetReader(), dict[int, int]()
         options = {"buffer_size": 1 << 20, "pre_buffer": False, "coerce_int96_timestamp_unit": "us"}
@@ -65,7 +66,7 @@ class ParquetFile:
         self.reader.open(guarded, **options)
         #: The same without dictionaries: Arrow has none of a column in one of the DELTA encodings.
         self.spelled_out = self.reader
-        self.columns = locate(self.reader.schema_arrow, fields)
+        self.columns = locate(self.reader.schema_arrow, fields, conversation)
         if repeating := self.columns.repeating:
             self.reader = pq.ParquetReader()
             self.reader.open(guarded, metadata=self.spelled_out.metadata, read_dictionary=repeating, **options)

@@ -3,7 +3,7 @@
 import csv
 
 from data_ops.conversations.fields import ConversationFields
-from data_ops.sources.conversation_records import add_conversation
+from data_ops.sources.conversation_records import RawRecord, add_conversation
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.formats.lines import PREFIX
 from data_ops.sources.json_records import BOM, Parse
@@ -32,8 +32,13 @@ def table_parser(
         elif len(cells) != len(names):
             rows.quarantine("bad_row", line, num_bytes)
         elif conversation is not None:
-            record = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
-            add_conversation(rows, conversation, record, (fields.time, fields.id), line, num_bytes)
+            record = {column: cell for column, cell in zip(names, cells, strict=True) if cell}
+            when, known = (record.get(field or "") for field in fields[1:])
+
+            def add(text: str) -> None:
+                rows.add_untyped(text, when, known, num_bytes)
+
+            add_conversation(rows, conversation, record.get, RawRecord(line, num_bytes), add)
         elif text is None:
             rows.quarantine(absent, line, num_bytes)
         else:
