@@ -10,3 +10,12 @@ class Sampling(NamedTuple):
     top_p: float = 0.95  # draw among the likeliest tokens of this share together
     top_k: int | None = None  # draw among so many tokens at most
     seed: int = 0  # decides every draw
+
+
+class Asked(NamedTuple):
+    """A prompt, how many tokens may follow and how they are drawn; chat: it is a question that wants an answer."""
+
+    prompt: str
+    tokens: int
+    how: Sampling
+    chat: bool = False

@@ -5,7 +5,7 @@ function of (seed, position), never of a generator's state: the same seed goes o
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -27,8 +27,10 @@ class ReadsOn(Protocol):
         ...
 
 
-def generate(model: ReadsOn, prompt: Sequence[int], most: int, stop: int, how: Sampling, like: Tensor) -> Iterator[int]:
-    """Yield up to `most` tokens that follow a prompt, until `stop` would come.
+def generate(
+    model: ReadsOn, prompt: Sequence[int], most: int, ends: Container[int], how: Sampling, like: Tensor
+) -> Iterator[int]:
+    """Yield up to `most` tokens that follow a prompt, until one of `ends` would come.
 
     like: a tensor of the precision and on the device that the model computes in.
     """
@@ -36,7 +38,7 @@ def generate(model: ReadsOn, prompt: Sequence[int], most: int, stop: int, how: S
     inputs = torch.tensor([list(prompt)], device=like.device)
     for number in range(most):
         token = choose_token(model.read_on(inputs, cache)[0], how, len(prompt) + number)
-        if token == stop:
+        if token in ends:
             return
         yield token
         inputs = torch.tensor([[token]], device=like.device)

@@ -6,10 +6,11 @@ import msgspec
 import typer
 
 from models.kinds.kind import Precision
-from models.sampling import Sampling
+from models.sampling import Asked, Sampling
 from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
     Adapter,
+    AsChat,
     Checkpoint,
     Exported,
     Files,
@@ -117,6 +118,7 @@ def export(
     PANEL,
     "headrace generate 'The harbour was' store=./lake",
     "headrace generate 'The harbour was' store=./lake --checkpoint mine/120 --tokens 40 --temperature 0",
+    "headrace generate 'Where is the harbour?' store=./lake --chat",
 )
 def generate(
     prompt: Prompt,
@@ -129,13 +131,15 @@ def generate(
     top_p: TopP = 0.95,
     top_k: TopK = None,
     seed: Seed = 0,
+    chat: AsChat = False,
 ) -> None:
-    """Let a checkpoint (default: the champion) go on with a text, token by token."""
+    """Let a checkpoint (default: the champion) go on with a text, or answer it, token by token."""
     from ray_jobs.commands.promote import go_on
 
-    settings, how = read_run(config, overrides), Sampling(temperature, top_p, top_k, seed)
-    say(prompt, as_json)
-    name, said = go_on(settings, checkpoint, prompt, tokens, how, lambda piece: say(piece, as_json))
+    settings = read_run(config, overrides)
+    asked = Asked(prompt, tokens, Sampling(temperature, top_p, top_k, seed), chat)
+    say("" if chat else prompt, as_json)
+    name, said = go_on(settings, checkpoint, asked, lambda piece: say(piece, as_json))
     say("\n", as_json)
     finish(0, {"checkpoint": name, "prompt": prompt, **said._asdict()}, as_json)
 

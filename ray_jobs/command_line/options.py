@@ -46,6 +46,7 @@ ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", he
 Looked = Annotated[
     str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://..., gs://... or a database.")
 ]
+AsChat = Annotated[bool, typer.Option("--chat", help="Take the prompt as a question, by the chat template.")]
 Adapter = Annotated[bool, typer.Option("--adapter", help="Of model.lora: the adapters alone, as peft loads them.")]
 InPrecision = Annotated[Precision, typer.Option("--precision", help="Of the weights that are written.")]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The text to go on with.")]

@@ -14,7 +14,7 @@ from models.engine.weights import StoredWeights
 from models.kinds.exchange.adapter import write_adapter
 from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
-from models.sampling import Sampling
+from models.sampling import Asked
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import InService
 from ray_jobs.checkpoints.files import fetch_files
@@ -29,7 +29,7 @@ from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
 from ray_jobs.report.terminal import Display
 from ray_jobs.serving.generate import Said, stream
-from ray_jobs.serving.speaker import Speaker
+from ray_jobs.serving.speaker import Speaker, chat_of
 from ray_jobs.store.frozen import read_chat, read_tokenizer
 from ray_jobs.store.paths import runs_of
 
@@ -123,13 +123,16 @@ def export_adapter(
     return {"checkpoint": commit.name, "directory": str(target), "stands_on": shape.start}
 
 
-def go_on(
-    config: Config, name: str | None, prompt: str, tokens: int, how: Sampling, show: Callable[[str], None]
-) -> tuple[str, Said]:
-    """Let a checkpoint (default: the champion, else the run's last) go on with a text; its name, and what it said."""
+def go_on(config: Config, name: str | None, asked: Asked, show: Callable[[str], None]) -> tuple[str, Said]:
+    """Let a checkpoint (default: the champion, else the run's last) go on with a text, or answer it; name and text."""
     store, commit = exported_checkpoint(config, name)
     speaker = Speaker(store, commit, config.engine.precision)
-    return commit.name, stream(speaker.tokenizer, speaker.go_on(prompt, tokens, how), show)
+    if not asked.chat:
+        return commit.name, stream(speaker.tokenizer, speaker.go_on(asked.prompt, asked.tokens, asked.how), show)
+    chat = chat_of(store, commit, speaker.tokenizer)
+    if chat is None:
+        raise ConfigError(f"checkpoint {commit.name} has no chat template to be asked by; leave --chat out")
+    return commit.name, stream(speaker.tokenizer, speaker.answer(asked.prompt, chat, asked.tokens, asked.how), show)
 
 
 def exported_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:

@@ -7,17 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.storage.store import Store
-from data_ops.conversations.template import template_of
 from data_ops.lake.lake import Lake
 from models.kinds.kinds import model_config
 from models.measures.decoding import BatchDecoder
 from ray_jobs.checkpoints.manifest import Commit, by_name
 from ray_jobs.config.blocks import ServeConfig
 from ray_jobs.evaluation.judged_text import NOTHING, given_until
-from ray_jobs.origin.record import read_files
 from ray_jobs.serving.openai.chat import ChatPrompts
-from ray_jobs.serving.speaker import Speaker
-from ray_jobs.store.frozen import read_chat
+from ray_jobs.serving.speaker import Speaker, chat_of
 
 NEWEST_WINDOWS = 32  # in which the newest document is looked for: it must not cost more as a store grows
 COLUMNS = ["window", "position", "source", "event_time"]
@@ -43,7 +40,7 @@ def load_served(store: Store, name: str, precision: str, serve: ServeConfig) -> 
     except FileNotFoundError:
         raise FileNotFoundError(f"checkpoint {name} is not in {store.uri}") from None
     speaker = Speaker(store, commit, precision)
-    chat = read_chat(store) or template_of(read_files(store, commit.state.base or commit.name), speaker.tokenizer)
+    chat = chat_of(store, commit, speaker.tokenizer)
     return ServedCheckpoint(
         name=commit.name,
         fingerprint=_fingerprint(commit, str(speaker.like.dtype)),

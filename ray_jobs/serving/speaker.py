@@ -1,12 +1,16 @@
 """What of a checkpoint is in memory so that it can speak?"""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from cluster.storage.store import Store
+from data_ops.conversations.rendering import Renderer
+from data_ops.conversations.template import ChatTemplate, template_of
+from data_ops.documents.tokenizer import Tokenizer
 from models.device import device
 from models.engine.engine import resolve_precision
 from models.kinds.building import build
@@ -17,8 +21,9 @@ from models.sampling import Sampling
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.ingest.opening import refuse_other_tokenizer
+from ray_jobs.origin.record import read_files
 from ray_jobs.outcome import ConfigError
-from ray_jobs.store.frozen import read_tokenizer
+from ray_jobs.store.frozen import read_chat, read_tokenizer
 
 
 class Speaker:
@@ -46,4 +51,16 @@ class Speaker:
 
     def go_on(self, prompt: str, most: int, how: Sampling) -> Iterator[int]:
         """Yield the tokens that follow a prompt, as a document that begins with it."""
-        return generate(self.model, self.prompt(prompt), most, self.tokenizer.document_token, how, self.like)
+        return generate(self.model, self.prompt(prompt), most, {self.tokenizer.document_token}, how, self.like)
+
+    def answer(self, question: str, chat: ChatTemplate, most: int, how: Sampling) -> Iterator[int]:
+        """Yield the tokens of an answer, as a chat template asks for it; ConfigError where it does not."""
+        rendered = Renderer(chat).render([{"role": "user", "content": question}], time.time(), asks=True)
+        if rendered.refusal is not None:
+            raise ConfigError(rendered.refusal)
+        return generate(self.model, self.tokenizer.encode_marked(rendered.text), most, chat.ends, how, self.like)
+
+
+def chat_of(store: Store, commit: Commit, tokenizer: Tokenizer) -> ChatTemplate | None:
+    """The template by which a checkpoint is asked: the store's, else that of the model it began with; None: neither."""
+    return read_chat(store) or template_of(read_files(store, commit.state.base or commit.name), tokenizer)

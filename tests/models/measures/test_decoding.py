@@ -73,7 +73,7 @@ def test_greedy_tokens_are_those_of_reading_on_alone(config: ModelConfig) -> Non
     decoder = BatchDecoder(model, 4, model.head.weight)
     one = text([1, 2, 3, 4, 5, 6, 7])
     go_on(decoder, [one])
-    expected = list(generate(model, one.prompt, 12, -1, GREEDY, model.head.weight))
+    expected = list(generate(model, one.prompt, 12, (), GREEDY, model.head.weight))
     assert [token.id for token in one.tokens] == expected
 
 

@@ -44,12 +44,12 @@ def test_the_likeliest_tokens_are_those_of_the_uncached_model(config: object) ->
     model = Transformer(config, VOCAB)  # type: ignore[arg-type]
     initialise(model, 3)
     assert isinstance(model, ReadsOn)
-    said = list(generate(model, [1, 2, 3], 12, -1, Sampling(temperature=0), model.head.weight))
+    said = list(generate(model, [1, 2, 3], 12, (), Sampling(temperature=0), model.head.weight))
     tokens = [1, 2, 3]
     for _ in range(12):
         tokens.append(int(model.head.logits(model(torch.tensor([tokens])))[0, -1, :VOCAB].argmax()))
     assert said == tokens[3:]
     assert (
-        list(generate(model, [1, 2, 3], 12, said[4], Sampling(temperature=0), model.head.weight))
+        list(generate(model, [1, 2, 3], 12, {said[4]}, Sampling(temperature=0), model.head.weight))
         == said[: said.index(said[4])]
     )
