@@ -140,7 +140,8 @@ def guess(path: str, kind: str, files: list[FileState], *, alone: bool) -> Guess
     if text is None:
         raise ConfigError(
             f"{path}: no record of the kind {kind} has text in one of the fields {', '.join(TEXTS)}; "
-            "write a configuration by hand and name the field, for example sources.mine.text=field"
+            "write a configuration by hand and name the field, for example sources.mine.text=field; for conversations, "
+            "sources.mine.objective=instruct"
         )
     time = None if kind == "text" else _best(kind, some, "time", TIMES, text)
     name = None if kind == "text" else _best(kind, some, "id", IDS, text)

@@ -70,3 +70,15 @@ def test_what_cannot_be_judged_is_not_refused(tmp_path):
     assert look(tmp_path / "none*") == (None, None)
     lines(tmp_path / "d.jsonl", {"text": "t", "at": "soon"})
     assert "a time that is not understood" in look(tmp_path / "d.jsonl", time="at").sample
+
+
+def test_conversations_that_are_not_there_are_told_with_the_fields_that_are(tmp_path):
+    path = lines(tmp_path / "a.jsonl", {"turns": [{"role": "user"}], "prompt": "Why?"})
+    assert look(path, objective="instruct").problem == (
+        "sources.wire: no record has the field 'messages', nor 'prompt' with 'completion'; the fields are turns, "
+        "prompt; set sources.wire.messages, or .prompt and .completion, to what they are called"
+    )
+    assert look(path, objective="instruct", messages="turns").problem is None
+    path = lines(tmp_path / "b.jsonl", {"prompt": "Why is that?", "completion": "So it is."})
+    found = look(path, objective="instruct")
+    assert found.problem is None and found.sample.endswith("text '▶ Why is that? ◀ So it is.'")
