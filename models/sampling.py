@@ -12,7 +12,7 @@ class Sampling(NamedTuple):
     seed: int = 0  # decides every draw
 
 
-class Asked(NamedTuple):
+class AskedText(NamedTuple):
     """A prompt, how many tokens may follow and how they are drawn; chat: it is a question that wants an answer."""
 
     prompt: str

@@ -208,7 +208,7 @@ def write_batches(folder: Path, config: Config) -> list[Manifest]:
         for step in range(manifest.steps):
             filled = layout.fill(layout.rows_of(step), manifest.batch_rows, flat, offsets, DOCUMENT_TOKEN)
             batches.append(np.stack([filled.inputs, filled.labels, filled.segments]))
-            predictions.append(layout.predictions(step))
+            predictions.append(layout.predictions(step, flat, offsets))
             tokens += config.engine.batch_tokens
             rates.append(lr_at(tokens, config.optim))
     np.savez(folder / "batches.npz", batches=np.stack(batches), predictions=predictions, rates=rates)

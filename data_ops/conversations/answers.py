@@ -73,7 +73,7 @@ class ConversationTokens:
         for span in spans:
             learnt[self._tokens_of(whole, span, placed, special)] = True
         if learnt[0]:
-            raise UnfitError("the template puts nothing before the first answer", UNCLEAR)
+            raise UnfitError(f"the template puts nothing before the first answer {answers[0][:20]!r}", UNCLEAR)
         stored = np.where(learnt, placed.ids, ~placed.ids).astype(np.int32)
         return StoredTokens(stored, sum(len(answer.encode()) for answer in answers))
 
@@ -97,13 +97,15 @@ class ConversationTokens:
             if not self._special.search(text, span.start, span.end):
                 raise UnfitError(f"the template ends answer {number} with no special token", UNCLEAR)
         if any(one.end > other.start for one, other in itertools.pairwise(spans)):
-            raise UnfitError("the template writes an answer into another", UNCLEAR)
+            raise UnfitError(f"the template writes an answer into another, at {spans[0].end} of {len(text)}", UNCLEAR)
         return text, spans
 
     def _behind(self, text: str, prompt: str) -> AnswerSpan:
         """The answer behind what the model is asked with, up to the special token that ends it."""
         if not text.startswith(prompt):
-            raise UnfitError("the template asks for an answer otherwise than it writes the conversation", UNCLEAR)
+            raise UnfitError(
+                f"the template asks for an answer by {prompt[-20:]!r}, and writes the conversation otherwise", UNCLEAR
+            )
         ends = self._special.search(text, len(prompt))
         return AnswerSpan(len(prompt), ends.end() if ends else len(text))
 
@@ -120,7 +122,9 @@ class ConversationTokens:
         since = max((one.end for one in special if one.end <= span.start), default=0)
         begin = int(np.searchsorted(placed.starts, since, side="left"))
         if self.tokenizer.encode_marked(text[since : span.start]) != placed.ids[begin:first].tolist():
-            raise UnfitError("the text that asks for an answer has other tokens alone than before the answer", UNCLEAR)
+            raise UnfitError(
+                f"the text {text[since : span.start]!r} has other tokens alone than before its answer", UNCLEAR
+            )
         return slice(first, last)
 
 
@@ -130,7 +134,7 @@ def marked_spans(text: str) -> tuple[str, list[AnswerSpan]]:
     for number, piece in enumerate(text.split(BEGIN)):
         inside, end, rest = piece.partition(END) if number else ("", "", piece)
         if number and not end:
-            raise UnfitError("the template marks an answer within another", UNCLEAR)
+            raise UnfitError(f"the template marks an answer within another, at {piece[:20]!r}", UNCLEAR)
         if number:
             spans.append(AnswerSpan(length, length + len(inside)))
         plain += [inside, rest]

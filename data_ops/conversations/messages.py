@@ -35,7 +35,7 @@ def read_messages(value: object) -> list[Utterance]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise UnfitError("the messages are a text that is no JSON", "bad_message") from None
+            raise UnfitError(f"the messages are a text that is no JSON: {value[:40]}", "bad_message") from None
     if not isinstance(value, list) or not value:
         raise UnfitError(f"the messages are {_what(value)}, not a list of them", "bad_message")
     return [_message(number, each) for number, each in enumerate(value)]
@@ -52,7 +52,7 @@ def check_answers(messages: Sequence[Utterance]) -> None:
     """UnfitError where nothing could be learnt: no message of the assistant, or an empty one."""
     answers = [number for number, message in enumerate(messages) if message.role == "assistant"]
     if not answers:
-        raise UnfitError("no message is an answer of the assistant", "no_answer")
+        raise UnfitError(f"none of the {len(messages)} messages is an answer of the assistant", "no_answer")
     if empty := [number for number in answers if not messages[number].content.strip()]:
         raise UnfitError(f"message {empty[0]}, an answer, is empty", "no_answer")
 

@@ -29,8 +29,8 @@ def with_conversation_tokens(
     texts, dates = table["text"].to_pylist(), table["event_time"].cast(pa.int64()).to_pylist()
     for row in living(table).nonzero()[0].tolist():
         try:
-            if marks_of(texts[row]) != marks_of(before[row].as_py()):
-                raise UnfitError("a rule of curation has taken away the beginning of a message", "turns_changed")
+            if (left := marks_of(texts[row])) != (were := marks_of(before[row].as_py())):
+                raise UnfitError(f"a rule of curation has left {left} of the messages {were}", "turns_changed")
             stored = speech.encode(texts[row], dates[row] * 1e-6, most)
             tokens[row], sizes[row] = stored.ids, stored.num_bytes
         except UnfitError as error:

@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from models.kinds.kind import Precision
-from models.sampling import Asked, Sampling
+from models.sampling import AskedText, Sampling
 from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
     Adapter,
@@ -137,7 +137,7 @@ def generate(
     from ray_jobs.commands.promote import go_on
 
     settings = read_run(config, overrides)
-    asked = Asked(prompt, tokens, Sampling(temperature, top_p, top_k, seed), chat)
+    asked = AskedText(prompt, tokens, Sampling(temperature, top_p, top_k, seed), chat)
     say("" if chat else prompt, as_json)
     name, said = go_on(settings, checkpoint, asked, lambda piece: say(piece, as_json))
     say("\n", as_json)

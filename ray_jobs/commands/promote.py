@@ -14,7 +14,7 @@ from models.engine.weights import StoredWeights
 from models.kinds.exchange.adapter import write_adapter
 from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
-from models.sampling import Asked
+from models.sampling import AskedText
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import InService
 from ray_jobs.checkpoints.files import fetch_files
@@ -123,7 +123,7 @@ def export_adapter(
     return {"checkpoint": commit.name, "directory": str(target), "stands_on": shape.start}
 
 
-def go_on(config: Config, name: str | None, asked: Asked, show: Callable[[str], None]) -> tuple[str, Said]:
+def go_on(config: Config, name: str | None, asked: AskedText, show: Callable[[str], None]) -> tuple[str, Said]:
     """Let a checkpoint (default: the champion, else the run's last) go on with a text, or answer it; name and text."""
     store, commit = exported_checkpoint(config, name)
     speaker = Speaker(store, commit, config.engine.precision)

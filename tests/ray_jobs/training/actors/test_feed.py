@@ -1,6 +1,7 @@
 """Does a feed that starts anew hand out the same rows, from the round's file and from the lake alone?"""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cluster.runtime.actors import Local
@@ -14,7 +15,7 @@ from ray_jobs.training.actors import feed as feed_module
 from ray_jobs.training.actors.feed import BRANCH, Feed, FeedSettings
 from ray_jobs.training.actors.round_files import RoundFiles
 from tests.support.checkpoints import commit_at
-from tests.support.lakes import fill_lake, make_lake
+from tests.support.lakes import add_window, fill_lake, make_documents, make_lake
 from tests.support.runs import wait_until
 
 pytestmark = pytest.mark.slow
@@ -85,7 +86,43 @@ def test_a_restarted_feed_needs_nothing_but_the_file_of_its_round(lake, monkeypa
     again = new_feed(lake)
     assert again.round(2) == notices[2]
     assert_same_rows(rows_of(again, 2, notices[2].steps), rows[2])
-    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 5 + 1]  # rows[2]: 5 parts a rank, 2 ranks a step
+    assert again.batch(2, 1, 0, 1).predictions == rows[2][2 * 6 + 1]  # rows[2]: 6 parts a rank, 2 ranks a step
+
+
+def add_talks(lake):
+    """Windows in which every second document is a conversation: its first tokens are read and not learnt."""
+    for number in range(LAST + 1):
+        documents = make_documents(number, ["kept"] * 40, 40 * number)
+        tokens = [
+            [~t if n < 3 and place % 2 else t for n, t in enumerate(row)]
+            for place, row in enumerate(documents["tokens"].to_pylist())
+        ]
+        at = documents.schema.get_field_index("tokens")
+        talks = pa.array(tokens, documents.schema.field(at).type)
+        add_window(lake, documents.set_column(at, documents.schema.field(at), talks))
+
+
+def test_rows_of_conversations_are_the_same_after_a_restart_and_their_labels_are_counted(tmp_path):
+    """From the file of the round, and from the lake alone; replayed ones come from the reservoir's shards."""
+    lake, other = make_lake(tmp_path / "a"), make_lake(tmp_path / "b")
+    add_talks(lake)
+    add_talks(other)
+    feed = new_feed(lake)
+    notices, rows = trained(feed, 3)
+    assert any(len(Manifest.from_row(lake.rounds(RUN, n), 0).replay) for n in range(3))
+    for number in range(3):
+        again = new_feed(other)
+        assert again.round(number) == notices[number]
+        assert_same_rows(rows_of(again, number, notices[number].steps), rows[number])
+    wait_for(lambda: lake.store.exists("runs/news/rounds/00000002.arrow"))
+    assert_same_rows(rows_of(new_feed(lake), 2, notices[2].steps), rows[2])
+    context = 0
+    for step in range(notices[0].steps):
+        batch = feed.batch(0, step, 0, 1)
+        assert batch.predictions == (batch.rows.labels != -100).sum()
+        context += batch.positions - batch.predictions
+        assert (batch.rows.inputs >= 0).all()
+    assert context > 0
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ SOURCES = np.array(["wire"] * 499 + ["help"])
 )
 def test_a_skipped_step_is_told_with_its_reason_before_its_figures(loss: float, why: str) -> None:
     done = train_rows(engine(loss, skipped=True), course(), HERE, ROWS, 300)._replace(limit=3.0)
-    meter, batch = StepMeter(100, 2, 1.0, None), Batch(ROWS, 300, np.full(500, 5.0), np.zeros(500), SOURCES)
+    meter, batch = StepMeter(100, 2, 1.0, None), Batch(ROWS, 300, 340, np.full(500, 5.0), np.zeros(500), SOURCES)
     skip, step = meter.events(batch, done, 0.5, 0.1)
     assert isinstance(skip, StepSkipped) and (skip.step, skip.text) == (41, why)
     assert isinstance(step, StepDone) and (step.step, step.tokens_per_second, step.skipped_steps) == (41, 200.0, 2)
