@@ -60,7 +60,7 @@ def test_with_no_template_roles_are_words_and_an_answer_ends_with_the_document_t
     [
         (CHATML.replace("message['content']", "message['content'] | upper"), "writes answer 0 otherwise"),
         (CHATML.replace("<|im_end|>\n", " "), "ends answer 1 with no special token"),
-        (CHATML.replace("assistant\n{% endif", "Assistant\n{% endif"), "asks for an answer by .*, and writes the conversation otherwise"),
+        (CHATML.replace("assistant\n{% endif", "Assistant\n{% endif"), "asks for an answer by .* otherwise"),
         (MARKED.replace("{% generation %}", "").replace("{% endgeneration %}", "{% generation %}{% endgeneration %}"),
          "writes answer 0 otherwise"),
         ("{{ raise_exception('only pairs') }}", "refuses these messages: only pairs"),
