@@ -121,10 +121,10 @@ class ConversationTokens:
             raise UnfitError(f"a token is of an answer and of what is beside it, at {around!r}", UNCLEAR)
         since = max((one.end for one in special if one.end <= span.start), default=0)
         begin = int(np.searchsorted(placed.starts, since, side="left"))
-        if self.tokenizer.encode_marked(text[since : span.start]) != placed.ids[begin:first].tolist():
-            raise UnfitError(
-                f"the text {text[since : span.start]!r} has other tokens alone than before its answer", UNCLEAR
-            )
+        asks, encode = text[since : span.start], self.tokenizer.encode_marked
+        alike = encode(asks) == placed.ids[begin:first].tolist()  # or, where the first word of a text is marked:
+        if not alike and encode(text[: span.start]) != placed.ids[:first].tolist():
+            raise UnfitError(f"the text {asks!r} has other tokens alone than before its answer", UNCLEAR)
         return slice(first, last)
 
 

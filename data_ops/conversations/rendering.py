@@ -96,7 +96,7 @@ class Renderer:
 def _start() -> "subprocess.Popen[bytes]":
     """Start the program with nothing of our environment but where Python finds its packages."""
     program = str(Path(__file__).with_name("sandbox.py"))
-    environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUTF8": "1"}
     return subprocess.Popen(
         [sys.executable, "-P", program],
         stdin=subprocess.PIPE,

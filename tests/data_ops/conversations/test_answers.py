@@ -1,9 +1,13 @@
 """Are the tokens of answers, and no others, the ones that are learnt, and is a template that hides them refused?"""
 
+import string
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers
 
 from data_ops.conversations.answers import ConversationTokens, marked_spans, try_template
 from data_ops.conversations.messages import UnfitError, Utterance
@@ -11,7 +15,7 @@ from data_ops.conversations.rendering import Rendered
 from data_ops.conversations.sandbox import BEGIN, END
 from data_ops.conversations.template import CHATML, ChatTemplate, default_template
 from data_ops.conversations.transcript import read_transcript, write_transcript
-from data_ops.documents.tokenizer import byte_tokenizer
+from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer
 from tests.support.talks.made import TALKS, chatml_tokenizers
 
 MARKED = (
@@ -79,6 +83,24 @@ def test_a_token_across_the_beginning_of_an_answer_makes_it_unfit():
     with pytest.raises(UnfitError, match="a token is of an answer and of what is beside it") as error:
         speech.encode(write_transcript([Utterance("user", "Why?"), Utterance("assistant", "water")]), 0.0)
     assert error.value.reason == "unclear_answer"
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+def test_pieces_that_hold_the_space_before_a_word_are_told_apart_too(scheme):
+    """As SentencePiece makes them, with the templates of Llama 2 and Mistral."""
+    pieces = [("<unk>", 0.0), *((character, -5.0) for character in f"{string.printable[:95]}▁"), ("▁So", -2.0)]
+    backend = Backend(models.Unigram(pieces, 0, False))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    backend.decoder = decoders.Metaspace()
+    backend.add_special_tokens(["<s>", "</s>"])
+    source = (
+        "{{ '<s>' }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]{% else %}"
+        " {{ m['content'] }} </s>{% endif %}{% endfor %}"
+    )
+    speech = ConversationTokens(ChatTemplate(source), Tokenizer.from_json(backend.to_str()))
+    ids = speech.encode(write_transcript(TALK), 0.0).ids
+    learnt = "".join(backend.id_to_token(int(token)) for token in ids[ids >= 0])
+    assert learnt == "▁So▁it▁is.▁</s>▁Yes.▁</s>"
 
 
 def test_a_template_that_forgets_what_it_said_before_makes_the_conversation_unfit():
