@@ -32,10 +32,11 @@ class UnfitError(ValueError):
 def read_messages(value: object) -> list[Utterance]:
     """Read a list of messages, or a text that is one in JSON."""
     if isinstance(value, str):
+        text = value
         try:
-            value = orjson.loads(value)
+            value = orjson.loads(text)
         except orjson.JSONDecodeError:
-            raise UnfitError(f"the messages are a text that is no JSON: {value[:40]}", "bad_message") from None
+            raise UnfitError(f"the messages are a text that is no JSON: {text[:40]}", "bad_message") from None
     if not isinstance(value, list) or not value:
         raise UnfitError(f"the messages are {_what(value)}, not a list of them", "bad_message")
     return [_message(number, each) for number, each in enumerate(value)]
