@@ -30,6 +30,7 @@ class GenerationBlock(Extension):
     tags = {"generation"}  # noqa: RUF012 - as jinja2 has it
 
     def parse(self, parser: Parser) -> nodes.Node:
+        """Read the tag and all up to its end; what that writes is put between marks."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
