@@ -123,7 +123,12 @@ PANELS: dict[str, list[Panel]] = {
             {"promoted": now("promoted_total"), "refused": now("refused_total")},
             "What the gate said of candidates.",
         ),
-        Panel("Padding", "percentunit", {"padding": now("padding_share")}, "Positions that hold no document."),
+        Panel(
+            "Padding and context",
+            "percentunit",
+            {"padding": now("padding_share"), "context": now("context_share")},
+            "Positions that hold no document, and those that are read and not learnt.",
+        ),
     ],
     "Speed": [
         Panel(

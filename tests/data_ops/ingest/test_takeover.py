@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 def settings_of(owner, window=None, **sources):
     configs = {label: FilesConfig(**given) for label, given in sources.items()}
-    return IngestSettings(configs, WindowConfig(**window or {}), CurateConfig(), 0, 0.0, owner)
+    return IngestSettings(configs, WindowConfig(**window or {}), CurateConfig(), 0, 0.0, owner=owner)
 
 
 def of_news(folder, owner="theirs", window=None, **config):

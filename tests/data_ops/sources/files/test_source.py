@@ -148,6 +148,9 @@ NOT_AS_PLANNED = {"changed_before_read", "unreadable", "source_removed"}  # of a
 #: Reasons whose tests are in the other files of this folder.
 ELSEWHERE = {f"torn_{codec}" for codec in ("gzip", "zstd", "bzip2", "xz")}
 ELSEWHERE |= {"bad_parquet", "over_limit", "bad_row", "duplicate_column", "kills_reader"}
+#: Of conversations; tests/data_ops/ingest/test_conversations.py and tests/data_ops/conversations.
+ELSEWHERE |= {"missing_messages", "bad_message", "unknown_role", "no_answer", "special_token", "template_refuses"}
+ELSEWHERE |= {"unclear_answer", "turns_changed", "long_conversation"}
 
 
 def test_every_quarantine_reason_has_a_meaning_and_a_test():
