@@ -16,7 +16,7 @@ from data_ops.sources.files.entry import Entry, FileKind
 from data_ops.sources.files.formats.lines import scan_lines
 from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.streams import blocks, mark_of, packing_of, raw_mark, stands_in
+from data_ops.sources.files.formats.streams import blocks, head_of, mark_of, packing_of, raw_mark, stands_in
 from data_ops.sources.files.formats.unpack import TornError
 from data_ops.sources.files.tail import behind_the_tail, is_object
 from data_ops.sources.files.walk import FileState, renamed
@@ -223,8 +223,20 @@ def _waiting(step: Step, file: FileState, reason: str, num_bytes: int) -> Step:
     stalled = step.entry.state == "stalled"
     step.waiting = Untaken(file.partition, "waiting", reason if stalled else "changing", num_bytes)
     if stalled:
-        step.warnings.append(f"{file.partition} {UNFINISHED[reason]}; what follows waits, and is read when it goes on")
+        why = _no_lines(file) if reason == "half_line" and step.entry.end == 0 else None
+        what = why or f"{UNFINISHED[reason]}; what follows waits, and is read when it goes on"
+        step.warnings.append(f"{file.partition} {what}")
     return step
+
+
+def _no_lines(file: FileState) -> str | None:
+    """Say why a file without a whole line will hardly get one: it is a list of JSON, or its lines end otherwise."""
+    head = head_of(file.partition)
+    if head.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"["):
+        return "is one list of JSON, but a record a line is read; write its objects a line each (jq -c '.[]')"
+    if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+        return "has lines that end in a carriage return alone; write them with line feeds (tr '\\r' '\\n')"
+    return None
 
 
 UNFINISHED = {

@@ -7,6 +7,7 @@ be read is quarantined, and a file that cannot be opened is named, left for late
 
 import csv
 import errno
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from data_ops.sources.protocol import Cursor, Discovery, Source, SourceConfig, S
 LOOKED_AT = 16  # files, to see which fields their records have
 #: What is wrong with this machine, not with one file.
 MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+MARKS = re.compile("^\ufeff+", re.MULTILINE)  # of byte order, also where a file was appended to another
 MEND = "make it readable, it is tried again"
 PASSED = {  # what is not read, by reason, as the beginning and the end of a sentence
     "closed_folder": ("folder", "cannot be read and is left for later (permission is denied); " + MEND),
@@ -272,7 +274,7 @@ def _read_text(span: Span, limits: Limits) -> Iterator[pa.RecordBatch]:
     except TornError as error:
         reason, sample = error.reason, error.sample.encode()
     try:
-        text = data.decode("utf-8-sig").replace("\n\ufeff", "\n")
+        text = MARKS.sub("", data.decode())
     except UnicodeDecodeError:
         reason = reason or "bad_utf8"
     if reason:

@@ -23,7 +23,7 @@ from data_ops.sources.protocol import ChangedError, Span
 
 SAMPLE_BYTES = 200
 #: What may stand before the names of a table: a mark, blank lines, and the line in which Excel names the separator.
-PREFIX = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:[ \t\r]*\n)*(?:sep=(?P<mark>[,;\t|])\r?\n)?", re.IGNORECASE)
+PREFIX = re.compile(rb"\A(?:\xef\xbb\xbf)*(?:[ \t\r]*\n)*(?:sep=(?P<mark>[,;\t|])\r?\n)?", re.IGNORECASE)
 QUOTED = re.compile(rb'"(?:[^"]|"")*+"')
 
 
@@ -141,7 +141,9 @@ def _line(line: bytes, dropped: int, limit: int) -> tuple[bytes, int, str | None
     num_bytes = len(line) + dropped + 1
     if dropped or len(line) > limit:
         return line[:SAMPLE_BYTES], num_bytes, "oversized"
-    return line.removeprefix(BOM), num_bytes, None  # also in the middle: `cat` of two files with marks
+    while line.startswith(BOM):  # also in the middle, and twice: `cat` of files with marks
+        line = line.removeprefix(BOM)
+    return line, num_bytes, None
 
 
 class _Newlines:

@@ -36,6 +36,26 @@ def test_half_a_line_waits_however_long_it_stands_and_is_read_when_it_is_whole(t
     assert texts(reader.poll()) == ["2", "3"] and reader.drained and reader.untaken == []
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'[{"text": "1"}, {"text": "2"}]', "is one list of JSON"),
+        (line("1").replace(b"\n", b"\r") * 2, "carriage return"),
+    ],
+)
+def test_a_file_without_lines_is_told_what_it_is(tmp_path: Path, content: bytes, told: str):
+    reader = Reader(put(tmp_path / "a.jsonl", content), settle="5s")
+    assert quiet(reader) == [] and told in reader.warnings[0]
+    assert reader.untaken == [("a.jsonl", "waiting", "half_line")]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+def test_marks_of_byte_order_stand_twice_where_files_were_appended_twice(tmp_path: Path, name: str):
+    mark = b"\xef\xbb\xbf"
+    content = {"a.jsonl": line("1"), "a.csv": b"text,x\n1,2\n", "a.txt": b"1"}[name]
+    assert texts(Reader(put(tmp_path / name, mark * 2 + content)).poll()) == ["1"]
+
+
 def test_a_producer_with_a_buffer_that_stalls_loses_nothing(tmp_path: Path):
     whole = b"".join(line(f"number {i}") for i in range(2000))
     path, reader = tmp_path / "a.jsonl", Reader(tmp_path / "a.jsonl", settle="5s")
