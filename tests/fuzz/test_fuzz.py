@@ -32,3 +32,9 @@ def test_what_a_parser_must_not_do_is_found(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(PARSERS, "broken", Parser((b"a",), feed))
     ((kind, text),) = outcome("broken", b"a", tmp_path)
     assert kind == "exceptions" and "KeyError" in text
+
+
+@pytest.mark.parametrize("number", [20906, 23181, 52418])
+def test_a_row_group_with_fewer_rows_than_its_footer_says_gives_a_reason_for_each(number, tmp_path):
+    data = PARSERS["parquet"].change(random.Random(f"5:{number}"))
+    assert outcome("parquet", data, tmp_path) == []

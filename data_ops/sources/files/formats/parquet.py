@@ -102,7 +102,7 @@ def _parts(file: ParquetFile, span: Span) -> Iterator[_Part]:
 def _read_part(rows: RecordRows, file: ParquetFile, part: _Part, limits: Limits) -> Iterator[pa.RecordBatch]:
     """Read rows of one row group; damage, or a limit, costs what is left of it and nothing of the other groups."""
     last = rows.next_record + len(rows.texts) + part.end - part.start
-    reason = sample = ""
+    reason, sample = "bad_parquet", "the row group holds fewer rows than the footer says"
     try:
         for batch in _rows(file, part):
             for piece in _within(file, part.number, batch, limits):
