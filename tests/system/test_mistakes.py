@@ -121,7 +121,7 @@ def test_a_mistake_with_a_pretrained_model_is_a_sentence(
             "cannot be split over 3 workers in rows of 256 tokens: use 1, 2 or 4 workers",
         ),
         ("sources.mine.kind=flies", "sources.mine.kind='flies' is unknown; did you mean files?"),
-        ("-c nothing.yaml", "-c nothing.yaml is neither a file nor a recipe; recipes are demo"),
+        ("-c nothing.yaml", "-c nothing.yaml is neither a file nor a recipe; recipes are chat, demo"),
         ("round.tokens=100", "round.tokens=100 is less than one step of engine.batch_tokens=16384"),
         ("tokenizer.kind=file", "tokenizer.path"),
     ],
