@@ -7,21 +7,9 @@ from types import SimpleNamespace
 import pytest
 from ray import cloudpickle
 
+from tests.tune.test_searchers import SPACE, spec_of
 from tune import search, searchers
 from tune.policy import WORST, Member, Population
-from tune.space import read_space
-
-SPACE = read_space(
-    {
-        "optim.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1},
-        "optim.schedule.kind": ["constant", "cosine"],
-    }
-)
-
-
-def spec_of(thing):
-    """What a driver would ask for; a lock stands for everything that cannot be pickled."""
-    return SimpleNamespace(key=getattr(thing, "key", str(thing)), lock=threading.Lock())
 
 
 def test_what_tune_carries_along_pickles_as_nothing():
