@@ -23,11 +23,14 @@ def store_time(store: Store, folder: str) -> float:
 
 
 def written_s_ago(store: Store, path: str) -> float | None:
-    """Return how many seconds ago a file was written, None if it is not there; OSError if the store takes no file."""
+    """Return how many seconds ago a file was written, None if it is not there; OSError if the store takes no file.
+
+    Negative where the clock of the store was set back since.
+    """
     written = _written(store, path)
     if written is None:
         return None
-    return max(0.0, store_time(store, path.rpartition("/")[0]) - written)
+    return store_time(store, path.rpartition("/")[0]) - written
 
 
 def _written(store: Store, path: str) -> float | None:

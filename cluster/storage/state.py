@@ -15,6 +15,7 @@ from cluster.storage.store import Store
 
 State = TypeVar("State")
 RESTORE = "restore it from a copy"
+SEALED_FORMAT = 2
 
 
 def read_json(store: Store, path: str, kind: type[State], mend: str = RESTORE) -> State:
@@ -27,11 +28,24 @@ def read_json(store: Store, path: str, kind: type[State], mend: str = RESTORE) -
     place = f"{store.uri}/{path}"
     try:
         text = unseal(data.decode(), place)
+        if text == data.decode() and msgspec.json.decode(text, type=_Versioned).is_always_sealed:
+            raise DamagedError(f"{place} is damaged: it has no digest, which every file of its format has")
         return msgspec.json.decode(text, type=kind)
     except DamagedError as error:
         raise DamagedError(f"{error}; {mend}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"{place} is damaged: {error}; {mend}") from error
+
+
+class _Versioned(msgspec.Struct):
+    """What tells the version of a file; files without it, or of another shape, are those of any version."""
+
+    format: object = None
+
+    @property
+    def is_always_sealed(self) -> bool:
+        """From format 2 on every file carries a digest."""
+        return isinstance(self.format, int) and self.format >= SEALED_FORMAT
 
 
 def write_json(store: Store, path: str, value: object) -> None:

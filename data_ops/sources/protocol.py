@@ -64,6 +64,7 @@ class Span:
     modified_s: when the partition was last written, seconds since 1970; stands in for a missing event time.
     loss: "", or why [start, end) was gone before it was read; such a span is a record of that loss and holds no
     records.
+    doubt: "", or the reason for which all its records are quarantined: the stream that they are packed in is damaged.
     """
 
     partition: str
@@ -75,6 +76,7 @@ class Span:
     mark: str = ""  # fingerprint of the first `marked` bytes as stored: of which file under this name it is a piece
     marked: int = 0
     loss: str = ""
+    doubt: str = ""
 
 
 class Untaken(NamedTuple):

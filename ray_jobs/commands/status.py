@@ -164,7 +164,8 @@ def _who(lease: Lease) -> str:
 
 def _last_beat(store: Store, lease: Lease) -> float | None:
     with suppress(OSError):  # who may only read the store is not told
-        return silent_s(store, lease)
+        silent = silent_s(store, lease)
+        return None if silent is None else max(silent, 0.0)
     return None
 
 

@@ -24,7 +24,7 @@ from ray_jobs.checkpoints.weights import hash_checkpoint
 from ray_jobs.evaluation.scores import read_scores
 from ray_jobs.ingest.opening import refuse_other_tokenizer
 from ray_jobs.store.frozen import SETTINGS, read_frozen, read_tokenizer
-from ray_jobs.store.paths import CHAMPION, TOKENIZER, names_of
+from ray_jobs.store.paths import CHAMPION, TOKENIZER, checkpoint_name, names_of
 
 PUT_ASIDE = ".damaged"
 
@@ -46,6 +46,7 @@ def damage_of_store(store: Store, scratch: Path) -> list[str]:
         attempt(found, partial(_check, store, path), path)
     found += damage_of_index(lake, scratch)
     for run in names_of(store):
+        attempt(found, partial(_check_notes, store, lake, run), "the ledger")
         for step in commits.commits(store, run):
             attempt(found, partial(_check_files, store, run, step, tokenizer, scratch), f"checkpoint {run}/{step}")
     attempt(found, partial(_check_champion, store, scratch), "the champion")
@@ -73,6 +74,22 @@ def _check_files(store: Store, run: str, step: int, tokenizer: Tokenizer | None,
             raise DamagedError(f"{store.uri}/{file.path} is damaged: it does not hold the bytes of {commit.name}")
     if tokenizer is not None:
         refuse_other_tokenizer(store, commit, tokenizer)
+
+
+def _check_notes(store: Store, lake: Lake, run: str) -> None:
+    """Every kept checkpoint stands in the ledger; one whose driver died before its note gets it at the next start.
+
+    Runs without rounds of their own have no notes: trials, copies that a sweep starts from, weights that were taken in.
+    """
+    if not lake.num_rounds(run):
+        return
+    noted = set(lake.ledger(run)["checkpoint"].to_pylist())
+    names = [checkpoint_name(run, step) for step in commits.commits(store, run) if step > 0]
+    if lost := [name for name in names if name not in noted]:
+        raise DamagedError(
+            f"{store.delta_uri('ledger')} holds no note of {', '.join(lost)}; start run {run} again, which notes its "
+            "newest checkpoint if that was left undone, or restore the table from a copy"
+        )
 
 
 def _check_champion(store: Store, scratch: Path) -> None:

@@ -140,7 +140,7 @@ def unreleased(store: Store, run: str) -> Lease | None:
 def silent_s(store: Store, lease: Lease) -> float | None:
     """How many seconds ago was a holder's last sign of life, by the clock of the store? None: its claim is gone.
 
-    OSError where the store takes no file of ours to compare with.
+    Negative where that clock was set back since. OSError where the store takes no file of ours to compare with.
     """
     beat = written_s_ago(store, _beat_path(lease))
     return written_s_ago(store, _claim_path(lease.run, lease.number)) if beat is None else beat
@@ -153,9 +153,11 @@ def _alive(store: Store, lease: Lease, wait_seconds: float) -> bool:
     if wait_seconds == 0:
         try:
             silent = silent_s(store, lease)
-            return silent is not None and silent <= SILENT_SECONDS
         except OSError:  # who may only read looks twice
-            wait_seconds = 2 * HEARTBEAT_SECONDS + 1
+            silent = -SILENT_SECONDS
+        if silent is None or silent > -HEARTBEAT_SECONDS:
+            return silent is not None and silent <= SILENT_SECONDS
+        wait_seconds = 2 * HEARTBEAT_SECONDS + 1  # a beat from the future says nothing of now: the clock was set back
     before, deadline = _beat(store, lease), time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
         time.sleep(min(1.0, wait_seconds / 10))

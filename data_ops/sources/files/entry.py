@@ -1,21 +1,8 @@
-"""What is known of a file: how it is read, and how far it was read?"""
+"""How far was a file read?"""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from data_ops.sources.files.formats.content import Format
-from data_ops.sources.files.formats.unpack import Limits
-
-
-class FileKind(NamedTuple):
-    """How a file is read, and what that may cost."""
-
-    format: Format
-    limits: Limits
-
-    @property
-    def has_lines(self) -> bool:
-        """Whether it grows by lines or rows; Parquet and prose come as a whole."""
-        return self.format not in ("parquet", "text")
+State = Literal["read", "cut", "waits", "stalled", "ended", "damaged", "rewritten"]
 
 
 class Entry(NamedTuple):
@@ -31,9 +18,11 @@ class Entry(NamedTuple):
     end: int  # bytes (decompressed) or rows of this generation that were read
     num_records: int  # of all generations
     mark: str  # fingerprint of the first `marked` bytes as stored
-    state: str
+    state: State
     marked: int = -1  # -1: of an older version
     generation: int = 0
     skipped: int = 0  # bytes behind an object in its line, passed over in all generations
     abandoned: int = 0  # bytes of earlier generations that were seen and are gone
     tail: int = 0  # bytes of the last record if its line was not ended and may have gone on; an object cannot
+    total: int = -1  # CRC-32 of the unpacked bytes [0, end) of lines, of the stored ones of a text; -1: not known
+    holes: bool = False  # whether zeros were among them: a download may fill them later

@@ -9,32 +9,28 @@ bytes a file.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from data_ops.sources.files.entry import Entry, FileKind
-from data_ops.sources.files.formats.lines import scan_lines
+from data_ops.sources.files.entry import Entry
+from data_ops.sources.files.formats.content import FileKind
 from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.streams import blocks, head_of, mark_of, packing_of, raw_mark, stands_in
+from data_ops.sources.files.formats.streams import (
+    blocks,
+    mark_of,
+    packing_of,
+    raw_mark,
+    stands_in,
+    total_of,
+)
 from data_ops.sources.files.formats.unpack import TornError
-from data_ops.sources.files.tail import behind_the_tail, is_object
+from data_ops.sources.files.line_files import look_at_lines
+from data_ops.sources.files.step import REPLACE, Step, damaged, waiting
 from data_ops.sources.files.walk import FileState, renamed
 from data_ops.sources.protocol import Span, Untaken
 
-PIECE_BYTES = 32 << 20  # a span of an uncompressed file holds about so much, so that several workers can read it
-REPLACE = "put a whole copy in its place to have it read"
 Quiet = Callable[[FileState], bool]  # whether a file has not changed for a while, by our own clock
-
-
-@dataclass
-class Step:
-    """What one look into one file gave."""
-
-    spans: list[Span]
-    entry: Entry
-    warnings: list[str] = field(default_factory=list)
-    waiting: Untaken | None = None
 
 
 def is_done(known: Entry, file: FileState) -> bool:
@@ -42,17 +38,12 @@ def is_done(known: Entry, file: FileState) -> bool:
     return known.state in ("read", "ended", "damaged") and _same(known, file)
 
 
-def damaged(file: FileState) -> Untaken:
-    """What of a damaged file is not taken: nobody knows how much of it there would be, so its size is told."""
-    return Untaken(file.partition, "unreadable", "damaged_file", file.size)
-
-
 def look_at(kind: FileKind, file: FileState, known: Entry | None, max_records: int, quiet: Quiet) -> Step:
     """Find at most `max_records` new records in a file; `known` is what the last look gave.
 
     FileNotFoundError if the file is gone.
     """
-    known = known or Entry(file.size, file.modified_ns, 0, 0, "", "cut")
+    known = known or Entry(file.size, file.modified_ns, 0, 0, "", "cut", total=0)
     if known.state != "rewritten" and (_same(known, file) or _goes_on(kind, file, known)):
         stood_still = known.state == "stalled" and _same(known, file)
         return _look_on(kind, file, known, max_records, quiet(file) or stood_still)
@@ -62,6 +53,7 @@ def look_at(kind: FileKind, file: FileState, known: Entry | None, max_records: i
     lost = known.abandoned + _left_behind(kind, file.partition, known)
     known = before.entry if before else known._replace(abandoned=lost)
     fresh = Entry(file.size, file.modified_ns, 0, known.num_records, "", "cut", -1, known.generation + 1, *known[8:10])
+    fresh = fresh._replace(total=0)
     spans = before.spans if before else []
     step = _look_on(kind, file, fresh, max_records - sum(s.num_records for s in spans), quiet(file))
     said = f"{file.partition} is another file than before, of which {known.num_records} records were read; now it is"
@@ -78,6 +70,12 @@ def _goes_on(kind: FileKind, file: FileState, known: Entry) -> bool:
         return False  # it may be whole now: all of it is read again, and what was read before is a duplicate
     if known.end == 0 and known.marked <= 0:
         return True  # nothing of it was read
+    if file.size == known.size or known.holes:  # written again in its place, as downloads fill what they have reserved
+        if kind.format == "parquet" and file.size == known.size:
+            return False
+        stored = not kind.has_lines
+        if known.total >= 0 and total_of(file.partition, known.end, file.size, stored) != (known.total, known.end):
+            return False
     packed = packing_of(file.partition) is not None
     if not kind.has_lines and (kind.format == "parquet" or packed) and file.size != known.size:
         return False
@@ -97,7 +95,7 @@ def _read_predecessor(kind: FileKind, file: FileState, known: Entry, max_records
     old = renamed(file.partition, lambda other: stands_in(other, known.marked, known.mark))
     if old is None:
         return None
-    step = _look_at_lines(kind, old, known, max_records, quiet(old))
+    step = look_at_lines(kind, old, known, max_records, quiet(old))
     step.spans = [replace(span, partition=file.partition) for span in step.spans]
     if step.entry.state in ("cut", "waits") or not quiet(old):
         step.entry = step.entry._replace(size=-1)
@@ -122,51 +120,8 @@ def _look_on(kind: FileKind, file: FileState, known: Entry, max_records: int, qu
     if max_records <= 0:
         return Step([], known._replace(state="cut"))
     if kind.has_lines:
-        return _look_at_lines(kind, file, known, max_records, quiet)
+        return look_at_lines(kind, file, known, max_records, quiet)
     return (_look_at_parquet if kind.format == "parquet" else _look_at_text)(file, known, max_records, quiet)
-
-
-def _look_at_lines(kind: FileKind, file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
-    packed = packing_of(file.partition) is not None
-    if known.state == "ended":
-        known = behind_the_tail(kind, file, known, quiet=quiet)
-        if known.state == "ended":
-            return Step([], known._replace(size=file.size, modified_ns=file.modified_ns))
-    piece_bytes = 1 << 62 if packed else PIECE_BYTES
-    found = scan_lines(file.partition, known.end, file.size, max_records, piece_bytes, *kind)
-    spans: list[Span] = []
-    start, number = found.first, known.num_records
-
-    def take(end: int, num_records: int) -> None:
-        nonlocal start, number
-        marked = file.size if packed else end
-        mark = raw_mark(file.partition, marked)
-        spans.append(Span(file.partition, number, num_records, start, end, file.modified_s, mark, marked))
-        start, number = end, number + num_records
-
-    for piece in found.pieces:
-        take(piece.end, piece.num_records)
-    state, tail = "cut" if found.more else "read", 0
-    has_header = kind.format == "lines" or start > 0  # a table whose first row is not whole has none yet
-    if found.damaged and quiet:
-        take(start + found.rest, 1)
-        state = "damaged"
-    elif found.torn or found.rest:
-        state = "stalled" if quiet else "waits"
-        is_whole = is_object(file, start, found.rest) if kind.format == "jsonl" else quiet and has_header
-        if not found.torn and is_whole:
-            take(start + found.rest, 1)
-            state, tail = "ended", 0 if kind.format == "jsonl" else found.rest
-    mark, marked = (spans[-1].mark, spans[-1].marked) if spans else (known.mark, known.marked)
-    if start == 0 and file.size:  # only so can the file be found again if it is renamed before its first line is whole
-        mark, marked = raw_mark(file.partition, file.size), file.size
-    entry = known._replace(end=start, num_records=number, mark=mark, marked=marked, state=state)
-    entry = entry._replace(size=file.size, modified_ns=file.modified_ns, tail=tail)
-    if state == "damaged":
-        said = f"{file.partition} is damaged behind record {number - 1}: the rest cannot be unpacked; {REPLACE}"
-        return Step(spans, entry, [said], damaged(file))
-    reason = "cut_stream" if found.torn else "half_line"
-    return _waiting(Step(spans, entry), file, reason, file.size if packed else file.size - start)
 
 
 def _look_at_parquet(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
@@ -178,7 +133,7 @@ def _look_at_parquet(file: FileState, known: Entry, max_records: int, quiet: boo
     except BadParquetError:
         if not _has_footer(file) or not quiet:
             step = Step([], entry._replace(mark="", marked=-1, state="stalled" if quiet else "waits"))
-            return _waiting(step, file, "no_footer", file.size)
+            return waiting(step, file, "no_footer", file.size)
         span = Span(file.partition, known.num_records, 1, 0, 0, **common)
         said = f"{file.partition} is damaged: no row of it can be read; {REPLACE}"
         return Step([span], entry._replace(num_records=known.num_records + 1, state="damaged"), [said], damaged(file))
@@ -196,15 +151,15 @@ def _has_footer(file: FileState) -> bool:
 
 def _look_at_text(file: FileState, known: Entry, max_records: int, quiet: bool) -> Step:
     if not quiet:
-        return _waiting(Step([], known._replace(state="waits")), file, "changing", file.size - known.end)
+        return waiting(Step([], known._replace(state="waits")), file, "changing", file.size - known.end)
     if known.end >= file.size:
         return Step([], known._replace(state="read"))
     if packing_of(file.partition) is not None and (torn := _torn(file)) is not None and torn.ends_early:
-        return _waiting(Step([], known._replace(state="stalled")), file, "cut_stream", file.size)
-    mark = raw_mark(file.partition, file.size)
+        return waiting(Step([], known._replace(state="stalled")), file, "cut_stream", file.size)
+    mark, total = raw_mark(file.partition, file.size), total_of(file.partition, file.size, file.size, stored=True)[0]
     span = Span(file.partition, known.num_records, 1, known.end, file.size, file.modified_s, mark, file.size)
-    number = known.num_records + 1
-    return Step([span], known._replace(end=file.size, num_records=number, mark=mark, marked=file.size, state="read"))
+    entry = known._replace(end=file.size, num_records=known.num_records + 1, mark=mark, marked=file.size, state="read")
+    return Step([span], entry._replace(total=total))
 
 
 def _torn(file: FileState) -> TornError | None:
@@ -214,33 +169,3 @@ def _torn(file: FileState) -> TornError | None:
     except TornError as error:
         return error
     return None
-
-
-def _waiting(step: Step, file: FileState, reason: str, num_bytes: int) -> Step:
-    """Add to a step what of the file waits, if its state says so; a person is told once the file is quiet."""
-    if step.entry.state not in ("waits", "stalled"):
-        return step
-    stalled = step.entry.state == "stalled"
-    step.waiting = Untaken(file.partition, "waiting", reason if stalled else "changing", num_bytes)
-    if stalled:
-        why = _no_lines(file) if reason == "half_line" and step.entry.end == 0 else None
-        what = why or f"{UNFINISHED[reason]}; what follows waits, and is read when it goes on"
-        step.warnings.append(f"{file.partition} {what}")
-    return step
-
-
-def _no_lines(file: FileState) -> str | None:
-    """Say why a file without a whole line will hardly get one: it is a list of JSON, or its lines end otherwise."""
-    head = head_of(file.partition)
-    if head.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"["):
-        return "is one list of JSON, but a record a line is read; write its objects a line each (jq -c '.[]')"
-    if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
-        return "has lines that end in a carriage return alone; write them with line feeds (tr '\\r' '\\n')"
-    return None
-
-
-UNFINISHED = {
-    "half_line": "ends inside a line",
-    "no_footer": "has no Parquet footer yet",
-    "cut_stream": "ends inside a compressed stream, or a character",
-}

@@ -20,8 +20,8 @@ import pyarrow as pa
 from data_ops.sources.conversation_records import conversation_parser
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.config import FilesConfig
-from data_ops.sources.files.entry import Entry, FileKind
-from data_ops.sources.files.formats.content import HEAD_BYTES, Format, UnknownKindError, sniffed_format
+from data_ops.sources.files.entry import Entry
+from data_ops.sources.files.formats.content import HEAD_BYTES, FileKind, Format, UnknownKindError, sniffed_format
 from data_ops.sources.files.formats.lines import header_of, read_lines
 from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
 from data_ops.sources.files.formats.parquet_file import BadParquetError
@@ -29,8 +29,9 @@ from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
 from data_ops.sources.files.formats.tables import column_names, table_parser
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import Step, damaged, is_done, look_at
+from data_ops.sources.files.growth import is_done, look_at
 from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
+from data_ops.sources.files.step import Step, damaged
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.json_records import Parse, fields_of, json_parser, parse_document
 from data_ops.sources.protocol import Cursor, Discovery, Source, SourceConfig, Span, Untaken

@@ -7,8 +7,9 @@ So nothing is lost, and the price is that the half stays beside the whole.
 
 import orjson
 
-from data_ops.sources.files.entry import Entry, FileKind
-from data_ops.sources.files.formats.lines import scan_lines
+from data_ops.sources.files.entry import Entry
+from data_ops.sources.files.formats.content import FileKind
+from data_ops.sources.files.formats.scan import scan_lines
 from data_ops.sources.files.formats.streams import blocks
 from data_ops.sources.files.formats.unpack import TornError
 from data_ops.sources.files.walk import FileState
@@ -29,15 +30,17 @@ def is_object(file: FileState, start: int, size: int) -> bool:
 def behind_the_tail(kind: FileKind, file: FileState, known: Entry, *, quiet: bool) -> Entry:
     """Move a file that ended without a newline on to its next line; as it is while the line is not ended."""
     begin = known.end - known.tail
-    found = scan_lines(file.partition, begin, file.size, 1, 1 << 62, *kind)
+    found = scan_lines(file.partition, begin, file.size, 1, 1 << 62, kind)
     is_ended = bool(found.pieces)
     end = found.pieces[0].end if is_ended else begin + found.rest
     if not is_ended and (found.torn or not quiet or not known.tail):
         return known
     behind = _written(file, known.end, end)
     if known.tail and behind:
-        return known._replace(end=begin, state="cut", tail=0)
-    return known._replace(end=end, state="cut", skipped=known.skipped + behind, tail=0) if is_ended else known
+        return known._replace(end=begin, state="cut", tail=0, total=-1)
+    if not is_ended:
+        return known
+    return known._replace(end=end, state="cut", skipped=known.skipped + behind, tail=0, total=-1)
 
 
 def _written(file: FileState, start: int, end: int) -> int:

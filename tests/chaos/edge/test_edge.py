@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_ops.sources.files import growth
+from data_ops.sources.files import growth, line_files
 from tests.chaos.edge.world import NOBODY, run
 
 
@@ -42,7 +42,7 @@ def test_a_broken_promise_is_found(folder, monkeypatch, broken):
     if broken == "rotation is not followed":
         monkeypatch.setattr(growth, "renamed", lambda *given: None)
     else:
-        monkeypatch.setattr(growth, "is_object", lambda *given: True)
+        monkeypatch.setattr(line_files, "is_object", lambda *given: True)
     wrong: list[str] = []
     for seed in range(100, 104):
         (folder / str(seed)).mkdir()

@@ -5,6 +5,7 @@
 `silent`: something is read otherwise, and nobody says so.
 """
 
+import faulthandler
 import logging
 import resource
 from pathlib import Path
@@ -20,6 +21,7 @@ Outcome = Literal["noticed", "found", "harmless", "derived", "silent", "nameless
 
 
 MOST_BYTES = 24 << 30  # of address space: a length that was flipped may ask for any amount
+TRIAL_SECONDS = 120.0
 
 
 class Trial(msgspec.Struct):
@@ -35,16 +37,21 @@ class Trial(msgspec.Struct):
 
 
 def try_flip(folder: Path, trial: Trial, before: dict[str, Reading]) -> Trial:
-    """Flip the bit, read everything, put the file back."""
+    """Flip the bit, read everything, put the file back.
+
+    A reader that never ends on such bytes shows the place of every thread, and the process leaves.
+    """
     place = folder / "lake" / trial.path
     data = place.read_bytes()
     flipped = bytearray(data)
     flipped[trial.byte] ^= 1 << trial.bit
     place.write_bytes(flipped)
+    faulthandler.dump_traceback_later(TRIAL_SECONDS, exit=True)
     try:
         now = read_all(folder)
         deep = damage_of_store(Store.open(f"{folder}/lake"), folder)
     finally:
+        faulthandler.cancel_dump_traceback_later()
         place.write_bytes(data)
     trial.told = [reading.error for name, reading in now.items() if reading.error] + deep
     trial.changed = [name for name, reading in now.items() if reading.digest and reading.digest != before[name].digest]

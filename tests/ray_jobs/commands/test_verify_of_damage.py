@@ -77,3 +77,28 @@ def test_the_command_ends_with_one_and_names_what_is_damaged(config: Config) -> 
     assert not found["ok"]
     damage = [sentence for sentence in found["problems"] if "/documents is damaged" in sentence]
     assert damage and all(".parquet" in sentence for sentence in damage) and found["damaged"] >= len(damage)
+
+
+def test_a_ledger_that_is_gone_or_went_back_is_named(config: Config, tmp_path: Path) -> None:
+    folder = Path(config.store) / "ledger"
+    newest = max((folder / "_delta_log").glob("*.json"))
+    for gone in (newest, folder):
+        gone.rename(tmp_path / "aside")
+        try:
+            damaged = verify_deep(config).damaged
+        finally:
+            (tmp_path / "aside").rename(gone)
+        assert any("ledger holds no note of" in each and f"{RUN}/00000006; start" in each for each in damaged), damaged
+
+
+def test_settings_whose_digest_was_taken_off_are_named(config: Config) -> None:
+    place = Path(config.store) / "store.json"
+    data = place.read_text()
+    content = json.loads(data)
+    del content["digest"]
+    place.write_text(json.dumps(content))
+    try:
+        damaged = verify_deep(config).damaged
+    finally:
+        place.write_text(data)
+    assert any("store.json is damaged: it has no digest" in sentence for sentence in damaged), damaged

@@ -174,20 +174,35 @@ def test_a_driver_elsewhere_that_fell_silent_long_ago_is_dead_without_waiting(st
     assert leases.unreleased(store, "news") == lease
 
 
-@pytest.mark.slow
-def test_who_may_only_read_looks_twice(store, monkeypatch):
-    lease = elsewhere(store)
+@pytest.fixture
+def quick_hearts(monkeypatch):
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.1)
 
-    def refuse(*given):
-        raise PermissionError("read only")
 
-    monkeypatch.setattr(leases, "written_s_ago", refuse)
+def looks_twice(store, lease):
+    """Is a holder there only if it beats while we look?"""
     assert holder(store, "news") is None, "no beat came"
     beat = threading.Timer(0.3, lambda: store.write(leases._beat_path(lease), b"2"))
     beat.start()
     assert holder(store, "news") == lease
     beat.join()
+
+
+@pytest.mark.slow
+def test_who_may_only_read_looks_twice(store, monkeypatch, quick_hearts):
+    def refuse(*given):
+        raise PermissionError("read only")
+
+    monkeypatch.setattr(leases, "written_s_ago", refuse)
+    looks_twice(store, elsewhere(store))
+
+
+@pytest.mark.slow
+def test_a_beat_from_the_future_is_believed_only_if_another_follows(store, quick_hearts):
+    """The clock of a file server that was set back would keep everybody out for so long."""
+    lease, tomorrow = elsewhere(store), time.time() + 86_400
+    os.utime(store.local_path(leases._beat_path(lease)), (tomorrow, tomorrow))
+    looks_twice(store, lease)
 
 
 @pytest.mark.slow

@@ -6,11 +6,11 @@ trained on without anybody noticing.
 """
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import orjson
 
-from data_ops.sources.files.formats.unpack import Codec
+from data_ops.sources.files.formats.unpack import Codec, Limits
 
 Format = Literal["jsonl", "parquet", "text", "lines", "csv", "tsv"]
 Encoding = Literal["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
@@ -89,6 +89,18 @@ class UnknownKindError(ValueError):
     """A file that is none of the kinds that can be read; the message is why, without the file's name."""
 
 
+class FileKind(NamedTuple):
+    """How a file is read, and what that may cost."""
+
+    format: Format
+    limits: Limits
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether it grows by lines or rows; Parquet and prose come as a whole."""
+        return self.format not in ("parquet", "text")
+
+
 def codec_of(name: str, head: bytes) -> Codec | None:
     """Tell how a file is packed by its first bytes; a name decides only where the bytes are no text either.
 
@@ -116,10 +128,22 @@ def encoding_of(head: bytes) -> Encoding:
         return "utf-16-le"
     if head.startswith(b"\xfe\xff") or re.match(rb'\0[{\["]\0[ -~\r\n\t]', head):
         return "utf-16-be"
+    if len(head) > 4 and b"\0" in head[:4]:
+        for encoding in ("utf-32-le", "utf-32-be"):
+            if _is_wider(head[: min(len(head), SEEN_BYTES) & ~3], encoding):
+                return encoding
     first, second = head[:SEEN_BYTES:2], head[1:SEEN_BYTES:2]
     if _is_wide(first, second):
         return "utf-16-le"
     return "utf-16-be" if _is_wide(second, first) else "utf-8"
+
+
+def _is_wider(head: bytes, encoding: str) -> bool:
+    """Say whether these are 32-bit characters, none of which is a control: no other text has three zeros in four."""
+    try:
+        return not _controls(head.decode(encoding).encode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_wide(low: bytes, high: bytes) -> bool:

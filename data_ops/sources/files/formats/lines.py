@@ -1,15 +1,14 @@
-"""Where does each line of a file begin and end?
+"""Where does each line of a file begin and end, and what does it hold?
 
-`scan` counts newlines in big blocks without parsing (1 GB/s), so listing a window is cheap; `read_lines` takes its
-bytes line by line and lets `parse` say what each holds (records.py). Every line is a record, also a blank one (dropped
-later as empty), so that ordinals follow from bytes alone. A line is held in memory only up to `max_record_bytes`.
+`scan_lines` (scan.py) only counts them; `read_lines` takes their bytes line by line and lets `parse` say what each
+holds. Every line is a record, also a blank one (dropped later as empty), so that ordinals follow from bytes alone. A
+line is held in memory only up to `max_record_bytes`.
 """
 
 import itertools
 import re
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,64 +26,6 @@ PREFIX = re.compile(rb"\A(?:\xef\xbb\xbf)*(?:[ \t\r]*\n)*(?:sep=(?P<mark>[,;\t|]
 QUOTED = re.compile(rb'"(?:[^"]|"")*+"')
 
 
-class Piece(NamedTuple):
-    """A stretch of whole lines: they end at byte `end` and are `num_records` many."""
-
-    end: int
-    num_records: int
-
-
-class Scan(NamedTuple):
-    """What lies behind a position: whole lines, then `rest` bytes without a newline.
-
-    more: the limit cut the scan short. torn: the stream cannot be read on behind the rest; damaged: nor ever will be.
-    """
-
-    pieces: list[Piece]
-    rest: int
-    more: bool
-    torn: bool
-    damaged: bool = False
-    first: int = 0  # where the first record begins: behind the header of a table
-
-
-def scan_lines(
-    partition: str,
-    start: int,
-    size: int,
-    max_records: int,
-    piece_bytes: int,
-    kind: Format = "jsonl",
-    limits: Limits | None = None,
-) -> Scan:
-    """Count records from byte `start` on, at most `max_records`, in pieces of at least `piece_bytes`."""
-    pieces: list[Piece] = []
-    cutter = _cutter(partition, kind, start, limits)
-    first = start + cutter.header_bytes
-    position = end = begin = first
-    found = 0  # records of the piece that is being gathered, which began at `begin`
-    try:
-        for block in blocks(partition, first, size, limits):
-            count, nth_end, last_end = cutter.count(block, max_records)
-            if nth_end:
-                pieces.append(Piece(position + nth_end, found + max_records))
-                return Scan(pieces, 0, True, False, False, first)
-            if count:
-                end = position + last_end
-            position += len(block)
-            found += count
-            max_records -= count
-            if end - begin >= piece_bytes and found:
-                pieces.append(Piece(end, found))
-                begin, found = end, 0
-        torn = damaged = False
-    except TornError as error:
-        torn, damaged = True, not error.ends_early
-    if found:
-        pieces.append(Piece(end, found))
-    return Scan(pieces, position - end, False, torn, damaged, first)
-
-
 def read_lines(span: Span, parse: Parse, limits: Limits, kind: Format = "jsonl") -> Iterator[pa.RecordBatch]:
     """Read the records of a span; whatever fails on one of them quarantines only that one.
 
@@ -96,8 +37,8 @@ def read_lines(span: Span, parse: Parse, limits: Limits, kind: Format = "jsonl")
         done += 1
         if done > span.num_records:
             break
-        if reason:
-            rows.quarantine(reason, line, num_bytes)
+        if reason or span.doubt:
+            rows.quarantine(reason or span.doubt, line, num_bytes)
         else:
             parse(line, num_bytes, rows)
         if rows.full:
@@ -114,7 +55,7 @@ def read_lines(span: Span, parse: Parse, limits: Limits, kind: Format = "jsonl")
 def _lines(span: Span, limits: Limits, kind: Format) -> Iterator[tuple[bytes, int, str | None]]:
     """Yield (line, bytes, reason) of each line; of one beyond the limit only the beginning is kept."""
     kept, dropped, left = b"", 0, span.end - span.start  # the unfinished line: its bytes, how many more were dropped
-    number, limit, cutter = 0, limits.record_bytes, _cutter(span.partition, kind, span.start, limits)
+    number, limit, cutter = 0, limits.record_bytes, cutter_of(span.partition, kind, span.start, limits)
     size = span.end if packing_of(span.partition) is None else sys.maxsize
     try:
         for block in blocks(span.partition, span.start, size, limits):
@@ -205,7 +146,8 @@ def _delimiter(head: bytes) -> str:
     return max(",;\t|", key=lambda mark: first.count(mark.encode()))
 
 
-def _cutter(partition: str, kind: Format, start: int, limits: Limits | None) -> _Newlines:
+def cutter_of(partition: str, kind: Format, start: int, limits: Limits | None) -> _Newlines:
+    """What cuts the bytes of a file from position `start` on into records."""
     if kind not in ("csv", "tsv"):
         return _Newlines()
     header, delimiter = header_of(partition, kind, limits)

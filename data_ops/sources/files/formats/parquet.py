@@ -18,7 +18,7 @@ from data_ops.sources.files.formats.columns import Columns, is_text, take_column
 from data_ops.sources.files.formats.conversation_cells import ConversationCells
 from data_ops.sources.files.formats.parquet_file import BadParquetError, Group, ParquetFile, opened
 from data_ops.sources.files.formats.unpack import FREE_BYTES, Limits
-from data_ops.sources.protocol import MAX_BATCH_BYTES, Span
+from data_ops.sources.protocol import MAX_BATCH_BYTES, MAX_BATCH_ROWS, Span
 
 BATCH_ROWS = 1024
 SPELLED_BYTES = 64 << 20  # rows read without a dictionary at once, were each as long as its row group
@@ -106,9 +106,12 @@ def _read_part(rows: RecordRows, file: ParquetFile, part: _Part, limits: Limits)
     try:
         for batch in _rows(file, part):
             for piece in _within(file, part.number, batch, limits):
-                _add(rows, file.columns, piece, limits)
-                if rows.full:
-                    yield rows.take()
+                while len(piece):
+                    room = MAX_BATCH_ROWS - len(rows.texts)
+                    _add(rows, file.columns, piece.slice(0, room), limits)
+                    piece = piece.slice(room)
+                    if rows.full:
+                        yield rows.take()
     except BadParquetError as error:
         reason, sample = "bad_parquet", str(error)
     except _OverLimitError as error:

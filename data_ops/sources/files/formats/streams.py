@@ -8,6 +8,7 @@ such files are best kept below about 1 GB.
 import codecs
 import itertools
 import sys
+import zlib
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -47,6 +48,23 @@ def blocks(partition: str, start: int, size: int, limits: Limits | None = None) 
             if skip < len(block):
                 yield block[skip:] if skip else block
             skip = max(skip - len(block), 0)
+
+
+def total_of(partition: str, end: int, size: int, stored: bool = False) -> tuple[int, int]:
+    """Read the bytes [0, end), unpacked and in UTF-8 or as stored: their CRC-32, and how many there are.
+
+    They are fewer than `end` if the file or its stream ends before.
+    """
+    total = position = 0
+    try:
+        for block in _stored(partition, end) if stored else blocks(partition, 0, size):
+            block = block[: end - position]
+            total, position = zlib.crc32(block, total), position + len(block)
+            if position == end:
+                break
+    except TornError:
+        pass  # so it holds less than before
+    return total, position
 
 
 def head_of(partition: str, limits: Limits | None = None, size: int = HEAD_BYTES) -> bytes:
@@ -114,6 +132,12 @@ def _sniff(partition: str, file: pa.NativeFile) -> tuple[Codec | None, Encoding]
     return codec, "utf-8" if codec else encoding_of(head)
 
 
+def _stored(partition: str, end: int) -> Iterator[bytes]:
+    filesystem, path = open_partition(partition)
+    with filesystem.open_input_file(path) as file:
+        yield from _raw(file, 0, end)
+
+
 def _raw(file: pa.NativeFile, start: int, end: int) -> Iterator[bytes]:
     while start < end:
         block = read_at(file, start, min(BLOCK_BYTES, end - start))
@@ -132,7 +156,7 @@ def _in_utf8(stream: Iterator[bytes]) -> Iterator[bytes]:
         yield from stream
         return
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-    for block in itertools.chain([first], stream):
+    for block in itertools.chain([first], _all_in_doubt(stream)):
         try:
             text = decoder.decode(block)
         except UnicodeDecodeError as error:
@@ -142,3 +166,12 @@ def _in_utf8(stream: Iterator[bytes]) -> Iterator[bytes]:
         yield text.encode("utf-8", "surrogatepass")
     if decoder.getstate()[0]:
         raise TornError("bad_utf8", f"the file begins as {encoding} and ends inside a character", ends_early=True)
+
+
+def _all_in_doubt(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """Say of a damaged stream that all of it is: positions in it are other ones in UTF-8."""
+    try:
+        yield from stream
+    except TornError as error:
+        error.since = None if error.since is None else 0
+        raise

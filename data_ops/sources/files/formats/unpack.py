@@ -32,7 +32,11 @@ class TornError(ValueError):
     """A stream that cannot be read on; `reason` is torn_<codec>, or over_limit where a setting forbids it.
 
     ends_early: what is there is good so far, and may be written on.
+    since: where the member begins that is damaged, in unpacked bytes. Its checksum stands at its end, so nobody can
+    tell what in it is good; None where the rest is good (bzip2 checks each block before it gives it).
     """
+
+    since: int | None = None
 
     def __init__(self, reason: str, sample: str = "", *, ends_early: bool = False) -> None:
         super().__init__(reason, sample)
@@ -42,11 +46,12 @@ class TornError(ValueError):
 def unpack(codec: Codec, raw: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
     """Unpack a whole stream; TornError behind its last good byte if it is damaged or goes beyond a limit."""
     gathered: list[bytes] = []
-    size = given = 0
+    size = given = since = 0
     try:
-        for data, fed in _members(codec, raw, limits):
+        for data, fed, is_whole in _members(codec, raw, limits):
             gathered.append(data)
             size, given = size + len(data), given + len(data)
+            since = given if is_whole else since
             if size >= BLOCK_BYTES:
                 yield b"".join(gathered)
                 gathered, size = [], 0
@@ -56,14 +61,16 @@ def unpack(codec: Codec, raw: Iterator[bytes], limits: Limits) -> Iterator[bytes
                     f"{fed} packed bytes become more than {given}, over max_ratio={limits.ratio}; raise max_ratio of "
                     "the source if the file can be trusted",
                 )
-    except TornError:
+    except TornError as error:
         yield b"".join(gathered)
+        if error.reason != "over_limit" and not error.ends_early and codec != "bzip2":
+            error.since = since
         raise
     yield b"".join(gathered)
 
 
-def _members(codec: Codec, raw: Iterator[bytes], limits: Limits) -> Iterator[tuple[bytes, int]]:
-    """Unpack member after member: pieces, and how many packed bytes have been fed so far."""
+def _members(codec: Codec, raw: Iterator[bytes], limits: Limits) -> Iterator[tuple[bytes, int, bool]]:
+    """Unpack member after member: pieces, how many packed bytes have been fed so far, and if a member is whole."""
     new_member, most = _opener(codec, limits), ZSTD_STEP if codec == "zstd" else LAST_STEP
     first = min(FIRST_STEP, most)
     member, begun, step, fed = new_member(), False, first, 0
@@ -76,10 +83,9 @@ def _members(codec: Codec, raw: Iterator[bytes], limits: Limits) -> Iterator[tup
             piece = view[position : position + step]
             begun, position, fed = True, position + len(piece), fed + len(piece)
             step = min(2 * step, most)
-            if data := member.feed(piece):
-                yield data, fed
+            yield member.feed(piece), fed, member.done
             while not member.done and member.more:
-                yield member.feed(b""), fed
+                yield member.feed(b""), fed, member.done
             if member.done:
                 position, fed = position - len(member.unused), fed - len(member.unused)
                 member, begun, step = new_member(), False, first

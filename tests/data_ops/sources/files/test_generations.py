@@ -2,6 +2,8 @@
 
 import gzip
 import itertools
+import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -135,3 +137,57 @@ def test_a_file_rewritten_between_listing_and_reading_is_an_error_not_a_guess(tm
     put(path, byte * path.stat().st_size)
     with pytest.raises(ChangedError, match="another file"):
         list(source.read(span))
+
+
+def parquet_of(lines: list[str]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": lines}), sink, compression="none", use_dictionary=False, row_group_size=100)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.parquet", "a.jsonl.gz"])
+def test_what_a_download_had_reserved_is_read_once_it_is_filled(tmp_path: Path, name: str):
+    lines = [random.Random(i).randbytes(200).hex() for i in range(1000)]
+    whole = {
+        "a.jsonl": b"".join(map(line, lines)),
+        "a.csv": b"text,x\n" + b"".join(f"{each},1\n".encode() for each in lines),
+        "a.txt": "\n".join(lines).encode(),
+        "a.parquet": parquet_of(lines),
+        "a.jsonl.gz": gzip.compress(b"".join(map(line, lines))),
+    }[name]
+    hole = slice(100_000, len(whole) - 20_000)
+    path = put(tmp_path / name, whole[: hole.start] + bytes(hole.stop - hole.start) + whole[hole.stop :])
+    reader = Reader(path, settle="5s")
+    for _ in range(3):
+        reader.all(300)
+        reader.now += 9
+    assert set(lines) - set(texts(reader.rows)), "some of it was not there"
+    put(path, whole, OLD + 50)
+    reader.restart()
+    for _ in range(3):
+        reader.all(300)
+        reader.now += 9
+    read = "\n".join(texts(reader.rows))
+    assert all(each in read for each in lines) and reader.drained and reader.untaken == []
+
+
+def test_a_hole_that_is_filled_while_the_file_grows_is_read(tmp_path: Path):
+    lines = [line(f"{i:09d}" * 30) for i in range(1000)]
+    whole = b"".join(lines)
+    path = put(tmp_path / "a.jsonl", whole[:80_000] + bytes(40_000) + whole[120_000:200_000])
+    reader = Reader(path)
+    reader.all(300)
+    put(path, whole, OLD + 50)
+    reader.restart()
+    reader.all(300)
+    assert {f"{i:09d}" * 30 for i in range(1000)} <= set(texts(reader.rows))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.jsonl.gz"])
+def test_a_file_that_is_only_touched_gives_nothing(tmp_path: Path, name: str):
+    content = b"text,x\n" + b"1,2\n" * 50 if name == "a.csv" else b"".join(line(str(i)) for i in range(50))
+    path = put(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
+    reader = Reader(path)
+    assert len(reader.all(20)) == 50
+    os.utime(path)
+    assert reader.poll() == [] and reader.warnings == [] and reader.drained

@@ -1,7 +1,9 @@
 """Is every record of a growing file read once, whenever a look finds it half written?"""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import random
 import shutil
@@ -14,6 +16,7 @@ import zstandard
 
 from tests.support.file_reader import OLD, Reader, grow, line, put, texts
 
+CHECKED = zstandard.ZstdCompressor(write_checksum=True)
 PACK = {".gz": gzip.compress, ".zst": zstandard.compress}
 suffixes = pytest.mark.parametrize("suffix", PACK)
 
@@ -81,6 +84,37 @@ def test_a_stream_that_is_damaged_in_the_middle_is_named_and_read_again_when_a_w
     assert reader.poll() == [] and reader.untaken, "it stays in the account"
     put(path, whole, OLD + 60)
     assert len(texts(quiet(reader) + quiet(reader))) == 3000 and reader.untaken == []
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("pack", [gzip.compress, CHECKED.compress, lzma.compress, bz2.compress])
+def test_no_text_is_believed_whose_own_checksum_is_wrong(tmp_path: Path, pack, members: int):
+    lines = [random.Random(i).randbytes(30).hex() for i in range(3000)]
+    parts = [pack(b"".join(map(line, lines[i::members]))) for i in range(members)]
+    whole, generator = b"".join(parts), random.Random(members)
+    for number in range(8):
+        broken = bytearray(whole)
+        place = generator.randrange(len(whole) - len(parts[-1]) // 2, len(whole) - 30)  # in the last member
+        broken[place] ^= 1 << generator.randrange(8)
+        path = put(tmp_path / f"{number}.jsonl", bytes(broken))
+        reader = Reader(path, settle="5s")
+        quiet(reader)
+        quiet(reader)
+        assert reader.untaken == [(path.name, "unreadable", "damaged_file")] and "damaged behind" in reader.warnings[0]
+        assert set(texts(row for row in reader.rows if not row["error"])) <= set(lines)
+        whole_members = {text for i in range(members - 1) for text in lines[i::members]}
+        assert whole_members <= set(texts(reader.rows)), "other members are whole"
+        assert any(str(row["error"]).startswith("torn_") for row in reader.rows)
+
+
+def test_a_damaged_stream_that_was_read_in_windows_says_that_they_may_hold_other_text(tmp_path: Path):
+    whole = bytearray(gzip.compress(b"".join(line(random.Random(i).randbytes(30).hex()) for i in range(9000))))
+    whole[-100] ^= 1
+    reader = Reader(put(tmp_path / "a.jsonl.gz", bytes(whole)), settle="5s")
+    reader.all(1000)
+    reader.now += 9
+    reader.all(1000)
+    assert "which earlier windows hold may be other ones" in " ".join(reader.warnings)
 
 
 def test_a_whole_object_without_its_newline_is_read_and_its_newline_comes_late(tmp_path: Path):

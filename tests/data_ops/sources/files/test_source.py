@@ -90,7 +90,7 @@ def test_a_poll_opens_only_files_that_changed(tmp_path: Path, monkeypatch: pytes
 
 def test_big_files_are_cut_into_spans_for_several_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("data_ops.sources.files.formats.streams.BLOCK_BYTES", 1000)
-    monkeypatch.setattr("data_ops.sources.files.growth.PIECE_BYTES", 3000)
+    monkeypatch.setattr("data_ops.sources.files.line_files.PIECE_BYTES", 3000)
     path = put(tmp_path / "a.jsonl", b"".join(line(str(i) * 9) for i in range(500)))
     source = open_source("files", FilesConfig(path=str(path), settle=0))
     spans = source.discover({}, 10**6).spans

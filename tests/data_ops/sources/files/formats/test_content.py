@@ -39,6 +39,12 @@ def test_utf_16_is_known_without_a_mark_where_most_of_it_is_latin(tmp_path, enco
     assert rows == [] and "ends inside" in warnings[0], "the rest of the last character is on its way"
 
 
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf_32_is_known_without_a_mark(tmp_path, encoding):
+    assert found(put(tmp_path / "a.txt", "水车 and wheel.\n".encode(encoding))) == ["水车 and wheel.\n"]
+    assert found(put(tmp_path / "a.csv", "text,id\n水车,1\n".encode(encoding))) == ["水车"]
+
+
 def test_half_a_character_in_utf_16_costs_its_line(tmp_path):
     torn = '{"text": "'.encode("utf-16-le") + b"\x00\xd8" + '"}\n{"text": "good"}\n'.encode("utf-16-le")
     assert found(put(tmp_path / "a.jsonl", codecs.BOM_UTF16_LE + torn)) == ["bad_utf8", "good"]

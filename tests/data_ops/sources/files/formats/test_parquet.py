@@ -284,3 +284,9 @@ def test_rows_of_other_times_are_as_before(tmp_path):
         write(tmp_path / "a.parquet", {"text": ["t"] * 5, "at": [t.isoformat() for t in times]}), time="at"
     )
     assert [row["event_time"] for row in rows] == times
+
+
+@pytest.mark.parametrize("group", [1000, 4095, 4097])
+def test_no_batch_holds_more_rows_than_it_may(tmp_path, group):
+    path = write(tmp_path / "a.parquet", {"text": [str(i) for i in range(9000)]}, row_group_size=group)
+    assert [row["text"] for row in read_rows(path)] == [str(i) for i in range(9000)], "the reader counts the rows"
