@@ -1,11 +1,11 @@
 """The commands that take documents in and train: run, train, ingest, submit, sweep."""
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import typer
+import yaml
 
 from cluster.redaction import redact
 from ray_jobs.command_line.ending import finish, show
@@ -72,9 +72,10 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
     follow = follow or settings.round.starved != "stop"
     show(check_run(settings, follow=follow, judged=judged), unless=as_json)
     if dry_run:
-        plan = redact(settings.model_dump(mode="json"))
-        show(json.dumps(plan, indent=1).splitlines(), unless=as_json)
-        finish(0, plan, as_json)
+        changed = redact(settings.model_dump(mode="json", exclude_defaults=True))
+        show(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True).splitlines(), unless=as_json)
+        show(["# every other key has its default; --json prints them all"], unless=as_json)
+        finish(0, redact(settings.model_dump(mode="json")), as_json)
     with _display(as_json) as display:
         display.starting(settings.cluster.address or os.environ.get("RAY_ADDRESS"))
         from ray_jobs.driver.run import run as run_all  # seconds to import torch: a mistake is answered before

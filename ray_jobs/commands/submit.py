@@ -134,14 +134,19 @@ def _client(address: str | None) -> tuple["JobSubmissionClient", str]:
 
 
 def _start(client: "JobSubmissionClient", name: str, entrypoint: str, folder: str) -> None:
-    """Upload and start; a head that has just come up is asked again for a while."""
+    """Upload and start; a head that has just come up, or breaks the connection off, is asked again for a while."""
     for tried in range(1, TRIES + 1):
         try:
             client.submit_job(entrypoint=entrypoint, submission_id=name, runtime_env={"working_dir": folder})
             return
-        except RuntimeError as error:
-            if "No available agent" not in str(error) or tried == TRIES:
+        except (OSError, RuntimeError) as error:  # requests' errors are OSErrors
+            said = " ".join(str(error).split())
+            if tried > 1 and "already exists" in said:
+                return  # it was taken, and only the answer was lost
+            if not isinstance(error, OSError) and "No available agent" not in said:
                 raise
+            if tried == TRIES:
+                raise ConnectionError(f"the cluster takes no job ({said[:120]}); try again") from None
         time.sleep(PAUSE_S)
 
 

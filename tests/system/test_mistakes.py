@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import train_bpe
@@ -164,4 +165,8 @@ def test_a_dry_run_leaves_nothing_behind(folder: Path) -> None:
     argv = [sys.executable, "-m", "ray_jobs", "run", "--dry-run", "--json", *GIVEN]
     done = subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=True)
     assert json.loads(done.stdout)["name"] == "news"
+    argv.remove("--json")
+    told = subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=True)
+    *head, changed = told.stdout.split("\nname: ")
+    assert yaml.safe_load(f"name: {changed}")["sources"] == {"mine": {"path": f"{folder}/texts/*.jsonl"}} and head
     assert [path.name for path in folder.iterdir()] == ["texts"]

@@ -74,8 +74,8 @@ def test_a_wrong_address_is_refused_before_anything_is_sent(address, said):
 class Cluster:
     """The jobs API as far as submit sees it; `streams` are what each connection gives, ended by an error or not."""
 
-    def __init__(self, *streams, refusals=0, status="SUCCEEDED", code=0):
-        self.streams, self.refusals, self.jobs = list(streams), refusals, []
+    def __init__(self, *streams, refusals=0, lost=0, status="SUCCEEDED", code=0):
+        self.streams, self.refusals, self.lost, self.jobs = list(streams), refusals, lost, []
         self.details = SimpleNamespace(status=SimpleNamespace(value=status), driver_exit_code=code)
 
     def submit_job(self, **job):
@@ -83,7 +83,11 @@ class Cluster:
             self.refusals -= 1
             raise RuntimeError("No available agent to submit job, please try again later.")
         assert (Path(job["runtime_env"]["working_dir"]) / CONFIG).exists()
+        if self.jobs:
+            raise RuntimeError(f"Job with submission_id {job['submission_id']} already exists.")
         self.jobs.append(job)
+        if self.lost:
+            raise OSError("Connection aborted.", "Remote end closed connection without response")
 
     async def tail_job_logs(self, _):
         for piece in self.streams.pop(0):
@@ -128,8 +132,14 @@ def test_a_cluster_that_stays_away_is_given_up_with_the_name_of_the_job(monkeypa
 
 def test_a_head_that_has_just_come_up_is_asked_again(monkeypatch):
     assert run(monkeypatch, Cluster([], refusals=3))[0].code == 0
-    with pytest.raises(RuntimeError, match="No available agent"):
+    with pytest.raises(ConnectionError, match=r"takes no job \(No available agent.*\); try again"):
         run(monkeypatch, Cluster([], refusals=99))
+
+
+def test_a_job_whose_answer_was_lost_is_one_job(monkeypatch):
+    cluster = Cluster(["step 1\n"], lost=1)
+    ended, said, _ = run(monkeypatch, cluster)
+    assert (ended.code, said, len(cluster.jobs)) == (0, "step 1\n", 1)
 
 
 def test_detach_returns_at_once_and_says_how_to_come_back(monkeypatch):
