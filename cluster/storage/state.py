@@ -44,8 +44,8 @@ class _Versioned(msgspec.Struct):
 
     @property
     def is_always_sealed(self) -> bool:
-        """From format 2 on every file carries a digest."""
-        return isinstance(self.format, int) and self.format >= SEALED_FORMAT
+        """Every file of format 2 carries a digest; those of a later version may do otherwise."""
+        return self.format == SEALED_FORMAT
 
 
 def write_json(store: Store, path: str, value: object) -> None:
