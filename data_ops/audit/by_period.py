@@ -23,7 +23,7 @@ from data_ops.rounds.manifest import Manifest
 
 ROWS_AT_ONCE = 500_000
 COLUMNS = ["window", "position", "source", "event_time", "fate", "reason", "num_tokens"]
-GROUPED = ["source", "period", "fate", "reason", "state"]
+GROUPED = ["source", "period", "fate", "reason", "state", "drawn"]
 STATES = {PENDING: "pending", SHED: "shed", SKIPPED: "skipped", TRAINED: "trained"}
 Marks = TypeVar("Marks", np.uint8, np.uint16)
 
@@ -40,7 +40,7 @@ class GroupRow(TypedDict):
     num_tokens_sum: int
     draws_sum: int
     draw_tokens_sum: int
-    was_drawn_sum: int
+    drawn: bool
     event_time_min: datetime | None
     event_time_max: datetime | None
 
@@ -62,8 +62,10 @@ class PeriodCounts:
 
     source: str
     period: str | None
-    first: datetime | None = None  # event time
+    first: datetime | None = None  # event time of what was read
     last: datetime | None = None
+    trained_first: datetime | None = None  # of what is in the weights, fresh or replayed, and not forgotten
+    trained_last: datetime | None = None
     read: int = 0
     held_out: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
@@ -80,9 +82,10 @@ class PeriodCounts:
 
     def add(self, other: "PeriodCounts") -> None:
         """Take the records of another one in."""
-        times = [time for time in (self.first, other.first) if time is not None]
-        self.first = min(times, default=None)
-        self.last = max((time for time in (self.last, other.last) if time is not None), default=None)
+        for pick, names in ((min, ("first", "trained_first")), (max, ("last", "trained_last"))):
+            for name in names:
+                times = [time for time in (getattr(self, name), getattr(other, name)) if time is not None]
+                setattr(self, name, pick(times, default=None))
         for name in NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for mine, theirs in ((self.dropped, other.dropped), (self.quarantined, other.quarantined)):
@@ -191,8 +194,8 @@ def _groups(rows: pa.Table, marks: _Marks, period: Period) -> list[GroupRow]:
     drawn = pc.cast(draws, pa.int64())
     columns = {name: rows[name] for name in ("source", "fate", "reason", "event_time", "num_tokens")}
     columns |= {"period": pc.floor_temporal(rows["event_time"], unit=period), "state": states, "draws": drawn}
-    columns |= {"draw_tokens": pc.multiply(rows["num_tokens"], drawn), "was_drawn": pc.sign(drawn)}
-    sums = [(name, "sum") for name in ("num_tokens", "draws", "draw_tokens", "was_drawn")]
+    columns |= {"draw_tokens": pc.multiply(rows["num_tokens"], drawn), "drawn": pc.greater(drawn, 0)}
+    sums = [(name, "sum") for name in ("num_tokens", "draws", "draw_tokens")]
     times = [("event_time", "min"), ("event_time", "max")]
     found = pa.table(columns).group_by(GROUPED).aggregate([([], "count_all"), *sums, *times])
     named = pc.strftime(found["period"], format=PERIODS[period])
@@ -203,16 +206,19 @@ def _groups(rows: pa.Table, marks: _Marks, period: Period) -> list[GroupRow]:
 def _counts(group: GroupRow) -> PeriodCounts:
     """One kind of rows as counts."""
     number, fate, reason = group["count_all"], group["fate"], group["reason"] or "no reason"
-    found = PeriodCounts(group["source"], group["period"], group["event_time_min"], group["event_time_max"], number)
+    times = group["event_time_min"], group["event_time_max"]
+    found = PeriodCounts(group["source"], group["period"], *times, read=number)
     if fate in ("dropped", "quarantined"):
         getattr(found, fate)[reason] = number
     elif fate == "held_out":
         found.held_out = number
     elif fate == "forgotten":
         found.forgotten = number
-        found.forgotten_trained = number if group["state"] == TRAINED else group["was_drawn_sum"]
+        found.forgotten_trained = number if group["state"] == TRAINED or group["drawn"] else 0
     else:
         setattr(found, STATES[group["state"]], number)
         found.trained_tokens = group["num_tokens_sum"] if group["state"] == TRAINED else 0
         found.replayed, found.replayed_tokens = group["draws_sum"], group["draw_tokens_sum"]
+        if group["state"] == TRAINED or group["drawn"]:
+            found.trained_first, found.trained_last = found.first, found.last
     return found

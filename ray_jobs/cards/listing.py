@@ -102,6 +102,11 @@ def moment(time_s: float | None) -> str:
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M") if time_s else "when is not known"
 
 
+def span_words(first: datetime | None, last: datetime | None) -> str:
+    """From when to when, in days."""
+    return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last else "not known"
+
+
 def list_lines(found: Sequence[ChampionRow], now_s: float) -> list[str]:
     """The champions of a store, one a line, newest last."""
     if not found:

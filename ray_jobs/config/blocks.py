@@ -110,3 +110,17 @@ class ServeConfig(Settings):
     queue: int = Field(64, ge=1, le=100_000, description="answers that wait; beyond them a request gets 429")
     max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
+
+
+class CardConfig(Settings):
+    """What model cards and data cards say that no run can know."""
+
+    license: str | None = Field(
+        None, min_length=1, max_length=200, description="Of the model: apache-2.0, other; absent: not stated"
+    )
+    watts: float | None = Field(
+        None, gt=0, le=1e5, description="power of one worker with its share of the machine, measured or planned"
+    )
+    co2_g_per_kwh: float | None = Field(
+        None, ge=0, le=5000, description="grams of CO2 that a kilowatt-hour costs where the machine stands"
+    )

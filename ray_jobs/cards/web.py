@@ -1,0 +1,53 @@
+"""How does a card become a page that needs nothing else? In the style of the report, light and dark, also on phones."""
+
+from ray_jobs.cards.blocks import Block, Card, Code, Grid, Part, Picture, Points, Words
+from ray_jobs.report.charts.section import figure, section
+from ray_jobs.report.charts.svg import Html, joined, tag
+from ray_jobs.report.page import page
+
+
+def web_page(card: Card) -> str:
+    """Write a card as one self-contained HTML document."""
+    shown = [joined([tag("b", number), f" {name}"]) for number, name in card.facts]
+    header = tag(
+        "header",
+        tag("p", tag("b", "headrace"), f" · {card.kicker}", class_="kicker"),
+        tag("h1", card.sentence),
+        tag("p", tag("code", card.title), class_="named"),
+        tag("div", *(_tile(number, name) for number, name in card.facts[:3]), class_="tiles"),
+        tag("p", Html(" · ".join(shown[3:])), class_="facts") if shown[3:] else None,
+    )
+    main = tag("main", header, *map(_part, card.parts), tag("footer", card.footer))
+    return page(f"{card.title} – headrace", tag("body", main))
+
+
+def _tile(number: str, name: str) -> Html:
+    return tag("div", tag("b", number), tag("span", name))
+
+
+def _part(part: Part) -> Html:
+    return section(part.title, part.lead, *map(_block, part.blocks))
+
+
+def _block(block: Block) -> Html:
+    match block:
+        case Words():
+            return tag("p", block.text)
+        case Points():
+            return tag("ul", *(tag("li", item) for item in block.items), class_="reasons")
+        case Code():
+            return tag("pre", *(joined([line, Html("\n")]) for line in block.lines))
+        case Grid():
+            return _grid(block)
+        case Picture():
+            return figure(block.chart, block.title, block.unit)
+
+
+def _grid(grid: Grid) -> Html:
+    left = len(grid.head) - grid.numbers
+    looks = [None] * left + ["number"] * grid.numbers
+    head = tag("tr", *(tag("th", cell, class_=look) for cell, look in zip(grid.head, looks, strict=True)))
+    rows = [
+        tag("tr", *(tag("td", cell, class_=look) for cell, look in zip(row, looks, strict=True))) for row in grid.rows
+    ]
+    return tag("figure", tag("table", head, *rows))
