@@ -49,6 +49,7 @@ class Picture:
     chart: Html
     title: str
     unit: str
+    is_narrow: bool = False  # drawn for a half of the page
 
 
 Block = Words | Points | Code | Grid | Picture

@@ -14,18 +14,8 @@ from ray_jobs.cards.told import Told
 from ray_jobs.report.charts.comparisons import waterfall
 from ray_jobs.report.charts.svg import Html
 
-COLUMNS = (
-    "read",
-    "dropped",
-    "quarantined",
-    "held out",
-    "forgotten",
-    "waiting",
-    "trained",
-    "tokens",
-    "replayed",
-    "tokens",
-)
+COLUMNS = ("read", "dropped", "quarantined", "held out", "forgotten", "waiting")
+COLUMNS += ("trained", "tokens", "replayed", "tokens")
 PERIODS_SHOWN, REASONS_DRAWN = 600, 10
 SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
 SIZES += ((1e8, "10M<n<100M"), (1e9, "100M<n<1B"))
@@ -41,7 +31,7 @@ def data_card(told: Told) -> Card:
     """Build the card of what a checkpoint was trained on, as of all windows that the store has now."""
     counts = total(told.counts)
     name = told.facts.name
-    span = f", written {span_words(counts.first, counts.last)}" if counts.first else ""
+    span = f", {counts.first:%B %Y} to {counts.last:%B %Y}" if counts.first and counts.last else ""
     return Card(
         kicker=f"data card of checkpoint {name}",
         title=f"Data of {name}",
@@ -90,23 +80,11 @@ def _waterfall(counts: PeriodCounts) -> Html:
 
 
 def _sources(told: Told) -> Grid:
-    head = ("source", "licence of its texts", "text from")
-    head += (
-        "read",
-        "dropped",
-        "quarantined",
-        "held out",
-        "forgotten",
-        "waiting",
-        "trained",
-        "tokens",
-        "replayed",
-        "tokens",
-    )
     sources = by_source(told.counts)
+    licences = [told.stated.sources.get(one.source) or "not stated" for one in sources]
     rows = [
-        (one.source, told.stated.sources.get(one.source) or "not stated", span_words(one.first, one.last), *_cells(one))
-        for one in sources
+        (one.source, licence, span_words(one.first, one.last), *_cells(one))
+        for one, licence in zip(sources, licences, strict=True)
     ]
     if len(sources) > 1:
         whole_text = total(told.counts)
@@ -117,30 +95,12 @@ def _sources(told: Told) -> Grid:
 def _cells(one: PeriodCounts) -> tuple[str, ...]:
     """Figures of some records; waiting: shed, skipped and not trained yet."""
     numbers = (one.read, sum(one.dropped.values()), sum(one.quarantined.values()), one.held_out, one.forgotten)
-    numbers += (
-        one.pending + one.shed + one.skipped,
-        one.trained,
-        one.trained_tokens,
-        one.replayed,
-        one.replayed_tokens,
-    )
+    numbers += (one.pending + one.shed + one.skipped, one.trained, one.trained_tokens)
+    numbers += (one.replayed, one.replayed_tokens)
     return tuple(whole(number) for number in numbers)
 
 
 def _periods(counts: Sequence[PeriodCounts]) -> Grid:
-    head = (
-        "period",
-        "source",
-        "read",
-        "dropped",
-        "quarantined",
-        "held out",
-        "forgotten",
-        "waiting",
-        "trained",
-        "tokens",
-    )
-    head += ("replayed", "tokens")
     ordered = sorted(counts, key=lambda one: (one.period or "", one.source), reverse=True)
     rows = [(one.period or "not known", one.source, *_cells(one)) for one in ordered[:PERIODS_SHOWN]]
     if older := ordered[PERIODS_SHOWN:]:

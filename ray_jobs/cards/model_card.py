@@ -54,12 +54,15 @@ def model_card(told: Told) -> Card:
 
 def _sentence(told: Told, counts: PeriodCounts) -> str:
     service, newest = told.facts.service, counts.trained_last
-    until = f", with text up to {newest:%d %B %Y}" if newest else ""
-    began = f"began with {told.base}" if told.base else "began with random weights"
+    trained = f"trained from {told.base or 'random weights'}"
+    trained += f" on text up to {newest.day} {newest:%B %Y}" if newest else ""
     if service is None:
-        return f"A checkpoint that was never in service; it {began}{until}."
-    now = "the champion in service" if service.until_s is None else "a former champion"
-    return f"Champion {service.number} of its store, {now}; it {began}{until}."
+        return f"A checkpoint that was never in service, {trained}."
+    if service.how is How.BASE:
+        return f"Champion {service.number} of its store: {told.base or 'the weights'} as a run began with it."
+    return (
+        f"Champion {service.number} of its store, {'in service' if service.until_s is None else 'retired'}: {trained}."
+    )
 
 
 def _gain(decision: DecisionRow | None) -> list[tuple[str, str]]:
@@ -157,7 +160,7 @@ def _trained_on(told: Told) -> Part:
         f"service, {whole(forgetting.ids_since)} since; {whole(gone)} forgotten ones are in its weights."
     )
     mixture = f"Mixture: {mixture_words(facts.mixture) or 'none, documents came in the order of the log'}."
-    picture = [Picture(chart, "Tokens", "fresh (blue) and replayed (orange)")] if sources else []
+    picture = [Picture(chart, "Tokens", "fresh (blue) and replayed (orange)", is_narrow=True)] if sources else []
     return Part("What it was trained on", [*picture, Grid(head, rows, 4), Points((mixture, forgotten))], lead)
 
 

@@ -5,6 +5,8 @@ from ray_jobs.report.charts.section import figure, section
 from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.page import page
 
+SHORT = 28  # characters of a cell that stays in one line
+
 
 def web_page(card: Card) -> str:
     """Write a card as one self-contained HTML document."""
@@ -40,14 +42,18 @@ def _block(block: Block) -> Html:
         case Grid():
             return _grid(block)
         case Picture():
-            return figure(block.chart, block.title, block.unit)
+            chart = figure(block.chart, block.title, block.unit)
+            return tag("div", chart, class_="narrow") if block.is_narrow else chart
 
 
 def _grid(grid: Grid) -> Html:
-    left = len(grid.head) - grid.numbers
-    looks = [None] * left + ["number"] * grid.numbers
-    head = tag("tr", *(tag("th", cell, class_=look) for cell, look in zip(grid.head, looks, strict=True)))
-    rows = [
-        tag("tr", *(tag("td", cell, class_=look) for cell, look in zip(row, looks, strict=True))) for row in grid.rows
-    ]
-    return tag("figure", tag("table", head, *rows))
+    columns = len(grid.head)
+    rows = [[_cell("td", cell, place >= columns - grid.numbers) for place, cell in enumerate(row)] for row in grid.rows]
+    if not any(grid.head):  # names and values
+        return tag("figure", tag("table", *(tag("tr", *row) for row in rows), class_="keyed"))
+    head = [_cell("th", cell, place >= columns - grid.numbers) for place, cell in enumerate(grid.head)]
+    return tag("figure", tag("table", tag("tr", *head), *(tag("tr", *row) for row in rows), class_="many"))
+
+
+def _cell(name: str, content: str, is_number: bool) -> Html:
+    return tag(name, content, class_="number" if is_number else "word" if len(content) <= SHORT else None)
