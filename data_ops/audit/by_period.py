@@ -45,7 +45,7 @@ class GroupRow(TypedDict):
     event_time_max: datetime | None
 
 
-class Stretch(NamedTuple):
+class TrainedRounds(NamedTuple):
     """Rounds of a run that are in some weights: those before `stand`, and so many steps of the round there."""
 
     run: str
@@ -105,7 +105,7 @@ def total(counts: Iterable[PeriodCounts], source: str = "") -> PeriodCounts:
     return found
 
 
-def by_source(counts: Iterable[PeriodCounts]) -> list[PeriodCounts]:
+def counts_of_sources(counts: Iterable[PeriodCounts]) -> list[PeriodCounts]:
     """The same counts without their periods, in the order of the sources."""
     found: dict[str, PeriodCounts] = {}
     for one in counts:
@@ -113,7 +113,9 @@ def by_source(counts: Iterable[PeriodCounts]) -> list[PeriodCounts]:
     return list(found.values())
 
 
-def by_source_and_period(lake: Lake, stretches: Iterable[Stretch], period: Period = "month") -> list[PeriodCounts]:
+def by_source_and_period(
+    lake: Lake, stretches: Iterable[TrainedRounds], period: Period = "month"
+) -> list[PeriodCounts]:
     """Count every record of the committed windows, by source and period; stretches: the rounds in the weights.
 
     Periods are of event time (UTC). Raises DamagedError where a window or a round is not what was written.

@@ -56,7 +56,7 @@ Block = Words | Points | Code | Grid | Picture
 
 
 @dataclass(frozen=True)
-class Part:
+class CardPart:
     """A section."""
 
     title: str
@@ -72,6 +72,6 @@ class Card:
     title: str
     sentence: str
     facts: Sequence[tuple[str, str]]
-    parts: Sequence[Part]
+    parts: Sequence[CardPart]
     front: dict[str, JsonValue] = field(default_factory=dict)
     footer: str = ""

@@ -21,7 +21,7 @@ from ray_jobs.cards.listing import (
 )
 from ray_jobs.cards.markdown import markdown
 from ray_jobs.cards.model_card import model_card
-from ray_jobs.cards.told import Told, tell
+from ray_jobs.cards.told import Told, gather_told
 from ray_jobs.cards.web import web_page
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
@@ -49,7 +49,7 @@ def registry_command(store: Store, config: Config, action: str, names: Sequence[
     row = checkpoint_row(facts, champion_row(facts.service, registry.ancestry) if facts.service else None)
     if action == "show":
         return show_lines(row), row
-    told = tell(registry, facts, config)
+    told = gather_told(registry, facts, config)
     return _written(told, out) if out is not None else _printed(told), {**row, **card_values(told), "directory": out}
 
 
@@ -74,7 +74,7 @@ def _written(told: Told, out: str) -> list[str]:
 def write_readme(store: Store, config: Config, checkpoint: str, folder: Path) -> None:
     """Write the card of a checkpoint beside its exported weights. Raises DamagedError where it cannot be told."""
     registry = Registry(store)
-    told = tell(registry, registry.facts(checkpoint), config)
+    told = gather_told(registry, registry.facts(checkpoint), config)
     (folder / "README.md").write_text(markdown(model_card(told)), encoding="utf-8")
 
 

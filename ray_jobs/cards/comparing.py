@@ -44,7 +44,7 @@ def difference(store: Store, first: CheckpointFacts, second: CheckpointFacts) ->
     """Compare two checkpoints of a store, the older one first."""
     compared, slices = _slices(store, first, second)
     pairs = {name: (_known(first)[name], known) for name, known in _known(second).items()}
-    mine, theirs = settings_of(store, first), settings_of(store, second)
+    mine, theirs = made_with(store, first), made_with(store, second)
     settings = {name: (mine.get(name), theirs.get(name)) for name in sorted({*mine, *theirs})}
     return {
         "first": first.name,
@@ -144,7 +144,7 @@ def _row(name: str, documents: int, before: float | None, after: float | None) -
     return {"name": name, "documents": documents, "before": before, "after": after, "difference": change}
 
 
-def settings_of(store: Store, facts: CheckpointFacts) -> dict[str, object]:
+def made_with(store: Store, facts: CheckpointFacts) -> dict[str, object]:
     """The settings that a checkpoint was made and judged by, by dotted name.
 
     Model, batch and precision are those of the checkpoint, the gate's those of the ask; all others are the last that

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pydantic import JsonValue
 
 from cluster.readable import many, short, whole
-from data_ops.audit.by_period import PeriodCounts, by_source, total
+from data_ops.audit.by_period import PeriodCounts, counts_of_sources, total
 from data_ops.curation.reasons import meaning_of
-from ray_jobs.cards.blocks import Card, Grid, Part, Picture, Points
+from ray_jobs.cards.blocks import Card, CardPart, Grid, Picture, Points
 from ray_jobs.cards.listing import span_words
 from ray_jobs.cards.told import Told
 from ray_jobs.report.charts.comparisons import waterfall
@@ -35,7 +35,7 @@ def data_card(told: Told) -> Card:
     return Card(
         kicker=f"data card of checkpoint {name}",
         title=f"Data of {name}",
-        sentence=f"{many(counts.read, 'record')} of {many(len(by_source(told.counts)), 'source')}{span}; "
+        sentence=f"{many(counts.read, 'record')} of {many(len(counts_of_sources(told.counts)), 'source')}{span}; "
         f"{many(counts.trained, 'document')} are in the weights.",
         facts=[
             (short(counts.read), f"records read in {many(told.windows, 'window')}"),
@@ -50,11 +50,11 @@ def data_card(told: Told) -> Card:
             *([(whole(counts.skipped), "in steps that were skipped")] if counts.skipped else []),
         ],
         parts=[
-            Part("From read to trained", [Picture(_waterfall(counts), "Records", "each loss with its reason")]),
-            Part("By source", [_sources(told)]),
-            Part("By period", [_periods(told.counts)], "Months of event time, newest first."),
-            Part("Why records were not trained on", [_reasons(told.counts)]),
-            Part("How to read it", [Points(WORDS)]),
+            CardPart("From read to trained", [Picture(_waterfall(counts), "Records", "each loss with its reason")]),
+            CardPart("By source", [_sources(told)]),
+            CardPart("By period", [_periods(told.counts)], "Months of event time, newest first."),
+            CardPart("Why records were not trained on", [_reasons(told.counts)]),
+            CardPart("How to read it", [Points(WORDS)]),
         ],
         front=_front(told, counts),
         footer="The sums are those of headrace verify; a single document is told by headrace trace.",
@@ -80,7 +80,7 @@ def _waterfall(counts: PeriodCounts) -> Html:
 
 
 def _sources(told: Told) -> Grid:
-    sources = by_source(told.counts)
+    sources = counts_of_sources(told.counts)
     licences = [told.stated.sources.get(one.source) or "not stated" for one in sources]
     rows = [
         (one.source, licence, span_words(one.first, one.last), *_cells(one))
@@ -111,7 +111,7 @@ def _periods(counts: Sequence[PeriodCounts]) -> Grid:
 def _reasons(counts: Iterable[PeriodCounts]) -> Grid:
     found = [
         (one.source, fate, reason, number)
-        for one in by_source(counts)
+        for one in counts_of_sources(counts)
         for fate, reasons in (("dropped", one.dropped), ("quarantined", one.quarantined))
         for reason, number in sorted(reasons.items(), key=lambda item: -item[1])
     ]
@@ -121,7 +121,7 @@ def _reasons(counts: Iterable[PeriodCounts]) -> Grid:
 
 def _front(told: Told, counts: PeriodCounts) -> dict[str, JsonValue]:
     """What the hub reads of a data set: one licence only where all sources have that one."""
-    licences = {told.stated.sources.get(one.source) for one in by_source(told.counts)}
+    licences = {told.stated.sources.get(one.source) for one in counts_of_sources(told.counts)}
     only = licences.pop() if len(licences) == 1 else "other"
     documents = counts.trained + counts.replayed
     size = next((name for most, name in SIZES if documents < most), "n>1B")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pyarrow.compute as pc
 
 from cluster.storage.store import Store
-from data_ops.audit.by_period import Stretch
+from data_ops.audit.by_period import TrainedRounds
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest, Mixed
 from ray_jobs.checkpoints.manifest import commits
@@ -18,7 +18,7 @@ from ray_jobs.checkpoints.position import TrainingState
 from ray_jobs.origin.record import Origin, read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.ancestry import Ancestry
-from ray_jobs.registry.champions import ServiceTime, champions, chosen
+from ray_jobs.registry.champions import ServiceTime, champion_meant, champions
 from ray_jobs.registry.lineage import rounds_of
 
 
@@ -47,7 +47,7 @@ class CheckpointFacts:
     committed: datetime | None
     state: TrainingState | None
     is_kept: bool
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[TrainedRounds, ...]
     rounds: int
     last_window: int
     mixture: Mixed | None
@@ -77,7 +77,7 @@ class Registry:
     """The champions and checkpoints of a store, read once."""
 
     def __init__(self, store: Store) -> None:
-        """Read who was in service, the ledger, and the tombstones."""
+        """Read the champions, the ledger and the tombstones."""
         self.store, self.lake = store, Lake(store)
         self.champions = champions(store)
         self.ancestry = Ancestry(store, self.lake)
@@ -86,7 +86,7 @@ class Registry:
     def facts(self, name: str | None) -> CheckpointFacts:
         """Tell of a champion (by number, RUN/STEP, None: in service) or any checkpoint; ConfigError for others."""
         try:
-            service = chosen(self.champions, name)
+            service = champion_meant(self.champions, name)
         except ConfigError:
             noted = self.ancestry.note(name) if name and "/" in name else None
             if noted is None:

@@ -157,16 +157,16 @@ def slice_lines(slices: Sequence[SliceRow], wide: int = 12) -> list[str]:
 def slice_words(row: SliceRow) -> str:
     """One slice in words."""
     bounds = f" [{signed(row['low'], 4)}, {signed(row['high'], 4)}]" if row.get("low") is not None else ""
-    before, after = (figure(row.get(name)) for name in ("before", "after"))
+    before, after = (bits(row.get(name)) for name in ("before", "after"))
     change = signed(row.get("difference"), 4)
     role = f"{row['role']} " if row.get("role") else ""
     return f"{role}{row['name']}: {before} to {after}, {change}{bounds} bits/byte, {many(row['documents'], 'document')}"
 
 
-def figure(value: object) -> str:
+def bits(value: object) -> str:
     """Bits per byte; a dash where there is none.
 
-    >>> figure(1.23456), figure(None)
+    >>> bits(1.23456), bits(None)
     ('1.2346', '–')
     """
     return f"{value:.4f}" if isinstance(value, float) else "–"

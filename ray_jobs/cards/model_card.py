@@ -1,7 +1,7 @@
 """What does the card of a model say?
 
 What it is, by which decision it is in service, what it was trained on, what that took, how to load it, and what it
-cannot do. Every figure stands in the store; what nobody measured or stated is left out, and the card says so.
+cannot do. Every bits stands in the store; what nobody measured or stated is left out, and the card says so.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from cluster.readable import many, seconds, short, signed, whole
-from data_ops.audit.by_period import PeriodCounts, by_source, total
-from ray_jobs.cards.blocks import Block, Card, Code, Grid, Part, Picture, Points, Words
+from data_ops.audit.by_period import PeriodCounts, counts_of_sources, total
+from ray_jobs.cards.blocks import Block, Card, CardPart, Code, Grid, Picture, Points, Words
 from ray_jobs.cards.comparing import mixture_words
-from ray_jobs.cards.listing import figure, moment, span_words
+from ray_jobs.cards.listing import bits, moment, span_words
 from ray_jobs.cards.told import ON_THE_HUB, Told
 from ray_jobs.evaluation.decision import DecisionRow, SliceRow
 from ray_jobs.registry.champions import How
@@ -46,9 +46,9 @@ def model_card(told: Told) -> Card:
             (short(facts.tokens), "positions trained"),
             (whole(facts.rounds), "rounds"),
         ],
-        parts=[*parts, Part("Limits", [Points(LIMITS)])],
+        parts=[*parts, CardPart("Limits", [Points(LIMITS)])],
         front=_front(told),
-        footer="Every figure stands in the store: headrace registry show, verify and trace find them again.",
+        footer="Every bits stands in the store: headrace registry show, verify and trace find them again.",
     )
 
 
@@ -74,12 +74,13 @@ def _gain(decision: DecisionRow | None) -> list[tuple[str, str]]:
     return [(signed(fresh["difference"]), f"bits per byte on fresh text against {against}; {bounds}")]
 
 
-def _what(told: Told) -> Part:
+def _what(told: Told) -> CardPart:
     facts, card = told.facts, told.stated.card
     model = facts.state.model if facts.state else {}
     shape = ", ".join(f"{key} {model[key]}" for key in ("layers", "width", "heads", "row_tokens") if model.get(key))
     origin = facts.origin
-    base = f"{told.base}, licence {origin.license or NOT_STATED}" if origin else "none: random weights"
+    licence = origin.license if origin and origin.license else NOT_STATED
+    base = f"{told.base}, licence {licence}" if told.base else "none: random weights"
     rows = [
         ("Checkpoint", facts.name + ("" if facts.is_kept else " (its files are gone)")),
         ("Committed", f"{facts.committed:%Y-%m-%d %H:%M} UTC" if facts.committed else "not recorded"),
@@ -91,19 +92,19 @@ def _what(told: Told) -> Part:
         ("Weights (sha256)", facts.weights_sha256 or "not recorded"),
         ("Sample of the reservoir", facts.sample or "none: nothing was replayed"),
     ]
-    return Part("What it is", [Grid(("", ""), rows)])
+    return CardPart("What it is", [Grid(("", ""), rows)])
 
 
-def _decision(told: Told) -> Part:
+def _decision(told: Told) -> CardPart:
     service = told.facts.service
     if service is None:
-        return Part("The decision", [Words("It was never in service, so there is none.")])
+        return CardPart("The decision", [Words("It was never in service, so there is none.")])
     until = "in service" if service.until_s is None else f"in service until {moment(service.until_s)}"
     came = f"Came into service {moment(service.entry.decided)} UTC: {service.how}, {until}"
     lead = f"{came}; before it: {told.before or 'none'}."
     decision = service.decision
     if decision is None:
-        return Part("The decision", [Words(service.reason + ".")], lead)
+        return CardPart("The decision", [Words(service.reason + ".")], lead)
     reasons = [*([service.reason] if service.how is How.ROLLBACK else []), *decision.get("reasons", [])]
     slices = [row for row in decision.get("slices", []) if row.get("difference") is not None]
     blocks: list[Block] = [Points(reasons)]
@@ -112,7 +113,7 @@ def _decision(told: Told) -> Part:
         title = f"Difference to {decision.get('against', 'the champion before')}"
         chart = forest(slices[:SHOWN], margin, label="difference per slice")
         blocks += [Picture(chart, title, "bits per byte on the same documents, with bounds"), _slices(slices)]
-    return Part("The decision", blocks, lead)
+    return CardPart("The decision", blocks, lead)
 
 
 def _slices(slices: Sequence[SliceRow]) -> Grid:
@@ -122,8 +123,8 @@ def _slices(slices: Sequence[SliceRow]) -> Grid:
             f"{row['name']} ({row['role']})",
             row["verdict"],
             whole(row["documents"]),
-            figure(row["before"]),
-            figure(row["after"]),
+            bits(row["before"]),
+            bits(row["after"]),
             signed(row["difference"], 4),
             signed(row["low"], 4),
             signed(row["high"], 4),
@@ -133,9 +134,9 @@ def _slices(slices: Sequence[SliceRow]) -> Grid:
     return Grid(head, rows, 6)
 
 
-def _trained_on(told: Told) -> Part:
+def _trained_on(told: Told) -> CardPart:
     facts, forgetting = told.facts, told.facts.forgetting
-    sources = [one for one in by_source(told.counts) if one.trained or one.replayed]
+    sources = [one for one in counts_of_sources(told.counts) if one.trained or one.replayed]
     windows = f"windows 0 to {facts.last_window}" if facts.last_window >= 0 else "no window"
     lead = f"{windows.capitalize()} of the store, {many(facts.rounds, 'round')}. The data card has every period."
     rows = [
@@ -160,18 +161,22 @@ def _trained_on(told: Told) -> Part:
         f"service, {whole(forgetting.ids_since)} since; {whole(gone)} forgotten ones are in its weights."
     )
     mixture = f"Mixture: {mixture_words(facts.mixture) or 'none, documents came in the order of the log'}."
-    picture = [Picture(chart, "Tokens", "fresh (blue) and replayed (orange)", is_narrow=True)] if sources else []
-    return Part("What it was trained on", [*picture, Grid(head, rows, 4), Points((mixture, forgotten))], lead)
+    shown: list[Block] = [Words("It was trained on no text of this store.")]
+    if sources:
+        shown = [Picture(chart, "Tokens", "fresh (blue) and replayed (orange)", is_narrow=True), Grid(head, rows, 4)]
+    return CardPart("What it was trained on", [*shown, Points((mixture, forgotten))], lead)
 
 
-def _effort(told: Told) -> Part:
+def _effort(told: Told) -> CardPart:
     time, card, state = told.time, told.stated.card, told.facts.state
     hours = f"{seconds(time.seconds)}, {time.worker_s / 3600:.3g} worker-hours"
-    items = [f"{many(time.steps, 'step')} in {hours}, by the run's own log."]
+    items = [
+        f"{many(time.steps, 'step')} in {hours}, by the run's own log." if time.steps else "No step is in its log."
+    ]
     if state is not None and state.batch_tokens:
         items.append(f"{whole(state.batch_tokens)} positions a step, precision {state.precision}.")
     items.append(energy_words(time.worker_s, card.watts, card.co2_g_per_kwh))
-    return Part("What it took", [Points(items)], "Training steps alone: no start of workers, evaluation or ingest.")
+    return CardPart("What it took", [Points(items)], "Training steps alone: no start of workers, evaluation or ingest.")
 
 
 def energy_words(worker_s: float, watts: float | None, co2_g_per_kwh: float | None) -> str:
@@ -189,7 +194,7 @@ def energy_words(worker_s: float, watts: float | None, co2_g_per_kwh: float | No
     return f"{energy}; CO2: {kwh * co2_g_per_kwh / 1000:.3g} kg, at the {co2_g_per_kwh:g} g/kWh that were stated."
 
 
-def _loading(told: Told) -> Part:
+def _loading(told: Told) -> CardPart:
     name = told.facts.name
     lines = (
         f"# headrace export store=STORE --checkpoint {name} --to ./model",
@@ -199,7 +204,7 @@ def _loading(told: Told) -> Part:
         'model = AutoModelForCausalLM.from_pretrained("./model")',
     )
     said = "" if told.facts.is_kept else "Its files are gone from the store: load a copy that was exported before."
-    return Part("How to load it", [*([Words(said)] if said else []), Code("python", lines)])
+    return CardPart("How to load it", [*([Words(said)] if said else []), Code("python", lines)])
 
 
 def _front(told: Told) -> dict[str, JsonValue]:

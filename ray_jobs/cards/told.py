@@ -1,4 +1,4 @@
-"""What do the cards of a checkpoint tell: what the store knows of it, and what somebody stated?
+"""What do the cards of a checkpoint gather_told: what the store knows of it, and what somebody stated?
 
 The counts cost a pass over the narrow columns of `documents` and one over the manifests; all else is small.
 """
@@ -18,6 +18,7 @@ from ray_jobs.config.blocks import CardConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.store.frozen import read_tokenizer
 
+TAKEN_IN = "weights that were taken in"  # by a run that is gone, so that nobody knows from where
 ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
 
 
@@ -46,7 +47,7 @@ class Told:
         """What its run began with, without a path of this machine; None: random weights."""
         origin = self.facts.origin
         if origin is None:
-            return None
+            return TAKEN_IN if self.facts.main.startswith("base@") else None
         return origin.named if ON_THE_HUB.fullmatch(origin.named) else origin.named.rstrip("/").rpartition("/")[2]
 
 
@@ -63,7 +64,7 @@ class RunSettings(msgspec.Struct):
     card: dict[str, object] = {}
 
 
-def tell(registry: Registry, facts: CheckpointFacts, config: Config) -> Told:
+def gather_told(registry: Registry, facts: CheckpointFacts, config: Config) -> Told:
     """Gather what the cards say. What `config` states wins over what the run wrote down."""
     store, lake = registry.store, registry.lake
     before = registry.before(facts.service) if facts.service else None

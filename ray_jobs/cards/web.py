@@ -1,6 +1,6 @@
 """How does a card become a page that needs nothing else? In the style of the report, light and dark, also on phones."""
 
-from ray_jobs.cards.blocks import Block, Card, Code, Grid, Part, Picture, Points, Words
+from ray_jobs.cards.blocks import Block, Card, CardPart, Code, Grid, Picture, Points, Words
 from ray_jobs.report.charts.section import figure, section
 from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.page import page
@@ -27,7 +27,7 @@ def _tile(number: str, name: str) -> Html:
     return tag("div", tag("b", number), tag("span", name))
 
 
-def _part(part: Part) -> Html:
+def _part(part: CardPart) -> Html:
     return section(part.title, part.lead, *map(_block, part.blocks))
 
 

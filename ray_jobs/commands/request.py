@@ -48,7 +48,7 @@ class DocumentAnswer(TypedDict):
     champions: list[Carrier]
 
 
-class Answer(TypedDict):
+class NameAnswer(TypedDict):
     """What a name means; no document: the store has no record of it."""
 
     asked: str
@@ -60,7 +60,7 @@ class Report(TypedDict):
 
     store: str
     told: str
-    answers: list[Answer]
+    answers: list[NameAnswer]
 
 
 def report_on(uri: str, names: Sequence[str]) -> Report:
@@ -75,7 +75,7 @@ def report_on(uri: str, names: Sequence[str]) -> Report:
     found = find_all(lake, asked)
     rows = [(name, row) for name in asked for row in found[name].documents]
     since, served = _forgotten(lake), champions(store)
-    answers: dict[str, Answer] = {name: {"asked": name, "documents": []} for name in asked}
+    answers: dict[str, NameAnswer] = {name: {"asked": name, "documents": []} for name in asked}
     for (name, _), story in zip(rows, stories(lake, [row for _, row in rows]), strict=True):
         answers[name]["documents"].append(_answer(story, since, served))
     return {"store": uri, "told": datetime.now(UTC).isoformat(timespec="seconds"), "answers": list(answers.values())}

@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from cluster.storage.store import Store
 from data_ops.audit.account import Stand
-from data_ops.audit.by_period import Stretch
+from data_ops.audit.by_period import TrainedRounds
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints.manifest import DAMAGES, commits, load
 from ray_jobs.checkpoints.position import TrainingState, state_from_json, state_to_json
@@ -56,7 +56,7 @@ class Ancestry:
         raw: Mapping[str, object] = json.loads(note["state"]) if note else {}
         return state_from_json(raw) if "position" in raw else None
 
-    def of(self, run: str, step: int, passed: frozenset[str] = frozenset()) -> tuple[Stretch, ...]:
+    def of(self, run: str, step: int, passed: frozenset[str] = frozenset()) -> tuple[TrainedRounds, ...]:
         """What is in the weights of a checkpoint, its own run first; `passed`: runs that are looked into already."""
         note = self._notes.get((run, step))
         stand = _stand(note) if note else Stand()
@@ -64,7 +64,7 @@ class Ancestry:
         main, _, left = run.partition("@")  # paths.branch_name
         if not before and left.isdecimal():
             before = {checkpoint_name(main, int(left))}
-        found = [Stretch(run, stand)]
+        found = [TrainedRounds(run, stand)]
         for name in sorted(before):
             earlier, _, at = name.rpartition("/")
             if earlier not in passed | {run}:

@@ -66,7 +66,10 @@ class ServiceTime:
 
 def champions(store: Store) -> list[ServiceTime]:
     """Every time a checkpoint was in service, oldest first. Raises DamagedError where a file cannot be trusted."""
-    present, entries = read_champion(store), sorted(_entries(store).values(), key=lambda entry: entry.decided)
+    present = read_champion(store)
+    now = (present.checkpoint, present.decided) if present else None
+    ordered = sorted(_entries(store).items(), key=lambda item: (item[0] == now, item[1].decided))
+    entries = [entry for _, entry in ordered]  # the one in service last, also where clocks went apart
     found: list[ServiceTime] = []
     for number, entry in enumerate(entries, 1):
         ask, decision = _judged(store, entry)
@@ -75,13 +78,12 @@ def champions(store: Store) -> list[ServiceTime]:
             before = next((one for one in reversed(found) if one.name == entry.checkpoint), None)
             how = How.ROLLBACK if before else How.BY_HAND
             ask, decision = (before.ask, before.decision) if before else (None, None)
-        is_present = present is not None and entry.decided == present.decided and entry.checkpoint == present.checkpoint
-        until_s = None if is_present else entries[number].decided if number < len(entries) else entry.decided
+        until_s = entries[number].decided if number < len(entries) else None if now else entry.decided
         found.append(ServiceTime(number, entry, how, until_s, ask, decision))
     return found
 
 
-def chosen(found: Sequence[ServiceTime], name: str | None) -> ServiceTime:
+def champion_meant(found: Sequence[ServiceTime], name: str | None) -> ServiceTime:
     """The champion that is meant: by its number, by RUN/STEP (its last time), or, unnamed, the one in service.
 
     Raises ConfigError where there is none such.

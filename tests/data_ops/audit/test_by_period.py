@@ -7,19 +7,19 @@ import pytest
 
 from cluster.storage.store import Store
 from data_ops.audit.account import STATES, Stand, account, read_stand
-from data_ops.audit.by_period import Stretch, by_source, by_source_and_period, total
+from data_ops.audit.by_period import TrainedRounds, by_source_and_period, counts_of_sources, total
 from data_ops.lake.lake import Lake
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest
 from tests.data_ops.audit.test_account import Story
 from tests.support.lakes import make_lake
 
-MINE = Stretch("r", Stand())
+MINE = TrainedRounds("r", Stand())
 
 
 def sums(lake, run="r"):
     """The counts of `by_source_and_period` under the names of the account."""
-    whole = total(by_source_and_period(lake, [Stretch(run, read_stand(lake, run))]))
+    whole = total(by_source_and_period(lake, [TrainedRounds(run, read_stand(lake, run))]))
     found = {name: getattr(whole, name) for name in STATES if name not in ("dropped", "quarantined", "lost")}
     return {
         "read": whole.read,
@@ -52,7 +52,7 @@ def test_what_was_forgotten_is_told_apart_and_what_of_it_is_in_the_weights(tmp_p
     first, last = story.manifests[0].fresh, story.manifests[-1]
     waits = np.flatnonzero(Layout(last).last_steps[: len(last.fresh)] >= story.place[1])[:1]
     lake.forget(np.concatenate([first.ids[:2], last.fresh.ids[waits]]))
-    whole = total(by_source_and_period(lake, [Stretch("r", read_stand(lake, "r"))]))
+    whole = total(by_source_and_period(lake, [TrainedRounds("r", read_stand(lake, "r"))]))
     assert sums(lake) == audited(lake)
     assert (whole.forgotten, whole.forgotten_trained) == (3, 2)
 
@@ -78,12 +78,12 @@ def test_replay_and_tokens_are_those_of_a_count_document_by_document(tmp_path):
     expected = Counter()
     for place, number in draws.items():
         expected[rows[place]["event_time"].strftime("%Y-%m-%d")] += number * rows[place]["num_tokens"]
-    found = by_source_and_period(lake, [Stretch("r", stand)], "day")
+    found = by_source_and_period(lake, [TrainedRounds("r", stand)], "day")
     assert {one.period: one.replayed_tokens for one in found if one.replayed} == dict(expected) and len(expected) > 1
     assert total(found).replayed == sum(draws.values())
     times = [row["event_time"] for row in rows.values()]
     assert (total(found).first, total(found).last) == (min(times), max(times))
-    assert [one.source for one in by_source(found)] == ["mine"]
+    assert [one.source for one in counts_of_sources(found)] == ["mine"]
 
 
 def test_without_rounds_everything_waits_and_an_empty_lake_has_nothing(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.readable import visible
-from ray_jobs.cards.blocks import Card, Code, Grid, Part, Points, Words
+from ray_jobs.cards.blocks import Card, CardPart, Code, Grid, Points, Words
 from ray_jobs.cards.markdown import markdown, plain
 
 markdown_it = pytest.importorskip("markdown_it")
@@ -29,7 +29,7 @@ def test_a_paragraph_shows_the_text_and_nothing_else(text: str) -> None:
 @given(SIGNS, SIGNS)
 def test_a_cell_stays_in_its_table(first: str, second: str) -> None:
     grid = Grid(("name", "figure"), [(f"x{first}x", f"y{second}y")], 1)
-    card = Card("k", "t", "s", [], [Part("p", [grid, Words("w"), Points(["i"]), Code("sh", ["c"])])])
+    card = Card("k", "t", "s", [], [CardPart("p", [grid, Words("w"), Points(["i"]), Code("sh", ["c"])])])
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(card).partition("\n---\n")[2])
     kinds = [token.type for token in tokens]
     assert kinds.count("td_open") == 2 and kinds.count("tr_open") == 2 and kinds.count("fence") == 1

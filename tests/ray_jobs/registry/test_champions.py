@@ -10,7 +10,7 @@ from cluster.storage.store import Store
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import put_base_in_service, put_in_service_by_hand
-from ray_jobs.registry.champions import champions, chosen
+from ray_jobs.registry.champions import champion_meant, champions
 from ray_jobs.store.paths import FORMER, former_path
 from tests.support.champions import commit, promoted
 
@@ -81,12 +81,12 @@ def test_of_an_older_version_decisions_moves_and_names_are_left(store: Store) ->
 
 def test_one_is_chosen_by_number_name_or_because_it_serves(store: Store) -> None:
     found = champions(store)
-    picked = [chosen(found, name).number for name in (None, "2", "news/00000005", "news/7", "base@12/0")]
+    picked = [champion_meant(found, name).number for name in (None, "2", "news/00000005", "news/7", "base@12/0")]
     assert picked == [7, 2, 7, 6, 1]
     with pytest.raises(ConfigError, match=r"news/4 is no champion of this store; there are 1 \(base@12/00000000\), 2"):
-        chosen(found, "news/4")
+        champion_meant(found, "news/4")
     with pytest.raises(ConfigError, match="no checkpoint is in service yet; promote one"):
-        chosen([], None)
+        champion_meant([], None)
 
 
 def test_a_damaged_entry_is_told_and_not_passed_over(store: Store) -> None:
