@@ -93,7 +93,16 @@ class PeriodCounts:
                 mine[reason] = mine.get(reason, 0) + count
 
 
-NUMBERS = ("read", "held_out", "forgotten", "forgotten_trained", "pending", "shed", "skipped", "trained")
+NUMBERS: tuple[str, ...] = (
+    "read",
+    "held_out",
+    "forgotten",
+    "forgotten_trained",
+    "pending",
+    "shed",
+    "skipped",
+    "trained",
+)
 NUMBERS += ("trained_tokens", "replayed", "replayed_tokens")
 
 

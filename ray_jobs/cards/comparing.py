@@ -163,7 +163,7 @@ def made_with(store: Store, facts: CheckpointFacts) -> dict[str, object]:
 def run_settings(store: Store, run: str) -> Mapping[str, object]:
     """What a run wrote down of its configuration, without secrets; {} where it did not."""
     try:
-        return read_json(store, run_path(run, "config.json"), Mapping[str, object])
+        return read_json(store, run_path(run, "config.json"), dict[str, object])
     except FileNotFoundError:
         return {}
 

@@ -14,10 +14,16 @@ from ray_jobs.cards.told import Told
 from ray_jobs.report.charts.comparisons import waterfall
 from ray_jobs.report.charts.svg import Html
 
-COLUMNS = ("read", "dropped", "quarantined", "held out", "forgotten", "waiting")
+COLUMNS: tuple[str, ...] = ("read", "dropped", "quarantined", "held out", "forgotten", "waiting")
 COLUMNS += ("trained", "tokens", "replayed", "tokens")
 PERIODS_SHOWN, REASONS_DRAWN = 600, 10
-SIZES = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
+SIZES: tuple[tuple[float, str], ...] = (
+    (1e3, "n<1K"),
+    (1e4, "1K<n<10K"),
+    (1e5, "10K<n<100K"),
+    (1e6, "100K<n<1M"),
+    (1e7, "1M<n<10M"),
+)
 SIZES += ((1e8, "10M<n<100M"), (1e9, "100M<n<1B"))
 WORDS = (
     "A document is trained once its last row is in the weights; held-out ones are never trained and judge the model.",
@@ -94,7 +100,8 @@ def _sources(told: Told) -> Grid:
 
 def _cells(one: PeriodCounts) -> tuple[str, ...]:
     """Figures of some records; waiting: shed, skipped and not trained yet."""
-    numbers = (one.read, sum(one.dropped.values()), sum(one.quarantined.values()), one.held_out, one.forgotten)
+    numbers: tuple[int, ...] = (one.read, sum(one.dropped.values()), sum(one.quarantined.values()))
+    numbers += (one.held_out, one.forgotten)
     numbers += (one.pending + one.shed + one.skipped, one.trained, one.trained_tokens)
     numbers += (one.replayed, one.replayed_tokens)
     return tuple(whole(number) for number in numbers)

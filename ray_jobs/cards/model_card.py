@@ -215,10 +215,10 @@ def _front(told: Told) -> dict[str, JsonValue]:
         {
             "task": {"type": "text-generation"},
             "dataset": {"name": f"held-out text {row['name']} ({row['role']})", "type": row["name"]},
-            "metrics": [{"type": "bits_per_byte", "name": "bits per byte", "value": round(row["after"], 6)}],
+            "metrics": [{"type": "bits_per_byte", "name": "bits per byte", "value": round(after, 6)}],
         }
         for row in decision.get("slices", [])[:INDEXED]
-        if row.get("after") is not None and row["role"] != "pool"
+        if (after := row.get("after")) is not None and row["role"] != "pool"
     ]
     base = told.base if told.base and ON_THE_HUB.fullmatch(told.base) else None
     index: list[JsonValue] = [{"name": facts.name, "results": results}]
