@@ -19,7 +19,7 @@ from ray_jobs.commands.verify import verify
 from ray_jobs.config.blocks import CardConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from tests.support.champions import carded_store
+from tests.support.registry.carded import carded_store
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from ray_jobs.commands.request import report_lines, report_on
 from ray_jobs.commands.tracing import trace
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
-from tests.support.champions import carded_store
+from tests.support.registry.carded import carded_store
 
 pytestmark = pytest.mark.slow
 

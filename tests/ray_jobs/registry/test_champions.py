@@ -12,7 +12,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import put_base_in_service, put_in_service_by_hand
 from ray_jobs.registry.champions import champion_meant, champions
 from ray_jobs.store.paths import FORMER, former_path
-from tests.support.champions import commit, promoted
+from tests.support.registry.champions import commit, promoted
 
 LIVED = [
     ("base@12/00000000", "base"),

@@ -1,18 +1,13 @@
-"""Registries with promotions and moves by hand, made by the product's own functions, with a lake and without."""
+"""How does a test put checkpoints in service, by the product's own functions and without a lake?"""
 
-import functools
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.decision import Decision, SliceResult
-from ray_jobs.registry.champion import Verdict, champion_name, promote, put_in_service_by_hand
+from ray_jobs.registry.champion import Verdict, champion_name, promote
 from tests.support.checkpoints import commit_at
-from tests.support.small_store import make_store
 
 
 def commit(store: Store, run: str, step: int, **more: object) -> commits.Commit:
@@ -36,19 +31,3 @@ def promoted(store: Store, done: commits.Commit, reason: str, details: Mapping[s
     )
     time.sleep(0.002)  # so that no two have the same microsecond
     assert promote(store, done, Verdict(decision, before, before, done.name), details or {})
-
-
-@functools.cache
-def _made() -> tuple[tempfile.TemporaryDirectory[str], Config]:
-    """A small store whose champions were small/6, which the gate promoted, small/3 by hand, and small/6 again."""
-    folder = tempfile.TemporaryDirectory(prefix="headrace-cards-")
-    config = make_store(Path(folder.name))
-    store = Store.open(config.store)
-    for step in (3, 6):
-        put_in_service_by_hand(store, f"{config.name}/{step:08d}", new_reference=False)
-    return folder, config
-
-
-def carded_store() -> Config:
-    """That store, made once a process, for tests that only look."""
-    return _made()[1]
