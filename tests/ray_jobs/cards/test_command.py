@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from cluster.readable import whole
@@ -33,7 +34,7 @@ def config() -> Config:
 
 def asked(config: Config, *words: str) -> dict[str, Any]:
     done = CliRunner().invoke(app, ["registry", *words, f"store={config.store}", "--json"])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 0, done.exception
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -41,8 +42,12 @@ def asked(config: Config, *words: str) -> dict[str, Any]:
 def card(config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The files of both cards, and the same figures as values."""
     out = tmp_path_factory.mktemp("card")
-    stated = (f"card.license={EVIL}", "card.watts=300", "card.co2_g_per_kwh=400", "sources.wire.path=x.jsonl")
-    return out, asked(config, "card", "--out", str(out), *stated, "sources.wire.license=cc-by-4.0")
+    stated = {
+        "card": {"license": EVIL, "watts": 300, "co2_g_per_kwh": 400},
+        "sources": {"wire": {"path": "x.jsonl", "license": "cc-by-4.0"}},
+    }
+    (out / "stated.yaml").write_text(yaml.safe_dump(stated))
+    return out, asked(config, "card", "--out", str(out), "-c", str(out / "stated.yaml"))
 
 
 def test_every_champion_is_listed_with_its_tokens_and_slices(config: Config) -> None:
