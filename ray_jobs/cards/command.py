@@ -43,8 +43,8 @@ def registry_command(store: Store, config: Config, action: str, names: Sequence[
         return list_lines(rows, time.time()), {"store": store.uri, "champions": rows}
     if action == "diff":
         first, second = _two(registry, names)
-        told = difference(store, first, second)
-        return diff_lines(told), told
+        compared = difference(store, first, second)
+        return diff_lines(compared), compared
     facts = registry.facts(names[0] if names else None)
     row = checkpoint_row(facts, champion_row(facts.service, registry.ancestry) if facts.service else None)
     if action == "show":

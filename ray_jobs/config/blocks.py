@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from cluster.planner.config import parse_count
 from cluster.units import Duration, Settings, Share, Size, parse_duration
+from data_ops.documents.periods import Period
 
 
 class CheckpointConfig(Settings):
@@ -18,7 +19,7 @@ class CheckpointConfig(Settings):
 class EvaluateConfig(Settings):
     """Which held-out text is judged, and how often."""
 
-    period: Literal["day", "week", "month", "year"] = Field("month", description="length of a slice in event time")
+    period: Period = Field("month", description="length of a slice in event time")
     documents_per_slice: int = Field(200, ge=1, description="held-out documents of a slice that are scored at most")
     every_rounds: int = Field(1, ge=1, description="rounds between two evaluations in training")
     tasks: tuple[str | dict[str, JsonValue], ...] = Field(
