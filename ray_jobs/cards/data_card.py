@@ -15,7 +15,7 @@ from ray_jobs.report.charts.comparisons import waterfall
 from ray_jobs.report.charts.svg import Html
 
 COLUMNS: tuple[str, ...] = ("read", "dropped", "quarantined", "held out", "forgotten", "waiting")
-COLUMNS += ("trained", "tokens", "replayed", "tokens")
+COLUMNS += ("trained", "tokens", "replayed", "its tokens")
 PERIODS_SHOWN, REASONS_DRAWN = 600, 10
 SIZES: tuple[tuple[float, str], ...] = (
     (1e3, "n<1K"),

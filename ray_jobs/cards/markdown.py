@@ -22,6 +22,8 @@ def markdown(card: Card) -> str:
     lines = [f"# {plain(card.title)}", "", plain(card.sentence), ""]
     lines += [f"- **{plain(figure)}** {plain(name)}" for figure, name in card.facts]
     for part in card.parts:
+        if part.lead is None and all(isinstance(block, Picture) for block in part.blocks):
+            continue
         lines += ["", f"## {plain(part.title)}", ""]
         lines += [plain(part.lead), ""] if part.lead else []
         for block in part.blocks:

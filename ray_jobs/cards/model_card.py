@@ -151,7 +151,7 @@ def _trained_on(told: Told) -> CardPart:
         )
         for one in sources
     ]
-    head = ("source", "licence of its texts", "text from", "documents", "tokens", "replayed", "tokens")
+    head = ("source", "licence of its texts", "text from", "documents", "tokens", "replayed", "its tokens")
     stacks = {"replay": [one.replayed_tokens for one in sources], "fresh": [one.trained_tokens for one in sources]}
     chart = stacked_bars([one.source for one in sources], stacks, label="tokens by source")
     gone = sum(one.forgotten_trained for one in told.counts)
