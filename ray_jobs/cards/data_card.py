@@ -57,7 +57,7 @@ def data_card(told: Told) -> Card:
         ],
         parts=[
             CardPart("From read to trained", [Picture(_waterfall(counts), "Records", "each loss with its reason")]),
-            CardPart("By source", [_sources(told)]),
+            CardPart("By source", _sources(told)),
             CardPart("By period", [_periods(told.counts)], "Months of event time, newest first."),
             CardPart("Why records were not trained on", [_reasons(told.counts)]),
             CardPart("How to read it", [Points(WORDS)]),
@@ -85,17 +85,23 @@ def _waterfall(counts: PeriodCounts) -> Html:
     return waterfall([*steps, ("trained", counts.trained, "rest")], label="records from read to trained")
 
 
-def _sources(told: Told) -> Grid:
-    sources = counts_of_sources(told.counts)
-    licences = [told.stated.sources.get(one.source) or "not stated" for one in sources]
-    rows = [
-        (one.source, licence, span_words(one.first, one.last), *_cells(one))
-        for one, licence in zip(sources, licences, strict=True)
+def _sources(told: Told) -> list[Grid]:
+    """Where texts are from, under which licence and of which time; and what became of their records."""
+    sources, stated = counts_of_sources(told.counts), told.stated.sources
+    places = [
+        (
+            one.source,
+            stated.get(one.source) or "not stated",
+            span_words(one.first, one.last),
+            span_words(one.trained_first, one.trained_last),
+        )
+        for one in sources
     ]
+    rows = [(one.source, *_cells(one)) for one in sources]
     if len(sources) > 1:
-        whole_text = total(told.counts)
-        rows.append(("all", "", span_words(whole_text.first, whole_text.last), *_cells(whole_text)))
-    return Grid(("source", "licence of its texts", "text from", *COLUMNS), rows, len(COLUMNS))
+        rows.append(("all", *_cells(total(told.counts))))
+    head = ("source", "licence of its texts", "texts read, from", "texts trained, from")
+    return [Grid(head, places), Grid(("source", *COLUMNS), rows, len(COLUMNS))]
 
 
 def _cells(one: PeriodCounts) -> tuple[str, ...]:

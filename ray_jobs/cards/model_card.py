@@ -183,15 +183,20 @@ def energy_words(worker_s: float, watts: float | None, co2_g_per_kwh: float | No
     """Energy and CO2 where somebody stated power and grid, else that nobody did.
 
     >>> energy_words(7200, 500, 300)
-    'Energy: 1 kWh, at the 500 W a worker that were stated; CO2: 0.3 kg, at the 300 g/kWh that were stated.'
+    'Energy: 1 kWh, at the 500 W a worker that were stated; CO2: 300 g, at the 300 g/kWh that were stated.'
     """
     if watts is None:
         return "Energy and CO2 are not told: no power was measured, and none is stated (card.watts)."
     kwh = worker_s * watts / 3.6e6
-    energy = f"Energy: {kwh:.3g} kWh, at the {watts:g} W a worker that were stated"
+    energy = f"Energy: {_amount(kwh, 'Wh', 'kWh')}, at the {watts:g} W a worker that were stated"
     if co2_g_per_kwh is None:
         return f"{energy}; CO2 is not told: card.co2_g_per_kwh is not stated."
-    return f"{energy}; CO2: {kwh * co2_g_per_kwh / 1000:.3g} kg, at the {co2_g_per_kwh:g} g/kWh that were stated."
+    co2 = _amount(kwh * co2_g_per_kwh / 1000, "g", "kg")
+    return f"{energy}; CO2: {co2}, at the {co2_g_per_kwh:g} g/kWh that were stated."
+
+
+def _amount(value: float, small: str, large: str) -> str:
+    return f"{value:.3g} {large}" if value >= 1 else f"{1000 * value:.3g} {small}"
 
 
 def _loading(told: Told) -> CardPart:

@@ -15,6 +15,7 @@ from cluster.storage.store import Store
 from data_ops.audit.lookup import rows_of_ids
 from data_ops.lake.lake import Lake
 from ray_jobs.__main__ import app
+from ray_jobs.cards.model_card import energy_words
 from ray_jobs.commands.tracing import stories
 from ray_jobs.commands.verify import verify
 from ray_jobs.config.blocks import CardConfig
@@ -116,9 +117,10 @@ def test_both_forms_show_the_same_figures(card: tuple[Path, dict[str, Any]]) -> 
     for name in ("README.md", "model_card.html", "DATA_CARD.md", "data_card.html"):
         text = (out / name).read_text()
         assert re.search(rf"\b{trained}\b", text) and re.search(rf"\b{tokens}\b", text), name
-    kwh = told["worker_s"] * 300 / 3.6e6
-    assert f"Energy: {kwh:.3g} kWh, at the 300 W" in (out / "model_card.html").read_text()
     assert told["steps"] == 0, "the small store has no events of steps"
+    assert "Energy: 0 Wh, at the 300 W a worker" in (out / "model_card.html").read_text()
+    words = energy_words(3600 * 2.5, 300, 400)
+    assert words.startswith("Energy: 750 Wh, at the 300 W a worker that were stated; CO2: 300 g, at")
 
 
 def test_what_a_stranger_states_becomes_no_markup(card: tuple[Path, dict[str, Any]]) -> None:
