@@ -13,7 +13,7 @@ from data_ops.audit.by_period import PeriodCounts, counts_of_sources, total
 from ray_jobs.cards.blocks import Block, Card, CardPart, Code, Grid, Picture, Points, Words
 from ray_jobs.cards.comparing import mixture_words
 from ray_jobs.cards.listing import bits, moment, span_words
-from ray_jobs.cards.told import ON_THE_HUB, Told
+from ray_jobs.cards.told import Told
 from ray_jobs.evaluation.decision import DecisionRow, SliceRow
 from ray_jobs.registry.champions import How
 from ray_jobs.report.charts.comparisons import forest, stacked_bars
@@ -225,11 +225,10 @@ def _front(told: Told) -> dict[str, JsonValue]:
         for row in decision.get("slices", [])[:INDEXED]
         if (after := row.get("after")) is not None and row["role"] != "pool"
     ]
-    base = told.base if told.base and ON_THE_HUB.fullmatch(told.base) else None
     index: list[JsonValue] = [{"name": facts.name, "results": results}]
     return {
         **({"license": card.license} if card.license else {}),
-        **({"base_model": base.partition("@")[0]} if base else {}),
+        **({"base_model": told.base_of_hub} if told.base_of_hub else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["headrace", "continual-learning"],

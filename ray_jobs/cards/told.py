@@ -3,7 +3,6 @@
 The counts cost a pass over the narrow columns of `documents` and one over the manifests; all else is small.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +18,6 @@ from ray_jobs.config.schema import Config
 from ray_jobs.store.frozen import read_tokenizer
 
 TAKEN_IN = "weights that were taken in"  # by a run that is gone, so that nobody knows from where
-ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,16 @@ class Told:
         origin = self.facts.origin
         if origin is None:
             return TAKEN_IN if self.facts.main.startswith("base@") else None
-        return origin.named if ON_THE_HUB.fullmatch(origin.named) else origin.named.rstrip("/").rpartition("/")[2]
+        if origin.is_of_hub or origin.copied_from is not None:
+            return origin.copied_from or origin.named
+        store, _, checkpoint = origin.named.rpartition("#")
+        return checkpoint if store else origin.named.rstrip("/").rpartition("/")[2]
+
+    @property
+    def base_of_hub(self) -> str | None:
+        """The same if it is a model of the hub, without its revision."""
+        origin = self.facts.origin
+        return origin.named.partition("@")[0] if origin is not None and origin.is_of_hub else None
 
 
 class SourceSettings(msgspec.Struct):

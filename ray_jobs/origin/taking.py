@@ -14,6 +14,7 @@ from pathlib import Path
 from cluster.storage.atomic import aside, keep
 from cluster.storage.state import publish_json, write_json
 from cluster.storage.store import Store
+from cluster.storage.uri import expanded_path
 from cluster.yaml_text import load_yaml_documents
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
@@ -75,6 +76,7 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
         tokenizer=tokenizer.fingerprint,
         brings_tokenizer=config.tokenizer.kind == "model",
         seen=seen(place),
+        is_of_hub=isinstance(place, Folder) and not expanded_path(start).is_dir(),
         license=license_of(place),
         copied_from=place.commit.name if isinstance(place, Checkpoint) and place.is_ours else None,
     )
