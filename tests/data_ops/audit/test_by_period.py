@@ -14,6 +14,8 @@ from data_ops.rounds.manifest import Manifest
 from tests.data_ops.audit.test_account import Story
 from tests.support.lakes import make_lake
 
+pytestmark = pytest.mark.slow
+
 MINE = TrainedRounds("r", Stand())
 
 

@@ -1,7 +1,7 @@
 """Does a text stay a text in Markdown, whatever it holds?"""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cluster.readable import visible
@@ -12,6 +12,7 @@ markdown_it = pytest.importorskip("markdown_it")
 SIGNS = st.text(st.sampled_from(list("ab 1\\`*_[](){}<>#+-.!|~$&;:/@=\"'\n\t\x1b\u202eé")), max_size=40)
 
 
+@settings(max_examples=50)
 @given(SIGNS)
 @example("[a](javascript:x)")
 @example("<b>http://a.b www.a.b</b>")
@@ -26,6 +27,7 @@ def test_a_paragraph_shows_the_text_and_nothing_else(text: str) -> None:
     assert "".join(token.content for token in inline) == visible(words)
 
 
+@settings(max_examples=20)
 @given(SIGNS, SIGNS)
 def test_a_cell_stays_in_its_table(first: str, second: str) -> None:
     grid = Grid(("name", "figure"), [(f"x{first}x", f"y{second}y")], 1)
