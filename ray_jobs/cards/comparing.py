@@ -114,20 +114,19 @@ def _figures(store: Store, name: str) -> pa.Table | None:
     if not tables:
         return None
     whole = pa.concat_tables([table.cast(tables[0].schema) for table in tables])
-    return whole.group_by(["id", "slice"], use_threads=False).aggregate([("num_bytes", "first"), ("nats", "first")])
+    once = whole.group_by(["id", "slice"], use_threads=False).aggregate([("num_bytes", "first"), ("nats", "first")])
+    return once.rename_columns({"num_bytes_first": "num_bytes", "nats_first": "nats"})
 
 
 def paired(first: pa.Table, second: pa.Table) -> list[SliceRow]:
     """Bits per byte of two checkpoints by slice, on the documents (id) that both tables have."""
     both = first.join(second.drop_columns(["slice"]), "id", join_type="inner", right_suffix="_second")
     sums = both.group_by("slice").aggregate(
-        [("num_bytes_first", "sum"), ("nats_first", "sum"), ("nats_first_second", "sum"), ("id", "count")]
+        [("num_bytes", "sum"), ("nats", "sum"), ("nats_second", "sum"), ("id", "count")]
     )
     rows: list[SliceRow] = []
     for row in sums.sort_by("slice").to_pylist():
-        before, after = (
-            bits_per_byte(row[nats], row["num_bytes_first_sum"]) for nats in ("nats_first_sum", "nats_first_second_sum")
-        )
+        before, after = (bits_per_byte(row[nats], row["num_bytes_sum"]) for nats in ("nats_sum", "nats_second_sum"))
         rows.append(_row(row["slice"], row["id_count"], before, after))
     return rows
 

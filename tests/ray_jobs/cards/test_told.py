@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from cluster.storage.store import Store
-from ray_jobs.cards.facts import CheckpointFacts, Forgetting
 from ray_jobs.cards.model_card import model_card
 from ray_jobs.cards.told import Stated, Told, stated
 from ray_jobs.cards.training_time import TrainingTime
@@ -16,22 +15,8 @@ from ray_jobs.origin.place import Checkpoint, Folder
 from ray_jobs.origin.record import Origin
 from ray_jobs.origin.taking import license_of
 from tests.support.checkpoints import commit_at
+from tests.support.registry.champions import FACTS
 
-FACTS = CheckpointFacts(
-    name="news/00000005",
-    main="news",
-    service=None,
-    committed=None,
-    state=None,
-    is_kept=True,
-    stretches=(),
-    rounds=0,
-    last_window=-1,
-    mixture=None,
-    sample=None,
-    origin=None,
-    forgetting=Forgetting(0, 0),
-)
 TOLD = Told(FACTS, None, [], 0, TrainingTime(), None, Stated(CardConfig()))
 
 

@@ -4,10 +4,28 @@ import time
 from collections.abc import Mapping
 
 from cluster.storage.store import Store
+from ray_jobs.cards.facts import CheckpointFacts, Forgetting
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.evaluation.decision import Decision, SliceResult
 from ray_jobs.registry.champion import Verdict, champion_name, promote
 from tests.support.checkpoints import commit_at
+
+#: What is known of a checkpoint of which nothing is written down but its name.
+FACTS = CheckpointFacts(
+    name="news/00000005",
+    main="news",
+    service=None,
+    committed=None,
+    state=None,
+    is_kept=True,
+    stretches=(),
+    rounds=0,
+    last_window=-1,
+    mixture=None,
+    sample=None,
+    origin=None,
+    forgetting=Forgetting(0, 0),
+)
 
 
 def commit(store: Store, run: str, step: int, **more: object) -> commits.Commit:
