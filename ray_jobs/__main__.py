@@ -13,7 +13,7 @@ from ray_jobs.names import claim
 
 claim()  # a folder of the user's may hold a `models` of its own
 
-from ray_jobs.command_line import checkpoints, looking, mixing, preparing, training  # noqa: E402
+from ray_jobs.command_line import checkpoints, looking, mixing, preparing, registering, training  # noqa: E402
 from ray_jobs.command_line.ending import expected, fail  # noqa: E402
 from ray_jobs.outcome import ConfigError  # noqa: E402
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (training, mixing, looking, checkpoints, preparing):
+for part in (training, mixing, looking, checkpoints, registering, preparing):
     app.add_typer(part.commands)
 
 

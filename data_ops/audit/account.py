@@ -141,7 +141,7 @@ def check_rounds(manifests: list[Manifest], records: Records, stand: Stand) -> P
     """
     problems = _chain(manifests, stand)
     kept = np.sort(records.keys[records.having("kept")])
-    parts = [(m.fresh, _states(m, stand)) for m in manifests]
+    parts = [(m.fresh, states_of(m, stand)[: len(m.fresh)]) for m in manifests]
     parts += [(m.shed, np.full(len(m.shed), SHED)) for m in manifests]
     keys = np.concatenate([np.empty(0, np.int64), *(_keys(documents) for documents, _ in parts)])
     states = np.concatenate([np.empty(0, np.int64), *(states for _, states in parts)])
@@ -197,12 +197,12 @@ def _passed(manifests: list[Manifest], records: Records) -> Bools:
     return passed
 
 
-def _states(manifest: Manifest, stand: Stand) -> Keys:
-    """The state of each fresh document of a round; it is packed again only where that matters."""
+def states_of(manifest: Manifest, stand: Stand) -> Keys:
+    """The state of each document of a round, fresh ones first; it is packed again only where that matters."""
     number, skipped = manifest.round, [s for r, s in stand.skipped if r == manifest.round]
     if number != stand.place[0] and not skipped:
-        return np.full(len(manifest.fresh), TRAINED if number < stand.place[0] else PENDING)
-    last = Layout(manifest).last_steps[: len(manifest.fresh)]
+        return np.full(len(manifest.fresh) + len(manifest.replay), TRAINED if number < stand.place[0] else PENDING)
+    last = Layout(manifest).last_steps
     done = last < (stand.place[1] if number == stand.place[0] else manifest.steps * (number < stand.place[0]))
     return np.where(done, np.where(np.isin(last, skipped), SKIPPED, TRAINED), PENDING)
 

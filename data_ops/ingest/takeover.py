@@ -97,9 +97,9 @@ def owner_of(window: Window) -> str:
 
 
 def _difference(label: str, planned: Mapping[str, object], config: SourceConfig) -> Misfit | None:
-    mine = config.model_dump(mode="json")
+    mine, finds = config.model_dump(mode="json"), config.FINDS | SourceConfig.FINDS
     for key, value in planned.items():
-        if key not in config.FINDS and mine.get(key) != value:
+        if key not in finds and mine.get(key) != value:
             what = f"sources.{label}.{key}={value}, which is {mine.get(key)} here"
             return Misfit(what, "set it back")
     return None

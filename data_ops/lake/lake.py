@@ -141,6 +141,10 @@ class Lake(WindowLog):
             return np.empty((0, 2), np.uint64)
         return ids_to_array(self._read("forgotten", ["id"])["id"])
 
+    def tombstones(self) -> pa.Table:
+        """Every id whose text must go, and when that was told (id, forgotten), oldest first."""
+        return self._read("forgotten", ["id", "forgotten"]).sort_by("forgotten")
+
     def forget(self, ids: Ids) -> int:
         """Write down that these documents must go; returns how many were not written down before.
 

@@ -25,14 +25,17 @@ Cursor = dict[str, JsonValue]  # how far a source was read, by partition; what a
 class SourceConfig(Settings):
     """What every kind of source can be told; a kind adds its own keys and fixes `kind` to its name."""
 
-    #: Keys that decide which records are found, when, and how strongly they pull; every other key decides what a
-    #: planned record says, so that a window is finished only where it is as it was.
-    FINDS: ClassVar[frozenset[str]] = frozenset({"weight"})
+    #: Keys that decide which records are found, when, how strongly they pull, and what is told of them; every other key
+    #: decides what a planned record says, so that a window is finished only where it is as it was. A kind adds its own.
+    FINDS: ClassVar[frozenset[str]] = frozenset({"weight", "license"})
     #: Whether the texts are there to try the system with; the command line then says how to give one's own.
     IS_SAMPLE: ClassVar[bool] = False
 
     kind: str = Field(description="The kind of source.")
     weight: float = Field(1.0, gt=0, le=1e6, description="How strongly these documents pull in the reservoir.")
+    license: str | None = Field(
+        None, min_length=1, max_length=200, description="Under which licence the texts are, for cards: cc-by-4.0."
+    )
 
     @property
     def waits(self) -> bool:

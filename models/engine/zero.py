@@ -118,7 +118,6 @@ def import_deepspeed() -> ModuleType:
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    import deepspeed
     import deepspeed.ops
     import deepspeed.runtime.bf16_optimizer
 

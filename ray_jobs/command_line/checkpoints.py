@@ -110,6 +110,8 @@ def export(
     write = export_adapter if adapter else export_checkpoint
     found = write(read_run(config, rest), checkpoint, target, precision)
     tell(f"exported  {found['checkpoint']} to {found['directory']}")
+    if "without_card" in found:
+        tell(f"no card   {found['without_card']}")
     finish(0, found, as_json)
 
 

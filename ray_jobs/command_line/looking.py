@@ -3,7 +3,19 @@
 import typer
 
 from ray_jobs.command_line.ending import finish, show, tell
-from ray_jobs.command_line.options import All, Deep, Files, IdFile, Ids, Json, Overrides, Sources, command, split
+from ray_jobs.command_line.options import (
+    All,
+    Deep,
+    Files,
+    IdFile,
+    Ids,
+    Json,
+    Overrides,
+    Reported,
+    Sources,
+    command,
+    split,
+)
 from ray_jobs.command_line.reading import read_as_written, read_run, read_store
 
 commands = typer.Typer()
@@ -70,15 +82,27 @@ def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
     finish(0, story, as_json)
 
 
-@command(commands, PANEL, "headrace forget 4f1c2a…(32 digits) store=./lake", "headrace forget --file ids.txt")
-def forget(ids: Ids = None, config: Files = None, as_json: Json = False, file: IdFile = None) -> None:
-    """Delete documents from the store for good: forget ID ID ..., or --file ids.txt."""
+@command(
+    commands,
+    PANEL,
+    "headrace forget 4f1c2a…(32 digits) store=./lake",
+    "headrace forget --file ids.txt",
+    "headrace forget --report ticket-4711",
+)
+def forget(
+    ids: Ids = None, config: Files = None, as_json: Json = False, file: IdFile = None, report: Reported = False
+) -> None:
+    """Delete documents for good: forget ID ID ..., or --file ids.txt; with --report tell what is known of them."""
     from ray_jobs.commands import forget as erasing
+    from ray_jobs.commands import request
 
     names, overrides = split(ids)
-    done = erasing.forget(
-        read_as_written(config, overrides), [*names, *(erasing.read_ids(file) if file is not None else [])]
-    )
+    names += erasing.read_ids(file) if file is not None else []
+    if report:
+        told = request.report_on(read_store(config, overrides).uri, names)
+        show(request.report_lines(told), unless=as_json)
+        finish(0, told, as_json)
+    done = erasing.forget(read_as_written(config, overrides), names)
     if not as_json:
         show(erasing.forget_lines(done))
     finish(0, done, as_json)

@@ -71,6 +71,7 @@ TokenFile = Annotated[
     ),
 ]
 IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a line.")]
+Reported = Annotated[bool, typer.Option("--report", help="Delete nothing; tell what is known of the documents.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
 Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]

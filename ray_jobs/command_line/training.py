@@ -66,11 +66,16 @@ def _display(as_json: bool) -> "Display":
     return Display(json=as_json)
 
 
-def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judged: bool) -> None:
+def _check(settings: Config, as_json: bool, *, follow: bool, drives: bool = True, judged: bool = False) -> None:
+    """Refuse what cannot go well, before a cluster is touched, and show what was seen."""
     from ray_jobs.driver.preflight import check_run
 
+    show(check_run(settings, follow=follow, drives=drives, judged=judged), unless=as_json)
+
+
+def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judged: bool) -> None:
     follow = follow or settings.round.starved != "stop"
-    show(check_run(settings, follow=follow, judged=judged), unless=as_json)
+    _check(settings, as_json, follow=follow, judged=judged)
     if dry_run:
         changed = redact(settings.model_dump(mode="json", exclude_defaults=True))
         show(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True).splitlines(), unless=as_json)
@@ -88,10 +93,9 @@ def _train(settings: Config, as_json: bool, dry_run: bool, follow: bool, *, judg
 def ingest(overrides: Overrides = None, config: Files = None, as_json: Json = False, follow: Follow = False) -> None:
     """Take documents in, without training."""
     from ray_jobs.commands.ingest import ingest_only
-    from ray_jobs.driver.preflight import check_run
 
     settings = read(config, overrides)
-    show(check_run(settings, follow=follow, drives=False), unless=as_json)
+    _check(settings, as_json, follow=follow, drives=False)
     with _display(as_json) as display:
         counts = ingest_only(settings, display, follow=follow)
     finish(143 if counts["stopped"] else 0, counts, as_json)
@@ -129,7 +133,7 @@ def submit(
 )
 def sweep(overrides: Overrides = None, config: Files = None, as_json: Json = False, dry_run: DryRun = False) -> None:
     """Many trials on the same recorded rounds: which settings are best? Ends with a table and best.yaml."""
-    from ray_jobs.commands.sweep import sweep_command
+    from ray_jobs.sweep.command import sweep_command
 
     outcome = sweep_command(read(config, overrides), as_json=as_json, dry_run=dry_run)
     finish(outcome.code, outcome.summary, as_json)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from cluster.runtime.session import connect
+from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
 from data_ops.conversations.template import TEMPLATE, template_of
@@ -15,6 +16,7 @@ from models.kinds.exchange.adapter import write_adapter
 from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from models.sampling import AskedText
+from ray_jobs.cards.command import write_readme
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import InService
 from ray_jobs.checkpoints.files import fetch_files
@@ -45,11 +47,12 @@ class Scored(TypedDict):
 
 
 class Exported(TypedDict):
-    """Which checkpoint was written where; stands_on: of an adapter, the weights it belongs to."""
+    """Which checkpoint was written where; stands_on: of an adapter, the weights it belongs to; without_card: why."""
 
     checkpoint: str
     directory: str
     stands_on: NotRequired[str | None]
+    without_card: NotRequired[str]
 
 
 def evaluate_checkpoint(config: Config, name: str | None) -> Scored:
@@ -88,7 +91,7 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
 def export_checkpoint(
     config: Config, name: str | None, directory: str | None, precision: Precision = Precision.FP32
 ) -> Exported:
-    """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face directory."""
+    """Write a checkpoint (default: the champion, else the run's last) as a Hugging Face directory, with its card."""
     if directory is None:
         raise ConfigError("--to is missing; name the directory to write, for example --to=./model")
     store = Store.open(config.store)
@@ -104,6 +107,10 @@ def export_checkpoint(
         weights = full_weights(store, commit, Path(scratch))
         model = Pretrained(shape, shape.tokens_of(tokenizer.vocab_size), weights)
         kind_of(shape).export(model, handover, target)
+    try:
+        write_readme(store, config, commit.name, target)
+    except DamagedError as error:  # the weights were compared with their own digests
+        return {"checkpoint": commit.name, "directory": str(target), "without_card": str(error)}
     return {"checkpoint": commit.name, "directory": str(target)}
 
 

@@ -2,31 +2,23 @@
 
 from typing import TypeVar
 
-import msgspec
-
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from data_ops.audit.account import account
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config
-from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.outcome import ConfigError
+from ray_jobs.registry.champion import read_decision
 from ray_jobs.report.data import Summary
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
 from ray_jobs.store.lease import holder
-from ray_jobs.store.paths import decision_path, run_path
+from ray_jobs.store.paths import run_path
 from ray_jobs.training.events import CandidateJudged, Event, Started, read_events
 
 Kept = TypeVar("Kept")
-
-
-class DecisionFile(msgspec.Struct):
-    """What the file of a decision holds."""
-
-    decision: DecisionRow
 
 
 def rewrite_report(config: Config) -> str:
@@ -44,8 +36,8 @@ def rewrite_report(config: Config) -> str:
         summary = _summed_up(own, lake, events, is_live)
     last = next((event for event in reversed(events) if isinstance(event, CandidateJudged)), None) if is_live else None
     checkpoint = last.checkpoint if last else None if is_live else summary["checkpoint"]
-    judged = _kept(store, decision_path(checkpoint), DecisionFile) if checkpoint else None
-    data = gather(own, lake, events, summary, judged.decision if judged else None)
+    decision = read_decision(store, checkpoint) if checkpoint else None
+    data = gather(own, lake, events, summary, decision)
     place = run_path(run, "report.html")
     store.write(place, render_run(data).encode())
     return f"{config.store}/{place}"

@@ -5,6 +5,7 @@ for in one column of all documents, its rounds in all manifests: seconds at some
 """
 
 import json
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -12,13 +13,13 @@ import pyarrow as pa
 
 from cluster.storage.store import Store
 from data_ops.audit.account import read_stand
-from data_ops.audit.lookup import DocumentRow, find, repeats
+from data_ops.audit.lookup import DocumentRow, find, rows_of_ids
 from data_ops.audit.sightings import Sighting, sightings
 from data_ops.curation.reasons import meaning_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from ray_jobs.outcome import ConfigError
-from ray_jobs.registry.exposure import ChampionSeen, SeenRow, champion_seen, seen_by
+from ray_jobs.registry.exposure import ChampionSeen, Exposure, Seen, SeenRow, champion_seen
 
 PREVIEW_CHARS = 160
 MOST_NAMED = 5
@@ -78,24 +79,33 @@ def trace(uri: str, names: list[str]) -> DocumentStory:
     """Tell a document's story; ConfigError unless one name is given, and if it means none or several."""
     if len(names) != 1:
         raise ConfigError(f"trace tells of one document, {len(names)} are named; give one id, external id or place")
-    name = names[0]
-    store = Store.open(uri)
-    lake = Lake(store)
-    row = _one(lake, uri, name)
-    same = repeats(lake, row)
-    ids = ids_to_array(pa.array([row["id"]] if row["id"] is not None else [], pa.binary(16)))
-    found = sightings(lake, ids)
-    checkpoints = seen_by(store, lake, found)
-    runs: list[RunStory] = []
-    for run in sorted({s.run for s in found}):
-        rounds: list[RoundStory] = [
-            {"round": s.round, "as": s.part, "steps": list(s.steps)} for s in found if s.run == run
-        ]
-        seen = [c.row for c in checkpoints if c.run == run]
-        runs.append({"run": run, "state": _state(lake, run, found), "rounds": rounds, "checkpoints": seen})
-    branches = [c.row for c in checkpoints if c.run not in {run["run"] for run in runs}]
-    champion = champion_seen(store, checkpoints)
-    return {**_origin(row), **_fate(row, same), "runs": runs, "branches": branches, "champion": champion}
+    lake = Lake(Store.open(uri))
+    return stories(lake, [_one(lake, uri, names[0])])[0]
+
+
+def stories(lake: Lake, rows: Sequence[DocumentRow]) -> list[DocumentStory]:
+    """Tell the stories of documents; ids, manifests and ledger are read once for all of them."""
+    store, named = lake.store, list(dict.fromkeys(row["id"] for row in rows if row["id"] is not None))
+    same, exposure = rows_of_ids(lake, named), Exposure(lake.store, lake)
+    found = sightings(lake, ids_to_array(pa.array(named, pa.binary(16))))
+    told: list[DocumentStory] = []
+    for row in rows:
+        mine = [one for one in found if row["id"] is not None and named[one.document] == row["id"]]
+        checkpoints = exposure.of(mine)
+        runs = [_run_story(lake, run, mine, checkpoints) for run in sorted({one.run for one in mine})]
+        branches = [seen.row for seen in checkpoints if seen.run not in {run["run"] for run in runs}]
+        champion = champion_seen(store, checkpoints)
+        fate = _fate(row, same.get(row["id"] or b"", [row]))
+        told.append({**_origin(row), **fate, "runs": runs, "branches": branches, "champion": champion})
+    return told
+
+
+def _run_story(lake: Lake, run: str, found: list[Sighting], checkpoints: list[Seen]) -> RunStory:
+    rounds: list[RoundStory] = [
+        {"round": one.round, "as": one.part, "steps": list(one.steps)} for one in found if one.run == run
+    ]
+    seen = [one.row for one in checkpoints if one.run == run]
+    return {"run": run, "state": _state(lake, run, found), "rounds": rounds, "checkpoints": seen}
 
 
 def _one(lake: Lake, store: str, name: str) -> DocumentRow:

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from cluster.planner.config import parse_count
 from cluster.units import Duration, Settings, Share, Size, parse_duration
+from data_ops.documents.periods import Period
 
 
 class CheckpointConfig(Settings):
@@ -18,7 +19,7 @@ class CheckpointConfig(Settings):
 class EvaluateConfig(Settings):
     """Which held-out text is judged, and how often."""
 
-    period: Literal["day", "week", "month", "year"] = Field("month", description="length of a slice in event time")
+    period: Period = Field("month", description="length of a slice in event time")
     documents_per_slice: int = Field(200, ge=1, description="held-out documents of a slice that are scored at most")
     every_rounds: int = Field(1, ge=1, description="rounds between two evaluations in training")
     tasks: tuple[str | dict[str, JsonValue], ...] = Field(
@@ -110,3 +111,17 @@ class ServeConfig(Settings):
     queue: int = Field(64, ge=1, le=100_000, description="answers that wait; beyond them a request gets 429")
     max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
+
+
+class CardConfig(Settings):
+    """What model cards and data cards say that no run can know."""
+
+    license: str | None = Field(
+        None, min_length=1, max_length=200, description="Of the model: apache-2.0, other; absent: not stated"
+    )
+    watts: float | None = Field(
+        None, gt=0, le=1e5, description="power of one worker with its share of the machine, measured or planned"
+    )
+    co2_g_per_kwh: float | None = Field(
+        None, ge=0, le=5000, description="grams of CO2 that a kilowatt-hour costs where the machine stands"
+    )

@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_ops.documents.periods import PERIODS, Period
 from data_ops.lake.lake import Lake
 from ray_jobs.checkpoints import manifest as commits
-from ray_jobs.evaluation.held_out import PERIODS
 from ray_jobs.evaluation.judged_text import given_until
 
 
-def fresh_slices(lake: Lake, period: str, champion: commits.Commit | None) -> set[str]:
+def fresh_slices(lake: Lake, period: Period, champion: commits.Commit | None) -> set[str]:
     """Slices most of whose kept documents the champion had not been given; all of them without a champion."""
     table = lake.documents(0, lake.last_window(), ["source", "event_time", "window", "position"], ["kept"])
     end = given_until(lake, champion)

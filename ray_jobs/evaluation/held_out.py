@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_ops.documents.periods import PERIODS
 from data_ops.lake.lake import Lake
 from ray_jobs.config.blocks import EvaluateConfig
 
 if TYPE_CHECKING:
     from data_ops.rounds.packing import Packing
-PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "year": "%Y"}
 COLUMNS = ["id", "source", "event_time", "num_bytes", "tokens"]
 
 

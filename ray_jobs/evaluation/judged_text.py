@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_ops.documents.frontier import Frontier
+from data_ops.documents.periods import PERIODS
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
-from ray_jobs.evaluation.held_out import PERIODS
 
 COLUMNS = ["id", "source", "event_time", "window", "position"]
 DAYS_OF_WINDOWS = 7  # windows from which the rate of arrivals is told

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ray_jobs.outcome import ConfigError
 
-WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "LICENSE*")
+WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "LICENSE*", "README.md")
 
 
 def fetch_model(name: str) -> Path:

@@ -22,6 +22,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str  # fingerprint
     brings_tokenizer: bool  # did the tokenizer come with them?
     seen: dict[str, tuple[int, int]] = {}
+    is_of_hub: bool = False  # is `named` a name of the hub?
+    license: str | None = None  # as the folder's README.md says it; None: it does not
     copied_from: str | None = None  # run/step of the same store that had these weights; None: from elsewhere
 
 

@@ -6,6 +6,7 @@ ranges that they own, as of every checkpoint, and whoever judges, exports or ask
 Costs the bytes of the weights in the store, and two passes over them.
 """
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from cluster.storage.atomic import aside, keep
 from cluster.storage.state import publish_json, write_json
 from cluster.storage.store import Store
+from cluster.storage.uri import expanded_path
+from cluster.yaml_text import load_yaml_documents
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
 from models.engine.weights import Weighed, digest_of_facts, initial_snapshot, measure_weights
@@ -37,6 +40,8 @@ HANDED_BACK: tuple[str, ...] = (
 )
 HANDED_BACK += ("special_tokens_map.json", "added_tokens.json", "merges.txt", "tokenizer.model", "chat_template.jinja")
 MOST_FILE_BYTES = 64 << 20
+MOST_CARD_CHARS = 1 << 18
+FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,26 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
         tokenizer=tokenizer.fingerprint,
         brings_tokenizer=config.tokenizer.kind == "model",
         seen=seen(place),
+        is_of_hub=isinstance(place, Folder) and not expanded_path(start).is_dir(),
+        license=license_of(place),
         copied_from=place.commit.name if isinstance(place, Checkpoint) and place.is_ours else None,
     )
     publish_json(store, run_path(config.name, ORIGIN), made)
     return name
+
+
+def license_of(place: Place) -> str | None:
+    """The licence that the model card of a folder states in its front matter; None where there is none to be read."""
+    if not isinstance(place, Folder):
+        return None
+    try:
+        with (place.path / "README.md").open(encoding="utf-8") as file:
+            text = file.read(MOST_CARD_CHARS)
+        stated = load_yaml_documents(front[1])[:1] if (front := FRONT_MATTER.match(text)) else []
+    except (OSError, ValueError):  # a card that nobody can read states nothing
+        return None
+    found = stated[0].get("license") if stated and isinstance(stated[0], dict) else None
+    return found[:200] if isinstance(found, str) and found else None
 
 
 def _given(place: Place, config: ModelConfig, scratch: Path) -> Given:

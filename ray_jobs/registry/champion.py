@@ -8,14 +8,14 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from cluster.storage.state import publish_json, write_json
+from cluster.storage.state import publish_json, read_json, write_json
 from cluster.storage.store import Store
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import DriftReference, InService, read_champion
-from ray_jobs.evaluation.decision import Decision
+from ray_jobs.evaluation.decision import Decision, DecisionRow
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.asks import naming
-from ray_jobs.store.paths import CHAMPION, by_hand_path, decision_path
+from ray_jobs.store.paths import CHAMPION, by_hand_path, decision_path, former_path
 
 
 class Verdict(NamedTuple):
@@ -49,6 +49,20 @@ class Opponent:
     def drift_name(self) -> str:
         """Whose ask the drift reference's figures were written beside."""
         return self.reference.figures.rpartition("/")[0].rpartition("/")[2] if self.reference else ""
+
+
+class DecisionFile(msgspec.Struct):
+    """What the file of a decision holds, beside what the champion pointer does."""
+
+    decision: DecisionRow
+
+
+def read_decision(store: Store, checkpoint: str) -> DecisionRow | None:
+    """Read the last verdict on a checkpoint (run/step); None where there was none. Raises DamagedError."""
+    try:
+        return read_json(store, decision_path(checkpoint), DecisionFile).decision
+    except FileNotFoundError:
+        return None
 
 
 def is_judged(store: Store, candidate: commits.Commit) -> bool:
@@ -127,8 +141,13 @@ def champion_name(store: Store) -> str | None:
 
 
 def put_in_service(store: Store, entry: InService) -> None:
-    """Move the pointer, from when on no commit lets that checkpoint go; back again if one just did."""
+    """Move the pointer, from when on no commit lets that checkpoint go; back again if one just did.
+
+    What was in service is written down first, once, so that no champion is missing in the list of them, whatever kill.
+    """
     before = read_champion(store)
+    if before is not None:
+        publish_json(store, former_path(before.checkpoint, before.decided), before)
     if entry.by_hand:
         write_json(store, by_hand_path(entry.checkpoint), entry)
     write_json(store, CHAMPION, entry)

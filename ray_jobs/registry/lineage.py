@@ -37,7 +37,7 @@ def lineage(store: Store, candidate: commits.Commit) -> Champion:
         "step": candidate.step,
         "branch_of": main.name if main.run != candidate.run else None,
         "tokens": candidate.state.position.tokens,
-        **rounds_of(store, main),
+        **rounds_of(Lake(store), main.run, (main.round, main.step_in_round)),
         "weights_sha256": verdict["weights_sha256"],
         "sample_fingerprint": verdict["sample_fingerprint"],
         "tokenizer": verdict["tokenizer"],
@@ -61,14 +61,14 @@ def _main_of(store: Store, candidate: commits.Commit) -> commits.Commit:
     return replace(candidate, run=run, step=int(left_at), round=judged.round, step_in_round=0)
 
 
-def rounds_of(store: Store, commit: commits.Commit) -> dict[str, int]:
-    """Which recorded rounds are in the weights, and up to which window of the store they go."""
-    last = commit.round if commit.step_in_round else commit.round - 1
-    rows = Lake(store).rounds(commit.run, last)
+def rounds_of(lake: Lake, run: str, place: tuple[int, int]) -> dict[str, int]:
+    """Which recorded rounds of a run are in weights at (round, steps of it), and up to which window of the store."""
+    last = place[0] if place[1] else place[0] - 1
+    rows = lake.rounds(run, last)
     end = Manifest.from_row(rows, 0).ends.newest if rows.num_rows else None
     return {
         "rounds": last + 1,
-        "steps_of_last_round": commit.step_in_round,  # 0: all of them
+        "steps_of_last_round": place[1],  # 0: all of them
         "last_window": (end.window if end.position else end.window - 1) if end else -1,
     }
 

@@ -5,6 +5,7 @@ import re
 from cluster.storage.store import Store
 
 CHAMPION = "registry/champion.json"
+DECISIONS, BY_HAND, FORMER = "registry/decisions", "registry/by_hand", "registry/former"
 TOKENIZER = "tokenizer.json"
 CHAT = "chat_template.json"
 #: What a run may be called: a folder, and no branch.
@@ -13,12 +14,17 @@ RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 def decision_path(checkpoint: str) -> str:
     """Where the verdict on a checkpoint (run/step) is kept."""
-    return f"registry/decisions/{checkpoint.replace('/', '-')}.json"
+    return f"{DECISIONS}/{checkpoint.replace('/', '-')}.json"
 
 
 def by_hand_path(checkpoint: str) -> str:
     """Where it is kept that somebody put a checkpoint (run/step) in service by hand."""
-    return f"registry/by_hand/{checkpoint.replace('/', '-')}.json"
+    return f"{BY_HAND}/{checkpoint.replace('/', '-')}.json"
+
+
+def former_path(checkpoint: str, decided_s: float) -> str:
+    """Where it is kept that a checkpoint (run/step) was in service from `decided_s` (unix) on, once it is replaced."""
+    return f"{FORMER}/{round(decided_s * 1e6):016d}-{checkpoint.replace('/', '-')}.json"
 
 
 def branch_name(run: str, step: int) -> str:

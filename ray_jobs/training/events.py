@@ -4,7 +4,7 @@ A line that is torn, or of a kind or form that this version does not know, is pa
 nothing is resumed from it. A number that is not finite is written as null, for JSON has no word for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -132,6 +132,7 @@ class CandidateJudged(Happening, frozen=True, kw_only=True, tag="judged"):
     to_champion_s: Mapping[str, tuple[float, ...]] = {}  # by source, of what it was given and the one before was not
 
 
+PIECE_BYTES = 1 << 20
 NEWEST_BYTES = 1 << 19  # some hundred steps
 
 Event = (
@@ -171,9 +172,20 @@ def final_steps(events: Iterable[Event]) -> list[StepDone]:
 
 def read_events(store: Store, run: str) -> list[Event]:
     """All events of a run, over all its drivers, without the lines that cannot be read."""
+    return list(each_event(store, run))
+
+
+def each_event(store: Store, run: str) -> Iterator[Event]:
+    """The same one by one: a piece of the file is in memory."""
     path = run_path(run, "metrics.jsonl")
-    lines = store.read(path).split(b"\n") if store.exists(path) else []
-    return [event for line in lines if (event := event_of_line(line)) is not None]
+    if not store.exists(path):
+        return
+    with store.open_input(path) as stored:
+        rest = b""
+        while piece := stored.read(PIECE_BYTES):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from filter(None, map(event_of_line, lines))
+        yield from filter(None, [event_of_line(rest)])
 
 
 def newest_events(store: Store, run: str, most_bytes: int = NEWEST_BYTES) -> list[Event]:

@@ -51,6 +51,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("evaluation", "ingest"),
         ("training",),
         ("registry", "report", "library"),
+        ("cards",),
         ("driver",),
         ("sweep", "serving", "mixture"),
         ("commands",),

@@ -24,7 +24,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.ledger import record
 from ray_jobs.checkpoints.position import Position, StoredFile, TrainingState
 from ray_jobs.config.schema import Config
-from ray_jobs.evaluation.gate import Decision
+from ray_jobs.evaluation.decision import Decision, SliceResult
 from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.scores import with_nats, write_scores
 from ray_jobs.ingest.opening import OpenStore, open_store
@@ -91,7 +91,8 @@ def make_store(folder: Path) -> Config:
         "tokenizer": opened.tokenizer.fingerprint,
     }
     keep_index(lake)
-    decision = Decision("promoted", ["it is better"])
+    better = SliceResult("wire/2026-01", "fresh", 12, 900, 8.0, 7.5, -0.5, -0.6, -0.4, "better")
+    decision = Decision("promoted", ["it is better"], [better], fresh=better, against="the untrained model")
     promote(store, done[-1], Verdict(decision, None, None, done[-1].name), details)
     lines = JsonLines(store, run_path(RUN, "metrics.jsonl"))
     for step in range(6):

@@ -87,3 +87,13 @@ def test_verify_status_trace_and_export_work_on_a_finished_run(grown: tuple[Path
     code, exported = command(folder, "export", "--to=model")
     assert code == 0
     assert (Path(exported["directory"]) / "model.safetensors").exists()
+    promoted = [summary for summary in summaries if summary["promoted"]]
+    code, card = command(folder, "registry", "card", "--out=card")
+    assert (code, card["checkpoint"]) == (0, promoted[-1]["checkpoint"])
+    assert sum(one["read"] for one in card["counts"]) == audit["read"] and card["steps"] > 0 < card["seconds"]
+    trained = sum(one["trained"] for one in card["counts"])
+    assert trained == promoted[-1]["documents"]["trained"], "what its run had trained when it was promoted"
+    assert f"{trained:,}" in (Path(exported["directory"]) / "README.md").read_text()
+    code, listed = command(folder, "registry", "list")
+    assert code == 0
+    assert [row["checkpoint"] for row in listed["champions"]] == [summary["checkpoint"] for summary in promoted]

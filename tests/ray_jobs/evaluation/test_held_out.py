@@ -10,11 +10,12 @@ import pytest
 from cluster.rows import Rows
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
+from data_ops.documents.periods import PERIODS
 from models.config import ModelConfig
 from models.measures.scoring import scorer
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.evaluation import scores
-from ray_jobs.evaluation.held_out import PERIODS, held_out
+from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.scores import by_slice, read_scores, score, with_nats, write_scores
 from tests.support.lakes import START, add_window, make_documents, make_lake
 

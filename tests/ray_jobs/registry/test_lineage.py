@@ -34,7 +34,7 @@ def store(tmp_path_factory):
     [(1, 0, 1, 0), (1, 2, 2, 1), (2, 0, 2, 1), (2, 4, 3, 4), (3, 0, 3, 4), (0, 0, 0, -1)],
 )
 def test_rounds_and_windows_are_those_in_the_weights(store, number, step_in_round, rounds, last_window):
-    told = rounds_of(store, commit_at("news", 9, number, step_in_round))
+    told = rounds_of(Lake(store), "news", (number, step_in_round))
     assert told == {"rounds": rounds, "steps_of_last_round": step_in_round, "last_window": last_window}
 
 

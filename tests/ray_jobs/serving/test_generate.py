@@ -89,3 +89,5 @@ def test_a_question_is_asked_by_the_chat_template_which_is_exported_with_the_mod
     assert found[0] != found[1] and found[0].startswith(speaker.tokenizer.decode([first]))
     export_checkpoint(config_of(tmp_path), name, str(tmp_path / "out"))
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages[0].content }}|"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n") and f"| Checkpoint | {name} |" in card
