@@ -11,6 +11,8 @@ from pydantic import BeforeValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from cluster.extensions import Members
+from data_ops.sources.delta.config import DeltaConfig
+from data_ops.sources.delta.source import DeltaSource
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.source import FilesSource
 from data_ops.sources.kafka.config import KafkaConfig
@@ -30,7 +32,7 @@ def _is_source(found: object) -> bool:
 
 SOURCES: Members[type[Source]] = Members(
     "headrace.sources",
-    {"files": FilesSource, "kafka": KafkaSource, "python": PythonLibrarySource, "sql": SqlSource},
+    {"delta": DeltaSource, "files": FilesSource, "kafka": KafkaSource, "python": PythonLibrarySource, "sql": SqlSource},
     _is_source,
     "a class that inherits from data_ops.sources.protocol.Source and has a CONFIG",
 )
@@ -38,6 +40,7 @@ SOURCES: Members[type[Source]] = Members(
 __all__ = [
     "SOURCES",
     "ConfiguredSource",
+    "DeltaConfig",
     "Discovery",
     "FilesConfig",
     "KafkaConfig",

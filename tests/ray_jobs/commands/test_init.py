@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from typer.testing import CliRunner
 
 from ray_jobs.__main__ import app
@@ -147,6 +148,16 @@ def test_each_table_of_a_database_that_can_be_read_exactly_becomes_a_source(tmp_
     assert (source.kind, source.table, source.text, source.time) == ("sql", "news", "body", "created_at")
     lines = propose(url).lines
     assert lines[0] == "news: 9 rows" and lines[1].startswith('passed over: "old news" has no INTEGER PRIMARY KEY AUTO')
+
+
+def test_a_folder_that_is_a_delta_table_becomes_one_source(tmp_path: Path) -> None:
+    write_deltalake(str(tmp_path / "the news"), pa.Table.from_pylist(RECORDS))
+    (source,) = taken(tmp_path, str(tmp_path / "the news")).sources.values()
+    assert (source.kind, source.text, source.time, source.id) == ("delta", "body", "published_at", "uuid")
+    assert propose(str(tmp_path / "the news")).lines[0].startswith("the-news: a Delta table at version 0: 1 file, ")
+    write_deltalake(str(tmp_path / "counts"), pa.table({"n": [1]}))
+    with pytest.raises(ConfigError, match="is a Delta table without a column of text that is called text, body"):
+        propose(str(tmp_path / "counts"))
 
 
 @pytest.mark.parametrize(
