@@ -17,6 +17,7 @@ MEANINGS = {
     "restored": "may have gone when another database took its place",
     "numbered_anew": "may have gone when its numbers began anew",
     "vacuumed": "went with a file that was removed from its table",
+    "replaced": "went with a dataset that another one replaced",
     "promoted": "may have gone when another server took its place",
 }
 

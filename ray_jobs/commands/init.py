@@ -1,4 +1,4 @@
-"""What does `headrace init` do? It looks at files, a table or a database and writes a short configuration that runs.
+"""What does `headrace init` do? It looks at what holds texts and writes a short configuration that runs.
 
 Files are told apart by their suffix, a source a kind; of a database each table with texts that can be read exactly is
 one. Which field holds the text, the time and the id is tried out on the first records, read by the source itself: what
@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from cluster.readable import many, short, size
+from data_ops.sources.dataset.guess import DatasetGuess, guess_dataset
 from data_ops.sources.delta.guess import DeltaGuess, guess_delta
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.formats.content import LINE_SUFFIXES, PACKED_SUFFIXES, TABLES, kind_suffix
@@ -29,6 +30,7 @@ from ray_jobs.outcome import ConfigError
 TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
 TIMES = ("time", "date", "timestamp", "published_at", "published", "created_at", "created", "updated_at", "datetime")
 IDS = ("id", "uuid", "doc_id", "document_id", "url", "key", "sha", "name")
+NAMES = (TEXTS, TIMES, IDS)
 PROSE_UNASKED = (
     ".txt",
     ".md",
@@ -73,8 +75,8 @@ def propose(path: str) -> Proposal:
     if path.startswith(DATABASES):
         return _propose_tables(path)
     try:
-        if not WILD.search(path) and (table := guess_delta(path, TEXTS, TIMES, IDS)):
-            return _propose_one(path, table)
+        if not WILD.search(path) and (folder := guess_delta(path, *NAMES) or guess_dataset(path, *NAMES)):
+            return _propose_one(path, folder)
         files = list_files((path,))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be listed: {error}; check the path and the rights") from None
@@ -122,11 +124,11 @@ def _propose_tables(url: str) -> Proposal:
     return Proposal(_written(url, sources, sum(guess.num_bytes for guess in found.tables)), lines)
 
 
-def _propose_one(path: str, table: DeltaGuess) -> Proposal:
+def _propose_one(path: str, found: DeltaGuess | DatasetGuess) -> Proposal:
     """Write down a folder that is one source by itself."""
     label = _label(Path(path).name)
-    source = {"kind": table.config.kind, **table.config.model_dump(include=set(KEYS), exclude_none=True)}
-    return Proposal(_written(path, {label: source}, table.num_bytes), [f"{label}: {table.told}"])
+    source = {"kind": found.config.kind, **found.config.model_dump(include={*KEYS, "split"}, exclude_none=True)}
+    return Proposal(_written(path, {label: source}, found.num_bytes), [f"{label}: {found.told}"])
 
 
 def _label(name: str) -> str:

@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("json_records",),
         ("conversation_records",),
         ("files", "kafka", "push", "python_library", "sql"),
-        ("delta",),
+        ("dataset", "delta"),
         ("kinds",),
         ("quarantine",),
         ("first_look",),

@@ -137,15 +137,14 @@ class DeltaLog:
 
 def open_table(store: Store, version: int | None = None) -> "DeltaTable | None":
     """Open a table at a version, or the newest; None where there is none. OSError, in a sentence, where that fails."""
-    from deltalake import DeltaTable  # heavy: only where a table is read
-    from deltalake.exceptions import DeltaError, TableNotFoundError
+    import deltalake  # heavy: only where a table is read
 
     options = store.delta_options() or None
     try:
-        return retry(lambda: DeltaTable(store.uri, version=version, storage_options=options))
-    except TableNotFoundError:
+        return retry(lambda: deltalake.DeltaTable(store.uri, version=version, storage_options=options))
+    except deltalake.exceptions.TableNotFoundError:
         return None
-    except (DeltaError, OSError, ValueError) as error:
+    except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
         raise OSError(f"the log of {store.uri} cannot be read: {one_line(error)}") from error
 
 

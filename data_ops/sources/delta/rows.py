@@ -23,7 +23,7 @@ from data_ops.sources.protocol import Span
 from data_ops.sources.times import time_us
 
 #: What the change data feed says of a row that is as it is now.
-BROUGHT = pa.array(["insert", "update_postimage"])
+BROUGHT = ("insert", "update_postimage")
 
 
 def within_file(span: Span) -> Span:
@@ -62,7 +62,7 @@ def _there(span: Span, file: DataFile, piece: Span, limits: Limits) -> pa.Boolea
         return pa.concat_arrays([kept, pa.array([True] * (span.num_records - len(kept)), pa.bool_())])
     if file.is_change and span.end:
         batches = read_parquet(piece, Fields("_change_type"), limits)
-        return pa.concat_arrays([pc.is_in(batch["text"], BROUGHT) for batch in batches])
+        return pa.concat_arrays([pc.is_in(batch["text"], pa.array(BROUGHT)) for batch in batches])
     return None
 
 

@@ -5,7 +5,6 @@ their order, each file row by row. What only moves rows, as OPTIMIZE does, bring
 footers, never texts. The cursor is a place in the log (reached.py) and lies in the lake's window commits.
 """
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -17,13 +16,12 @@ from data_ops.sources.delta.log import DeltaLog, OpenedTable
 from data_ops.sources.delta.look import DeltaLook, TableRefusedError
 from data_ops.sources.delta.reached import DeltaReached, FileMark
 from data_ops.sources.delta.rows import read_rows, within_file
-from data_ops.sources.fields import Fields
+from data_ops.sources.fields import Fields, told_absent
 from data_ops.sources.files.formats.parquet import bytes_of
 from data_ops.sources.protocol import ChangedError, Cursor, Discovery, LossError, Source, SourceConfig, Span
 
 TEXT_TYPES = ("string", "binary")
 COUNTED = 100  # versions further on whose rows are counted as waiting
-SHOWN = 12  # columns that are named
 
 
 class DeltaSource(Source):
@@ -95,11 +93,7 @@ class DeltaSource(Source):
         if self.config.conversations is not None:
             return None
         if self.config.text not in columns:
-            near = difflib.get_close_matches(self.config.text, columns, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "set text to one of them"
-            more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
-            there = ", ".join(list(columns)[:SHOWN]) + more
-            return f"the table has no column {self.config.text!r} for text; it has {there}; {hint}"
+            return told_absent(self.config.text, list(columns))
         kind, _, is_of_partition = columns[self.config.text]
         if kind not in TEXT_TYPES:
             return f"text={self.config.text} is of type {kind}, which is no text; name a column that holds one"

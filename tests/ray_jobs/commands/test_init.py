@@ -20,6 +20,7 @@ from ray_jobs.config.reading import read_config
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.preflight import check_sources
 from ray_jobs.outcome import ConfigError
+from tests.data_ops.sources.dataset.saving import save
 
 RECORDS = [
     {"uuid": f"u{n}", "title": "t", "body": f"Text number {n} of the corpus.", "published_at": f"2024-01-{n + 1:02d}"}
@@ -158,6 +159,15 @@ def test_a_folder_that_is_a_delta_table_becomes_one_source(tmp_path: Path) -> No
     write_deltalake(str(tmp_path / "counts"), pa.table({"n": [1]}))
     with pytest.raises(ConfigError, match="is a Delta table without a column of text that is called text, body"):
         propose(str(tmp_path / "counts"))
+
+
+def test_a_folder_that_is_a_saved_dataset_becomes_one_source(tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        save(tmp_path / "wiki" / split, pa.Table.from_pylist(RECORDS))
+    (tmp_path / "wiki" / "dataset_dict.json").write_text(json.dumps({"splits": ["test", "train"]}))
+    (source,) = taken(tmp_path, str(tmp_path / "wiki")).sources.values()
+    assert (source.kind, source.split, source.text, source.time) == ("dataset", "train", "body", "published_at")
+    assert propose(str(tmp_path / "wiki")).lines[0].endswith("; of the splits test, train only train is read")
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_row_is_shown_as_it_will_be_read(tmp_path: Path):
     assert (check.name, check.state) == ("source live", "ok")
     assert check.found.startswith(f"{tmp_path}/table: no time, id 0, text 'Document 0 tells of the wheel")
     (check,) = look_at_sources(config_of(tmp_path, text="txet").sources)
-    assert check.state == "fail" and "the table has no column 'txet' for text" in check.found
+    assert check.state == "fail" and "it has no column 'txet' for text" in check.found
 
 
 @pytest.mark.ray
