@@ -91,6 +91,21 @@ def test_a_loss_stops_in_a_sentence_and_is_told_by_verify_once_it_is_accepted(tm
     ]
 
 
+def test_files_that_were_vacuumed_since_they_were_read_cannot_be_compared_and_are_no_damage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for first in (0, 5):
+        append(tmp_path / "table", rows(first, first + 5))
+    config = config_of(tmp_path)
+    take_in(config)
+    audit = verify_command(config, sources=True, every=True, deep=False, as_json=False)
+    assert audit.ok and "10 records of 3 spans are in the lake as the sources hold them now" in capsys.readouterr().out
+    table_at(tmp_path / "table").optimize.compact()
+    vacuum(tmp_path / "table")
+    assert verify_command(config, sources=True, every=True, deep=False, as_json=False).ok
+    assert "10 records could not be compared: their files are gone or others now" in capsys.readouterr().out
+
+
 def test_a_row_is_shown_as_it_will_be_read(tmp_path: Path):
     append(tmp_path / "table", rows(0, 3))
     (check,) = look_at_sources(config_of(tmp_path, id="id").sources)
