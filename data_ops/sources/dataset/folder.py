@@ -1,7 +1,8 @@
 """What is in the folder of a dataset: its fingerprint, its files in their order, and the rows of each?
 
-`save_to_disk` writes the files first and state.json last, so a folder with it is whole, and never changes under one
-fingerprint. A folder of several splits has a list of them and a folder for each.
+`save_to_disk` writes the files first and state.json last, so a folder with it is whole. The fingerprint in it names the
+rows, not the files: the same dataset may be saved in three files or in two, and a place is a file and a row. So names,
+sizes, first and last bytes of the files belong to ours. Of several splits there is a list, and a folder for each.
 """
 
 from functools import lru_cache
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.fs as pafs
+import xxhash
 
 from cluster.storage.retry import retry
 from cluster.storage.store import Store
 from cluster.storage.uri import checked
 from data_ops.sources.dataset.config import DatasetConfig
 from data_ops.sources.dataset.frames import BATCH, BadArrowError, frames
+from data_ops.sources.files.formats.streams import raw_mark
 from data_ops.sources.files.listing import open_partition, read_at
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
@@ -29,9 +32,10 @@ class SavedDataset(NamedTuple):
     """A dataset that was saved."""
 
     folder: str  # that of the split
-    fingerprint: str
+    fingerprint: str  # its own, and a digest of what can be seen of its files
     files: tuple[str, ...]  # in the order of their rows
     saved_s: float  # when, seconds since 1970
+    written_s: float  # when the newest file of rows was written; later than saved_s while it is saved anew
 
 
 class ArrowBatch(NamedTuple):
@@ -100,9 +104,24 @@ def saved_dataset(config: DatasetConfig) -> SavedDataset | None:
     state = _read(store, STATE, _State)
     if state.indices:
         raise DatasetRefusedError("its rows are chosen by a list of indices; save it with a newer version of datasets")
-    found: pafs.FileInfo = retry(lambda: store.filesystem.get_file_info(f"{store.root}/{STATE}"))
     files = tuple(checked(each.filename) for each in state.files)
-    return SavedDataset(store.uri, state.fingerprint, files, (found.mtime_ns or 0) / 1e9)
+    infos = retry(lambda: store.filesystem.get_file_info([f"{store.root}/{name}" for name in (STATE, *files)]))
+    absent = [info.base_name for info in infos if info.type is not pafs.FileType.File]
+    if absent:
+        raise DatasetRefusedError(f"{absent[0]} is named by state.json and not there; save the dataset again")
+    seen = [
+        (name, info.size, _mark(f"{store.uri}/{name}", info.size, info.mtime_ns or 0))
+        for name, info in zip(files, infos[1:], strict=True)
+    ]
+    digest = xxhash.xxh3_64_hexdigest(msgspec.json.encode(seen))
+    moments = [(info.mtime_ns or 0) / 1e9 for info in infos]
+    return SavedDataset(store.uri, f"{state.fingerprint}-{digest}", files, moments[0], max(moments[1:], default=0.0))
+
+
+@lru_cache(maxsize=4096)
+def _mark(partition: str, size: int, modified_ns: int) -> str:
+    """Fingerprint a file by its first 64 KiB and last 4 KiB; modified_ns tells one version of it from another."""
+    return raw_mark(partition, size)
 
 
 def _read(store: Store, name: str, kind: Any) -> Any:

@@ -1,9 +1,10 @@
 """Which rows of a saved dataset are new, and what do they say?
 
-A dataset is one partition, and never changes under one fingerprint. Where the folder has another one, it is read from
-its beginning: rows that were read before are dropped as duplicates. A look reads the frames of Arrow's files, no text.
+A dataset is one partition, known by its fingerprint (folder.py). Where the folder has another one, it is read from its
+beginning: rows that were read before are dropped as duplicates. A look reads the frames of Arrow's files, no text.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -15,7 +16,6 @@ from cluster.storage.retry import retry
 from data_ops.sources.dataset.config import DatasetConfig
 from data_ops.sources.dataset.folder import (
     DatasetRefusedError,
-    FileLayout,
     SavedDataset,
     layout,
     saved_dataset,
@@ -26,6 +26,7 @@ from data_ops.sources.dataset.rows import DatasetMark, read_rows_of
 from data_ops.sources.fields import told_absent
 from data_ops.sources.protocol import ChangedError, Cursor, Discovery, LossError, Source, SourceConfig, Span
 
+QUIET_S = 10.0  # without a file that is newer than state.json, after which the dataset was copied so, and is whole
 PIECE_ROWS = 5000  # a span holds at most so many, so that several workers can read a file
 
 
@@ -70,13 +71,17 @@ class DatasetSource(Source):
         if saved is None:
             told = f"{self._named}: there is no saved dataset now; it is looked for again"
             return Discovery([], cursor, [told], drained=True)
+        if saved.written_s > saved.saved_s and time.time() - saved.written_s < QUIET_S:
+            return Discovery(
+                [], cursor, [f"{self._named}: the dataset is being saved; it is waited for"], drained=False
+            )
         entry = known = msgspec.convert(cursor[name], DatasetReached) if name in cursor else None
         spans, warnings = list[Span](), list[str]()
         if entry is None or entry.fingerprint != saved.fingerprint:
             if known is not None:
                 spans += self._another(known, saved, warnings)
             self._refuse_absent(self._columns(saved))
-            total = sum(self._layout(saved, file).num_places for file in saved.files)
+            total = sum(layout(saved.folder, file, saved.fingerprint).num_places for file in saved.files)
             entry = DatasetReached(saved.fingerprint, 0, 0, known.num_records if known else 0, total)
         left = max_records
         while entry.left and left:
@@ -90,14 +95,6 @@ class DatasetSource(Source):
             return saved_dataset(self.config)
         except DatasetRefusedError as error:
             raise DatasetRefusedError(f"{self._named}: {error}") from None
-
-    def _layout(self, saved: SavedDataset, file: str) -> FileLayout:
-        try:
-            return layout(saved.folder, file, saved.fingerprint)
-        except FileNotFoundError as error:
-            raise DatasetRefusedError(
-                f"{self._named}: {file} is named by state.json and not there; save the dataset again"
-            ) from error
 
     def _another(self, known: DatasetReached, saved: SavedDataset, warnings: list[str]) -> list[Span]:
         """Tell that another dataset is there now; a record of what was lost with the one before, if anything was."""
@@ -123,7 +120,7 @@ class DatasetSource(Source):
     ) -> tuple[list[Span], DatasetReached]:
         """Take at most `most` places of the file where the entry stands; behind its last one the next file begins."""
         mark, spans = DatasetMark(saved.folder, saved.fingerprint, saved.files[entry.file]), list[Span]()
-        places = self._layout(saved, mark.file)
+        places = mark.layout
         end = min(places.num_places, entry.row + most)
         while entry.row < end:
             last = min(end, entry.row + PIECE_ROWS, max(places.num_rows, entry.row + 1))
@@ -188,7 +185,7 @@ class DatasetSource(Source):
         """Name the columns of a dataset; none where it has no rows or cannot be read, as reading it will say."""
         try:
             first = next(file for file in saved.files)
-            return tuple(_paths(schema_of(saved.folder, first, self._layout(saved, first))))
+            return tuple(_paths(schema_of(saved.folder, first, layout(saved.folder, first, saved.fingerprint))))
         except (StopIteration, BadArrowError):
             return ()
 

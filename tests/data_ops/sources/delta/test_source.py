@@ -154,6 +154,21 @@ def test_a_file_that_was_vacuumed_is_a_loss_with_its_rows_counted(path: Path):
     assert [row["offset"] for row in going_on.rows] == [15, 16]
 
 
+def test_rows_before_a_loss_are_taken_before_it_stops(path: Path):
+    reader = DeltaReader(path)
+    reader.poll()
+    before = set(path.glob("part-*"))
+    append(path, rows(20, 22))
+    (kept,) = set(path.glob("part-*")) - before
+    append(path, rows(22, 24))
+    (gone,) = set(path.glob("part-*")) - before - {kept}
+    gone.unlink()
+    assert reader.look().drained is False
+    assert [row["text"] for row in reader.rows[20:]] == texts(20, 22)
+    with pytest.raises(LossError, match=r"of version 3 of .* was removed before its 2 rows were read"):
+        reader.look()
+
+
 def test_a_file_that_goes_between_plan_and_reading_is_a_loss_too(path: Path):
     source = source_of(path)
     spans = source.discover({}, 100).spans
