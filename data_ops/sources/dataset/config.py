@@ -12,7 +12,7 @@ from data_ops.sources.objective import ObjectiveConfig
 class DatasetConfig(ObjectiveConfig):
     """A dataset as `save_to_disk` of Hugging Face's `datasets` writes it."""
 
-    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "split", "on_loss", "wait", "weight"})
+    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "split", "on_loss", "wait", "weight", "license"})
 
     kind: Literal["dataset"] = Field("dataset", description="A dataset that was saved by save_to_disk.")
     path: str = Field(min_length=1, description="The folder of the dataset: local, file://, s3:// or gs://.")

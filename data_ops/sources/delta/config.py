@@ -15,7 +15,7 @@ from data_ops.sources.objective import ObjectiveConfig
 class DeltaConfig(ObjectiveConfig):
     """A Delta table on a disk or in a bucket."""
 
-    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "on_delete", "on_loss", "wait", "weight"})
+    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "on_delete", "on_loss", "wait", "weight", "license"})
 
     kind: Literal["delta"] = Field("delta", description="A Delta table.")
     path: str = Field(min_length=1, description="The folder of the table: local, file://, s3:// or gs://.")
