@@ -33,6 +33,7 @@ BENCHMARKS = {
     "digests": "benchmarks.data.digests:measure",
     "kafka": "benchmarks.data.kafka:measure",
     "sql": "benchmarks.data.sql:measure",
+    "tables": "benchmarks.data.tables:measure",
     "push": "benchmarks.data.push:measure",
     "resume": "benchmarks.training.resume:measure",
     "checkpoint": "benchmarks.training.checkpoint:measure",

@@ -130,9 +130,7 @@ def create_once_s3(bucket: str, key: str, data: bytes) -> bool:
 def create_once_gs(bucket: str, key: str, data: bytes) -> bool:
     """Upload with ifGenerationMatch=0; False if the object exists. A lost answer raises."""
     try:
-        import google.auth
-        from google.auth.credentials import AnonymousCredentials
-        from google.auth.exceptions import GoogleAuthError
+        from google.auth import credentials, default, exceptions
         from google.auth.transport.requests import AuthorizedSession
         from requests import RequestException
     except ImportError as error:
@@ -142,10 +140,10 @@ def create_once_gs(bucket: str, key: str, data: bytes) -> bool:
     query = {"uploadType": "media", "name": key, "ifGenerationMatch": "0"}
     url = f"{_gs_url(emulator) if emulator else 'https://storage.googleapis.com'}/upload/storage/v1/b/{bucket}/o"
     try:
-        credentials = AnonymousCredentials() if emulator else google.auth.default(scopes=[scope])[0]
+        who = credentials.AnonymousCredentials() if emulator else default(scopes=[scope])[0]
         timeout = (CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S)
-        answer = AuthorizedSession(credentials).post(url, params=query, data=data, timeout=timeout)
-    except (GoogleAuthError, RequestException) as error:
+        answer = AuthorizedSession(who).post(url, params=query, data=data, timeout=timeout)
+    except (exceptions.GoogleAuthError, RequestException) as error:
         raise OSError(str(error)) from error
     if answer.status_code == 412:
         return False

@@ -16,6 +16,8 @@ MEANINGS = {
     "cut_off": "went with the end of a log that was cut off",
     "restored": "may have gone when another database took its place",
     "numbered_anew": "may have gone when its numbers began anew",
+    "vacuumed": "went with a file that was removed from its table",
+    "replaced": "went with a dataset that another one replaced",
     "promoted": "may have gone when another server took its place",
 }
 

@@ -34,6 +34,7 @@ REASONS = {
     "duplicate_column": Reason("quarantined", "several columns have the name of the text"),
     "kills_reader": Reason("quarantined", "the reader fails on this record; the sample says how"),
     "bad_parquet": Reason("quarantined", "the Parquet file, or these rows of it, cannot be read"),
+    "bad_arrow": Reason("quarantined", "the Arrow file, or these rows of it, cannot be read"),
     "changed_before_read": Reason("quarantined", "the file or log changed or went after its records were planned"),
     "unreadable": Reason("quarantined", "the file may not be read, or is no file any more"),
     "missing_messages": Reason("quarantined", "the record has neither messages nor a prompt with its completion"),

@@ -5,8 +5,10 @@ one that is missing or not understood only costs a document its date, never the 
 """
 
 import datetime
+import difflib
 import math
 import uuid
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from data_ops.sources.times import time_us
 
 #: What a record's `time_note` says of a time that is there, but is none that we understand.
 NOT_UNDERSTOOD = "not_understood"
+NAMED = 12  # columns that a sentence names
 
 
 class Fields(NamedTuple):
@@ -103,6 +106,18 @@ class RecordRows:
         self.next_record += len(self.texts)
         self._clear()
         return records(columns)
+
+
+def told_absent(wanted: str, columns: Sequence[str]) -> str:
+    """Tell that there is no column of this name for the text, which there are, and what to do.
+
+    >>> told_absent("bdy", ["id", "body"])
+    "it has no column 'bdy' for text; it has id, body; did you mean body?"
+    """
+    near = difflib.get_close_matches(wanted, columns, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "set text to one of them"
+    more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
+    return f"it has no column {wanted!r} for text; it has {', '.join(columns[:NAMED])}{more}; {hint}"
 
 
 def pick(record: dict[str, Any], path: str) -> Any:

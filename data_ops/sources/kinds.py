@@ -11,6 +11,10 @@ from pydantic import BeforeValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from cluster.extensions import Members
+from data_ops.sources.dataset.config import DatasetConfig
+from data_ops.sources.dataset.source import DatasetSource
+from data_ops.sources.delta.config import DeltaConfig
+from data_ops.sources.delta.source import DeltaSource
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.source import FilesSource
 from data_ops.sources.kafka.config import KafkaConfig
@@ -30,7 +34,14 @@ def _is_source(found: object) -> bool:
 
 SOURCES: Members[type[Source]] = Members(
     "headrace.sources",
-    {"files": FilesSource, "kafka": KafkaSource, "python": PythonLibrarySource, "sql": SqlSource},
+    {
+        "dataset": DatasetSource,
+        "delta": DeltaSource,
+        "files": FilesSource,
+        "kafka": KafkaSource,
+        "python": PythonLibrarySource,
+        "sql": SqlSource,
+    },
     _is_source,
     "a class that inherits from data_ops.sources.protocol.Source and has a CONFIG",
 )
@@ -38,6 +49,8 @@ SOURCES: Members[type[Source]] = Members(
 __all__ = [
     "SOURCES",
     "ConfiguredSource",
+    "DatasetConfig",
+    "DeltaConfig",
     "Discovery",
     "FilesConfig",
     "KafkaConfig",

@@ -1,4 +1,4 @@
-"""What does `headrace init` do? It looks at files or a database and writes a short configuration that runs.
+"""What does `headrace init` do? It looks at what holds texts and writes a short configuration that runs.
 
 Files are told apart by their suffix, a source a kind; of a database each table with texts that can be read exactly is
 one. Which field holds the text, the time and the id is tried out on the first records, read by the source itself: what
@@ -16,6 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from cluster.readable import many, short, size
+from data_ops.sources.dataset.guess import DatasetGuess, guess_dataset
+from data_ops.sources.delta.guess import DeltaGuess, guess_delta
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.formats.content import LINE_SUFFIXES, PACKED_SUFFIXES, TABLES, kind_suffix
 from data_ops.sources.files.listing import WILD, list_files
@@ -28,6 +30,7 @@ from ray_jobs.outcome import ConfigError
 TEXTS = ("text", "body", "content", "message", "article", "document", "markdown", "description", "abstract", "code")
 TIMES = ("time", "date", "timestamp", "published_at", "published", "created_at", "created", "updated_at", "datetime")
 IDS = ("id", "uuid", "doc_id", "document_id", "url", "key", "sha", "name")
+NAMES = (TEXTS, TIMES, IDS)
 PROSE_UNASKED = (
     ".txt",
     ".md",
@@ -37,6 +40,7 @@ PROSE_UNASKED = (
 )  # code and settings are read where a configuration asks for them
 KINDS = ("jsonl", "csv", "tsv", "parquet", "text")
 DATABASES = (*(f"{scheme}://" for scheme in POSTGRES), SQLITE)
+KEYS = ("path", "text", "time", "id")  # of a source, that are written down
 LOOKED_AT = 100  # records
 FILES_LOOKED_AT = 20
 ENOUGH = 0.8  # share of the records in which a field has to make sense
@@ -71,6 +75,8 @@ def propose(path: str) -> Proposal:
     if path.startswith(DATABASES):
         return _propose_tables(path)
     try:
+        if not WILD.search(path) and (folder := guess_delta(path, *NAMES) or guess_dataset(path, *NAMES)):
+            return _propose_one(path, folder)
         files = list_files((path,))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be listed: {error}; check the path and the rights") from None
@@ -91,8 +97,7 @@ def propose(path: str) -> Proposal:
     if passed:
         told = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
         lines.append(f"passed over {many(passed.total(), 'file')}: {told}")
-    keys = ("path", "text", "time", "id")
-    sources = {s.label: {k: v for k, v in vars(s).items() if k in keys and v} for s in found}
+    sources = {s.label: {k: v for k, v in vars(s).items() if k in KEYS and v} for s in found}
     return Proposal(_written(path, sources, sum(source.num_bytes for source in found)), lines)
 
 
@@ -112,11 +117,22 @@ def _propose_tables(url: str) -> Proposal:
     given = [
         config.model_dump(include={"kind", "url", "table", "text", "time"}, exclude_none=True) for config in configs
     ]
-    labels = [re.sub(r"[^A-Za-z0-9]+", "-", config.table).strip("-") or "mine" for config in configs]
+    labels = [_label(config.table) for config in configs]
     lines = [f"{label}: {told_guess(guess)}" for label, guess in zip(labels, found.tables, strict=True)]
     lines += [f"passed over: {sentence}" for sentence in found.refused]
     sources = dict(zip(labels, given, strict=True))
     return Proposal(_written(url, sources, sum(guess.num_bytes for guess in found.tables)), lines)
+
+
+def _propose_one(path: str, found: DeltaGuess | DatasetGuess) -> Proposal:
+    """Write down a folder that is one source by itself."""
+    label = _label(Path(path).name)
+    source = {"kind": found.config.kind, **found.config.model_dump(include={*KEYS, "split"}, exclude_none=True)}
+    return Proposal(_written(path, {label: source}, found.num_bytes), [f"{label}: {found.told}"])
+
+
+def _label(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "mine"
 
 
 def kind_by_suffix(partition: str) -> str | None:
@@ -149,8 +165,7 @@ def guess(path: str, kind: str, files: list[FileState], *, alone: bool) -> Guess
     first = next(row for row in rows if row["error"] is None)
     when = f"{first['event_time']:%Y-%m-%d}, " if first["event_time"] else "no time, so as old as its file, "
     words = " ".join(str(first["text"]).split())[:60]
-    label = re.sub(r"[^A-Za-z0-9]+", "-", Path(path.partition("*")[0].rstrip("/")).name.partition(".")[0]).strip("-")
-    label = label or "mine"
+    label = _label(Path(path.partition("*")[0].rstrip("/")).name.partition(".")[0])
     total = sum(file.size for file in files)
     sample = f"the first record: {when}'{words}…'"
     return Guess(label if alone else f"{label}-{kind}", globs, len(files), total, text, time, name, sample)

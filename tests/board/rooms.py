@@ -27,6 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("json_records",),
         ("conversation_records",),
         ("files", "kafka", "push", "python_library", "sql"),
+        ("dataset", "delta"),
         ("kinds",),
         ("quarantine",),
         ("first_look",),

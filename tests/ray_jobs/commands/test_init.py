@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from typer.testing import CliRunner
 
 from ray_jobs.__main__ import app
@@ -19,6 +20,7 @@ from ray_jobs.config.reading import read_config
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.preflight import check_sources
 from ray_jobs.outcome import ConfigError
+from tests.data_ops.sources.dataset.saving import save
 
 RECORDS = [
     {"uuid": f"u{n}", "title": "t", "body": f"Text number {n} of the corpus.", "published_at": f"2024-01-{n + 1:02d}"}
@@ -147,6 +149,25 @@ def test_each_table_of_a_database_that_can_be_read_exactly_becomes_a_source(tmp_
     assert (source.kind, source.table, source.text, source.time) == ("sql", "news", "body", "created_at")
     lines = propose(url).lines
     assert lines[0] == "news: 9 rows" and lines[1].startswith('passed over: "old news" has no INTEGER PRIMARY KEY AUTO')
+
+
+def test_a_folder_that_is_a_delta_table_becomes_one_source(tmp_path: Path) -> None:
+    write_deltalake(str(tmp_path / "the news"), pa.Table.from_pylist(RECORDS))
+    (source,) = taken(tmp_path, str(tmp_path / "the news")).sources.values()
+    assert (source.kind, source.text, source.time, source.id) == ("delta", "body", "published_at", "uuid")
+    assert propose(str(tmp_path / "the news")).lines[0].startswith("the-news: a Delta table at version 0: 1 file, ")
+    write_deltalake(str(tmp_path / "counts"), pa.table({"n": [1]}))
+    with pytest.raises(ConfigError, match="is a Delta table without a column of text that is called text, body"):
+        propose(str(tmp_path / "counts"))
+
+
+def test_a_folder_that_is_a_saved_dataset_becomes_one_source(tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        save(tmp_path / "wiki" / split, pa.Table.from_pylist(RECORDS))
+    (tmp_path / "wiki" / "dataset_dict.json").write_text(json.dumps({"splits": ["test", "train"]}))
+    (source,) = taken(tmp_path, str(tmp_path / "wiki")).sources.values()
+    assert (source.kind, source.split, source.text, source.time) == ("dataset", "train", "body", "published_at")
+    assert propose(str(tmp_path / "wiki")).lines[0].endswith("; of the splits test, train only train is read")
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_an_unknown_key_is_answered_with_the_nearest_one(override, nearest):
 def test_an_unknown_kind_of_source_is_answered_with_the_nearest_one():
     assert refused("sources.mine={kind: file, path: x}") == ["sources.mine.kind='file' is unknown; did you mean files?"]
     assert refused("sources.mine={kind: hbase}") == [
-        "sources.mine.kind='hbase' is unknown; use ['files', 'kafka', 'python', 'sql']"
+        "sources.mine.kind='hbase' is unknown; use ['dataset', 'delta', 'files', 'kafka', 'python', 'sql']"
     ]
 
 
