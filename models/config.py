@@ -4,7 +4,8 @@ The shapes people configure, the arithmetic on them, and the rows that go in. Im
 command line and the services that only pass a configuration on start at once.
 """
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -18,13 +19,29 @@ MAX_WORLD = 4096  # how far we look for world sizes that fit
 LayerKind = Literal["full", "window", "nope"]  # attention over all before, over the last `window`, without positions
 
 
+class Objective(StrEnum):
+    """What a kind of model learns: to predict each next token, or to name those that are hidden."""
+
+    CAUSAL = "causal"
+    MASKED = "masked"
+
+    @property
+    def measure(self) -> str:
+        """What it is judged by, in words. Hidden tokens are named beside all others, which is no likelihood."""
+        return "bits/byte" if self == Objective.CAUSAL else "masked bits/byte"
+
+
 class ModelConfig(Settings):
     """Kind and shape of the model; the keys are those of a Llama-family decoder."""
 
     model_config = ConfigDict(serialize_by_alias=True)
+    learns: ClassVar[Objective] = Objective.CAUSAL
+    choices: ClassVar[tuple[str, ...]] = ()  # keys of a kind that a run chooses though its weights come from elsewhere
 
     kind: str = Field(
-        "decoder", description="Kind of the model: decoder, transformers (any of theirs), or one of a package of yours."
+        "decoder",
+        description="Kind of the model: decoder, transformers (any causal one of theirs), encoder (any that fills "
+        "masks), or one of a package of yours.",
     )
     start: str | None = Field(
         None,

@@ -140,7 +140,7 @@ class Bench:
         notes = self.folder / "notes" / chain.run / str(number)
         notes.mkdir(parents=True)
         lease = acquire(opened.store, chain.run)
-        feed = self.feed(feed_settings(config, opened.tokenizer.document_token), chain)
+        feed = self.feed(feed_settings(config, opened.tokenizer), chain)
         feed.drained(self.last_window)
         coordinator = Coordinator(config.store, Claim(chain.run, lease, config.checkpoint.keep))
         opened.store.write(f"runs/{chain.run}/lease/{lease.number:08d}.beat", b"released")  # its driver dies with it

@@ -31,6 +31,7 @@ from data_ops.lake.window import Window
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning, Shape
+from data_ops.rounds.masking import RowObjective
 from data_ops.rounds.packing import pack
 from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.rounds.round_file import round_file
@@ -184,7 +185,7 @@ class Growth:
 def settings_for(store: str) -> FeedSettings:
     """The run of the benchmark."""
     shape = Shape(ROW_TOKENS, BATCH_ROWS)
-    return FeedSettings(store, RUN, Planning(ROUND, ReservoirConfig.model_validate({}), shape, SEED), 256)
+    return FeedSettings(store, RUN, Planning(ROUND, ReservoirConfig.model_validate({}), shape, SEED), RowObjective(256))
 
 
 class TimedFeed(Feed):

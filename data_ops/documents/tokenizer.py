@@ -23,10 +23,11 @@ from data_ops.kernels.arrays import string_buffers
 # A Ray task owns one core, and threads would not survive a fork; whoever sets the variable knows better.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Backend
 
-DOCUMENT = "<|document|>"
+DOCUMENT, MASK = "<|document|>", "<|mask|>"
+MASKS = (MASK, "[MASK]", "<mask>")  # the special token that hides another one, in known vocabularies
 #: Special tokens of known vocabularies that separate documents, the ones that end a document first.
 SEPARATORS: tuple[str, ...] = (
     DOCUMENT,
@@ -100,6 +101,35 @@ class Tokenizer:
         added = self._backend.get_added_tokens_decoder().items()
         return {token.content: int(index) for index, token in added if token.special}
 
+    @property
+    def mask_token(self) -> int | None:
+        """The special token that hides another one; None where there is none."""
+        return next((index for name, index in self.special_tokens.items() if name in MASKS), None)
+
+    @cached_property
+    def frame(self) -> tuple[int, int | None]:
+        """The tokens that an encoder's text begins and ends with, as the tokenizer's own template has them.
+
+        [CLS] and [SEP] of BERT, <s> and </s> of RoBERTa; without a template the document token, and none at the end.
+        """
+        encoded = self._marked.encode("a", add_special_tokens=True)
+        text = [place for place, special in enumerate(encoded.special_tokens_mask) if not special]
+        before, behind = encoded.ids[: text[0]], encoded.ids[text[-1] + 1 :]
+        return int(before[-1]) if before else self.document_token, int(behind[0]) if behind else None
+
+    def with_mask(self) -> "Tokenizer":
+        """Return the tokenizer with a mask token, `<|mask|>` where it has none of its own."""
+        if self.mask_token is not None:
+            return self
+        backend = Backend.from_str(self.to_json())
+        backend.add_special_tokens([AddedToken(MASK, special=True, normalized=False)])
+        if backend.encode("a").ids == backend.encode("a", add_special_tokens=False).ids:  # it has no template yet
+            begins = next(name for name, index in self.special_tokens.items() if index == self.document_token)
+            backend.post_processor = processors.TemplateProcessing(
+                single=[begins, "$A"], special_tokens=[(begins, self.document_token)]
+            )
+        return Tokenizer(backend)
+
     def encode_marked(self, text: str) -> list[int]:
         """Encode a text of ours, such as a chat template's, in which special tokens are obeyed."""
         return list(self._marked.encode(text, add_special_tokens=False).ids)
@@ -163,6 +193,18 @@ class Tokenizer:
                 pieces = self._backend.encode(character, add_special_tokens=False).ids
                 ids += [piece for piece in pieces if piece != self.document_token]
         return np.array(ids, dtype=np.int32)
+
+
+def closed(lists: pa.ListArray, token: int) -> pa.ListArray:
+    """Append a token to each list of int32.
+
+    >>> closed(pa.array([[5, 6], []], pa.list_(pa.int32())), -3).to_pylist()
+    [[5, 6, -3], [-3]]
+    """
+    offsets, values = lists.offsets.to_numpy().astype(np.int64), lists.values.to_numpy()
+    values = np.insert(values[offsets[0] : offsets[-1]], offsets[1:] - offsets[0], np.int32(token))
+    offsets = offsets - offsets[0] + np.arange(len(offsets))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.int32()))
 
 
 def byte_tokenizer() -> Tokenizer:

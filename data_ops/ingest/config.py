@@ -31,4 +31,5 @@ class IngestSettings:
     seed: int
     held_out: Share
     chat: ChatTemplate | None = None  # how conversations are put before the model; None: the store has none
+    closes: bool = False  # does a document end with the token that closes a text for encoders?
     owner: str = ""  # the run, or the lease of an ingest, that plans windows

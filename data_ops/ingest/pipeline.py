@@ -29,7 +29,7 @@ from data_ops.conversations.template import ChatTemplate
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
 from data_ops.documents.fates import count, drop_living, living
-from data_ops.documents.tokenizer import Tokenizer
+from data_ops.documents.tokenizer import Tokenizer, closed
 from data_ops.ingest.config import IngestSettings
 from data_ops.ingest.context import IngestContext
 from data_ops.ingest.conversations import with_conversation_tokens
@@ -238,7 +238,8 @@ def _read_spans(
                 speech = _speech(tokenizer_json, settings.chat)
                 table = with_conversation_tokens(table, before, speech, getattr(config, "max_tokens", None))
             else:
-                table = table.append_column("tokens", _tokens(table, living(table), tokenizer))
+                end = tokenizer.frame[1] if settings.closes else None
+                table = table.append_column("tokens", _tokens(table, living(table), tokenizer, end))
             table = table.append_column("span", pa.array([row["piece"]] * table.num_rows, pa.int64()))
             yield table.append_column("node", pa.array([socket.gethostname()] * table.num_rows, pa.string()))
 
@@ -251,9 +252,11 @@ def _place(table: pa.Table, window: int) -> pa.Table:
     return table.select(DOCUMENT_SCHEMA.names).cast(DOCUMENT_SCHEMA)
 
 
-def _tokens(table: pa.Table, alive: npt.NDArray[np.bool_], tokenizer: Tokenizer) -> pa.Array:
-    """Tokenise the rows that live, null for the others."""
+def _tokens(table: pa.Table, alive: npt.NDArray[np.bool_], tokenizer: Tokenizer, end: int | None = None) -> pa.Array:
+    """Tokenise the rows that live, null for the others. end: what each ends with, which is read and not learnt."""
     encoded = tokenizer.encode(table["text"].filter(pa.array(alive)))
+    if end is not None:
+        encoded = closed(encoded, ~end)
     where = np.cumsum(alive) - 1
     return encoded.take(pa.array(where, mask=~alive)).cast(DOCUMENT_SCHEMA.field("tokens").type)
 

@@ -6,9 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.rows import Rows
-from data_ops.kernels.arrays import Ints
+from data_ops.kernels.arrays import Ints, Words
 from data_ops.rounds.manifest import Manifest
-from data_ops.rounds.packing import Packing, fill, num_labels, pack, row_order
+from data_ops.rounds.masking import Masking, count_masked, mask_keys, mask_rows
+from data_ops.rounds.packing import Packing, as_text, fill, num_labels, pack, row_order
+
+BRANCH_EPOCHS = 1 << 40  # masks of a decay branch are none of those of the main line's rounds
 
 
 class Layout:
@@ -16,10 +19,13 @@ class Layout:
 
     blank, bool[n]: forgotten documents of the manifest. They keep their positions, so that all others stay where they
     are, but are trained by nobody: their inputs are the document token, their labels -100.
+    masking: how tokens are hidden, anew in each round; None: each position predicts the next token.
     """
 
-    def __init__(self, manifest: Manifest, blank: npt.NDArray[np.bool_] | None = None) -> None:
-        self.manifest = manifest
+    def __init__(
+        self, manifest: Manifest, blank: npt.NDArray[np.bool_] | None = None, masking: Masking | None = None
+    ) -> None:
+        self.manifest, self.masking = manifest, masking
         self.blank = np.zeros(len(manifest.documents), np.bool_) if blank is None else blank
         self.packing = pack(manifest.documents.lengths, manifest.row_tokens)
         self.order = row_order(self.packing.num_rows, manifest.seed, manifest.round)
@@ -54,8 +60,15 @@ class Layout:
         return int(pieces.length[~self.blank[pieces.document]].sum())
 
     def predictions(self, step: int, tokens: npt.NDArray[np.int32], offsets: Ints) -> int:
-        """Labels in the global batch of a step: one a position, but for forgotten documents and what is not learnt."""
-        return num_labels(self._segments(self.rows_of(step)), tokens, offsets, self.blank)
+        """Labels in the global batch of a step: one a position, but for forgotten documents and what is not learnt.
+
+        Where tokens are hidden, as many as are chosen of them.
+        """
+        pieces = self._segments(self.rows_of(step))
+        if self.masking is None:
+            return num_labels(pieces, tokens, offsets, self.blank)
+        text = as_text(tokens, offsets, self.blank)
+        return int(count_masked(pieces, text, self._mask_keys, self.masking).sum())
 
     def fill(self, rows: Ints, count: int, tokens: npt.NDArray[np.int32], offsets: Ints, document_token: int) -> Rows:
         """Build `count` rows: the named ones and, behind them, empty ones.
@@ -63,7 +76,18 @@ class Layout:
         tokens and offsets: the round's documents in manifest order, in Arrow's list layout; forgotten ones empty.
         """
         packing = self._segments(rows)._replace(num_rows=count)
-        return fill(packing, tokens, offsets, document_token, self.manifest.row_tokens, self.blank)
+        filled = fill(packing, tokens, offsets, document_token, self.manifest.row_tokens, self.blank)
+        if self.masking is None:
+            return filled
+        return mask_rows(filled, packing, as_text(tokens, offsets, self.blank), self._mask_keys, self.masking)
+
+    @cached_property
+    def _mask_keys(self) -> Words:
+        """What decides the masks of each document in this round; a branch counts by the window that it leaves at."""
+        manifest = self.manifest
+        assert self.masking is not None
+        epoch = BRANCH_EPOCHS + manifest.start.window if manifest.closed == "branch" else manifest.round
+        return mask_keys(self.masking, manifest.documents.ids, epoch)
 
     def _segments(self, rows: Ints) -> Packing:
         """The part of the packing that lies in these rows, renumbered 0, 1, ... in their order."""

@@ -35,6 +35,22 @@ class Packing(NamedTuple):
     num_rows: int
 
 
+class Text(NamedTuple):
+    """Documents in Arrow's list layout, and which of them hold nothing; make one with `as_text`."""
+
+    tokens: Tokens
+    offsets: Ints
+    blank: npt.NDArray[np.bool_]
+
+
+def as_text(tokens: npt.NDArray[np.int32], offsets: Ints, blank: npt.NDArray[np.bool_] | None = None) -> Text:
+    """Say what documents hold, in a form that compiled functions take; blank None: all hold what they say."""
+    offsets = np.ascontiguousarray(offsets, np.int64).view()
+    tokens = np.ascontiguousarray(tokens, np.int32).view()
+    offsets.flags.writeable = tokens.flags.writeable = False  # one compiled version, wherever they come from
+    return Text(tokens, offsets, np.zeros(max(0, len(offsets) - 1), np.bool_) if blank is None else blank)
+
+
 def pack(lengths: Ints, row_tokens: int) -> Packing:
     """Place documents of `lengths` positions (their tokens and the document token, so 1 or more) into rows.
 
@@ -72,21 +88,18 @@ def fill(
     blank, bool[n]: documents that keep their positions and segment but hold nothing (inputs D, labels -100), whatever
     their tokens are. Raises ValueError where the packing does not belong to these documents or rows.
     """
-    offsets = np.ascontiguousarray(document_offsets, np.int64).view()
-    tokens = np.ascontiguousarray(tokens, np.int32).view()
-    offsets.flags.writeable = tokens.flags.writeable = False  # one compiled version, wherever they come from
+    text = as_text(tokens, document_offsets, blank)
+    tokens, offsets, blank = text
     if len(offsets) and not (offsets[0] >= 0 and offsets[-1] <= len(tokens) and (np.diff(offsets) >= 0).all()):
         raise ValueError(
             f"document offsets run to {offsets[-1]} in {len(tokens)} tokens; give Arrow's offsets and values"
         )
-    if blank is None:
-        blank = np.zeros(max(0, len(offsets) - 1), np.bool_)
-    elif len(blank) != len(offsets) - 1:
+    if len(blank) != max(0, len(offsets) - 1):
         raise ValueError(
             f"blank says {len(blank)} documents where the offsets are of {len(offsets) - 1}; give one each"
         )
     rows = Rows(*np.empty((3, packing.num_rows, row_tokens), np.int32))
-    wrong = _fill(packing, _Text(tokens, offsets, blank), np.int32(document_token), rows)
+    wrong = _fill(packing, text, np.int32(document_token), rows)
     if wrong >= 0:
         piece = [int(column[wrong]) for column in packing[:5]]
         raise ValueError(
@@ -97,10 +110,7 @@ def fill(
 
 def num_labels(packing: Packing, tokens: Tokens, document_offsets: Ints, blank: npt.NDArray[np.bool_]) -> int:
     """Count the labels other than -100 that `fill` writes for these pieces."""
-    offsets = np.ascontiguousarray(document_offsets, np.int64).view()
-    tokens = np.ascontiguousarray(tokens, np.int32).view()
-    offsets.flags.writeable = tokens.flags.writeable = False
-    return int(_count(packing, _Text(tokens, offsets, blank)))
+    return int(_count(packing, as_text(tokens, document_offsets, blank)))
 
 
 def row_order(num_rows: int, seed: int, round_number: int) -> Ints:
@@ -110,16 +120,8 @@ def row_order(num_rows: int, seed: int, round_number: int) -> Ints:
     return np.argsort(hash_ids(rows, seed, round_number), kind="stable")
 
 
-class _Text(NamedTuple):
-    """Documents in Arrow's list layout, and which of them hold nothing."""
-
-    tokens: Tokens
-    offsets: Ints
-    blank: npt.NDArray[np.bool_]
-
-
 @njit(cache=True, nogil=True)
-def _fill(pieces: Packing, text: _Text, document_token: np.int32, rows: Rows) -> int:
+def _fill(pieces: Packing, text: Text, document_token: np.int32, rows: Rows) -> int:
     """Write all rows in one pass; return the first piece that fits nowhere, or -1."""
     row, start, document, document_start, length, _ = pieces
     tokens, offsets, blank = text
@@ -166,7 +168,7 @@ def _fill(pieces: Packing, text: _Text, document_token: np.int32, rows: Rows) ->
 
 
 @njit(cache=True, nogil=True)
-def _count(pieces: Packing, text: _Text) -> int:
+def _count(pieces: Packing, text: Text) -> int:
     """Count labels; a document that is no conversation has one at each position, and is not looked at."""
     _, _, document, document_start, length, _ = pieces
     tokens, offsets, blank = text

@@ -13,8 +13,10 @@ WHERE = ("messages", "prompt", "completion")
 class ObjectiveConfig(SourceConfig):
     """Keys of a source whose records may be conversations."""
 
-    objective: Literal["causal", "instruct"] = Field(
-        "causal", description="causal: every token of a text is learnt; instruct: the answers of conversations."
+    objective: Literal["causal", "instruct", "masked"] | None = Field(
+        None,
+        description="causal: every token of a text is learnt; instruct: the answers of conversations; masked: hidden "
+        "tokens, by an encoder; absent: causal, or masked where the model is an encoder.",
     )
     messages: str | None = Field(
         None, min_length=1, description="Of instruct: the field with the messages; absent: messages."
@@ -30,7 +32,7 @@ class ObjectiveConfig(SourceConfig):
     @model_validator(mode="after")
     def _fields_are_of_the_objective(self) -> "ObjectiveConfig":
         strange = next((key for key in (*WHERE, "max_tokens") if getattr(self, key) is not None), None)
-        if self.objective == "causal" and strange is not None:
+        if self.objective != "instruct" and strange is not None:
             raise ValueError(f"{strange}={getattr(self, strange)} is of conversations; set objective=instruct too")
         if self.objective == "instruct" and getattr(self, "text", "text") != "text":
             raise ValueError(
@@ -46,7 +48,7 @@ class ObjectiveConfig(SourceConfig):
     @property
     def conversations(self) -> ConversationFields | None:
         """Where the records keep their conversations; None: they are texts."""
-        if self.objective == "causal":
+        if self.objective != "instruct":
             return None
         named = {key: value for key in WHERE if (value := getattr(self, key)) is not None}
         return ConversationFields(**named)

@@ -6,6 +6,7 @@ from cluster.extensions import Members, configured
 from models.config import ModelConfig
 from models.kinds.causal.causal import Causal
 from models.kinds.decoder import Decoder
+from models.kinds.encoder.encoder import Encoder
 from models.kinds.kind import Kind
 from models.kinds.partial import TrainedPart, trained_part
 
@@ -20,7 +21,7 @@ def _is_kind(member: object) -> bool:
 #: The one place where a kind is made known; the key is what `model.kind` names.
 KINDS: Members[Kind] = Members(
     "headrace.kinds",
-    {"decoder": Decoder(), "transformers": Causal()},
+    {"decoder": Decoder(), "transformers": Causal(), "encoder": Encoder()},
     _is_kind,
     "an object that does what models.kinds.kind.Kind says",
 )

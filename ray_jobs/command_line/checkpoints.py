@@ -55,7 +55,7 @@ def evaluate(
     if not as_json:
         tell(f"checkpoint {found['checkpoint']}")
         show(
-            f"{row['bits_per_byte']:8.4f} bits/byte  {row['documents']:6,} documents  {name}"
+            f"{row['bits_per_byte']:8.4f} {found.get('measure', 'bits/byte')}  {row['documents']:6,} documents  {name}"
             for name, row in found["slices"].items()
         )
     finish(0, found, as_json)

@@ -11,6 +11,7 @@ from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
 from data_ops.conversations.template import TEMPLATE, template_of
 from data_ops.lake.lake import Lake
+from models.config import Objective
 from models.engine.weights import StoredWeights
 from models.kinds.exchange.adapter import write_adapter
 from models.kinds.kind import Handover, Precision, Pretrained
@@ -44,6 +45,7 @@ class Scored(TypedDict):
     checkpoint: str
     slices: dict[str, dict[str, float]]
     tasks: NotRequired[dict[str, dict[str, dict[str, float]]]]
+    measure: NotRequired[str]  # what the figures of slices are called, where they are no plain bits per byte
 
 
 class Exported(TypedDict):
@@ -64,6 +66,8 @@ def evaluate_checkpoint(config: Config, name: str | None) -> Scored:
         asked = task_scores(config, tokenizer_json, commit.name)
     tasks = {name: {s: score._asdict() for s, score in found.by_slice().items()} for name, found in asked.items()}
     scored: Scored = {"checkpoint": commit.name, "slices": by_slice(table)}
+    if (learns := model_config(commit.state.model).learns) != Objective.CAUSAL:
+        scored["measure"] = learns.measure
     return {**scored, "tasks": tasks} if tasks else scored
 
 

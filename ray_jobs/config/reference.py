@@ -18,6 +18,8 @@ from cluster.units import BYTES, SECONDS
 from data_ops.curation.config import HISTORIES, RULES
 from data_ops.documents.reasons import REASONS, Reason
 from data_ops.sources.kinds import SOURCES
+from models.config import ModelConfig
+from models.kinds.kinds import KINDS
 from ray_jobs.config.json_schema import PLACE, schema_text
 from ray_jobs.config.schema import Config
 
@@ -56,6 +58,10 @@ def reference() -> str:
     text += _table(_own(Config, ""))
     for name, model in _blocks(Config):
         text += ["", f"## {name}", "", _first_line(model), "", *_table(_all(model, f"{name}."))]
+    known = {key.path for key in _all(ModelConfig, "model.")}
+    for kind, config in ((kind, member.config) for kind, member in KINDS.own.items()):
+        if own := [key for key in _all(config, "model.") if key.path not in known]:
+            text += ["", f"## model, kind: {kind}", "", _first_line(config), "", *_table(own)]
     for kind, model in ((kind, source.CONFIG) for kind, source in SOURCES.own.items()):
         text += ["", f"## sources.\\<label\\>, kind: {kind}", "", _first_line(model), ""]
         text += _table(_all(model, "sources.<label>."))

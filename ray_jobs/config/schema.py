@@ -22,7 +22,7 @@ from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Planning, Shape
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
-from models.config import EngineConfig, ModelConfig, OptimConfig
+from models.config import EngineConfig, ModelConfig, Objective, OptimConfig
 from models.kinds.kinds import model_config as model_of
 from ray_jobs.config.blocks import CardConfig, CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig, ServeConfig
 from ray_jobs.store.paths import RUN_NAME
@@ -95,11 +95,29 @@ class Config(Settings):
                 raise ValueError(
                     f"the rule {rule} is for the sources {strange}, which are none of {sorted(self.sources)}"
                 )
+        self._learns_what_it_can()
         self._mixes_what_is_there()
         for label in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
                 raise ValueError(f"sources.{label}: a label is made of letters, digits, '.', '_' and '-'; rename it")
         return self
+
+    def _learns_what_it_can(self) -> None:
+        """What a source says is learnt of it must be what the kind of model learns."""
+        masks = self.model.learns == Objective.MASKED
+        for label, source in self.sources.items():
+            said = getattr(source, "objective", None)
+            if said is None or (said == "masked") == masks:
+                continue
+            if masks:
+                raise ValueError(
+                    f"sources.{label}.objective={said} is for a model that predicts next tokens, and model.kind="
+                    f"{self.model.kind} fills masks; leave it out, or set it to masked"
+                )
+            raise ValueError(
+                f"sources.{label}.objective=masked is for an encoder, and model.kind={self.model.kind} predicts next "
+                "tokens; leave it out, or set model.kind=encoder"
+            )
 
     def _mixes_what_is_there(self) -> None:
         """A mixture must name configured sources, and cannot be had beside shedding by backlog."""

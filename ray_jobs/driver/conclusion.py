@@ -20,8 +20,9 @@ def write_down(config: Config, opened: OpenStore, result: Judged, display: Displ
     audit = account(opened.lake, name)
     events = read_events(store, name)
     summary = summarise(name, config.engine, events, opened.lake.windows()[0], audit, result)
+    summary["measure"] = config.model.learns.measure
     if result.decision is not None:
-        display.slices(summary["bits_per_byte"])
+        display.slices(summary["bits_per_byte"], summary["measure"])
     display.ledger(audit.to_dict())
     for sentence in told_of(store):
         display.note(sentence)

@@ -33,12 +33,16 @@ UNKNOWN = Correlation(0.05)
 
 @dataclass(frozen=True)
 class PairedItems:
-    """Items that two models were asked; all arrays are [items]. days: numbers that items of one day share."""
+    """Items that two models were asked; all arrays are [items]. days: numbers that items of one day share.
+
+    unit: of what is paid for a size.
+    """
 
     sizes: Array
     before: Array
     after: Array
     days: Array
+    unit: str = "bits/byte"
 
     @property
     def count(self) -> int:
@@ -57,7 +61,7 @@ class PairedItems:
 
     def reversed(self) -> "PairedItems":
         """Return the same with before and after exchanged."""
-        return PairedItems(self.sizes, self.after, self.before, self.days)
+        return PairedItems(self.sizes, self.after, self.before, self.days, self.unit)
 
 
 def level_of(ask: int, alpha: float, candidates: int = 1) -> float:

@@ -119,6 +119,7 @@ def result(name: str, role: Role, sample: PairedItems, bounds: tuple[float, floa
         high=high if math.isfinite(high) else None,
         verdict=verdict,
         limit=limit,
+        unit=sample.unit,
     )
 
 
@@ -174,7 +175,7 @@ def slice_sentence(found: SliceResult, against: str) -> str:
 
 def _figures(found: SliceResult) -> str:
     high = "without a bound" if found.high is None else f"at most {signed(found.high, 4)}"
-    return f"{signed(found.difference, 4)} bits/byte, {high}"
+    return f"{signed(found.difference, 4)} {found.unit}, {high}"
 
 
 def _wait(documents: int, arrivals: float) -> str:

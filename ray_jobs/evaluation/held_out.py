@@ -19,20 +19,27 @@ from data_ops.lake.lake import Lake
 from ray_jobs.config.blocks import EvaluateConfig
 
 if TYPE_CHECKING:
+    from data_ops.kernels.arrays import Words
+    from data_ops.rounds.masking import RowObjective
     from data_ops.rounds.packing import Packing
 COLUMNS = ["id", "source", "event_time", "num_bytes", "tokens"]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out documents (id, slice, num_bytes; ordered by id) and their rows."""
+    """Held-out documents (id, slice, num_bytes; ordered by id) and their rows.
+
+    keys: what decides the masks of each document, where the objective hides tokens; `num_bytes` then is the share of a
+    document's bytes that its hidden tokens have of its tokens.
+    """
 
     table: pa.Table
     packing: "Packing"
     tokens: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     row_tokens: int
-    document_token: int
+    objective: "RowObjective"
+    keys: "Words | None" = None
 
 
 def held_out(
@@ -40,14 +47,14 @@ def held_out(
     last_window: int,
     config: EvaluateConfig,
     row_tokens: int,
-    document_token: int,
+    objective: "RowObjective",
     only: pa.Array | None = None,
 ) -> HeldOut:
     """Collect the held-out documents of all windows up to one; the same for every rank.
 
     only: ids of the documents that are wanted, instead of as many of each slice as are scored in training.
     """
-    from data_ops.rounds.packing import pack  # numba, 0.5 s: not needed to read the settings
+    from ray_jobs.evaluation.held_out_rows import lay_out  # numba, 0.5 s: not needed to read the settings
 
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
     periods = pc.strftime(table["event_time"], format=PERIODS[config.period])
@@ -55,16 +62,8 @@ def held_out(
     table = table.append_column("slice", slices)
     keep = _first_of_each(slices, config.documents_per_slice) if only is None else pc.is_in(table["id"], only)
     table = table.filter(keep).combine_chunks()
-    tokens = table["tokens"].combine_chunks() if table.num_rows else pa.array([], pa.list_(pa.int32()))
-    lengths = pc.list_value_length(tokens).to_numpy().astype(np.int64) + 1
-    return HeldOut(
-        table.select(["id", "slice", "num_bytes"]),
-        pack(lengths, row_tokens),
-        tokens.flatten().to_numpy(),
-        np.concatenate([[0], np.cumsum(lengths - 1)]),
-        row_tokens,
-        document_token,
-    )
+    laid = lay_out(table, row_tokens, objective)
+    return HeldOut(laid.table, laid.packing, laid.tokens, laid.offsets, row_tokens, objective, laid.keys)
 
 
 def _first_of_each(slices: pa.ChunkedArray, most: int) -> pa.Array:

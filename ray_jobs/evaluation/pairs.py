@@ -20,8 +20,9 @@ class Pairs:
 
     def of(self, keep: Array) -> "Pairs":
         """Return the documents of a mask."""
-        columns = (getattr(self.sample, name)[keep] for name in PairedItems.__dataclass_fields__)
-        return Pairs(PairedItems(*columns), self.slices[keep], self.sources[keep], self.fresh[keep])
+        one = self.sample
+        sample = PairedItems(one.sizes[keep], one.before[keep], one.after[keep], one.days[keep], one.unit)
+        return Pairs(sample, self.slices[keep], self.sources[keep], self.fresh[keep])
 
 
 def pair(candidate: Scores, reference: Scores, text: pa.Table | None = None) -> Pairs:
@@ -43,7 +44,9 @@ def pair(candidate: Scores, reference: Scores, text: pa.Table | None = None) -> 
     slices = np.array(joined["slice"].to_pylist(), dtype=object).astype(str)
     days = np.arange(len(slices)) if text is None else np.array(joined["day"].to_pylist(), dtype=object).astype(str)
     return Pairs(
-        PairedItems(column(joined, "size"), costs[0], costs[1], np.unique(days, return_inverse=True)[1]),
+        PairedItems(
+            column(joined, "size"), costs[0], costs[1], np.unique(days, return_inverse=True)[1], candidate.unit
+        ),
         slices,
         np.array([name.partition("/")[0] for name in slices.tolist()], dtype=object).astype(str),
         np.zeros(len(slices), bool) if text is None else np.array(joined["fresh"].to_pylist(), dtype=bool),

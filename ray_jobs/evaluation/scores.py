@@ -42,7 +42,7 @@ def score(data: HeldOut, evaluate: Score, rank: int = 0, world: int = 1) -> npt.
 
 def rows_of(data: HeldOut, rows: npt.NDArray[np.int64], count: int) -> Rows:
     """Build `count` rows: the named consecutive ones, then empty ones."""
-    from data_ops.rounds.packing import fill  # numba, as above
+    from ray_jobs.evaluation.held_out_rows import Laid, fill_rows  # numba, as above
 
     low, high = 0, 0
     if len(rows):
@@ -57,7 +57,8 @@ def rows_of(data: HeldOut, rows: npt.NDArray[np.int64], count: int) -> Rows:
         length=data.packing.length[low:high],
         num_rows=count,
     )
-    return fill(piece, data.tokens, data.offsets, data.document_token, data.row_tokens)
+    laid = Laid(data.table, data.packing, data.tokens, data.offsets, data.keys)
+    return fill_rows(piece, laid, data.row_tokens, data.objective)
 
 
 def with_nats(data: HeldOut, nats: npt.NDArray[np.float64]) -> pa.Table:

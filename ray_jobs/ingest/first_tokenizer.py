@@ -11,6 +11,7 @@ from data_ops.documents.tokenizer import Tokenizer, byte_tokenizer, load_tokeniz
 from data_ops.ingest.config import IngestSettings
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Cursor, Source, Span
+from models.config import Objective
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.origin.place import place_of
@@ -25,21 +26,30 @@ POLL_SECONDS = 0.5  # between two looks for the first text
 def make_tokenizer(config: Config, stop: Callable[[], bool] = lambda: False, *, follow: bool = False) -> Tokenizer:
     """Make the tokenizer that the config asks for; bpe is trained on the first kept text of the sources.
 
+    For an encoder it gets a mask token, where it has none; one that comes with weights must have it.
     ConfigError if there is no such text and none can come, or if `stop` says so while waiting for it.
     """
+    masks = config.model.learns == Objective.MASKED
     if config.tokenizer.kind == "bytes":
-        return byte_tokenizer()
+        return byte_tokenizer().with_mask() if masks else byte_tokenizer()
     if config.tokenizer.kind in ("file", "model"):
         if (given := given_tokenizer(config)) is None:
             raise ConfigError("tokenizer.kind=model is the tokenizer of model.from, which is absent; set it")
+        if masks and given.mask_token is None:
+            raise ConfigError(
+                f"the tokenizer of {config.model.start} has no mask token ([MASK], <mask>), and model.kind="
+                f"{config.model.kind} learns what is hidden by it; begin with a model that was trained so"
+            )
         return given
-    return train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary)
+    trained = train_bpe(_first_texts(config, stop, follow=follow), config.tokenizer.vocabulary - masks)
+    return trained.with_mask() if masks else trained
 
 
 def given_tokenizer(config: Config) -> Tokenizer | None:
     """Read the tokenizer that is given, as a file or with the weights that a run begins with; None: neither is."""
     if config.tokenizer.kind == "file":
-        return load_tokenizer(str(config.tokenizer.path))
+        given = load_tokenizer(str(config.tokenizer.path))
+        return given.with_mask() if config.model.learns == Objective.MASKED else given
     if config.model.start is None:
         return None
     return Tokenizer.from_json(place_of(config.model.start, Store.open(config.store)).tokenizer_json())

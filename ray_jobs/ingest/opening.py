@@ -17,6 +17,7 @@ from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.config import IngestSettings
 from data_ops.lake.lake import Lake
+from models.config import Objective
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.chat import open_chat
@@ -26,6 +27,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.frozen import FORMAT, MEND, SETTINGS, Frozen, read_frozen, read_tokenizer
 from ray_jobs.store.paths import TOKENIZER
 
+WORDS = {"causal": "a model that predicts next tokens", "masked": "an encoder, which fills masks"}
 PUBLISH_SECONDS = 10.0  # between settings and tokenizer of another process that makes the same store
 
 
@@ -51,6 +53,11 @@ def check_store(store: Store, config: Config) -> None:
         raise ConfigError(
             f"held_out={held_out:g} is less than {frozen.held_out:g}, which store {store.uri} holds out; it "
             f"may only be raised: set held_out={frozen.held_out:g} or more, or use another store"
+        )
+    if frozen.objective != config.model.learns:
+        raise ConfigError(
+            f"store {store.uri} keeps documents for {WORDS[frozen.objective]}, and model.kind={config.model.kind} is "
+            f"{WORDS[config.model.learns]}; use another store for it"
         )
     for key, mine in _frozen(config).items():
         if (kept := getattr(frozen, key)) != mine:
@@ -112,7 +119,13 @@ def open_store(config: Config, stop: Callable[[], bool] = lambda: False, *, foll
 def _now(config: Config, store: Store, fingerprint: str) -> Frozen:
     """What the store is to hold from now on."""
     held_out = share_held_out(config, read_frozen(store))
-    return Frozen(format=FORMAT, held_out=held_out, **_frozen(config), tokenizer_fingerprint=fingerprint)
+    return Frozen(
+        format=FORMAT,
+        held_out=held_out,
+        **_frozen(config),
+        tokenizer_fingerprint=fingerprint,
+        objective="masked" if config.model.learns == Objective.MASKED else "causal",
+    )
 
 
 def _publish(store: Store, made: Tokenizer) -> None:

@@ -4,6 +4,7 @@ from data_ops.conversations.template import ChatTemplate
 from data_ops.ingest.config import IngestSettings
 from data_ops.sources.objective import ObjectiveConfig
 from data_ops.sources.protocol import SourceConfig
+from models.config import ModelConfig, Objective
 from ray_jobs.config.schema import Config
 from ray_jobs.store.frozen import Frozen
 
@@ -12,15 +13,22 @@ HELD_OUT = 0.05  # of a new store: at 2 % it takes 27,000 arrivals to tell a gai
 
 def ingest_settings(config: Config, frozen: Frozen | None, chat: ChatTemplate | None = None) -> IngestSettings:
     """The settings of ingest; frozen: of the store, None before it is made; chat: its template, if it has one."""
-    sources = {label: _with_limit(source, config.model.row_tokens) for label, source in config.sources.items()}
-    held_out = share_held_out(config, frozen)
-    return IngestSettings(sources, config.window, config.curate, config.seed, held_out, chat, owner=config.name)
+    sources = {label: _resolved(source, config.model) for label, source in config.sources.items()}
+    held_out, closes = share_held_out(config, frozen), config.model.learns == Objective.MASKED
+    return IngestSettings(sources, config.window, config.curate, config.seed, held_out, chat, closes, config.name)
 
 
-def _with_limit(source: SourceConfig, row_tokens: int) -> SourceConfig:
-    """A conversation is trained whole: where no limit is set, it is a row, which has the document token before it."""
-    if isinstance(source, ObjectiveConfig) and source.conversations and source.max_tokens is None:
-        return source.model_copy(update={"max_tokens": row_tokens - 1})
+def _resolved(source: SourceConfig, model: ModelConfig) -> SourceConfig:
+    """Say what is learnt of a source, where it is left to the model.
+
+    A conversation is trained whole: where no limit is set, it is a row, which has the document token before it.
+    """
+    if not isinstance(source, ObjectiveConfig):
+        return source
+    if source.objective is None:
+        return source.model_copy(update={"objective": model.learns.value})
+    if source.conversations and source.max_tokens is None:
+        return source.model_copy(update={"max_tokens": model.row_tokens - 1})
     return source
 
 

@@ -24,6 +24,7 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.sealed_rows import LedgerEntry
 from data_ops.rounds import round_file
 from data_ops.rounds.manifest import Manifest
+from data_ops.rounds.masking import RowObjective
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints.manifest import commits
@@ -71,6 +72,11 @@ class LoopFeed:
         frozen = read_frozen(self.store)
         if frozen is None:
             raise ConfigError(f"store {store} is not made yet; take documents in first, with headrace.ingest")
+        if frozen.objective != "causal":
+            raise ConfigError(
+                f"store {store} keeps documents for an encoder (objective={frozen.objective}), whose hidden tokens a "
+                "feed does not hand out; train it with headrace run, or use another store"
+            )
         if commits(self.store, run):
             raise ConfigError(f"run {run} is trained by `headrace run`; feed a loop of yours under another name")
         self.heart = Heart(self.store, acquire(self.store, run)) if self.rank == 0 else None
@@ -98,8 +104,8 @@ class LoopFeed:
             settings = settings_of(self.store, self.run, settings, keep=True)
         self.ranks = Ranks(self.store, self.run, place, lease, self.closed)
         self.config = settings_of(self.store, self.run, settings, keep=False)
-        plan, token = self.config.planning(seed), read_tokenizer(self.store).document_token
-        wanted = FeedSettings(self.store.uri, self.run, plan, token, follow=follow, plans=self.rank == 0)
+        plan, asked = self.config.planning(seed), RowObjective(read_tokenizer(self.store).document_token)
+        wanted = FeedSettings(self.store.uri, self.run, plan, asked, follow=follow, plans=self.rank == 0)
         self.feed = Feed(wanted, _shard_here)
         if not follow:
             self.feed.drained(NOW)

@@ -30,10 +30,10 @@ def begun(config: Config) -> Config:
         return config
     store = Store.open(config.store)
     origin = read_origin(store, config.name)
-    if origin is not None and origin.named == config.model.start:
-        kept = commits.by_name(store, origin.checkpoint)
-        return _shaped(config, Checkpoint(store, kept, is_ours=True), brings_tokenizer=origin.brings_tokenizer)
     try:
+        if origin is not None and origin.named == config.model.start:
+            kept = commits.by_name(store, origin.checkpoint)
+            return _shaped(config, Checkpoint(store, kept, is_ours=True), brings_tokenizer=origin.brings_tokenizer)
         place = place_of(config.model.start, store)
         return _shaped(config, place, brings_tokenizer=isinstance(place, Folder) or not place.is_ours)
     except ValueError as error:
@@ -55,20 +55,22 @@ def _shaped(config: Config, place: Place, *, brings_tokenizer: bool) -> Config:
         raise ConfigError(f"model.kind={mine.kind} differs from {theirs.kind}, which {named} is; leave it out")
     values = theirs.model_dump(mode="json")
     rows = _rows(mine, theirs)
-    for key in sorted(mine.model_fields_set - FREE - ({"vocabulary"} if rows else set())):
+    for key in sorted(mine.model_fields_set - FREE - {*mine.choices} - ({"vocabulary"} if rows else set())):
         if getattr(mine, key) != getattr(theirs, key):
             raise ConfigError(
                 f"model.{key}={getattr(mine, key)} differs from {getattr(theirs, key)}, which {named} has; leave it out"
             )
     length = mine.row_tokens if "row_tokens" in mine.model_fields_set else min(theirs.row_tokens, USUAL_ROW)
     if context is not None and length > context and mine.rope is None:
+        scaling = f"{{kind: yarn, factor: {-(-length // context)}, original_tokens: {context}}}"
+        more = f", or scale its positions: model.rope={scaling}" if mine.kind == "decoder" else ""
         raise ConfigError(
             f"model.row_tokens={length} is longer than the context of {context} that {named} was trained at; use at "
-            f"most {context}, or scale its positions: model.rope={{kind: yarn, factor: {-(-length // context)}, "
-            f"original_tokens: {context}}}"
+            f"most {context}{more}"
         )
     values |= {"from": named, "row_tokens": length, "recompute": mine.recompute}
-    values |= {"vocabulary": rows} if rows else {}
+    chosen = mine.model_dump(mode="json", include={*mine.choices} & mine.model_fields_set)
+    values |= chosen | ({"vocabulary": rows} if rows else {})
     values |= {"rope": mine.rope.model_dump(mode="json")} if mine.rope is not None else {}
     values |= {"lora": mine.lora and mine.lora.model_dump(mode="json"), "freeze": mine.freeze}
     tokenizer = _tokenizer(config, place, rows or theirs.vocabulary, brings_tokenizer=brings_tokenizer)

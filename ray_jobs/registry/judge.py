@@ -119,6 +119,7 @@ class Hearing:
         def scores(name: str | None) -> pa.Table:
             return scores_of(self.config, self.tokenizer_json, name, ask.last_window, text["id"].combine_chunks())
 
+        unit = self.config.model.learns.measure
         after, before = [scores(one.name) for one in candidates], scores(self.opponent.name)
         drift = read_figures(store, ask.reference)
         tasks = [self._guards(one, evaluate) for one in candidates]
@@ -131,7 +132,14 @@ class Hearing:
             self.arrivals,
         )
         decisions = [
-            decide(bits_of(table), bits_of(before), text, terms, gate, Against(drift and bits_of(drift), guards))
+            decide(
+                bits_of(table, unit),
+                bits_of(before, unit),
+                text,
+                terms,
+                gate,
+                Against(drift and bits_of(drift), guards),
+            )
             for table, guards in zip(after, tasks, strict=True)
         ]
         if note := changed_rules(store, ask):

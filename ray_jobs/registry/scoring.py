@@ -14,6 +14,7 @@ import ray
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
+from data_ops.rounds.masking import RowObjective
 from models.kinds.kinds import model_config
 from models.measures import scoring
 from ray_jobs.checkpoints import manifest as commits
@@ -21,6 +22,7 @@ from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.weights import full_weights, hash_checkpoint
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import held_out
+from ray_jobs.evaluation.row_objective import judged_objective
 from ray_jobs.evaluation.scores import read_scores, write_scores
 from ray_jobs.evaluation.tasks.held_out_bits import HeldOutBits
 from ray_jobs.evaluation.tasks.task import Scorer, Scores
@@ -54,7 +56,9 @@ def scores_of(
         tokenizer, wanted = Tokenizer.from_json(tokenizer_json), only
         refuse_other_tokenizer(store, commits.by_name(store, name), tokenizer)
         if wanted is None:
-            data = held_out(lake, last, config.evaluate, config.model.row_tokens, tokenizer.document_token)
+            data = held_out(
+                lake, last, config.evaluate, config.model.row_tokens, RowObjective(tokenizer.document_token)
+            )
             wanted = data.table["id"].combine_chunks()
         for kept in (step, f"{step}{JUDGED}"):
             if (found := _kept_scores(store, run, kept, wanted)) is not None:
@@ -124,4 +128,5 @@ def _scorer(config: Config, tokenizer_json: str, name: str | None, last_window: 
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = dict(full_weights(store, commit, Path(scratch)))
     evaluate = scoring.scorer(model, model.tokens_of(tokenizer.vocab_size), config.seed, weights)
-    return Scorer(evaluate, tokenizer, model.row_tokens, Lake(store), last_window, config.evaluate)
+    objective = judged_objective(model, tokenizer)
+    return Scorer(evaluate, tokenizer, model.row_tokens, Lake(store), last_window, config.evaluate, objective)

@@ -45,6 +45,7 @@ class Summary(TypedDict, total=False):
     untaken: dict[str, dict[str, dict[str, dict[str, int]]]]
     loss: dict[str, float | None]
     bits_per_byte: dict[str, dict[str, float | None]]
+    measure: str  # what these are: bits/byte, or of an encoder masked bits/byte
     workers: int
     zero_stage: int
     seconds: float

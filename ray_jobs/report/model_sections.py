@@ -19,27 +19,28 @@ from ray_jobs.report.data import Evaluation
 MAX_SLICES, MAX_ROWS = 60, 40
 
 
-def knowledge(evaluations: Sequence[Evaluation]) -> Html:
-    """Tell what each checkpoint knows of each period."""
+def knowledge(evaluations: Sequence[Evaluation], measure: str) -> Html:
+    """Tell what each checkpoint knows of each period. measure: what its figures are called."""
+    unit = measure.replace("/", " per ")
     title = "What it knows"
     names = _slice_names(evaluations)
     if len(evaluations) < 2 or not names:
         if not names:
             return section(title, None, none("No held-out text was evaluated."))
-        return section(title, "One evaluation, in bits per byte; lower is better.", _table(evaluations[0], names))
+        return section(title, f"One evaluation, in {unit}; lower is better.", _table(evaluations[0], names))
     kept = _evenly(list(evaluations), MAX_ROWS)
     values = [[_bits(e, name) for name in names] for e in kept]
     rows = ["untrained" if e is evaluations[0] else f"round {e.get('round')}" for e in kept]
     lead = (
-        "Bits per byte on held-out text, lower is better. Bright: as good as that slice ever was; "
+        f"{unit.capitalize()} on held-out text, lower is better. Bright: as good as that slice ever was; "
         "dark: not learned yet, or forgotten."
     )
     chart = figure(
-        heat_map(rows, names, values, label="bits per byte, checkpoint by slice"),
-        "Bits per byte",
+        heat_map(rows, names, values, label=f"{unit}, checkpoint by slice", unit=measure),
+        unit.capitalize(),
         "checkpoint × period",
     )
-    curve = _curves(evaluations, names)
+    curve = _curves(evaluations, names, unit)
     if len(names) <= 10:
         return section(title, lead, tag("div", chart, curve, class_="row two"))
     return section(title, lead, chart, curve)
@@ -89,7 +90,7 @@ def training(metrics: Sequence[Mapping[str, object]]) -> Html:
     )
 
 
-def _curves(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Html | None:
+def _curves(evaluations: Sequence[Evaluation], names: Sequence[str], unit: str) -> Html | None:
     """Draw the curve of each slice, older periods darker, in the range that the last four fifths need."""
     settled = evaluations[-(-len(evaluations) // 5) :]
     shown = [v for e in settled for n in names if (v := _bits(e, n)) is not None]
@@ -106,7 +107,7 @@ def _curves(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Html | N
         rank = periods.index(name.partition("/")[2]) / max(len(periods) - 1, 1)
         curves.append(Curve(points, f"s{round(rank * 6)}", name if len(names) <= 16 else ""))
     width, height = (1080.0, 320.0) if len(names) > 10 else (540.0, 330.0)
-    label = "bits per byte of each slice"
+    label = f"{unit} of each slice"
     chart = charts.lines(curves, "{:.2f}".format, Frame(width, height, (), y_range), label=label)
     return figure(chart, "Each slice", f"older periods darker{above}")
 

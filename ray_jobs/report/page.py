@@ -43,7 +43,7 @@ def render_run(data: ReportData) -> str:
     parts = [
         _verdict(data, name),
         sections.judgement(data.decision),
-        learning.knowledge(data.evaluations),
+        learning.knowledge(data.evaluations, data.summary.get("measure", "bits/byte")),
         learning.training(data.metrics),
         sections.diet(data.ages),
         sections.funnel(data.summary, data.windows, data.quarantine),
@@ -96,7 +96,8 @@ def _sentence(data: ReportData, promoted: bool | None) -> str:
             return f"{who} is the first champion: {why.removeprefix(FIRST).partition(', so it is')[0]}."
         return f"{who} is the new champion: {why}."
     margins = f"{decision['old_margin']:.1%}" if "verdict" in decision else f"{decision['old_margin']:g}"
-    gain = f"fresh text costs {abs(fresh['difference'] or 0.0):.3f} bits per byte less"
+    unit = fresh.get("unit", "bits/byte").replace("/", " per ")
+    gain = f"fresh text costs {abs(fresh['difference'] or 0.0):.3f} {unit} less"
     return f"{who} is the new champion: {gain}, and old text stayed within {margins}."
 
 
@@ -114,7 +115,7 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         tiles.append(
             (
                 signed(fresh["difference"]),
-                "bits/byte",
+                fresh.get("unit", "bits/byte"),
                 f"on fresh text, {whole(fresh['documents'])} held-out documents; {sure}",
             )
         )
@@ -124,7 +125,7 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         tiles.append(
             (
                 signed(worst["difference"], 4),
-                "bits/byte",
+                worst.get("unit", "bits/byte"),
                 f"on old text, worst {worst['name']}; at most {signed(worst['high'], 4)}, "
                 f"allowed {signed(sections.limit_of(worst, decision))}",
             )

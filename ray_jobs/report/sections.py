@@ -33,8 +33,9 @@ def judgement(decision: DecisionRow | None) -> Html:
     )
     shown = (fresh[:12] + old)[:30]
     sure = f"level {decision['level']:.2g}" if "level" in decision else f"{share(decision['confidence'])}"
+    unit = next((s.get("unit", "bits/byte") for s in shown), "bits/byte").replace("/", " per ")
     lead = (
-        f"Difference to {decision.get('against', 'the champion')} in bits per byte on the same documents, with bounds "
+        f"Difference to {decision.get('against', 'the champion')} in {unit} on the same documents, with bounds "
         f"({sure}). Fresh text has to lie left of zero, old text of every source left of the margin."
     )
     margin = max([limit_of(s, decision) for s in old], default=0.0)

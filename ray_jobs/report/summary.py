@@ -109,6 +109,7 @@ def summarise(
         "untaken": audit.untaken,
         "loss": {"first": steps[0].loss if steps else None, "last": steps[-1].loss if steps else None},
         "bits_per_byte": _bits_per_byte(events, result),
+        "measure": "bits/byte",
         "workers": result.workers,
         "zero_stage": engine.zero_stage,
         "seconds": round(result.seconds, 3),

@@ -203,15 +203,16 @@ class Display:
             line.append(" · " if name == "lost" else "")
         self._line("ledger", line)
 
-    def slices(self, found: Mapping[str, Mapping[str, float | None]]) -> None:
-        """Show held-out bits per byte before and after, slice by slice."""
+    def slices(self, found: Mapping[str, Mapping[str, float | None]], measure: str) -> None:
+        """Show held-out bits per byte before and after, slice by slice. measure: what they are called."""
         for name, row in found.items():
             before, after = row.get("before"), row.get("after")
             if is_number(before) and is_number(after):
                 line = Text(f"{visible(name):<28} {before:.3f} -> ").append(
                     f"{after:.3f}", GOOD if after < before else BAD
                 )
-                self._line("bits/byte", line)
+                first, _, rest = measure.partition(" ")
+                self._line(first, line.append(f"  {rest}", SOFT) if rest else line)
 
     def starting(self, address: str | None) -> None:
         """Tell at once what is being started: it takes seconds. address: of the Ray cluster; None: a local Ray."""

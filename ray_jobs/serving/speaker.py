@@ -11,6 +11,7 @@ from cluster.storage.store import Store
 from data_ops.conversations.rendering import Renderer
 from data_ops.conversations.template import ChatTemplate, template_of
 from data_ops.documents.tokenizer import Tokenizer
+from models.config import Objective
 from models.device import device
 from models.engine.engine import resolve_precision
 from models.kinds.building import build
@@ -34,6 +35,11 @@ class Speaker:
         self.tokenizer = read_tokenizer(store)
         refuse_other_tokenizer(store, commit, self.tokenizer)
         config = model_config(commit.state.model)
+        if config.learns != Objective.CAUSAL:
+            raise ConfigError(
+                f"checkpoint {commit.name} is an encoder (model.kind={config.kind}), which fills masks and cannot go "
+                "on with a text; use a decoder, or headrace export and transformers"
+            )
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = full_weights(store, commit, Path(scratch))
             model = build(config, config.tokens_of(self.tokenizer.vocab_size), None, weights)

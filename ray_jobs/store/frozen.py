@@ -3,7 +3,7 @@
 Whoever only reads a store asks here; what a configuration has to say about it is in `ray_jobs/ingest/opening.py`.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,7 +23,8 @@ MEND = "restore it from a copy"
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     """What never changes in a store, but for held_out, which may be raised for the windows to come.
 
-    tokenizer_fingerprint is None where an older version made it.
+    tokenizer_fingerprint is None where an older version made it. objective: what its documents are stored for; where
+    that is masked, each ends with the token that closes a text for encoders.
     """
 
     format: int
@@ -31,6 +32,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     held_out: float
     tokenizer: dict[str, Any]
     tokenizer_fingerprint: str | None = None
+    objective: Literal["causal", "masked"] = "causal"
 
 
 def read_frozen(store: Store) -> Frozen | None:

@@ -20,6 +20,7 @@ from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import ingest
 from data_ops.lake.lake import Lake
+from data_ops.rounds.masking import RowObjective
 from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
@@ -81,7 +82,7 @@ def prepare(
     )
     diets = Diets(config, store, job)
     diets.of(trial_config(config, sweep.dimensions.corners()[0], job.start_tokens))
-    data = held_out(lake, last, config.evaluate, config.model.row_tokens, known.document_token)
+    data = held_out(lake, last, config.evaluate, config.model.row_tokens, RowObjective(known.document_token))
     if not data.table.num_rows:
         raise ConfigError("no document is held out, so nothing can be judged; use a store with held_out above 0")
     kept = {name: value for name, value in asdict(job).items() if name not in ("store", "tokenizer")}

@@ -18,6 +18,7 @@ from data_ops.lake.erase import erase
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import text_of
 from data_ops.rounds.manifest import Shape
+from data_ops.rounds.masking import RowObjective
 from data_ops.rounds.round_file import round_file
 from models.engine import checkpoint
 from ray_jobs.checkpoints import manifest as commits
@@ -82,7 +83,13 @@ def make_store(folder: Path) -> Config:
         round_file(store, RUN, number).write(manifest, text)
         number += 1
     done = [_commit(store, lake, opened, lease, step) for step in (3, 6)]
-    data = held_out(lake, lake.last_window(), config.evaluate, config.model.row_tokens, opened.tokenizer.document_token)
+    data = held_out(
+        lake,
+        lake.last_window(),
+        config.evaluate,
+        config.model.row_tokens,
+        RowObjective(opened.tokenizer.document_token),
+    )
     write_scores(store, RUN, "00000006", with_nats(data, np.linspace(1.0, 9.0, data.table.num_rows)))
     details = {
         "weights_sha256": checkpoint.weights_sha256([Path(str(store.local_path(done[-1].files[0].path)))]),

@@ -1,5 +1,7 @@
 """What is configured of a model that transformers compute? Its config.json; our own keys of a shape are not its."""
 
+from typing import ClassVar
+
 from pydantic import Field, JsonValue, model_validator
 
 from models.config import ModelConfig
@@ -10,6 +12,8 @@ SHOWN = {"layers", "width", "heads"}  # read from the family's own keys, for the
 
 class CausalConfig(ModelConfig):
     """The block `model` of kind transformers."""
+
+    own: ClassVar[set[str]] = OURS  # keys that are not of the decoder
 
     kind: str = "transformers"
     family: dict[str, JsonValue] = Field({}, description="Its config.json: model_type, and what differs from it.")
@@ -22,7 +26,7 @@ class CausalConfig(ModelConfig):
         if self.start is None and not isinstance(self.family.get("model_type"), str):
             raise ValueError(f"kind={self.kind} needs a model; set from, or family with its model_type")
         plain = ModelConfig.model_validate({})
-        for key in sorted(self.model_fields_set - OURS - SHOWN):
+        for key in sorted(self.model_fields_set - self.own - SHOWN):
             if getattr(self, key) != getattr(plain, key):
                 raise ValueError(f"{key} is a key of kind=decoder; say it in the family's own words: model.family")
         return self

@@ -9,14 +9,13 @@ generator's state would not be the same after a kill or on other workers.
 import copy
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from models.kinds.causal.config import CausalConfig
 from models.kinds.loss import position_nats
 from models.kinds.positions import document_positions
 
@@ -25,6 +24,9 @@ from models.kinds.positions import document_positions
 
 class PackedDocuments(nn.Module):
     """A causal model over packed rows; given labels its forward gives nats, else logits."""
+
+    both_ways: ClassVar[bool] = False  # does a position see what stands behind it?
+    options: ClassVar[dict[str, bool]] = {"use_cache": False}  # without it the library sees across packed documents
 
     def __init__(self, model: nn.Module, *, packed: bool) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class PackedDocuments(nn.Module):
 
     def _together(self, inputs_BL: Tensor, segments_BL: Tensor) -> Tensor:
         positions_BL = document_positions(segments_BL)
-        logits: Tensor = self.model(input_ids=inputs_BL.long(), position_ids=positions_BL, use_cache=False).logits
+        logits: Tensor = self.model(input_ids=inputs_BL.long(), position_ids=positions_BL, **self.options).logits
         return logits
 
     def _apart(self, inputs_BL: Tensor, segments_BL: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ class PackedDocuments(nn.Module):
         inputs_NM[document_T, position_T] = inputs_BL.flatten().long()
         there_NM = torch.zeros_like(inputs_NM)
         there_NM[document_T, position_T] = 1
-        logits_NMV = self.model(input_ids=inputs_NM, attention_mask=there_NM, use_cache=False).logits
+        logits_NMV = self.model(input_ids=inputs_NM, attention_mask=there_NM, **self.options).logits
         return logits_NMV[document_T, position_T].view(*inputs_BL.shape, -1)
 
 
@@ -67,22 +69,6 @@ def library_config(family: Mapping[str, JsonValue]) -> Any:
             setattr(config, key, 0.0)
     config.use_cache = False
     return config
-
-
-def build_model(family: Mapping[str, JsonValue]) -> nn.Module:
-    """Build the family's module, with weights as transformers draw them."""
-    return transformers.AutoModelForCausalLM.from_config(library_config(family), dtype=torch.float32)
-
-
-def build_documents(config: CausalConfig, packed: bool, seed: int | None) -> PackedDocuments:
-    """Build the module of a configuration; initial weights are a function of (seed, parameter's name)."""
-    module = PackedDocuments(build_model(config.family), packed=packed)
-    if config.recompute:
-        model: Any = module.model
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    if seed is not None:
-        draw_weights(module, config.init_std, seed)
-    return module
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ MOST_HEADER_BYTES = 1 << 27
 WIDTHS = {"F32": 4, "BF16": 2, "F16": 2}
 INDEX = "model.safetensors.index.json"
 BUFFERS = ("rotary_emb.inv_freq", "self_attn.bias", "self_attn.masked_bias")  # that older versions saved as well
+COUNTED = "embeddings.position_ids"  # 0, 1, 2, ..., which older versions saved too, as integers
 PICKLES = {".bin": "pickles, which may run code when they are read", ".pt": "pickles", ".pth": "pickles"}
 CONVERT = "convert it: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)"
 
@@ -172,7 +173,7 @@ def _header(path: Path) -> dict[str, Stored]:
             header = json.loads(file.read(length))
         found, base = {}, 8 + length
         for name, entry in header.items():
-            if name == "__metadata__":
+            if name == "__metadata__" or name.endswith(COUNTED):
                 continue
             dtype, shape, (first, end) = str(entry["dtype"]), tuple(map(int, entry["shape"])), entry["data_offsets"]
             if dtype not in WIDTHS:

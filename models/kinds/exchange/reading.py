@@ -32,7 +32,7 @@ def config_of(theirs: Mapping[str, JsonValue], directory: Path) -> ModelConfig:
     if kind not in FAMILIES:
         raise ValueError(
             f"{directory} has model_type={kind}; choose a checkpoint of one of {', '.join(FAMILIES)}, or let "
-            "transformers compute it: model.kind=transformers"
+            "transformers compute it: model.kind=transformers, or model.kind=encoder of one that fills masks (BERT)"
         )
     for key, wanted in MUST_BE.items():
         if (value := theirs.get(key, wanted)) != wanted:

@@ -17,6 +17,7 @@ from cluster.rows import Rows
 from cluster.units import Settings
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
+from data_ops.rounds.masking import RowObjective
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.evaluation.held_out import HeldOut
 from ray_jobs.evaluation.scores import score
@@ -63,18 +64,26 @@ class Scorer:
     lake: Lake
     last_window: int
     config: EvaluateConfig
+    objective: RowObjective  # what held-out rows ask of it
 
     def nats(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return the nats that the model pays for each text, as a document of its own; it sees no other."""
+        """Return the nats that the model pays for each text, as a document of its own; it sees no other.
+
+        ValueError for a model that fills masks: it pays for hidden tokens, which is no price of a text.
+        """
+        if self.objective.masking is not None:
+            raise ValueError(
+                f"a task asks what {len(texts)} texts cost, and this model names hidden tokens beside all others, "
+                "which is no likelihood; leave the task out of evaluate.tasks, or judge a decoder"
+            )
         from data_ops.rounds.packing import pack  # numba, 0.5 s: not for reading a configuration
 
         tokens = self.tokenizer.encode(pa.array(texts, pa.string()))
         lengths = np.array([len(text) for text in tokens], np.int64) + 1
         offsets = np.concatenate([[0], np.cumsum(lengths - 1)])
-        document_token = self.tokenizer.document_token
         packing = pack(lengths, self.row_tokens)
         table = pa.table({"text": pa.array(texts, pa.string())})
-        asked = HeldOut(table, packing, tokens.flatten().to_numpy(), offsets, self.row_tokens, document_token)
+        asked = HeldOut(table, packing, tokens.flatten().to_numpy(), offsets, self.row_tokens, self.objective)
         return score(asked, self.evaluate)
 
 

@@ -59,7 +59,7 @@ def _whisker(s: SliceRow, x: Scale, y: float) -> Html:
         for v, beyond in ((s["low"], x.low), (difference, 0.0), (s["high"], x.high))
     )
     figures = f"{signed(difference, 4)} [{signed(s['low'], 4)}, {signed(s['high'], 4)}]"
-    tip = f"{s['name']}: {figures} bits/byte over {many(s['documents'], 'document')}, {s['verdict']}"
+    tip = f"{s['name']}: {figures} {s.get('unit', 'bits/byte')} over {many(s['documents'], 'document')}, {s['verdict']}"
     mark = tag("circle", tag("title", tip), cx=middle, cy=y, r=4.0, class_=f"f-{colour}")
     if not x.low <= difference <= x.high:
         turn = -8 if middle == x.start else 8

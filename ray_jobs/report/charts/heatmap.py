@@ -15,9 +15,9 @@ REGRET_UNIT = 0.01
 
 
 def heat_map(
-    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]], *, label: str
+    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]], *, label: str, unit: str
 ) -> Html:
-    """Draw bits per byte of each checkpoint (row) on each slice (column), best brightest."""
+    """Draw bits per byte of each checkpoint (row) on each slice (column), best brightest. unit: their name."""
     width = 1080.0 if len(columns) > 10 else 540.0
     left = 12 + 6.4 * max(len(row) for row in rows)
     cell = min((width - left) / len(columns), 88.0)
@@ -38,17 +38,19 @@ def heat_map(
                         value - best[j],
                         worst,
                         (left + j * cell, y, cell, tall),
-                        f"{rows[i]} on {columns[j]}",
+                        (f"{rows[i]} on {columns[j]}", unit),
                     )
                 )
     end = top + tall * len(rows)
-    return picture(width, end + 44, label, *drawn, *_key(worst, left, end + 14), wide=width > 700)
+    return picture(width, end + 44, label, *drawn, *_key(worst, left, end + 14, unit), wide=width > 700)
 
 
-def _cell(value: float, regret: float, worst: float, box: tuple[float, float, float, float], where: str) -> Html:
+def _cell(
+    value: float, regret: float, worst: float, box: tuple[float, float, float, float], told: tuple[str, str]
+) -> Html:
     x, y, width, height = box
     share = _regret_share(regret, worst)
-    tip = tag("title", f"{where}: {value:.3f} bits/byte, {signed(regret, 4)} against its best")
+    tip = tag("title", f"{told[0]}: {value:.3f} {told[1]}, {signed(regret, 4)} against its best")
     drawn: list[Html] = [tag("rect", tip, x=x, y=y, width=width, height=height, fill=viridis(1 - share), class_="cell")]
     if width >= 33 and height >= 13:
         ink = "#10151a" if share < 0.62 else "#ffffff"
@@ -94,7 +96,7 @@ def _column_names(columns: Sequence[str], left: float, top: float, cell: float) 
     return drawn
 
 
-def _key(worst: float, left: float, y: float) -> list[Html]:
+def _key(worst: float, left: float, y: float, unit: str) -> list[Html]:
     if worst <= 0:
         return []
     steps = [tag("rect", x=left + 4.0 * i, y=y, width=4.2, height=8.0, fill=viridis(1 - i / 44)) for i in range(45)]
@@ -103,4 +105,5 @@ def _key(worst: float, left: float, y: float) -> list[Html]:
         words(left + 178 * _regret_share(v, worst), y + 20, f"+{v:g}" if v else "best", "soft small", "middle")
         for v in marks
     ]
-    return [*steps, *names, words(left + 192, y + 9, "bits per byte above the slice's best", "soft small")]
+    said = unit.replace("/", " per ")
+    return [*steps, *names, words(left + 192, y + 9, f"{said} above the slice's best", "soft small")]

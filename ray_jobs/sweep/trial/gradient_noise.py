@@ -21,6 +21,7 @@ from models.measures.gradient_noise import gradient_noise
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.row_objective import training_objective
 from ray_jobs.sweep.trial.job import SweepJob, segment_run
 from ray_jobs.sweep.trial.recorded_rounds import Diet, RecordedRows
 
@@ -68,7 +69,7 @@ def _measure(job: SweepJob, key: str, config_json: str, diet: Diet) -> float:
         raise ValueError("the gradient of a part says nothing of the whole")
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         weights = read_full_weights(fetch_files(store, commit, Path(scratch)))
-    source = RecordedRows(store, diet, known.document_token)
+    source = RecordedRows(store, diet, training_objective(config.model, known, config.seed))
     batches, count = small_batches(config.engine, config.model.row_tokens, diet)
     small = (source.batch(n * count, count)[0] for n in range(batches))
     tokens = config.model.tokens_of(known.vocab_size)

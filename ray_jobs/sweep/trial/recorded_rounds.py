@@ -22,6 +22,7 @@ from data_ops.mixing.mixed_cut import Looked
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning
+from data_ops.rounds.masking import RowObjective
 from data_ops.rounds.next_round import behind_round, next_round
 from data_ops.rounds.plan import Behind
 from data_ops.sampling.shard import Sample, Shard, merge_shards
@@ -114,11 +115,18 @@ def _mixture_of(plan: Planning, start: Behind) -> MixtureVersion | None:
 class RecordedRows:
     """The rows of a diet in training order, read from the store as they are asked for; one process alone uses it."""
 
-    def __init__(self, store: Store, diet: Diet, document_token: int) -> None:
-        self.lake, self.diet, self.document_token = Lake(store), diet, document_token
+    def __init__(self, store: Store, diet: Diet, objective: RowObjective) -> None:
+        self.lake, self.diet, self.objective = Lake(store), diet, objective
         self.files = RoundFiles(store, diet.run)
         self.ends = np.cumsum(diet.rows)
         self.laid: dict[int, tuple[Layout, RoundText]] = {}
+
+    def asking(self, objective: RowObjective) -> "RecordedRows":
+        """Let the next rows ask something else of a model, such as another share of hidden tokens."""
+        rates = [None if one.masking is None else one.masking.rates for one in (self.objective, objective)]
+        if rates[0] != rates[1]:
+            self.objective, self.laid = objective, {}
+        return self
 
     def batch(self, first: int, count: int) -> tuple[Rows, int]:
         """Return rows first .. first + count of the list, int32 [count, row_tokens] each, and their labels."""
@@ -132,7 +140,7 @@ class RecordedRows:
             upto = min(last, int(self.ends[number]))
             layout, text = self._round(number)
             rows = layout.order[first - begin : upto - begin]
-            parts.append(layout.fill(rows, len(rows), text.tokens, text.offsets, self.document_token))
+            parts.append(layout.fill(rows, len(rows), text.tokens, text.offsets, self.objective.document_token))
             first, number = upto, number + 1
         found = Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows._fields))
         return found, int((found.labels != -100).sum())
@@ -144,7 +152,7 @@ class RecordedRows:
                 manifest = Manifest.from_row(self.lake.rounds(self.diet.run, number), 0)
                 found = manifest, text_of(self.lake, manifest.fresh, manifest.replay, [])
             manifest, text = found
-            self.laid[number] = Layout(manifest, text.blank), text
+            self.laid[number] = Layout(manifest, text.blank, self.objective.masking), text
             for old in [n for n in self.laid if n <= number - KEPT_ROUNDS]:
                 del self.laid[old]
         return self.laid[number]

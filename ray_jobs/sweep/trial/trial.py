@@ -22,6 +22,7 @@ from cluster.storage.state import read_json, write_json
 from cluster.storage.store import Store
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
+from models.config import ModelConfig
 from models.device import device
 from models.engine import engine
 from models.engine.average import WeightAverage
@@ -31,6 +32,7 @@ from ray_jobs.checkpoints.position import Position, TrialState
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.held_out import HeldOut, held_out
+from ray_jobs.evaluation.row_objective import judged_objective, training_objective
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
 from ray_jobs.sweep.trial.checkpoint import load_trial, save
 from ray_jobs.sweep.trial.job import (
@@ -69,18 +71,19 @@ class TrialHost:
         """Take up a segment, where it stands."""
         return Trial(self, segment) if segment.last else Refused(self.job.marks[0])
 
-    def text(self, config: EvaluateConfig, row_tokens: int) -> HeldOut:
+    def text(self, config: EvaluateConfig, model: ModelConfig) -> HeldOut:
         """The held-out text; the same for every trial."""
         if self.held is None:
-            tokens = row_tokens, self.tokenizer.document_token
-            self.held = held_out(Lake(self.store), self.job.last_window, config, *tokens)
+            asked = model.row_tokens, judged_objective(model, self.tokenizer)
+            self.held = held_out(Lake(self.store), self.job.last_window, config, *asked)
         return self.held
 
-    def rows_of(self, diet: Diet) -> RecordedRows:
-        """The recorded rows of a diet."""
+    def rows_of(self, diet: Diet, config: Config) -> RecordedRows:
+        """The recorded rows of a diet, as a trial with this configuration learns them."""
+        objective = training_objective(config.model, self.tokenizer, config.seed)
         if diet.run not in self.rows:
-            self.rows = {diet.run: RecordedRows(self.store, diet, self.tokenizer.document_token)}
-        return self.rows[diet.run]
+            self.rows = {diet.run: RecordedRows(self.store, diet, objective)}
+        return self.rows[diet.run].asking(objective)
 
 
 class Names(NamedTuple):
@@ -198,7 +201,7 @@ class Trial:
     def _train(self, mark: int) -> bool:
         """Step until the next step would end beyond `mark`; False if it took longer than a beat and goes on."""
         assert self.engine is not None and self.average is not None
-        config, rows = self.config, self.host.rows_of(self.segment.diet)
+        config, rows = self.config, self.host.rows_of(self.segment.diet, self.config)
         count = config.engine.batch_rows(config.model.row_tokens)
         began, first = time.perf_counter(), self.trained
         while self.trained + self.batch_tokens <= mark:
@@ -223,7 +226,7 @@ class Trial:
         assert self.engine is not None and self.average is not None
         self._commit()
         began = time.perf_counter()
-        data = self.host.text(self.config.evaluate, self.config.model.row_tokens)
+        data = self.host.text(self.config.evaluate, self.config.model)
         with self.average.in_place():
             mine = score(data, self.engine.evaluate, dist.get_rank(), dist.get_world_size())
             nats = torch.from_numpy(mine).to(device())

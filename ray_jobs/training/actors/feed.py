@@ -28,6 +28,7 @@ from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning, Shape
+from data_ops.rounds.masking import RowObjective
 from data_ops.rounds.next_round import NothingLeft, behind_round, next_round
 from data_ops.rounds.plan import Behind, PlanInput, plan_branch
 from data_ops.rounds.round_file import warm_up
@@ -52,7 +53,7 @@ class FeedSettings:
     store: str
     run: str
     plan: Planning
-    document_token: int
+    objective: RowObjective
     follow: bool = False
     plans: bool = True  # False: only rounds that another feed of this run has written down are handed out
 
@@ -131,7 +132,7 @@ class Feed:
         count = -(-layout.manifest.batch_rows // world)
         rows = layout.rows_of(step, rank * count, count)
         text = ready.text
-        filled = layout.fill(rows, count, text.tokens, text.offsets, self.settings.document_token)
+        filled = layout.fill(rows, count, text.tokens, text.offsets, self.settings.objective.document_token)
         fresh = len(text.arrived_s)
         done = (layout.last_steps == step)[:fresh] & ~text.blank[:fresh] & (rank == 0)
         origins = text.arrived_s[done], text.event_s[done], text.sources[done]
@@ -158,7 +159,7 @@ class Feed:
                 self.files.keep_branch(step, *found)
             manifest, text = found
             if manifest.steps:
-                self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank), text)
+                self.prepared[BRANCH] = Prepared(Layout(manifest, text.blank, self.settings.objective.masking), text)
             return notice_of(manifest)
 
     def fingerprint(self, window: int) -> str:
@@ -199,7 +200,7 @@ class Feed:
                 f"set engine.batch_tokens={manifest.batch_rows * manifest.row_tokens} and model.row_tokens back"
             )
         text = in_file[1] if in_file else self._text_of(manifest)
-        self.prepared[number] = Prepared(Layout(manifest, text.blank), text)
+        self.prepared[number] = Prepared(Layout(manifest, text.blank, self.settings.objective.masking), text)
         for old in [n for n in self.prepared if BRANCH < n <= number - KEEP_ROUNDS]:
             del self.prepared[old]
         return self.prepared[number]

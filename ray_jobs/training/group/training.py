@@ -19,8 +19,10 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from cluster.runtime.actors import SERVICE, Answer, start_actor
 from cluster.runtime.session import Session
 from cluster.runtime.topology import Placement, place
+from data_ops.documents.tokenizer import Tokenizer
 from data_ops.ingest.events import Warned
 from ray_jobs.config.schema import Config, planning, shape
+from ray_jobs.evaluation.row_objective import training_objective
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.ingest.task import ingest_task
 from ray_jobs.outcome import last_line
@@ -56,7 +58,7 @@ class Training:
         self.num_nodes = len(session.nodes())
         claim = Claim(config.name, lease, config.checkpoint.keep)
         self.coordinator = start_actor(Coordinator, SERVICE, config.store, claim)
-        settings = feed_settings(config, opened.tokenizer.document_token, follow=follow)
+        settings = feed_settings(config, opened.tokenizer, follow=follow)
         self.feed = start_actor(Feed, {**SERVICE, "max_concurrency": 16}, settings)
         self.ingest = ingest_task.remote(config.store, opened.settings, opened.tokenizer_json, follow, self.coordinator)
         job = WorkerJob(config.model_dump_json(), opened.tokenizer_json, self.feed, self.coordinator, base)
@@ -179,13 +181,13 @@ class Training:
             self.feed.call(Feed.drained, self.last_window)
 
 
-def feed_settings(config: Config, document_token: int, *, follow: bool = False) -> FeedSettings:
+def feed_settings(config: Config, tokenizer: Tokenizer, *, follow: bool = False) -> FeedSettings:
     """Everything of a configuration that decides a run's rounds."""
     return FeedSettings(
         store=config.store,
         run=config.name,
         plan=planning(config),
-        document_token=document_token,
+        objective=training_objective(config.model, tokenizer, config.seed),
         follow=follow,
     )
 

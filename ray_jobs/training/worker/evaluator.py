@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cluster.rows import Rows
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
+from data_ops.rounds.masking import RowObjective
 from models.device import device
 from models.engine.engine import Engine
 from ray_jobs.config.blocks import EvaluateConfig
@@ -27,7 +28,7 @@ class Evaluator:
     store: Store
     config: EvaluateConfig
     row_tokens: int
-    document_token: int
+    objective: RowObjective
     alive: Callable[[], None]  # a sign of life
     judged_window: int = -1  # up to which the text of the last evaluation went
 
@@ -35,7 +36,7 @@ class Evaluator:
         """Score all documents up to a window; on rank 0 what is to be told of it, None where no text is held out."""
         self.judged_window = last_window
         began = time.perf_counter()
-        data = held_out(Lake(self.store), last_window, self.config, self.row_tokens, self.document_token)
+        data = held_out(Lake(self.store), last_window, self.config, self.row_tokens, self.objective)
 
         def score_rows(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
             self.alive()

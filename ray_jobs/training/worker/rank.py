@@ -24,6 +24,7 @@ from models.kinds.kinds import training_flops
 from models.measures import metrics
 from ray_jobs.checkpoints.position import Judgement, Position, TrainingState
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.row_objective import judged_objective
 from ray_jobs.training.actors.batches import Batches
 from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed
@@ -80,9 +81,8 @@ class Rank:
         tokens = config.model.tokens_of(tokenizer.vocab_size)
         seed = config.seed if job.base is None else None
         self.engine = engine.start(config.model, tokens, config.engine, config.optim, seed)
-        self.evaluator = Evaluator(
-            self.store, config.evaluate, config.model.row_tokens, tokenizer.document_token, self.live
-        )
+        objective = judged_objective(config.model, tokenizer)
+        self.evaluator = Evaluator(self.store, config.evaluate, config.model.row_tokens, objective, self.live)
         self.average = WeightAverage(self.engine, AVERAGED) if config.judge.averages else None
         self.begin()
         text = f"{world} workers at step {self.position.step}"

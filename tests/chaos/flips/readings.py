@@ -27,6 +27,7 @@ from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS, PendingLog, text_of
 from data_ops.lake.progress import Reach
 from data_ops.rounds.manifest import Manifest
+from data_ops.rounds.masking import RowObjective
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.files import fetch_files
@@ -68,7 +69,7 @@ def read_all(folder: Path) -> dict[str, Reading]:
         "ids": lambda: lake.documents(0, lake.last_window(), ["id"], ["kept", "held_out", "forgotten"]),
         "known ids": partial(_known, lake),
         "log": lambda: PendingLog(lake).after(Frontier(), lake.last_window()).select(LOG_COLUMNS),
-        "held out": lambda: held_out(lake, lake.last_window(), config.evaluate, 64, 256).__dict__,
+        "held out": lambda: held_out(lake, lake.last_window(), config.evaluate, 64, RowObjective(256)).__dict__,
         "forgotten": lambda: lake.forgotten().tolist(),
         "round 0": partial(_round, lake, 0),
         "round 1": partial(_round, lake, 1),

@@ -27,7 +27,7 @@ def test_a_source_of_texts_has_no_conversations_and_one_of_conversations_says_wh
         (FilesConfig, {"objective": "instruct", "format": "lines"}, "format=lines has no fields"),
         (KafkaConfig, {"objective": "instruct", "format": "bytes"}, "format=bytes has no fields"),
         (FilesConfig, {"objective": "instruct", "prompt": "q"}, "prompt=q and completion=None belong together"),
-        (FilesConfig, {"objective": "chat"}, "Input should be 'causal' or 'instruct'"),
+        (FilesConfig, {"objective": "chat"}, "Input should be 'causal', 'instruct' or 'masked'"),
     ],
 )
 def test_a_key_that_does_not_fit_is_refused(kind: type[ObjectiveConfig], keys: dict[str, object], words: str) -> None:

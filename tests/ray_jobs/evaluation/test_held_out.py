@@ -11,6 +11,7 @@ from cluster.rows import Rows
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.documents.periods import PERIODS
+from data_ops.rounds.masking import RowObjective
 from models.config import ModelConfig
 from models.measures.scoring import scorer
 from ray_jobs.config.blocks import EvaluateConfig
@@ -45,7 +46,7 @@ def few_rows_at_once(monkeypatch):
 
 
 def collect(lake, config=EVERYTHING, last_window=3):
-    return held_out(lake, last_window, config, MODEL.row_tokens, D)
+    return held_out(lake, last_window, config, MODEL.row_tokens, RowObjective(D))
 
 
 def ids(data):

@@ -18,6 +18,7 @@ from data_ops.lake.lake import Lake
 from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest, Planning, Shape
+from data_ops.rounds.masking import RowObjective
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.config.schema import Config
@@ -64,7 +65,7 @@ def feed_of(lake: Lake, mixture: MixtureConfig | None = STARTED) -> Feed:
     plan = Planning(
         RoundConfig(tokens=300, replay_share=0.3), ReservoirConfig(capacity=60, shards=2), Shape(32, 2), 3, mixture
     )
-    feed = Unhurried(FeedSettings(lake.store.uri, RUN, plan, 999), lambda *given: Local(Shard(*given)))
+    feed = Unhurried(FeedSettings(lake.store.uri, RUN, plan, RowObjective(999)), lambda *given: Local(Shard(*given)))
     feed.drained(LAST)
     return feed
 

@@ -11,6 +11,7 @@ import pytest
 
 from cluster.rows import Rows
 from data_ops.documents.tokenizer import byte_tokenizer
+from data_ops.rounds.masking import RowObjective
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.gate import Against, Terms, decide
@@ -65,7 +66,7 @@ def scorer_of(folder: Path, likes_repeats: bool = True) -> Scorer:
     lake = make_lake(folder)
     for window in range(2):
         add_window(lake, make_documents(window, ["held_out", "kept", "held_out", "dropped"] * 5, 20 * window))
-    return Scorer(model(likes_repeats), byte_tokenizer(), ROW_TOKENS, lake, 1, EvaluateConfig())
+    return Scorer(model(likes_repeats), byte_tokenizer(), ROW_TOKENS, lake, 1, EvaluateConfig(), RowObjective(256))
 
 
 @pytest.mark.parametrize("name", NAMES)

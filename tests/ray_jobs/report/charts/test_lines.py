@@ -37,7 +37,7 @@ def test_ticks_are_round_few_and_inside(low, span, count):
 
 
 def test_the_heat_map_is_brightest_where_a_slice_was_best():
-    drawn = heatmap.heat_map(["a", "b"], ["wire/1", "wire/2"], [[1.0, 3.0], [1.5, None]], label="x")
+    drawn = heatmap.heat_map(["a", "b"], ["wire/1", "wire/2"], [[1.0, 3.0], [1.5, None]], label="x", unit="bits/byte")
     fills = re.findall(r'fill="(#\w+)" class="cell"', drawn)
     assert fills == [svg.viridis(1), svg.viridis(1), svg.viridis(0)]
     assert "a on wire/1: 1.000 bits/byte" in drawn

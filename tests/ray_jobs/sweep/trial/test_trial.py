@@ -13,6 +13,7 @@ from cluster.storage.store import Store
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.documents.tokenizer import byte_tokenizer
+from data_ops.rounds.masking import RowObjective
 from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.reading import check
@@ -116,7 +117,7 @@ def test_recorded_rounds_are_planned_once_and_refused_where_text_is_lacking(lake
 @pytest.mark.slow
 def test_every_batch_size_sees_the_same_rows_in_the_same_order(lake, diet):
     def rows(size):
-        source = RecordedRows(lake.store, diet, TOKEN)
+        source = RecordedRows(lake.store, diet, RowObjective(TOKEN))
         parts = [source.batch(first, size)[0] for first in range(0, 60, size)]
         return [np.concatenate(field) for field in zip(*parts, strict=True)]
 

@@ -8,6 +8,7 @@ from cluster.runtime.actors import Local
 from data_ops.lake.lake import Lake
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest, Planning, Shape
+from data_ops.rounds.masking import RowObjective
 from data_ops.sampling.reservoir import ReservoirConfig
 from data_ops.sampling.shard import Shard
 from ray_jobs.checkpoints import manifest as commits
@@ -40,7 +41,7 @@ def new_feed(lake):
         store=lake.store.uri,
         run=RUN,
         plan=Planning(RoundConfig(tokens=400, replay_share=0.4), ReservoirConfig(capacity=60), Shape(32, 4), 3),
-        document_token=999,
+        objective=RowObjective(999),
     )
     feed = Feed(settings, lambda *given: Local(Shard(*given)))
     feed.drained(LAST)

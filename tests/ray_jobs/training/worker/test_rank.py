@@ -62,7 +62,7 @@ def life(store: Store, judge: dict[str, str], killed_at: int = 0) -> list[Event]
     """One start of the run, to its end or until it is killed within the so-manieth step of a decay; its events."""
     config = Config.model_validate({**SETTINGS, "store": store.uri, "judge": judge})
     tokenizer = byte_tokenizer()
-    feed = Feed(feed_settings(config, tokenizer.document_token), lambda *given: Local(Shard(*given)))
+    feed = Feed(feed_settings(config, tokenizer), lambda *given: Local(Shard(*given)))
     feed.drained(LAST)
     heart = Heart(store, acquire(store, RUN))
     coordinator = Coordinator(store.uri, Claim(RUN, heart.lease, 2))

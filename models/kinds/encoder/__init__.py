@@ -1,0 +1,1 @@
+"""Encoder: models that see both ways and fill masks, as the transformers library computes them."""
