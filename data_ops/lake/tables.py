@@ -17,6 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 from pyarrow.fs import SubTreeFileSystem
 
+from cluster.storage.panics import panics_told
 from cluster.storage.retry import is_transient, one_line, retry
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
@@ -47,8 +48,9 @@ class Tables:
                         raise OSError(f"{self.store.delta_uri(name)} cannot be created: {one_line(error)}") from error
 
     def table(self, name: str) -> DeltaTable | None:
-        """Open a table as it is now; None if it is not there."""
-        return retry(lambda: self._open(name))
+        """Open a table as it is now; None if it is not there. DamagedError if its log is not what was written."""
+        with panics_told(self.store.delta_uri(name), MEND):
+            return retry(lambda: self._open(name))
 
     def _create(self, name: str, schema: pa.Schema) -> None:
         DeltaTable.create(
@@ -135,7 +137,8 @@ class Tables:
         Each try looks anew, so `ask` may append under a number that it looks up. What else fails is an OSError.
         """
         try:
-            return retry(lambda: self._look_closely(name, ask))
+            with panics_told(self.store.delta_uri(name), MEND):
+                return retry(lambda: self._look_closely(name, ask))
         except (OSError, DeltaError, pa.ArrowException) as error:
             if isinstance(error, OSError) and "\n" not in str(error):
                 raise

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from cluster.storage.panics import panics_told
 from cluster.storage.retry import is_transient, one_line, retry
 from cluster.storage.store import Store
 from data_ops.sources.delta.actions import BadLogError, DataFile, DeltaCommit, path_within, read_commit, spelled
@@ -141,7 +142,8 @@ def open_table(store: Store, version: int | None = None) -> "DeltaTable | None":
 
     options = store.delta_options() or None
     try:
-        return retry(lambda: deltalake.DeltaTable(store.uri, version=version, storage_options=options))
+        with panics_told(store.uri, "restore its log from a copy"):
+            return retry(lambda: deltalake.DeltaTable(store.uri, version=version, storage_options=options))
     except deltalake.exceptions.TableNotFoundError:
         return None
     except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
