@@ -28,6 +28,16 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parts.scheme, checked(uri.split("://", 1)[1].rstrip("/"))
 
 
+def absolute_uri(uri: str) -> str:
+    """Return the same place as an absolute local path or a URI, whatever the working directory is.
+
+    >>> absolute_uri("gs://acme/lake/")
+    'gs://acme/lake'
+    """
+    scheme, root = split_uri(uri)
+    return root if scheme == "file" else f"{scheme}://{root}"
+
+
 def checked(path: str) -> str:
     """Return a relative path unchanged, or raise ValueError if it could leave its store.
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from tests.chaos import faults
 from tests.chaos.bucket import Bucket
-from tests.chaos.comparison import compare
-from tests.chaos.history import Verdict, check, read_history
+from tests.chaos.checker.comparison import compare
+from tests.chaos.checker.history import Verdict, check, read_history
+from tests.chaos.checker.recovery import recoveries
 from tests.chaos.life import RUN, Life
-from tests.chaos.recovery import recoveries
 from tests.chaos.schedule import POISONS, SETTINGS, Plan, plan
 from tests.support.runs import ROOT, STARTED
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.recovery import PARTS
+from tests.chaos.checker.recovery import PARTS
 from tests.chaos.schedule import DAMAGES, KILLS, STOPS
 
 MTTF_HOURS, MTTF_GPUS = 7.9, 1024

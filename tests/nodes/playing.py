@@ -10,8 +10,8 @@ from typing import Any
 
 from tests.chaos import corpus
 from tests.chaos.campaign import HELD_OUT, MIN_CHARS, SEED
-from tests.chaos.comparison import compare
-from tests.chaos.history import check, read_history
+from tests.chaos.checker.comparison import compare
+from tests.chaos.checker.history import check, read_history
 from tests.chaos.life import RECIPE, RUN
 from tests.nodes import network
 from tests.nodes.scenes import Scene, cluster_of

@@ -33,8 +33,8 @@ from ray_jobs.checkpoints.position import StoredFile
 from ray_jobs.checkpoints.retention import retain
 from ray_jobs.store.lease import Lease
 from ray_jobs.store.paths import checkpoint_folder, run_path
+from tests.chaos.checker.history import check, read_history
 from tests.chaos.corpus import grow
-from tests.chaos.history import check, read_history
 from tests.support.checkpoints import commit_at
 from tests.support.log_without_ray import Planner, plan_window, run_window
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
-from cluster.storage.uri import split_uri
+from cluster.storage.uri import absolute_uri, split_uri
 from cluster.units import Size
 from data_ops.sources.objective import ObjectiveConfig
 
@@ -48,8 +48,7 @@ class DatasetConfig(ObjectiveConfig):
     @property
     def root(self) -> str:
         """The folder as an absolute path or a URI."""
-        scheme, root = split_uri(self.path)
-        return root if scheme == "file" else f"{scheme}://{root}"
+        return absolute_uri(self.path)
 
     @property
     def waits(self) -> bool:

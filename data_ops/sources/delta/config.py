@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
-from cluster.storage.uri import split_uri
+from cluster.storage.uri import absolute_uri, split_uri
 from cluster.units import Size
 from data_ops.sources.objective import ObjectiveConfig
 
@@ -47,8 +47,7 @@ class DeltaConfig(ObjectiveConfig):
     @property
     def root(self) -> str:
         """The folder as an absolute path or a URI, by which the table is named."""
-        scheme, root = split_uri(self.path)
-        return root if scheme == "file" else f"{scheme}://{root}"
+        return absolute_uri(self.path)
 
     @property
     def waits(self) -> bool:

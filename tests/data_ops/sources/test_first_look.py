@@ -8,7 +8,7 @@ import pytest
 
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.first_look import first_look
-from tests.support.file_rows import put
+from tests.support.files.rows import put
 
 RECORD = {"id": 7, "body": "Ä text of\na mill.", "published_at": "2023-01-02", "package": {"name": "x", "text": "deep"}}
 

@@ -14,7 +14,7 @@ from ray_jobs.evaluation.decision import DecisionRow, SliceRow
 from ray_jobs.evaluation.scores import write_scores
 from ray_jobs.registry.champions import How, ServiceTime
 from tests.support.checkpoints import state_at
-from tests.support.judged import table
+from tests.support.judging.judged import table
 from tests.support.registry.champions import FACTS
 
 IDS = [bytes([number]) * 16 for number in range(4)]

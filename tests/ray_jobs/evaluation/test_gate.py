@@ -15,7 +15,7 @@ from ray_jobs.evaluation.bounds import level_of
 from ray_jobs.evaluation.decision import Decision, not_asked
 from ray_jobs.evaluation.gate import Against, Terms, best, decide, pools_of
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
-from tests.support.judged import FRESH, SLICES, held_out, table, text_of
+from tests.support.judging.judged import FRESH, SLICES, held_out, table, text_of
 
 CONFIG = GateConfig()
 TERMS = Terms(1, 1, "news/00000005")

@@ -21,7 +21,7 @@ from ray_jobs.registry.champion import champion_name
 from ray_jobs.registry.judge import Candidate, judge_and_promote
 from ray_jobs.registry.reference import read_figures
 from ray_jobs.store.paths import CHAMPION, decision_path
-from tests.support.court import Court
+from tests.support.judging.court import Court
 
 pytestmark = pytest.mark.slow
 

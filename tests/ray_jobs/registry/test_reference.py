@@ -13,7 +13,7 @@ from ray_jobs.checkpoints.champion import DriftReference
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
 from ray_jobs.registry.asks import Ask, Question, Rules, Weights, reserve
 from ray_jobs.registry.reference import read_figures, renew
-from tests.support.judged import held_out
+from tests.support.judging.judged import held_out
 
 RULES = Rules.of(GateConfig(), EvaluateConfig())
 SOURCES = ("wire/2026-01", "help/2026-01")

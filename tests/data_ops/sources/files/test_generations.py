@@ -14,7 +14,7 @@ import zstandard
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import ChangedError
-from tests.support.file_reader import OLD, Reader, grow, line, put, rows_of, texts
+from tests.support.files.reader import OLD, Reader, grow, line, put, rows_of, texts
 
 
 def of(name: str, count: int) -> bytes:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from tests.support.file_reader import OLD, Reader, grow, line, put, texts
+from tests.support.files.reader import OLD, Reader, grow, line, put, texts
 
 CHECKED = zstandard.ZstdCompressor(write_checksum=True)
 PACK = {".gz": gzip.compress, ".zst": zstandard.compress}

@@ -14,7 +14,7 @@ from cluster.storage.buckets import open_filesystem
 from data_ops.sources.files.listing import glob_regex
 from data_ops.sources.kinds import FilesConfig, open_source
 from data_ops.sources.protocol import Untaken
-from tests.support.file_reader import Reader, line, put, rows_of, texts
+from tests.support.files.reader import Reader, line, put, rows_of, texts
 
 
 def test_globs_stay_in_a_folder_unless_doubled_and_skip_hidden_names(tmp_path: Path):

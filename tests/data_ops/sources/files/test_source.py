@@ -29,7 +29,7 @@ from data_ops.sources.files.formats.parquet import count_rows
 from data_ops.sources.files.listing import FileState, read_at
 from data_ops.sources.files.source import FilesSource
 from data_ops.sources.kinds import FilesConfig, open_source
-from tests.support.file_reader import OLD, Reader, grow, line, put, rows_of, texts
+from tests.support.files.reader import OLD, Reader, grow, line, put, rows_of, texts
 
 # growth
 

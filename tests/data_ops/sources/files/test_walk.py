@@ -11,7 +11,7 @@ from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.walk import walk
 from data_ops.sources.kinds import open_source
 from data_ops.sources.protocol import Untaken
-from tests.support.file_reader import Reader, line, put, texts
+from tests.support.files.reader import Reader, line, put, texts
 
 
 def test_a_link_out_of_the_folder_is_not_read_and_said(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.formats.content import UnknownKindError, sniffed_format
 from data_ops.sources.kinds import open_source
-from tests.support.file_rows import put, read_rows, read_with_warnings
+from tests.support.files.rows import put, read_rows, read_with_warnings
 
 LINES = '{"text": "Ä first line."}\r\n{"text": "A second line 😀."}\r\n'
 MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}

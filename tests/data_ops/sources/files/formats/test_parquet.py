@@ -17,7 +17,7 @@ from data_ops.documents.reasons import QUARANTINE
 from data_ops.sources.fields import Fields
 from data_ops.sources.files.formats.parquet import bytes_of
 from data_ops.sources.protocol import Span
-from tests.support.file_rows import OLD, put, read_rows
+from tests.support.files.rows import OLD, put, read_rows
 
 LATIN = [b"A good row about the river.", b"CAF\xc9 exported as Latin-1.", b"Another good row."]
 

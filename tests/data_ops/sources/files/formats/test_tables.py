@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.kinds import open_source
-from tests.support.file_reader import Reader, grow, texts
-from tests.support.file_rows import put, read_rows, read_with_warnings
+from tests.support.files.reader import Reader, grow, texts
+from tests.support.files.rows import put, read_rows, read_with_warnings
 
 CELL = st.lists(st.sampled_from(["a", "é", ",", ";", "\t", '"', "\n", "\r\n", " ", "'"]), max_size=6).map("".join)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_ops.sources.files.formats.unpack import Limits, TornError, unpack
-from tests.support.file_rows import put, read_rows
+from tests.support.files.rows import put, read_rows
 
 PACK = {"gzip": gzip.compress, "zstd": zstandard.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 SUFFIX = {"gzip": ".gz", "zstd": ".zst", "bzip2": ".bz2", "xz": ".xz"}

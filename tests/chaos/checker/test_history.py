@@ -14,12 +14,12 @@ import pytest
 from safetensors.numpy import save, save_file
 
 from tests.chaos.campaign import keeps_settings
-from tests.chaos.comparison import compare, weights
+from tests.chaos.checker.comparison import compare, weights
+from tests.chaos.checker.history import check, read_corpus, read_history
+from tests.chaos.checker.recovery import recoveries
 from tests.chaos.corpus import grow, lines
-from tests.chaos.history import check, read_corpus, read_history
 from tests.chaos.life import OVERDUE_STEPS, Fired, Life, Mark
 from tests.chaos.processes import Process, family, lives, send
-from tests.chaos.recovery import recoveries
 from tests.chaos.result import DEADLY, curve, percentiles, summarise
 from tests.chaos.schedule import FAULTS, POISONS, Fault, Moment, plan
 from tests.system.test_histories import HELD_OUT, RUN, SEED, Run

@@ -18,7 +18,7 @@ import hashlib
 
 from safetensors import safe_open
 
-from tests.chaos.history import History, fresh_texts
+from tests.chaos.checker.history import History, fresh_texts
 
 LOSS_TOLERANCE = 0.02  # relative, per step; sums of fp32 in another order, over some hundred steps of training
 

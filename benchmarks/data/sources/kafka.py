@@ -22,7 +22,7 @@ from tests.support.kafka.mock import MockKafka
 
 PARTITIONS, WINDOW = 16, 10_000
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon"]
-BROKER = "import benchmarks.data.kafka as b; b.serve()"
+BROKER = "import benchmarks.data.sources.kafka as b; b.serve()"
 
 
 def measure(quick: bool) -> list[Row]:

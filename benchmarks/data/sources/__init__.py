@@ -1,0 +1,1 @@
+"""How fast are documents read from each kind of source, beside the fastest client of others?"""

@@ -1,0 +1,1 @@
+"""What a broken run left behind: can it be true, is it the same as undisturbed, how long until it went on?"""

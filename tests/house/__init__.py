@@ -1,0 +1,1 @@
+"""The rules of the house, executed: rooms, dependencies, docs, examples and benchmarks."""

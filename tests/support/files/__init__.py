@@ -1,0 +1,1 @@
+"""Files as ingest reads them, and their rows, for tests."""

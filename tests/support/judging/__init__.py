@@ -1,0 +1,1 @@
+"""Two models that are only figures, before the real gate and registry."""
