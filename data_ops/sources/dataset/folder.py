@@ -28,6 +28,10 @@ class DatasetRefusedError(OSError):
     """A dataset cannot be read as it is configured; the sentence says why and what to do."""
 
 
+class UnfinishedError(DatasetRefusedError):
+    """A file that a dataset names is not there, or not there yet."""
+
+
 class SavedDataset(NamedTuple):
     """A dataset that was saved."""
 
@@ -108,7 +112,7 @@ def saved_dataset(config: DatasetConfig) -> SavedDataset | None:
     infos = retry(lambda: store.filesystem.get_file_info([f"{store.root}/{name}" for name in (STATE, *files)]))
     absent = [info.base_name for info in infos if info.type is not pafs.FileType.File]
     if absent:
-        raise DatasetRefusedError(f"{absent[0]} is named by state.json and not there; save the dataset again")
+        raise UnfinishedError(f"{absent[0]} is named by state.json and not there; save the dataset again")
     seen = [
         (name, info.size, _mark(f"{store.uri}/{name}", info.size, info.mtime_ns or 0))
         for name, info in zip(files, infos[1:], strict=True)

@@ -5,7 +5,7 @@ beginning: rows that were read before are dropped as duplicates. A look reads th
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from data_ops.sources.dataset.config import DatasetConfig
 from data_ops.sources.dataset.folder import (
     DatasetRefusedError,
     SavedDataset,
+    UnfinishedError,
     layout,
     saved_dataset,
     schema_of,
@@ -24,9 +25,11 @@ from data_ops.sources.dataset.folder import (
 from data_ops.sources.dataset.frames import BadArrowError
 from data_ops.sources.dataset.rows import DatasetMark, read_rows_of
 from data_ops.sources.fields import told_absent
-from data_ops.sources.protocol import ChangedError, Cursor, Discovery, LossError, Source, SourceConfig, Span
+from data_ops.sources.protocol import ChangedError, Cursor, Discovery, LossError, Source, SourceConfig, Span, Untaken
 
-QUIET_S = 10.0  # without a file that is newer than state.json, after which the dataset was copied so, and is whole
+QUIET_S = (
+    10.0  # that a dataset with a file newer than state.json stays as it is, which then was copied so, and is whole
+)
 PIECE_ROWS = 5000  # a span holds at most so many, so that several workers can read a file
 
 
@@ -49,9 +52,14 @@ class DatasetSource(Source):
 
     CONFIG: ClassVar[type[SourceConfig]] = DatasetConfig
 
-    def __init__(self, label: str, config: DatasetConfig) -> None:
+    def __init__(self, label: str, config: DatasetConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.label = label
         self.config = config.absolute()
+        self._clock = clock
+        self._seen: tuple[str, float] | None = None  # the fingerprint of the last look, and since when it is that
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_seen": None}  # what a clock said is true in one process
 
     @property
     def _named(self) -> str:
@@ -67,15 +75,18 @@ class DatasetSource(Source):
         return retry(lambda: self._look(cursor, max_records))
 
     def _look(self, cursor: Cursor, max_records: int) -> Discovery:
-        saved, name = self._saved(), self.partition
-        if saved is None:
-            told = f"{self._named}: there is no saved dataset now; it is looked for again"
-            return Discovery([], cursor, [told], drained=True)
-        if saved.written_s > saved.saved_s and time.time() - saved.written_s < QUIET_S:
-            return Discovery(
-                [], cursor, [f"{self._named}: the dataset is being saved; it is waited for"], drained=False
-            )
+        name = self.partition
         entry = known = msgspec.convert(cursor[name], DatasetReached) if name in cursor else None
+        try:
+            saved = self._saved()
+        except UnfinishedError as error:
+            return self._wait(cursor, f"{error}; it is looked for again", drained=True)
+        if saved is None:
+            return self._wait(
+                cursor, f"{self._named}: there is no saved dataset now; it is looked for again", drained=True
+            )
+        if (entry is None or entry.fingerprint != saved.fingerprint) and not self._is_whole(saved):
+            return self._wait(cursor, f"{self._named}: the dataset is being saved; it is waited for", drained=False)
         spans, warnings = list[Span](), list[str]()
         if entry is None or entry.fingerprint != saved.fingerprint:
             if known is not None:
@@ -90,11 +101,22 @@ class DatasetSource(Source):
             left -= sum(span.num_records for span in more)
         return Discovery(spans, {**cursor, name: [*entry]}, warnings, not entry.left, num_behind=entry.left)
 
+    def _wait(self, cursor: Cursor, told: str, *, drained: bool) -> Discovery:
+        """Take nothing, and say for what it is waited."""
+        untaken = [Untaken(self.partition, "waiting", "being_saved", 0)]
+        return Discovery([], cursor, [told], drained, untaken)
+
+    def _is_whole(self, saved: SavedDataset) -> bool:
+        """Was state.json written last, or has nothing changed for a while by our own clock?"""
+        if self._seen is None or self._seen[0] != saved.fingerprint:
+            self._seen = saved.fingerprint, self._clock()
+        return saved.written_s <= saved.saved_s or self._clock() - self._seen[1] >= QUIET_S
+
     def _saved(self) -> SavedDataset | None:
         try:
             return saved_dataset(self.config)
         except DatasetRefusedError as error:
-            raise DatasetRefusedError(f"{self._named}: {error}") from None
+            raise type(error)(f"{self._named}: {error}") from None
 
     def _another(self, known: DatasetReached, saved: SavedDataset, warnings: list[str]) -> list[Span]:
         """Tell that another dataset is there now; a record of what was lost with the one before, if anything was."""

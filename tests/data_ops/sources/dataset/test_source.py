@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_ops.sources.dataset.config import DatasetConfig
 from data_ops.sources.dataset.frames import BATCH, BadArrowError, frames
-from data_ops.sources.protocol import ChangedError, LossError
+from data_ops.sources.dataset.source import DatasetSource
+from data_ops.sources.protocol import ChangedError, Discovery, LossError
 from ray_jobs.config.reading import read_config
 from ray_jobs.outcome import ConfigError
 from tests.data_ops.sources.dataset.saving import DatasetReader, rows, save, source_of, texts
@@ -131,17 +133,46 @@ def test_the_same_rows_in_other_files_are_read_anew_though_their_fingerprint_is_
     assert reader.poll() == texts(0, 20) and "holds another dataset than before" in reader.told[0]
 
 
-def test_a_dataset_that_is_being_saved_is_waited_for_and_a_copied_one_is_not(path: Path):
-    now = time.time()
-    for age, is_read in ((2, False), (60, True)):
-        for file in path.glob("*.arrow"):
-            os.utime(file, (now - age, now - age))
-        os.utime(path / "state.json", (now - 90, now - 90))
-        found = source_of(path).discover({}, 5)
-        assert (bool(found.spans), found.drained) == (is_read, False)
-        assert found.warnings == (
-            [] if is_read else [f"{source_of(path)._named}: the dataset is being saved; it is waited for"]
-        )
+@pytest.mark.parametrize("clock_of_files", [-86_400, 0, 86_400])
+def test_a_dataset_that_changes_is_waited_for_until_it_stands_still_whatever_the_clock_of_its_files_says(
+    path: Path, clock_of_files: int
+):
+    now, told = [0.0], "the dataset is being saved; it is waited for"
+    source = DatasetSource("live", DatasetConfig(path=str(path)), lambda: now[0])
+
+    def look() -> Discovery:
+        for place, age in (("state.json", 90), ("data-00000-of-00002.arrow", 2), ("data-00001-of-00002.arrow", 1)):
+            os.utime(path / place, (time.time() + clock_of_files - age,) * 2)
+        return source.discover({}, 5)
+
+    first = look()
+    assert (first.spans, first.drained, first.warnings) == ([], False, [f"{source._named}: {told}"])
+    assert [(each.state, each.reason) for each in first.untaken] == [("waiting", "being_saved")]
+    now[0] = 9.0
+    (path / "data-00001-of-00002.arrow").write_bytes((path / "data-00000-of-00002.arrow").read_bytes())
+    assert look().spans == []
+    now[0] = 18.5
+    assert look().spans == [], "it changed half a moment ago"
+    now[0] = 19.0
+    found = look()
+    assert sum(span.num_records for span in found.spans) == 5 and not found.warnings
+    now[0] = 20.0
+    again = source.discover(found.cursor, 5)
+    assert sum(span.num_records for span in again.spans) == 5, "what is known to be whole is not waited for again"
+
+
+def test_a_copy_whose_files_come_behind_its_state_is_waited_for_and_read_once_it_is_there(path: Path):
+    late = path / "data-00001-of-00002.arrow"
+    held = late.read_bytes()
+    late.unlink()
+    source = source_of(path)
+    assert "is named by state.json and not there" in str(source.missing())
+    found = source.discover({}, 100)
+    assert found.spans == [] and found.drained and [each.reason for each in found.untaken] == ["being_saved"]
+    assert "data-00001-of-00002.arrow is named by state.json and not there" in found.warnings[0]
+    late.write_bytes(held)
+    (path / "state.json").touch()
+    assert DatasetReader(path).poll() == texts(0, 20)
 
 
 def test_a_dataset_that_goes_before_it_was_read_is_a_loss_with_its_rows_counted(path: Path):
@@ -205,8 +236,7 @@ def test_a_file_that_is_no_arrow_or_not_there_is_told(path: Path):
     (path / "data-00001-of-00002.arrow").unlink()
     save(path, rows(0, 1), fingerprint="b")
     (path / "data-00000-of-00001.arrow").unlink()
-    with pytest.raises(OSError, match=r"is named by state\.json and not there; save the dataset again"):
-        source_of(path).discover({}, 5)
+    assert "is named by state.json and not there; save the dataset again" in str(source_of(path).missing())
 
 
 def test_a_state_that_leads_out_of_the_folder_or_makes_no_sense_is_refused(path: Path):
