@@ -1,7 +1,7 @@
 """What does the card of a model say?
 
 What it is, by which decision it is in service, what it was trained on, what that took, how to load it, and what it
-cannot do. Every bits stands in the store; what nobody measured or stated is left out, and the card says so.
+cannot do. Every figure stands in the store; what nobody measured or stated is left out, and the card says so.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from cluster.readable import many, seconds, short, signed, whole
 from data_ops.audit.by_period import PeriodCounts, counts_of_sources, total
+from models.config import Objective
 from ray_jobs.cards.blocks import Block, Card, CardPart, Code, Grid, Picture, Points, Words
 from ray_jobs.cards.comparing import mixture_words
 from ray_jobs.cards.listing import bits, moment, span_words
@@ -20,6 +21,11 @@ from ray_jobs.report.charts.comparisons import forest, stacked_bars
 
 SHOWN, INDEXED = 40, 60
 NOT_STATED = "not stated"
+#: The class of transformers that loads it, and its task on the hub, by what it learns.
+LOADED = {
+    Objective.CAUSAL: ("AutoModelForCausalLM", "text-generation"),
+    Objective.MASKED: ("AutoModelForMaskedLM", "fill-mask"),
+}
 LIMITS = (
     "It may state what is false, and repeat what stood in its sources, personal data and bias included.",
     "The gate compares bits per byte of held-out text; nothing was measured of truth, harm or bias here.",
@@ -41,14 +47,14 @@ def model_card(told: Told) -> Card:
         facts=[
             (short(whole_text.trained), f"documents, {short(whole_text.trained_tokens)} tokens of fresh text"),
             (short(whole_text.replayed), f"replayed documents, {short(whole_text.replayed_tokens)} tokens"),
-            *_gain(service.decision if service else None),
+            *_gain(service.decision if service else None, told.measure),
             *([(short(told.parameters), "parameters")] if told.parameters else []),
             (short(facts.tokens), "positions trained"),
             (whole(facts.rounds), "rounds"),
         ],
         parts=[*parts, CardPart("Limits", [Points(LIMITS)])],
         front=_front(told),
-        footer="Every bits stands in the store: headrace registry show, verify and trace find them again.",
+        footer="Every figure stands in the store: headrace registry show, verify and trace find them again.",
     )
 
 
@@ -65,13 +71,13 @@ def _sentence(told: Told, counts: PeriodCounts) -> str:
     )
 
 
-def _gain(decision: DecisionRow | None) -> list[tuple[str, str]]:
+def _gain(decision: DecisionRow | None, measure: str) -> list[tuple[str, str]]:
     fresh = (decision or {}).get("fresh")
     if not decision or not fresh:
         return []
     against = decision.get("against", "the champion before")
     bounds = f"at least {signed(fresh['low'])}, at most {signed(fresh['high'])}"
-    return [(signed(fresh["difference"]), f"bits per byte on fresh text against {against}; {bounds}")]
+    return [(signed(fresh["difference"]), f"{measure} on fresh text against {against}; {bounds}")]
 
 
 def _what(told: Told) -> CardPart:
@@ -112,7 +118,7 @@ def _decision(told: Told) -> CardPart:
         margin = max((row.get("limit", 0.0) for row in slices), default=0.0)
         title = f"Difference to {decision.get('against', 'the champion before')}"
         chart = forest(slices[:SHOWN], margin, label="difference per slice")
-        blocks += [Picture(chart, title, "bits per byte on the same documents, with bounds"), _slices(slices)]
+        blocks += [Picture(chart, title, f"{told.measure} on the same documents, with bounds"), _slices(slices)]
     return CardPart("The decision", blocks, lead)
 
 
@@ -200,13 +206,13 @@ def _amount(value: float, small: str, large: str) -> str:
 
 
 def _loading(told: Told) -> CardPart:
-    name = told.facts.name
+    name, (loader, _) = told.facts.name, LOADED[told.learns]
     lines = (
         f"# headrace export store=STORE --checkpoint {name} --to ./model",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {loader}, AutoTokenizer",
         "",
         'tokenizer = AutoTokenizer.from_pretrained("./model")',
-        'model = AutoModelForCausalLM.from_pretrained("./model")',
+        f'model = {loader}.from_pretrained("./model")',
     )
     said = "" if told.facts.is_kept else "Its files are gone from the store: load a copy that was exported before."
     return CardPart("How to load it", [*([Words(said)] if said else []), Code("python", lines)])
@@ -216,11 +222,12 @@ def _front(told: Told) -> dict[str, JsonValue]:
     """What the hub reads."""
     facts, card = told.facts, told.stated.card
     decision = (facts.service.decision if facts.service else None) or {}
+    _, task = LOADED[told.learns]
     results: list[JsonValue] = [
         {
-            "task": {"type": "text-generation"},
+            "task": {"type": task},
             "dataset": {"name": f"held-out text {row['name']} ({row['role']})", "type": row["name"]},
-            "metrics": [{"type": "bits_per_byte", "name": "bits per byte", "value": round(after, 6)}],
+            "metrics": [{"type": told.measure.replace(" ", "_"), "name": told.measure, "value": round(after, 6)}],
         }
         for row in decision.get("slices", [])[:INDEXED]
         if (after := row.get("after")) is not None and row["role"] != "pool"
@@ -230,7 +237,7 @@ def _front(told: Told) -> dict[str, JsonValue]:
         **({"license": card.license} if card.license else {}),
         **({"base_model": told.base_of_hub} if told.base_of_hub else {}),
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": task,
         "tags": ["headrace", "continual-learning"],
         **({"model-index": index} if results else {}),
     }

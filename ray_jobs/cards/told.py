@@ -1,4 +1,4 @@
-"""What do the cards of a checkpoint gather_told: what the store knows of it, and what somebody stated?
+"""What do the cards of a checkpoint tell: what the store knows of it, and what somebody stated?
 
 The counts cost a pass over the narrow columns of `documents` and one over the manifests; all else is small.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from data_ops.audit.by_period import PeriodCounts, by_source_and_period
+from models.config import ModelConfig, Objective
 from models.kinds.kinds import kind_of, model_config
 from ray_jobs.cards.comparing import run_settings
 from ray_jobs.cards.facts import CheckpointFacts, Registry
@@ -39,6 +40,12 @@ class Told:
     time: TrainingTime
     parameters: int | None
     stated: Stated
+    learns: Objective = Objective.CAUSAL
+
+    @property
+    def measure(self) -> str:
+        """What it is judged by, in words."""
+        return self.learns.measure.replace("/", " per ")
 
     @property
     def base(self) -> str | None:
@@ -75,6 +82,7 @@ def gather_told(registry: Registry, facts: CheckpointFacts, config: Config) -> T
     """Gather what the cards say. What `config` states wins over what the run wrote down."""
     store, lake = registry.store, registry.lake
     before = registry.before(facts.service) if facts.service else None
+    shape = _shape(facts)
     windows = lake.last_window() + 1
     return Told(
         facts=facts,
@@ -82,8 +90,9 @@ def gather_told(registry: Registry, facts: CheckpointFacts, config: Config) -> T
         counts=by_source_and_period(lake, facts.stretches),
         windows=windows,
         time=training_time(store, _ends(facts)),
-        parameters=_parameters(registry, facts),
+        parameters=_parameters(registry, shape) if shape else None,
         stated=stated(run_settings(store, facts.main), config),
+        learns=shape.learns if shape else Objective.CAUSAL,
     )
 
 
@@ -101,10 +110,17 @@ def _ends(facts: CheckpointFacts) -> list[str]:
     return [facts.name, *(part.stand.checkpoint for part in facts.stretches[1:] if part.stand.checkpoint)]
 
 
-def _parameters(registry: Registry, facts: CheckpointFacts) -> int | None:
-    """How many parameters the model has; None where this version does not know its kind any more."""
+def _shape(facts: CheckpointFacts) -> ModelConfig | None:
+    """What the model is; None where this version does not know its kind any more."""
     try:
-        shape = model_config(facts.state.model if facts.state else {}).whole
+        return model_config(facts.state.model if facts.state else {}).whole
+    except ValueError:
+        return None
+
+
+def _parameters(registry: Registry, shape: ModelConfig) -> int | None:
+    """How many parameters the model has; None where its tokenizer is gone."""
+    try:
         return kind_of(shape).num_parameters(shape, shape.tokens_of(read_tokenizer(registry.store).vocab_size))
     except (ValueError, FileNotFoundError):
         return None

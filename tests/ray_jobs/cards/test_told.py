@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from cluster.storage.store import Store
+from models.config import Objective
+from ray_jobs.cards.markdown import markdown
 from ray_jobs.cards.model_card import model_card
 from ray_jobs.cards.told import Stated, Told, stated
 from ray_jobs.cards.training_time import TrainingTime
@@ -51,6 +53,19 @@ def test_a_base_is_named_as_the_hub_knows_it_or_without_a_path(
     assert (told.base, told.base_of_hub) == (base, of_hub)
     front = model_card(told).front
     assert front.get("base_model") == of_hub and "license" not in front, "the licence of a base is none of the model"
+
+
+def test_the_card_of_an_encoder_says_how_an_encoder_is_loaded_and_judged() -> None:
+    for learns, loader, task in (
+        (Objective.CAUSAL, "AutoModelForCausalLM", "text-generation"),
+        (Objective.MASKED, "AutoModelForMaskedLM", "fill-mask"),
+    ):
+        told = replace(TOLD, learns=learns)
+        card, written = model_card(told), markdown(model_card(told))
+        assert card.front["pipeline_tag"] == task
+        assert f"model = {loader}.from_pretrained" in written and f"from transformers import {loader}," in written
+        assert told.measure == ("masked " if learns == Objective.MASKED else "") + "bits per byte"
+        assert "Every figure stands in the store" in written
 
 
 def test_what_is_stated_now_wins_and_what_the_run_wrote_down_stays() -> None:
