@@ -1,23 +1,27 @@
 """What do we use of Ray that it does not promise to keep? All of it is here and in `training/group/scaling_policy.py`.
 
 Ray 2.60 has no public way to drain a node, to list those that drain, to be asked whether its head lives, to read its
-environment anew, or to start workers by another script. Importing this file imports Ray.
+environment anew, to start workers by another script, or to start without some daemons. Importing this file imports Ray.
 """
 
 import copy
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import ray.actor
 import ray.autoscaler._private
-from ray._private import ray_constants, services
+from ray._private import parameter, ray_constants, services, utils
 from ray._private.state import state
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient, UniqueID  # type: ignore[attr-defined]
 from ray.core.generated import autoscaler_pb2, gcs_pb2
+
+RAYLET_S = 90.0  # until the raylet of a local Ray must have come up
 
 
 def draining_nodes() -> set[str]:
@@ -64,6 +68,40 @@ def start_workers_by(script: str) -> str:
     before = str(ray_constants.SETUP_WORKER_FILENAME)
     ray_constants.SETUP_WORKER_FILENAME = script
     return before
+
+
+@contextmanager
+def frugal_and_patient(*, logs: bool, metrics: bool) -> Iterator[None]:
+    """Let a local Ray that starts meanwhile do without daemons that nobody asks there, and wait for the others.
+
+    Left out, and with them half of what a start costs: the autoscaler's monitor, the process that passes on what
+    workers print (unless `logs`), and, unless `metrics`, the dashboard and what of its agent only an installation with
+    the dashboard has, the export of metrics included. Ray gives its raylet 30 s, too few on a busy machine.
+    """
+    params, server, node = parameter.RayParams, services.start_api_server, services.get_node
+    dashboard_error = utils.get_dashboard_dependency_error
+    parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=logs)
+    services.get_node = partial(_wait_for, node, RAYLET_S)
+    if not metrics:
+        services.start_api_server = lambda *_, **__: ("", None)  # its address and its process
+        utils.get_dashboard_dependency_error = lambda: ImportError("nobody looks at the dashboard of a local Ray")
+    try:
+        yield
+    finally:
+        parameter.RayParams, services.start_api_server, services.get_node = params, server, node
+        utils.get_dashboard_dependency_error = dashboard_error
+
+
+def _wait_for(get_node: Callable[[str, str], object], most_s: float, address: str, node_id: str) -> object:
+    """Ask for a node until it has come up; the RuntimeError with which Ray says that it has not, after most_s."""
+    until = time.monotonic() + most_s
+    while True:
+        try:
+            return get_node(address, node_id)
+        except RuntimeError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager

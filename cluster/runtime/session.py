@@ -4,9 +4,9 @@
 a local Ray of its own, closed to others: it listens on the loopback interface alone, keeps its files in a folder of
 this user alone, and asks for a random token that lives in this process and its children only
 (no file in $HOME, so any number start side by side). A local Ray has at least 4 logical CPUs, so that two
-workers and data tasks fit on 2 cores. On 2 busy cores it starts in 5-9 s; idle, its daemons take 1.5-1.7
-CPU seconds a minute (1.9-2.0 with metrics on) and each worker process 0.4-0.5 more. Its workers are forked from
-one process that has imported what they need (`cluster.runtime.forkserver`), where there is no GPU.
+workers and data tasks fit on 2 cores. It starts without the daemons that nobody asks on one machine
+(`ray_internals.frugal_and_patient`). Its workers are forked from one process that has imported what they need
+(`cluster.runtime.forkserver`), where there is no GPU.
 """
 
 import os
@@ -153,6 +153,8 @@ def _start_local(
     config: ClusterConfig, metrics: bool, preload: Sequence[str], options: Mapping[str, object]
 ) -> Session:
     """Start a Ray of our own on this machine; ConnectionError if it does not come up."""
+    from cluster.runtime.ray_internals import frugal_and_patient
+
     # CUDA does not survive a fork, and an import may start it: with a GPU workers start as Ray starts them
     forkserver = ForkServer(preload) if preload and not has_gpu() else None
     folder = None
@@ -165,7 +167,8 @@ def _start_local(
             "runtime_env": _at_start(),
             "_temp_dir": folder,
         }
-        address = _start({**own, **options})
+        with frugal_and_patient(logs=bool(options["log_to_driver"]), metrics=metrics):
+            address = _start({**own, **options})
     except Exception as error:
         if forkserver:
             forkserver.close()
@@ -177,10 +180,7 @@ def _start_local(
 
 
 def _start(options: Mapping[str, object]) -> str:
-    """Start a local Ray and return its address; start it once more if it did not come up.
-
-    Its daemons get 30 s, too few on a very busy machine.
-    """
+    """Start a local Ray and return its address; start it once more if it did not come up."""
     import ray
 
     before = set(psutil.Process().children(recursive=True))

@@ -67,7 +67,7 @@ def exact_log_scalar(x: float) -> float:
     return e * LN2_HIGH - ((half - (s * (half + r) + e * LN2_LOW)) - f)
 
 
-@vectorize(["float64(float64)"], cache=True)
+@vectorize(cache=True)  # compiled at the first call: most who import this never ask
 def exact_log(x: float) -> float:
     """Return `exact_log_scalar` of each value of an array."""
     return exact_log_scalar(x)

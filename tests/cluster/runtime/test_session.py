@@ -98,6 +98,9 @@ def test_a_ray_that_came_up_in_half_is_ended_and_started_once_more(tmp_path):
     import psutil
     names = [child.name() for child in psutil.Process().children(recursive=True)]
     assert names.count("gcs_server") == 1, names
+    lines = [open(f"/proc/{child.pid}/cmdline").read() for child in psutil.Process().children(recursive=True)]
+    daemons = [name for name in ("monitor.py", "dashboard.py") if any(name in line for line in lines)]
+    assert daemons == [], "nobody asks these"
 """
     found, err = answer(start(script(before=HALF, then=then), tmp_path))
     assert found["local"] and found["nodes"]
