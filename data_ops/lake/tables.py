@@ -70,12 +70,20 @@ class Tables:
     def dataset(self, table: DeltaTable, prune: Sequence[tuple[str, str, int | str]] | None = None) -> Dataset:
         """Return what is to be read of an open table; files whose range of values contradicts `prune` are left out.
 
+        Raises DamagedError where its log does not know a column that every version of it has had.
+
         Read by pyarrow's own filesystem. deltalake's calls Python from pyarrow's threads, and one that still does when
         the interpreter ends aborts the process (seen: one `headrace status` in five on a busy machine).
         """
         name = table.table_uri.rstrip("/").rpartition("/")[2]
         files = SubTreeFileSystem(f"{self.store.root}/{name}", self.store.filesystem)
-        return table.to_pyarrow_dataset(filesystem=files, file_pruning_predicate=None if prune is None else list(prune))
+        found = table.to_pyarrow_dataset(
+            filesystem=files, file_pruning_predicate=None if prune is None else list(prune)
+        )
+        absent = [column for column in SCHEMAS[name].names if column not in found.schema.names]
+        if absent:
+            raise DamagedError(f"{self.store.delta_uri(name)} is damaged: its log knows no {', '.join(absent)}; {MEND}")
+        return found
 
     def _read(
         self,

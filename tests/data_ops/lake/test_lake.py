@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from deltalake.exceptions import DeltaError
 
+from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import DOCUMENT_SCHEMA
@@ -354,3 +355,26 @@ def test_what_delta_refuses_is_told_in_one_sentence(tmp_path):
 
     with pytest.raises(OSError, match=r"/ledger cannot be read or written: first second$"):
         lake._look("ledger", ask)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "read"),
+    [
+        ("documents", "weight", lambda lake: lake.documents(0, 0)),
+        ("windows", "counts", lambda lake: lake.windows()),
+        ("rounds", "replay", lambda lake: lake.rounds("news")),
+        ("rounds", "shed", lambda lake: list(lake.round_batches())),
+        ("ledger", "state", lambda lake: lake.ledger("news")),
+        ("forgotten", "forgotten", lambda lake: lake.tombstones()),
+    ],
+)
+def test_a_column_whose_name_was_damaged_in_the_log_is_told_with_the_table(tmp_path, name, column, read):
+    lake = Lake(Store.open(str(tmp_path)))
+    lake.create()
+    place = tmp_path / name / "_delta_log" / f"{0:020}.json"
+    text = place.read_text()
+    written = f'\\"name\\":\\"{column}\\"'
+    assert text.count(written) == 1
+    place.write_text(text.replace(written, written.replace(column, f"{column[:-1]}_")))
+    with pytest.raises(DamagedError, match=f"{tmp_path}/{name} is damaged: .*{column}"):
+        read(lake)
