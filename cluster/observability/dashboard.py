@@ -109,6 +109,15 @@ PANELS: dict[str, list[Panel]] = {
             "Bits per byte by slice; the line without a name is all of it.",
         ),
         Panel(
+            "Tasks",
+            "short",
+            {
+                "candidate {{label}}": now("candidate_task", "run, label"),
+                "champion {{label}}": now("champion_task", "run, label"),
+            },
+            "What both showed at the tasks of evaluate.tasks when the last candidate was judged.",
+        ),
+        Panel(
             "Gradient norm",
             "short",
             {"before clipping": now("grad_norm"), "skipped steps": now("skipped_steps_total")},

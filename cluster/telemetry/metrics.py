@@ -62,6 +62,8 @@ METRICS = {
     "replay_tokens": Metric("tokens", "gauge", "Replayed tokens of a round."),
     "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice; without a label of all of them."),
     "candidate_bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss of the last candidate, by slice."),
+    "candidate_task": Metric("score", "gauge", "What the last candidate showed at a task, in the task's own unit."),
+    "champion_task": Metric("score", "gauge", "What the champion showed at it then."),
     "promoted": Metric("checkpoints", "counter", "Checkpoints promoted to champion."),
     "refused": Metric("checkpoints", "counter", "Checkpoints the gate refused."),
 }

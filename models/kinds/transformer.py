@@ -7,7 +7,7 @@ packed into one row never see each other (attention.py); positions restart with 
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -63,6 +63,11 @@ class Transformer(nn.Module):
                 h_BLD = layer(h_BLD, layout)
         h_BLD = self.norm(h_BLD)
         return h_BLD if labels_BL is None else self.head(h_BLD, labels_BL, each)
+
+    def logits_of(self, inputs_BL: Tensor, segments_BL: Tensor) -> Callable[[Tensor], Tensor]:
+        """Read rows; return what turns places [N] among their positions, row after row, into logits [N, V]."""
+        h_TD = self(inputs_BL, segments_BL).flatten(0, 1)
+        return lambda places_N: self.head.logits(h_TD[places_N])[:, : self.vocab_size]
 
     @torch.no_grad()
     def read_on(self, inputs_BL: Tensor, cache: Cache, each: bool = False) -> Tensor:

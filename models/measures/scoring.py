@@ -1,6 +1,7 @@
-"""How is a checkpoint scored without training it: one process, full weights, no DeepSpeed?
+"""How is a checkpoint asked without training it: one process, full weights, no DeepSpeed?
 
-`scorer` gives the same figures as `Engine.evaluate` on one worker; a machine's cores or its GPU are all it needs.
+`AskedModel.evaluate` gives the same figures as `Engine.evaluate` on one worker; a machine's cores or its GPU are all it
+needs. What else may be asked (is a text the likeliest one, what follows a prompt) hangs on the kind: `answers.py`.
 """
 
 from collections.abc import Callable
@@ -20,26 +21,31 @@ from models.kinds.loss import document_nats
 ROWS_AT_ONCE = 16
 
 
-def scorer(
-    config: ModelConfig, vocab_size: int, seed: int, weights: dict[str, Tensor] | None
-) -> Callable[[Rows], tuple[NDArray[np.float64], Any]]:
-    """Return a function from rows to (nats [R, S] of each segment of each row, predictions likewise).
+class AskedModel:
+    """A model that is in memory to be asked, by the kind of its configuration."""
 
-    weights: full float32 weights by name; None is the untrained model of this seed.
-    """
-    kind, model = kind_of(config), build(config, vocab_size, seed, weights)
-    model.to(device()).eval()
+    def __init__(self, config: ModelConfig, vocab_size: int, seed: int, weights: dict[str, Tensor] | None) -> None:
+        """weights: full float32 weights by name; None is the untrained model of this seed."""
+        self.config, self.kind = config, kind_of(config)
+        self.module = build(config, vocab_size, seed, weights)
+        self.module.to(device()).eval()
 
-    def nats_of(batch: MicroBatch) -> Tensor:
-        return kind.nats(model, batch)
-
-    def evaluate(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def evaluate(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return nats [R, S] of each segment of each row, and how many predictions they are of."""
         num_segments = max(1, int(rows.segments.max(initial=0)) + 1)
         nats, predictions = [], []
-        for batch in micro_batches(kind.arrange(rows), ROWS_AT_ONCE):
-            n, p = document_nats(nats_of, batch, num_segments)
+        for batch in micro_batches(self.kind.arrange(rows), ROWS_AT_ONCE):
+            n, p = document_nats(self._nats, batch, num_segments)
             nats.append(n.cpu().numpy())
             predictions.append(p.cpu().numpy())
         return np.concatenate(nats), np.concatenate(predictions)
 
-    return evaluate
+    def _nats(self, batch: MicroBatch) -> Tensor:
+        return self.kind.nats(self.module, batch)
+
+
+def scorer(
+    config: ModelConfig, vocab_size: int, seed: int, weights: dict[str, Tensor] | None
+) -> Callable[[Rows], tuple[NDArray[np.float64], Any]]:
+    """Return `evaluate` of a model that is loaded for it."""
+    return AskedModel(config, vocab_size, seed, weights).evaluate

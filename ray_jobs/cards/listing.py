@@ -26,6 +26,7 @@ class ChampionRow(TypedDict):
     reason: str
     tokens: int | None
     slices: list[SliceRow]
+    tasks: dict[str, SliceRow]  # at which it was compared with the champion before it: each as a whole
 
 
 class CheckpointRow(TypedDict):
@@ -62,6 +63,7 @@ def champion_row(one: ServiceTime, ancestry: Ancestry) -> ChampionRow:
         "reason": one.reason,
         "tokens": state.position.tokens if state else None,
         "slices": (one.decision or {}).get("slices", []),
+        "tasks": {task: rows[0] for task, rows in ((one.decision or {}).get("tasks") or {}).items() if rows},
     }
 
 
@@ -145,7 +147,9 @@ def show_lines(row: CheckpointRow) -> list[str]:
         f"forgotten    epoch {row['forgotten_epoch']}: {many(row['forgotten_ids'], 'id')} then, "
         f"{whole(row['forgotten_ids_since'])} since",
     ]
-    return lines + slice_lines(champion["slices"] if champion else [])
+    lines += slice_lines(champion["slices"] if champion else [])
+    tasks = champion["tasks"] if champion else {}
+    return lines + [f"{'task':<12} {task_words(task, row)}" for task, row in tasks.items()]
 
 
 def slice_lines(slices: Sequence[SliceRow], wide: int = 12) -> list[str]:
@@ -161,6 +165,14 @@ def slice_words(row: SliceRow) -> str:
     change = signed(row.get("difference"), 4)
     role = f"{row['role']} " if row.get("role") else ""
     return f"{role}{row['name']}: {before} to {after}, {change}{bounds} bits/byte, {many(row['documents'], 'document')}"
+
+
+def task_words(task: str, row: SliceRow) -> str:
+    """One task in words, champion before to this one."""
+    bounds = f" [{signed(row['low'], 4)}, {signed(row['high'], 4)}]" if row.get("low") is not None else ""
+    before, after = (bits(row.get(name)) for name in ("before", "after"))
+    change = f"{signed(row.get('difference'), 4)}{bounds} {row.get('unit', '')}"
+    return f"{task}: {before} to {after}, {change}, {many(row['documents'], 'question')}"
 
 
 def bits(value: object) -> str:

@@ -4,7 +4,7 @@ What it is, by which decision it is in service, what it was trained on, what tha
 cannot do. Every figure stands in the store; what nobody measured or stated is left out, and the card says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -119,7 +119,28 @@ def _decision(told: Told) -> CardPart:
         title = f"Difference to {decision.get('against', 'the champion before')}"
         chart = forest(slices[:SHOWN], margin, label="difference per slice")
         blocks += [Picture(chart, title, f"{told.measure} on the same documents, with bounds"), _slices(slices)]
+    tasks = {task: rows[0] for task, rows in (decision.get("tasks") or {}).items() if rows}
+    if tasks:
+        blocks += [Words("Tasks, compared question by question:"), _tasks(tasks)]
     return CardPart("The decision", blocks, lead)
+
+
+def _tasks(tasks: Mapping[str, SliceRow]) -> Grid:
+    head = ("task", "unit", "questions", "before", "after", "change", "at least", "at most")
+    rows = [
+        (
+            task,
+            row.get("unit", ""),
+            whole(row["documents"]),
+            bits(row["before"]),
+            bits(row["after"]),
+            signed(row["difference"], 4),
+            signed(row["low"], 4),
+            signed(row["high"], 4),
+        )
+        for task, row in tasks.items()
+    ]
+    return Grid(head, rows, 6)
 
 
 def _slices(slices: Sequence[SliceRow]) -> Grid:
@@ -231,6 +252,15 @@ def _front(told: Told) -> dict[str, JsonValue]:
         }
         for row in decision.get("slices", [])[:INDEXED]
         if (after := row.get("after")) is not None and row["role"] != "pool"
+    ]
+    results += [
+        {
+            "task": {"type": "text-generation"},
+            "dataset": {"name": task, "type": task},
+            "metrics": [{"type": rows[0].get("unit", "score"), "name": task, "value": round(after, 6)}],
+        }
+        for task, rows in (decision.get("tasks") or {}).items()
+        if rows and (after := rows[0].get("after")) is not None
     ]
     index: list[JsonValue] = [{"name": facts.name, "results": results}]
     return {

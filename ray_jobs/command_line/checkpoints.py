@@ -11,6 +11,7 @@ from ray_jobs.command_line.ending import finish, say, show, tell
 from ray_jobs.command_line.options import (
     Adapter,
     AsChat,
+    Asked,
     Checkpoint,
     Exported,
     Files,
@@ -22,6 +23,7 @@ from ray_jobs.command_line.options import (
     Prompt,
     Reference,
     Seed,
+    Task,
     Temperature,
     ToCheckpoint,
     ToDirectory,
@@ -44,21 +46,27 @@ PANEL = "Checkpoints"
     PANEL,
     "headrace evaluate store=./lake",
     "headrace evaluate store=./lake --checkpoint mine/120 evaluate.period=year",
+    "headrace evaluate store=./lake --checkpoint champion --task tasks/exam.yaml",
 )
 def evaluate(
-    overrides: Overrides = None, config: Files = None, as_json: Json = False, checkpoint: Checkpoint = None
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    checkpoint: Asked = None,
+    task: Task = None,
 ) -> None:
-    """Bits per byte of a checkpoint on every held-out slice."""
-    from ray_jobs.commands.promote import evaluate_checkpoint
+    """Bits per byte of a checkpoint on every held-out slice, and its figures at tasks."""
+    from ray_jobs.commands.promote import evaluate_checkpoint, task_lines
 
-    found = evaluate_checkpoint(read_run(config, overrides), checkpoint)
+    found = evaluate_checkpoint(read_run(config, overrides), checkpoint, task or ())
     if not as_json:
         tell(f"checkpoint {found['checkpoint']}")
         show(
             f"{row['bits_per_byte']:8.4f} {found.get('measure', 'bits/byte')}  {row['documents']:6,} documents  {name}"
             for name, row in found["slices"].items()
         )
-    finish(0, found, as_json)
+        show(task_lines(found))
+    finish(0, msgspec.to_builtins(found), as_json)
 
 
 @command(

@@ -33,6 +33,11 @@ Files = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and print the plan; touch nothing.")]
 Checkpoint = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the run's last.")]
+Asked = Annotated[str | None, typer.Option("--checkpoint", help="RUN/STEP, champion or base; default: the run's last.")]
+Task = Annotated[
+    list[str] | None,
+    typer.Option("--task", metavar="NAME", help="Ask this task alone: of evaluate.tasks, or a YAML file; repeatable."),
+]
 Exported = Annotated[
     str | None, typer.Option("--checkpoint", help="RUN/STEP; default: the champion, else the run's last.")
 ]

@@ -1,7 +1,7 @@
 """What do `headrace evaluate`, `promote`, `export` and `generate` do with a checkpoint?"""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -23,13 +23,15 @@ from ray_jobs.checkpoints.champion import InService
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.weights import full_weights
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.harness.result import Figure
 from ray_jobs.evaluation.scores import by_slice
+from ray_jobs.evaluation.tasks.tasks import further_tasks, only_tasks
 from ray_jobs.ingest.opening import refuse_other_tokenizer
-from ray_jobs.origin.record import read_files
+from ray_jobs.origin.record import read_files, read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
-from ray_jobs.registry.scoring import scores_of, task_scores, weights_of
+from ray_jobs.registry.scoring import scores_of, task_results, task_scores, weights_of
 from ray_jobs.report.terminal import Display
 from ray_jobs.serving.generate import Said, stream
 from ray_jobs.serving.speaker import Speaker, chat_of
@@ -45,6 +47,7 @@ class Scored(TypedDict):
     checkpoint: str
     slices: dict[str, dict[str, float]]
     tasks: NotRequired[dict[str, dict[str, dict[str, float]]]]
+    figures: NotRequired[dict[str, dict[str, Figure]]]  # of tasks of lm-eval: every metric, with its interval
     measure: NotRequired[str]  # what the figures of slices are called, where they are no plain bits per byte
 
 
@@ -57,18 +60,37 @@ class Exported(TypedDict):
     without_card: NotRequired[str]
 
 
-def evaluate_checkpoint(config: Config, name: str | None) -> Scored:
-    """Score a checkpoint (default: the run's last) on held-out text and further tasks."""
+def evaluate_checkpoint(config: Config, name: str | None, tasks: Sequence[str] = ()) -> Scored:
+    """Score a checkpoint (default: the run's last) on held-out text and further tasks; or at the named tasks alone."""
+    if tasks:
+        config = config.model_copy(update={"evaluate": only_tasks(config.evaluate, tasks)})
+    for task in further_tasks(config.evaluate).values():
+        task.check()
     store, commit = chosen_checkpoint(config, name)
     tokenizer_json = read_tokenizer(store).to_json()
     with connect(config.cluster):
-        table = scores_of(config, tokenizer_json, commit.name)
+        table = None if tasks else scores_of(config, tokenizer_json, commit.name)
         asked = task_scores(config, tokenizer_json, commit.name)
-    tasks = {name: {s: score._asdict() for s, score in found.by_slice().items()} for name, found in asked.items()}
-    scored: Scored = {"checkpoint": commit.name, "slices": by_slice(table)}
+    shown = {name: {s: score._asdict() for s, score in found.by_slice().items()} for name, found in asked.items()}
+    scored: Scored = {"checkpoint": commit.name, "slices": {} if table is None else by_slice(table)}
     if (learns := model_config(commit.state.model).learns) != Objective.CAUSAL:
         scored["measure"] = learns.measure
-    return {**scored, "tasks": tasks} if tasks else scored
+    if shown:
+        scored["tasks"] = shown
+    if figures := task_results(config, commit.name):
+        scored["figures"] = {task: result.figures for task, result in figures.items()}
+    return scored
+
+
+def task_lines(found: Scored) -> Iterator[str]:
+    """Tell what a checkpoint showed at tasks, a metric or a slice a line."""
+    figures = found.get("figures", {})
+    for task, slices in found.get("tasks", {}).items():
+        for metric, figure in figures.get(task, {}).items():
+            sure = "" if figure.low is None else f" [{figure.low:.4f}, {figure.high:.4f}]"
+            yield f"{figure.value:8.4f}{sure} {metric}  {figure.questions:,} questions  {task}"
+        for name, score in slices.items() if task not in figures else ():
+            yield f"{score['value']:8.4f}  {score['n']:,} items  {name} of {task}"
 
 
 def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tuple[int, Mapping[str, object]]:
@@ -154,6 +176,7 @@ def exported_checkpoint(config: Config, name: str | None) -> tuple[Store, commit
 def chosen_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
     """The checkpoint that is meant: by name, or the newest of the run."""
     store = Store.open(config.store)
+    name = _meant(store, config, name)
     if name is None:
         found = commits.newest_readable(store, config.name)
         if found is None:
@@ -165,3 +188,18 @@ def chosen_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.
         run = name.partition("/")[0] if name.partition("/")[0] in runs_of(store) else config.name
         kept = ", ".join(f"{run}/{step}" for step in commits.commits(store, run)) or "none"
         raise ConfigError(f"checkpoint {name} is not in {config.store}; of run {run} there are {kept}") from error
+
+
+def _meant(store: Store, config: Config, name: str | None) -> str | None:
+    """Turn the words `champion` and `base` into the checkpoint that they mean."""
+    if name == "champion":
+        if (champion := champion_name(store)) is None:
+            raise ConfigError(f"{config.store} has no champion yet; promote a checkpoint, or name one: RUN/STEP")
+        return champion
+    if name == "base":
+        if (origin := read_origin(store, config.name)) is None:
+            raise ConfigError(
+                f"run {config.name} in {config.store} began with random weights; name a checkpoint: RUN/STEP"
+            )
+        return origin.checkpoint
+    return name

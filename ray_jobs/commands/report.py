@@ -10,6 +10,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import read_decision
+from ray_jobs.registry.task_history import task_history
 from ray_jobs.report.data import Summary
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
@@ -37,7 +38,7 @@ def rewrite_report(config: Config) -> str:
     last = next((event for event in reversed(events) if isinstance(event, CandidateJudged)), None) if is_live else None
     checkpoint = last.checkpoint if last else None if is_live else summary["checkpoint"]
     decision = read_decision(store, checkpoint) if checkpoint else None
-    data = gather(own, lake, events, summary, decision)
+    data = gather(own, lake, events, summary, decision, task_history(store, checkpoint))
     place = run_path(run, "report.html")
     store.write(place, render_run(data).encode())
     return f"{config.store}/{place}"

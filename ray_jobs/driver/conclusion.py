@@ -5,6 +5,7 @@ from data_ops.audit.account import account
 from data_ops.lake.untaken import told_of
 from ray_jobs.config.schema import Config
 from ray_jobs.ingest.opening import OpenStore
+from ray_jobs.registry.task_history import task_history
 from ray_jobs.report.data import Summary
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
@@ -28,7 +29,9 @@ def write_down(config: Config, opened: OpenStore, result: Judged, display: Displ
         display.note(sentence)
     write_json(store, run_path(name, "summary.json"), summary)
     decision = result.decision.to_dict() if result.decision else None
-    page = render_run(gather(config, opened.lake, events, summary, decision))
+    page = render_run(
+        gather(config, opened.lake, events, summary, decision, task_history(store, summary["checkpoint"]))
+    )
     store.write(run_path(name, "report.html"), page.encode())
     display.report(f"{config.store}/{run_path(name, 'report.html')}")
     return summary

@@ -186,6 +186,7 @@ def verdict_events(heard: Heard) -> list[Event]:
             reasons=tuple(decision.reasons[:MOST_REASONS]),
             previous=verdict.champion,
             to_champion_s=heard.ages_s,
+            tasks={name: (pool.before, pool.after) for name, (pool, *_) in decision.tasks.items()},
         )
     )
     if verdict.reference is None and verdict.before is not None:

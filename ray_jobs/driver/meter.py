@@ -173,7 +173,11 @@ class Meter:
 def _judged(event: CandidateJudged) -> MetricRow:
     """What was promoted or refused; nothing where nothing was asked."""
     word = "promoted" if event.promoted else event.verdict or "refused"
-    return {word: 1, **_p95("event_to_champion_s", event.to_champion_s)} if word in ("promoted", "refused") else {}
+    if word not in ("promoted", "refused"):
+        return {}
+    shown = {f"champion_task/{task}": before for task, (before, _) in event.tasks.items()}
+    shown |= {f"candidate_task/{task}": after for task, (_, after) in event.tasks.items()}
+    return {word: 1, **_p95("event_to_champion_s", event.to_champion_s), **shown}
 
 
 def _p95(metric: str, seconds: Mapping[str, tuple[float, ...]]) -> MetricRow:

@@ -16,10 +16,12 @@ from data_ops.lake.lake import Lake
 from data_ops.mixing.versions import newest
 from data_ops.sources.first_look import first_look
 from data_ops.sources.kinds import open_source
+from models.config import Objective
 from models.kinds.kinds import model_config
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.tasks.lm_eval import LmEval
 from ray_jobs.evaluation.tasks.tasks import further_tasks
 from ray_jobs.ingest.opening import check_store, refuse_other_tokenizer
 from ray_jobs.ingest.settings import ingest_settings
@@ -133,8 +135,14 @@ def check_origin(config: Config) -> None:
 
 
 def check_tasks(config: Config) -> None:
-    """Every further task of evaluation must exist and take its settings."""
-    further_tasks(config.evaluate)
+    """Every further task of evaluation must exist, take its settings, and have what it needs."""
+    for name, task in further_tasks(config.evaluate).items():
+        task.check()
+        if isinstance(task, LmEval) and config.model.learns != Objective.CAUSAL:
+            raise ValueError(
+                f"evaluate.tasks names {name}, which asks what follows, and model.kind={config.model.kind} fills "
+                "masks; leave it out"
+            )
 
 
 def check_mixture(config: Config) -> None:

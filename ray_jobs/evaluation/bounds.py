@@ -17,6 +17,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SHARE = 0.4737  # 1 / sum over k >= 1 of 1 / (k ln^2(k + e - 1)): the levels of endlessly many asks add up to alpha
 GUARD = 0.5
+SPAN_GUARD = 1.0  # of items that are right or wrong, whose few losses a t knows too little of (docs/tasks.md)
+MOST_ANSWERS = 10**8
 FEWEST_DAYS = 20  # with fewer, the correlation within a day is taken from old text
 UPPER_95 = 1.645
 
@@ -35,7 +37,8 @@ UNKNOWN = Correlation(0.05)
 class PairedItems:
     """Items that two models were asked; all arrays are [items]. days: numbers that items of one day share.
 
-    unit: of what is paid for a size.
+    unit: of what is paid for a size. span: by how much two models can lie apart on one item (right or wrong: 1); then
+    the guard reckons with such an item, seen or not. 0: nobody can say, and the most harmful one that was seen counts.
     """
 
     sizes: Array
@@ -43,6 +46,7 @@ class PairedItems:
     after: Array
     days: Array
     unit: str = "bits/byte"
+    span: float = 0.0
 
     @property
     def count(self) -> int:
@@ -61,7 +65,7 @@ class PairedItems:
 
     def reversed(self) -> "PairedItems":
         """Return the same with before and after exchanged."""
-        return PairedItems(self.sizes, self.after, self.before, self.days, self.unit)
+        return PairedItems(self.sizes, self.after, self.before, self.days, self.unit, self.span)
 
 
 def level_of(ask: int, alpha: float, candidates: int = 1) -> float:
@@ -83,18 +87,27 @@ def least_items(level: float) -> int:
 
 
 def upper(
-    sizes: Array, differences: Array, level: float, *, guard: float = GUARD, inflation: float = 1.0, freedom: int = 0
+    sizes: Array,
+    differences: Array,
+    level: float,
+    *,
+    guard: float = GUARD,
+    inflation: float = 1.0,
+    freedom: int = 0,
+    span: float = 0.0,
 ) -> Array:
     """Return a bound above sum(differences) / sum(sizes) of independent items, wrong with probability `level`.
 
-    inflation: of the variance, where items are not independent; freedom: of Student's t, else items - 1.
+    inflation: of the variance, where items are not independent; freedom: of Student's t, else items - 1; span: the most
+    that a difference can be, where that is known.
     """
     n = sizes.shape[-1]
     ratio = differences.sum(-1) / sizes.sum(-1)
     if n < 2:
         return np.full_like(ratio, math.inf)
     residuals = (differences - ratio[..., None] * sizes) / sizes.mean(-1)[..., None]
-    harm = np.maximum(residuals.max(-1), 0.0) * guard * math.log10(1 / level)
+    unseen = (span - ratio * sizes.mean(-1)) / sizes.mean(-1) if span else 0.0
+    harm = np.maximum(np.maximum(residuals.max(-1), unseen), 0.0) * guard * math.log10(1 / level)
     error = np.sqrt(inflation * (residuals.var(-1, ddof=1) + harm**2 / n) / n)
     return np.asarray(ratio + harm / n + student_t(level, freedom or n - 1) * error)
 
@@ -102,8 +115,9 @@ def upper(
 def highest(sample: PairedItems, level: float, known: Correlation = UNKNOWN, guard: float = GUARD) -> float:
     """Return the upper bound of the difference; days count as items where that says more."""
     sizes, differences = sample.sizes, sample.after - sample.before
+    guard = SPAN_GUARD if sample.span and guard else guard
     day_sizes, day_differences, crowd = by_day(sample)
-    alone = float(upper(sizes, differences, level, guard=guard))
+    alone = float(upper(sizes, differences, level, guard=guard, span=sample.span))
     if len(day_sizes) == sample.count:
         return alone
     if len(day_sizes) >= FEWEST_DAYS:
@@ -151,11 +165,27 @@ def items_needed(sample: PairedItems, limit: float, level: float, known: Correla
         return None
     quantile = student_t(level, max(n - 1, 4))
     residuals = (sample.after - sample.before - ratio * sample.sizes) / sample.sizes.mean()
+    if sample.span:
+        return _answers_needed(sample, limit, level)
     harm = max(float(residuals.max()), 0.0) * GUARD * math.log10(1 / level)
     spread = max(highest(sample, level, known) - ratio - harm / n, 1e-12) / quantile * math.sqrt(n)
     reach, gap = (quantile + NormalDist().inv_cdf(0.8)) * spread, limit - ratio
     needed = ((reach + math.sqrt(reach**2 + 4 * gap * harm)) / (2 * gap)) ** 2
     return max(math.ceil(needed), least_items(level), n + 1) - n
+
+
+def _answers_needed(sample: PairedItems, limit: float, level: float) -> int | None:
+    """The same for items whose span is known; their guard shrinks with their number, so numbers are tried."""
+    n, ratio = sample.count, sample.difference
+    spread = float(((sample.after - sample.before - ratio * sample.sizes) / sample.sizes.mean()).var(ddof=1))
+    harm = (sample.span - ratio) * SPAN_GUARD * math.log10(1 / level)
+    reach = student_t(level, max(n - 1, 4)) + NormalDist().inv_cdf(0.8)
+    few, many = n, MOST_ANSWERS
+    while many - few > 1:
+        middle = (few + many) // 2
+        passes = ratio + harm / middle + reach * math.sqrt((spread + harm**2 / middle) / middle) <= limit
+        few, many = (few, middle) if passes else (middle, many)
+    return many - n if many < MOST_ANSWERS else None
 
 
 def student_t(level: float, freedom: int) -> float:

@@ -8,7 +8,7 @@ from cluster.readable import seconds, signed, whole
 from ray_jobs.evaluation.bounds import Correlation, PairedItems, items_needed, least_items
 
 Word = Literal["promoted", "refused", "not asked"]
-Role = Literal["fresh", "pool", "old"]
+Role = Literal["fresh", "pool", "old", "shown"]  # shown: nothing is asked of it
 FIRST_LEAST = 5  # held-out documents for a first champion
 Outcome = Literal["better", "within", "worse", "unclear"]
 

@@ -21,7 +21,7 @@ class Pairs:
     def of(self, keep: Array) -> "Pairs":
         """Return the documents of a mask."""
         one = self.sample
-        sample = PairedItems(one.sizes[keep], one.before[keep], one.after[keep], one.days[keep], one.unit)
+        sample = PairedItems(one.sizes[keep], one.before[keep], one.after[keep], one.days[keep], one.unit, one.span)
         return Pairs(sample, self.slices[keep], self.sources[keep], self.fresh[keep])
 
 
@@ -45,7 +45,12 @@ def pair(candidate: Scores, reference: Scores, text: pa.Table | None = None) -> 
     days = np.arange(len(slices)) if text is None else np.array(joined["day"].to_pylist(), dtype=object).astype(str)
     return Pairs(
         PairedItems(
-            column(joined, "size"), costs[0], costs[1], np.unique(days, return_inverse=True)[1], candidate.unit
+            column(joined, "size"),
+            costs[0],
+            costs[1],
+            np.unique(days, return_inverse=True)[1],
+            candidate.unit,
+            candidate.span,
         ),
         slices,
         np.array([name.partition("/")[0] for name in slices.tolist()], dtype=object).astype(str),

@@ -23,7 +23,7 @@ from ray_jobs.evaluation.gate import Against, Terms, best, decide
 from ray_jobs.evaluation.guard import Guard
 from ray_jobs.evaluation.judged_text import arrivals_a_day, given_until, judged_text
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
-from ray_jobs.evaluation.tasks.tasks import further_tasks
+from ray_jobs.evaluation.tasks.tasks import further_tasks, pinned
 from ray_jobs.registry.asks import (
     UNTRAINED,
     Ask,
@@ -175,7 +175,7 @@ def _question(
         against=UNTRAINED if opponent.commit is None else _weights(store, opponent.commit, opponent.sha256).key,
         candidates=tuple(_weights(store, one.commit, one.details.get("weights_sha256")) for one in candidates),
         last_window=last,
-        rules=Rules.of(config.gate, config.evaluate),
+        rules=Rules.of(config.gate, pinned(config.evaluate, store)),
         fresh_documents=sum(text["fresh"].to_pylist()),
         reference=opponent.reference,
         arrivals=arrivals_a_day(lake, last),

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,17 +16,20 @@ from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
 from data_ops.rounds.masking import RowObjective
 from models.kinds.kinds import model_config
-from models.measures import scoring
+from models.measures.scoring import AskedModel
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.weights import full_weights, hash_checkpoint
 from ray_jobs.config.schema import Config
+from ray_jobs.evaluation.harness.asking import Harness
+from ray_jobs.evaluation.harness.result import TaskResult
 from ray_jobs.evaluation.held_out import held_out
 from ray_jobs.evaluation.row_objective import judged_objective
 from ray_jobs.evaluation.scores import read_scores, write_scores
 from ray_jobs.evaluation.tasks.held_out_bits import HeldOutBits
-from ray_jobs.evaluation.tasks.task import Scorer, Scores
-from ray_jobs.evaluation.tasks.tasks import further_tasks
+from ray_jobs.evaluation.tasks.lm_eval import LmEval, scores_of_task
+from ray_jobs.evaluation.tasks.task import Scorer, Scores, Task
+from ray_jobs.evaluation.tasks.tasks import further_tasks, pinned
 from ray_jobs.ingest.opening import refuse_other_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -82,11 +85,29 @@ def _kept_scores(store: Store, run: str, name: str, wanted: pa.Array) -> pa.Tabl
 def task_scores(
     config: Config, tokenizer_json: str, name: str | None, last_window: int | None = None
 ) -> dict[str, Scores]:
-    """Scores of a checkpoint at each task in `evaluate.tasks`; asked anew, because settings may have changed."""
-    if not further_tasks(config.evaluate):
-        return {}
-    last = Lake(Store.open(config.store)).last_window() if last_window is None else last_window
-    return _on_cluster(_run_tasks, config, tokenizer_json, name, last)
+    """Scores of a checkpoint at each task in `evaluate.tasks`. What a task keeps of it is used, else it is asked."""
+    store = Store.open(config.store)
+    evaluate = pinned(config.evaluate, store)
+    tasks = further_tasks(evaluate)
+    found = {task: scores_of_task(kept) for task, kept in _kept_results(store, name, tasks).items()}
+    missing = tuple(entry for entry, task in zip(evaluate.tasks, tasks, strict=True) if task not in found)
+    if missing:
+        asked = config.model_copy(update={"evaluate": evaluate.model_copy(update={"tasks": missing})})
+        last = Lake(store).last_window() if last_window is None else last_window
+        found |= _on_cluster(_run_tasks, asked, tokenizer_json, name, last)
+    return {task: found[task] for task in tasks}
+
+
+def task_results(config: Config, name: str) -> dict[str, TaskResult]:
+    """What a checkpoint showed at tasks of lm-eval in `evaluate.tasks`, after `task_scores`, with all their metrics."""
+    store = Store.open(config.store)
+    return _kept_results(store, name, further_tasks(pinned(config.evaluate, store)))
+
+
+def _kept_results(store: Store, name: str | None, tasks: Mapping[str, Task]) -> dict[str, TaskResult]:
+    harness = {task: member for task, member in tasks.items() if isinstance(member, LmEval)} if name else {}
+    kept = {task: member.kept(store, str(name)) for task, member in harness.items()}
+    return {task: result for task, result in kept.items() if result is not None}
 
 
 Found = TypeVar("Found")
@@ -115,7 +136,14 @@ def _score_task(
 def _run_tasks(config_json: str, tokenizer_json: str, name: str | None, last_window: int) -> dict[str, Scores]:
     config = Config.model_validate_json(config_json)
     scorer = _scorer(config, tokenizer_json, name, last_window)
-    return {task: member.run(scorer) for task, member in further_tasks(config.evaluate).items()}
+    tasks = further_tasks(config.evaluate)
+    with Harness() as harness:
+        return {
+            task: scores_of_task(member.result(scorer, name, harness))
+            if isinstance(member, LmEval)
+            else member.run(scorer)
+            for task, member in tasks.items()
+        }
 
 
 def _scorer(config: Config, tokenizer_json: str, name: str | None, last_window: int) -> Scorer:
@@ -127,6 +155,7 @@ def _scorer(config: Config, tokenizer_json: str, name: str | None, last_window: 
         model = model_config(commit.state.model)
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = dict(full_weights(store, commit, Path(scratch)))
-    evaluate = scoring.scorer(model, model.tokens_of(tokenizer.vocab_size), config.seed, weights)
+    asked = AskedModel(model, model.tokens_of(tokenizer.vocab_size), config.seed, weights)
     objective = judged_objective(model, tokenizer)
-    return Scorer(evaluate, tokenizer, model.row_tokens, Lake(store), last_window, config.evaluate, objective)
+    lake = Lake(store)
+    return Scorer(asked.evaluate, tokenizer, model.row_tokens, lake, last_window, config.evaluate, objective, asked)

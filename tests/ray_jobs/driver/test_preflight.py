@@ -15,7 +15,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.commands.status import status, status_lines
 from ray_jobs.config.reading import read_config
 from ray_jobs.driver import run as driver
-from ray_jobs.driver.preflight import check_run
+from ray_jobs.driver.preflight import check_run, check_tasks
 from ray_jobs.ingest.opening import open_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store import lease as leases
@@ -274,3 +274,16 @@ def test_tensorboard_without_its_package_is_refused_with_the_command_that_instal
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     assert mistakes(*given) == []
     assert "pip install 'headrace[tensorboard]'" in mistake(*given, "telemetry.tensorboard=true")
+
+
+def test_a_task_that_cannot_be_asked_is_told_before_anything_is_started(tmp_path):
+    pytest.importorskip("lm_eval")
+    missing = read_config([], [f"store={tmp_path}", "evaluate.tasks=[{kind: lm_eval, file: gone.yaml}]"])
+    with pytest.raises(ValueError, match=r"the task file gone.yaml cannot be read"):
+        check_tasks(missing)
+    bert = "model={kind: encoder, family: {model_type: bert}}"
+    masks = read_config([], [f"store={tmp_path}", bert, "evaluate.tasks=[{kind: lm_eval, file: small_pairs}]"])
+    with pytest.raises(
+        ValueError, match=r"names small_pairs, which asks what follows, and model.kind=encoder fills masks"
+    ):
+        check_tasks(masks)
