@@ -1,31 +1,26 @@
 """What became of the records of each source and period, and which of them are in some weights?
 
-One pass over a few narrow columns of `documents`, a stretch of windows at a time, and one over the manifests, one at a
-time: no text and no ids are held. In memory are three bytes for each place up to the last one that a round names: its
-state, and how often it was replayed. The counts of `windows` are of whole windows, so they cannot tell sources apart.
+One pass over a few narrow columns of `documents`, a stretch of windows at a time, and one over the manifests
+(marks.py): no text and no ids are held. The counts of `windows` are of whole windows: they cannot tell sources apart.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypedDict, TypeVar
+from typing import NamedTuple, TypedDict
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_ops.audit.account import PENDING, SHED, SKIPPED, TRAINED, Stand, states_of
+from data_ops.audit.account import PENDING, SHED, SKIPPED, TRAINED, Stand
+from data_ops.audit.marks import RoundMarks, round_marks
 from data_ops.documents.periods import PERIODS, Period
-from data_ops.kernels.arrays import Ints
 from data_ops.lake.lake import Lake
-from data_ops.rounds.manifest import Manifest
 
 ROWS_AT_ONCE = 500_000
 COLUMNS = ["window", "position", "source", "event_time", "fate", "reason", "num_tokens"]
 GROUPED = ["source", "period", "fate", "reason", "state", "drawn"]
 STATES = {PENDING: "pending", SHED: "shed", SKIPPED: "skipped", TRAINED: "trained"}
-Marks = TypeVar("Marks", np.uint8, np.uint16)
 
 
 class GroupRow(TypedDict):
@@ -130,13 +125,7 @@ def by_source_and_period(
     Periods are of event time (UTC). Raises DamagedError where a window or a round is not what was written.
     """
     last = lake.last_window()
-    marks = _Marks()
-    stands = {part.run: part.stand for part in stretches}
-    for batch in lake.round_batches():
-        rows = pa.Table.from_batches([batch])
-        for index in range(rows.num_rows):
-            if (stand := stands.get(rows["run"][index].as_py())) is not None:
-                marks.take(Manifest.from_row(rows, index), stand)
+    marks = round_marks(lake, {part.run: part.stand for part in stretches})
     found: dict[tuple[str, str], PeriodCounts] = {}
     for low, high in lake.stretches(0, last, ROWS_AT_ONCE):
         for group in _groups(lake.documents(low, high, COLUMNS), marks, period):
@@ -145,61 +134,7 @@ def by_source_and_period(
     return [found[key] for key in sorted(found)]
 
 
-class _Marks:
-    """What the rounds have of each place in the log, window by window."""
-
-    def __init__(self) -> None:
-        self._states: dict[int, npt.NDArray[np.uint8]] = {}
-        self._draws: dict[int, npt.NDArray[np.uint16]] = {}
-
-    def take(self, manifest: Manifest, stand: Stand) -> None:
-        """Mark the documents of a round, as far as it is in the weights; a place that comes twice keeps the highest."""
-        if (manifest.round, 0) >= stand.place:
-            return
-        states, fresh = states_of(manifest, stand), len(manifest.fresh)
-        planned = (manifest.fresh, states[:fresh]), (manifest.shed, np.full(len(manifest.shed), SHED))
-        for documents, found in planned:
-            for window, which in _by_window(documents.windows):
-                at = documents.positions[which]
-                row = self._states[window] = _grown(self._states.get(window, np.zeros(0, np.uint8)), at)
-                np.maximum.at(row, at, found[which].astype(np.uint8))
-        drawn = manifest.replay.take(states[fresh:] == TRAINED)
-        for window, which in _by_window(drawn.windows):
-            at = drawn.positions[which]
-            draws = self._draws[window] = _grown(self._draws.get(window, np.zeros(0, np.uint16)), at)
-            np.add.at(draws, at, 1)
-
-    def of(self, windows: Ints, positions: Ints) -> tuple[pa.Array, pa.Array]:
-        """State and number of draws of each row."""
-        states, draws = np.zeros(len(windows), np.uint8), np.zeros(len(windows), np.uint16)
-        for window, which in _by_window(windows):
-            _look(self._states.get(window), positions, which, states)
-            _look(self._draws.get(window), positions, which, draws)
-        return pa.array(states), pa.array(draws)
-
-
-def _by_window(windows: Ints) -> Iterator[tuple[int, Ints]]:
-    """Each window with the rows of it."""
-    order = np.argsort(windows, kind="stable")
-    for which in np.split(order, np.flatnonzero(np.diff(windows[order])) + 1):
-        if len(which):
-            yield int(windows[which[0]]), which
-
-
-def _grown(row: npt.NDArray[Marks], at: Ints) -> npt.NDArray[Marks]:
-    """A row of marks that has these places."""
-    more = int(at.max()) + 1 - len(row)
-    return np.concatenate([row, np.zeros(more, row.dtype)]) if more > 0 else row
-
-
-def _look(row: npt.NDArray[Marks] | None, positions: Ints, which: Ints, found: npt.NDArray[Marks]) -> None:
-    """Put the marks of a window's rows in their places; what no round names has none."""
-    if row is not None:
-        inside = which[positions[which] < len(row)]
-        found[inside] = row[positions[inside]]
-
-
-def _groups(rows: pa.Table, marks: _Marks, period: Period) -> list[GroupRow]:
+def _groups(rows: pa.Table, marks: RoundMarks, period: Period) -> list[GroupRow]:
     """The rows of some windows as counts of each kind of them."""
     states, draws = marks.of(rows["window"].to_numpy(), rows["position"].to_numpy())
     drawn = pc.cast(draws, pa.int64())

@@ -1,4 +1,4 @@
-"""The commands that look into a store: status, watch, report, verify, trace; and forget, which deletes from it."""
+"""The commands that look into a store: status, watch, report, explore, verify, trace; and forget, which deletes."""
 
 import typer
 
@@ -10,9 +10,12 @@ from ray_jobs.command_line.options import (
     IdFile,
     Ids,
     Json,
+    NumSamples,
     Overrides,
     Reported,
+    Site,
     Sources,
+    ToPage,
     command,
     split,
 )
@@ -49,6 +52,35 @@ def report(overrides: Overrides = None, config: Files = None, as_json: Json = Fa
     place = rewrite_report(read_run(config, overrides))
     tell(f"report    {place}")
     finish(0, {"report": place}, as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace explore store=./lake",
+    "headrace explore -c mine.yaml --sources --to corpus.html",
+    "headrace explore store=./lake --site example.com",
+)
+def explore(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    to: ToPage = "explorer.html",
+    samples: NumSamples = 3,
+    site: Site = None,
+    sources: Sources = False,
+) -> None:
+    """Write a page of what is in the store: sources, sites, months, lengths, what became of it, and what rules drop.
+
+    With --sources also the texts of dropped samples, and what each rule drops alone, read again from the sources.
+    """
+    from ray_jobs.explorer.command import explore_command
+
+    store = read_store(config, overrides)
+    asked = read_as_written(config, overrides)
+    lines, told = explore_command(store, asked, to=to, site=site, samples=samples, sources=sources)
+    show(lines, unless=as_json)
+    finish(0, told, as_json)
 
 
 @command(commands, PANEL, "headrace verify", "headrace verify -c mine.yaml --sources")
@@ -93,16 +125,15 @@ def forget(
     ids: Ids = None, config: Files = None, as_json: Json = False, file: IdFile = None, report: Reported = False
 ) -> None:
     """Delete documents for good: forget ID ID ..., or --file ids.txt; with --report tell what is known of them."""
-    from ray_jobs.commands import forget as erasing
-    from ray_jobs.commands import request
+    from ray_jobs.commands import forget, request
 
     names, overrides = split(ids)
-    names += erasing.read_ids(file) if file is not None else []
+    names += forget.read_ids(file) if file is not None else []
     if report:
         told = request.report_on(read_store(config, overrides).uri, names)
         show(request.report_lines(told), unless=as_json)
         finish(0, told, as_json)
-    done = erasing.forget(read_as_written(config, overrides), names)
+    done = forget.forget(read_as_written(config, overrides), names)
     if not as_json:
-        show(erasing.forget_lines(done))
+        show(forget.forget_lines(done))
     finish(0, done, as_json)

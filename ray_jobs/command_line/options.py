@@ -64,6 +64,13 @@ TopP = Annotated[
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", min=1, help="Draw among so many tokens at most; absent: all.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every draw.")]
+ToPage = Annotated[str, typer.Option("--to", metavar="FILE", help="The page to write.")]
+NumSamples = Annotated[
+    int, typer.Option("--samples", min=0, max=20, help="Samples of each kind; 0 leaves texts out of the page.")
+]
+Site = Annotated[
+    str | None, typer.Option("--site", metavar="HOST", help="Tell of this site alone; no page is written.")
+]
 ToFile = Annotated[str, typer.Option("--to", metavar="FILE", help="The YAML file to write.")]
 SpoolFolder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where documents are kept until they are read.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on; others than loopback need a token.")]
@@ -81,7 +88,7 @@ Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
 Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
 ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file alone.")]
-Sources = Annotated[bool, typer.Option("--sources", help="Read sources again and compare, some spans of them.")]
+Sources = Annotated[bool, typer.Option("--sources", help="Read some spans of the sources again.")]
 Deep = Annotated[bool, typer.Option("--deep", help="Read every byte and compare it with what was recorded.")]
 All = Annotated[bool, typer.Option("--all", help="With --sources: compare every span.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on for ever: wait for documents that arrive.")]

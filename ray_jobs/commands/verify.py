@@ -17,10 +17,9 @@ from data_ops.audit.sources import compare_sources
 from data_ops.curation.curate import Provenance, curate
 from data_ops.lake.lake import Lake
 from data_ops.lake.untaken import told_of
-from data_ops.sources.kinds import open_source
-from data_ops.sources.protocol import SourceConfig, Span
-from data_ops.sources.quarantine import read_span
+from data_ops.sources.protocol import Span
 from ray_jobs.config.schema import Config
+from ray_jobs.ingest.again import read_again
 from ray_jobs.ingest.settings import ingest_settings
 from ray_jobs.outcome import ConfigError
 from ray_jobs.report.terminal import Display
@@ -51,7 +50,7 @@ def verify_command(config: Config, *, sources: bool, every: bool, deep: bool, as
             )
 
         def curated(label: str, span: Span) -> Iterator[pa.Table]:
-            for records in read_span(open_source(label, accepting(settings.sources[label])), span):
+            for records in read_again(settings.sources, label, span):
                 origin = Provenance(label, span.partition, 1.0, span.modified_s, span.modified_s)
                 seed, held_out = settings.seed, settings.held_out
                 yield curate(records, settings.curate, origin, seed=seed, held_out_share=held_out)
@@ -67,11 +66,6 @@ def verify_command(config: Config, *, sources: bool, every: bool, deep: bool, as
             display.note(sentence)
         display.proof(config.name, config.store, ok=audit.ok)
     return audit
-
-
-def accepting(config: SourceConfig) -> SourceConfig:
-    """Return the same source, for which what has gone since it was read is no reason to stop: it cannot be compared."""
-    return config.model_copy(update={"on_loss": "continue"} if "on_loss" in type(config).model_fields else {})
 
 
 @dataclass(frozen=True)

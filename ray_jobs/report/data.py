@@ -11,6 +11,7 @@ from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.evaluation.harness.result import Showing
 from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.freshness import Chain
+from ray_jobs.report.losses import StageFigures
 
 
 class Header(TypedDict, total=False):
@@ -121,6 +122,8 @@ class ReportData:
     ages: Ages = field(default_factory=Ages)
     windows: list[WindowRow] = field(default_factory=list)
     quarantine: list[Unreadable] = field(default_factory=list)
+    losses: list[StageFigures] = field(default_factory=list)
+    """What each rule took out of each source, of all windows of the store."""
     freshness_s: list[float] = field(default_factory=list)
     """Seconds from a document's arrival to the first gradient that saw it."""
     events: list[Moment] = field(default_factory=list)

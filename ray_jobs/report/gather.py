@@ -16,11 +16,13 @@ from data_ops.kernels.arrays import Ints
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from data_ops.sampling.shard import event_seconds
+from data_ops.survey.corpus import blocks_of
 from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.evaluation.harness.result import Showing
 from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.data import Ages, Evaluation, ReportData, Summary, Unreadable, WindowRow
+from ray_jobs.report.losses import StageFigures, reason_order, stage_figures
 from ray_jobs.training.events import (
     CandidateJudged,
     Committed,
@@ -65,6 +67,7 @@ def gather(
         ages=ages(lake, config.name, config.reservoir.half_lives_s, summary["rounds"]),
         windows=[windows[n] for n in sorted(windows)],
         quarantine=_quarantine(lake),
+        losses=_losses(lake, config),
         freshness_s=[f for s in steps for f in s.freshness_s],
         events=[moment for event in events if (moment := _moment(event)) is not None],
         versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
@@ -158,6 +161,11 @@ def _quarantine(lake: Lake) -> list[Unreadable]:
         }
         for r in rows
     ]
+
+
+def _losses(lake: Lake, config: Config) -> list[StageFigures]:
+    blocks, num_blocks = blocks_of(lake)
+    return stage_figures(blocks, blocks, num_blocks, reason_order(config.curate))
 
 
 def _moment(event: Event) -> Moment | None:

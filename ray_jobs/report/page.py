@@ -6,6 +6,8 @@ what was lost on the way and why, faults, configuration. A section without data 
 word. Text of documents is escaped wherever it stands, and values under keys that look secret are masked.
 """
 
+import base64
+import hashlib
 from importlib.resources import files
 
 from cluster.readable import is_number, many, noun, seconds, share, short, signed, whole
@@ -17,25 +19,34 @@ from ray_jobs.report.charts.svg import Html, joined, tag
 from ray_jobs.report.charts.timeline import clock
 from ray_jobs.report.data import ReportData, Summary
 from ray_jobs.report.freshness import chain_section
+from ray_jobs.report.losses import losses, plainly
 from ray_jobs.report.task_section import task_section
 
 FIRST = "no champion yet: "  # how the gate begins its reason where there was nothing to compare with
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+NO_MARKUP = "require-trusted-types-for 'script'; trusted-types 'none'"  # a script cannot write markup either
 
 
-def page(title: str, body: Html) -> str:
-    """Return a whole page that needs nothing from outside."""
+def page(title: str, body: Html, style: str = "", script: str = "") -> str:
+    """Return a whole page that needs nothing from outside; style and script: of the house, beside those of the report.
+
+    Only this very script may run, by its hash, and no other part of the page can become one.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = POLICY + (f"; script-src 'sha256-{digest}'; {NO_MARKUP}" if script else "")
+    report_css = files("ray_jobs.report").joinpath("report.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
         Html(
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
             '<meta name="color-scheme" content="light dark">'
         ),
         tag("title", title),
-        tag("style", Html(files("ray_jobs.report").joinpath("report.css").read_text(encoding="utf-8"))),
+        tag("style", Html(report_css + style)),
     )
-    return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+    last = Html(f"<script>{script}</script>") if script else ""
+    return f'<!doctype html>\n<html lang="en">{head}{body}{last}</html>\n'
 
 
 def render_run(data: ReportData) -> str:
@@ -49,6 +60,7 @@ def render_run(data: ReportData) -> str:
         learning.training(data.metrics),
         sections.diet(data.ages),
         sections.funnel(data.summary, data.windows, data.quarantine),
+        losses(data.losses, plainly),
         sections.freshness(data.freshness_s),
         chain_section(data.summary.get("from_event_s") or {}),
         sections.faults(data.events),

@@ -20,6 +20,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sampling", "mixing"),
         ("reservoir", "rounds"),
         ("audit", "ingest"),
+        ("survey",),
     ),
     "data_ops.sources": (
         ("protocol", "times"),
@@ -52,7 +53,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("evaluation", "ingest"),
         ("training",),
         ("registry", "report", "library"),
-        ("cards",),
+        ("cards", "explorer"),
         ("driver",),
         ("sweep", "serving", "mixture"),
         ("commands",),

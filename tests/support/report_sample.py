@@ -2,16 +2,19 @@
 """What would a run of three weeks look like? Seeded sample data for the report, of any size."""
 
 import math
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
+from data_ops.survey.drift import latest_change
 from ray_jobs.config.blocks import GateConfig
 from ray_jobs.evaluation.gate import Terms, decide
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from ray_jobs.report.charts.timeline import Moment
 from ray_jobs.report.data import ReportData
+from ray_jobs.report.losses import ChangeFigures, StageFigures
 
 START = 1_767_600_000.0
 SAMPLES = [
@@ -59,10 +62,28 @@ def sample(seed=0, rounds=17, steps_per_round=76, periods=6, sources=("wire", "h
         ages=ages(rng, sources),
         windows=done,
         quarantine=[{"place": p, "reason": r, "sample": s} for p, r, s in SAMPLES],
+        losses=losses(done),
         freshness_s=fresh,
         events=events(rng, len(metrics)),
         versions={"headrace": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "ray": "2.60.0", "deepspeed": "0.19.8", "cuda": None},
     )  # fmt: skip
+
+
+def losses(windows):
+    """What each rule took out of one source, window by window."""
+    found, left = [], sum(w["read"] for w in windows)
+    for reason in windows[0]["dropped"]:
+        lost = [w["dropped"][reason] for w in windows]
+        change = latest_change(lost, [w["read"] for w in windows])
+        shares = [n / w["read"] for n, w in zip(lost, windows, strict=True)]
+        told = change and ChangeFigures(**asdict(change), is_change=change.is_change)
+        found.append(
+            StageFigures(
+                "wire", reason, "so it is", "dropped", left, left * 900, sum(lost), sum(lost) * 300, shares, told
+            )
+        )
+        left -= sum(lost)
+    return found
 
 
 def steps(rng, rounds, each):

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from cluster.storage.store import Store
+from data_ops.lake.lake import Lake
 from ray_jobs.commands.report import rewrite_report
 from ray_jobs.config.reading import read_config
 from ray_jobs.config.schema import Config
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.lease import Heart, acquire
 from ray_jobs.training.events import Started, StepDone, event_to_row
-from tests.support.lakes import fill_lake, make_lake
+from tests.support.lakes import add_window, fill_lake, make_documents, make_lake
 
 
 @pytest.fixture
@@ -43,6 +44,14 @@ def test_a_run_that_is_live_has_a_report_that_says_so(run: Config) -> None:
 
 def test_a_run_that_was_killed_before_it_summed_up_has_a_report(run: Config) -> None:
     assert "was not promoted: nothing new was trained to the end" in Path(rewrite_report(run)).read_text("utf-8")
+
+
+def test_what_rules_took_out_has_a_section_only_where_there_is_something(run: Config) -> None:
+    title = "<h2>What each rule takes out</h2>"
+    assert title not in Path(rewrite_report(run)).read_text("utf-8")
+    add_window(Lake(Store.open(run.store)), make_documents(1, ["kept", "dropped", "quarantined"], 2))
+    page = Path(rewrite_report(run)).read_text("utf-8")
+    assert title in page and "<td>too short<small>texts of fewer than" in page and "<script" not in page
 
 
 def test_a_summary_that_says_nothing_is_made_anew(run: Config) -> None:

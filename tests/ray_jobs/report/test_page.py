@@ -21,9 +21,11 @@ EVIL = (
 )
 VOID = {"meta"}
 ELEMENTS = set(re.findall(r"\w+", "html head meta title style body main header footer section figure h1 h2 h3 p b"))
-ELEMENTS |= set(re.findall(r"\w+", "span small div i ul li table tr th td dl dt dd svg text path rect circle"))
-SECTIONS = ["The judgement", "What it knows", "How it learned", "What it was fed", "From read to trained", "How fresh"]
-SECTIONS += ["On the time line", "Made with"]
+ELEMENTS |= set(
+    re.findall(r"\w+", "span small div i ul li table thead tbody tr th td dl dt dd svg text path rect circle")
+)
+SECTIONS = ["The judgement", "What it knows", "How it learned", "What it was fed", "From read to trained"]
+SECTIONS += ["What each rule takes out", "How fresh", "On the time line", "Made with"]
 
 
 class Page(html.parser.HTMLParser):
@@ -160,7 +162,7 @@ def test_secrets_within_addresses_are_masked_and_ordinary_values_are_not():
 
 def test_nothing_at_all_still_gives_a_page_that_says_so():
     page = render_run(ReportData())
-    assert titles(page) == SECTIONS and "<svg" not in page
+    assert titles(page) == [title for title in SECTIONS if title != "What each rule takes out"] and "<svg" not in page
     for said in (
         "No candidate was judged",
         "No held-out text",
