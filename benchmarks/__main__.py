@@ -49,6 +49,7 @@ BENCHMARKS = {
     "load": "benchmarks.models.load:measure",
     "continued": "benchmarks.models.continued:measure",
     "serve": "benchmarks.models.serve:measure",
+    "multi_token": "benchmarks.models.multi_token:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 MOST_SECONDS = 5400  # a sweep takes a quarter of an hour, on a busy machine three

@@ -9,9 +9,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cluster.units import Duration, Settings, Share
+from cluster.units import Duration, Settings
 from models.lora import LoraConfig
+from models.multi_token import MultiTokenConfig
 from models.rope import RopeConfig
+from models.schedule import ScheduleConfig
 
 MAX_WORLD = 4096  # how far we look for world sizes that fit
 
@@ -77,6 +79,9 @@ class ModelConfig(Settings):
     tie_embeddings: bool = Field(True, description="Use one table for input and output embeddings.")
     init_std: float = Field(0.02, gt=0, le=1, description="Standard deviation of the initial weights.")
     recompute: bool = Field(False, description="Recompute layers in backward: less memory, ~1/3 slower.")
+    mtp: MultiTokenConfig | None = Field(
+        None, description="Predict further tokens beside the next one, by heads of their own; absent: the next alone."
+    )
     lora: LoraConfig | None = Field(None, description="Train two small matrices beside some; absent: all weights.")
     freeze: Annotated[int, Field(ge=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="What does not train: the first layers by number, or patterns of names; absent: nothing."
@@ -119,6 +124,12 @@ class ModelConfig(Settings):
             raise ValueError(f"{key} keeps weights as they are, and random ones are worth nothing; set from")
         return self
 
+    @model_validator(mode="after")
+    def _can_predict_further(self) -> "ModelConfig":
+        if self.mtp is not None:
+            self.mtp.check_beside(self.kind, lora=self.lora is not None, freeze=self.freeze is not None)
+        return self
+
     @property
     def trains_part(self) -> bool:
         """Does only a part of the weights train?"""
@@ -133,6 +144,16 @@ class ModelConfig(Settings):
     def whole(self) -> "ModelConfig":
         """The same model, of which everything trains: the shape of its weights once adapters are merged in."""
         return self.model_copy(update={"lora": None, "freeze": None})
+
+    @property
+    def trunk(self) -> "ModelConfig":
+        """The same model without heads for further tokens: an ordinary one of its family."""
+        return self.model_copy(update={"mtp": None})
+
+    @property
+    def further(self) -> int:
+        """Number of tokens beyond the next one that each position predicts."""
+        return 0 if self.mtp is None else self.mtp.tokens - 1
 
     @property
     def kv(self) -> int:
@@ -237,37 +258,6 @@ class EngineConfig(Settings):
             near = sorted(fits, key=lambda n: abs(n - world_size))[:3]
             text += f"{', '.join(map(str, sorted(near)[:-1]))} or {max(near)} workers, or " if len(near) > 1 else ""
         return text + f"batch_tokens={better}."
-
-
-DEFAULT_HORIZON = 100_000_000  # what warm-up is a share of where a schedule has no end
-
-
-class ScheduleConfig(Settings):
-    """The learning rate's course over tokens."""
-
-    kind: Literal["constant", "cosine", "wsd", "infinite"] = Field("infinite", description="Shape of the course.")
-    tokens: int | None = Field(None, ge=1, description="Horizon in tokens; cosine and wsd need it.")
-    warmup: Share = Field(0.01, description="Share of the horizon (absent: 100 M tokens) that warms up.")
-    warmup_tokens: int | None = Field(None, ge=0, description="Tokens of warm-up; overrides warmup.")
-    decay: Share = Field(0.1, description="Share of the horizon (wsd) or of a round (infinite) that decays.")
-    floor: Share = Field(0.0, description="Where decay ends, as a share of the peak learning rate.")
-
-    @model_validator(mode="after")
-    def _has_an_end(self) -> "ScheduleConfig":
-        if self.kind in ("cosine", "wsd") and self.tokens is None:
-            raise ValueError(f"kind={self.kind} needs an end; set tokens, or use kind=infinite for a stream")
-        if self.tokens and self.warming_tokens > self.tokens:
-            raise ValueError(f"warmup_tokens={self.warming_tokens} is beyond tokens={self.tokens}; lower it")
-        if self.kind == "wsd" and self.warmup + self.decay > 1 and self.warmup_tokens is None:
-            raise ValueError(f"warmup={self.warmup:g} and decay={self.decay:g} overlap; lower one")
-        return self
-
-    @property
-    def warming_tokens(self) -> int:
-        """Tokens of linear warm-up."""
-        if self.warmup_tokens is not None:
-            return self.warmup_tokens
-        return int(self.warmup * (self.tokens or DEFAULT_HORIZON))
 
 
 class OptimConfig(Settings):

@@ -96,7 +96,11 @@ PANELS: dict[str, list[Panel]] = {
         Panel(
             "Loss",
             "short",
-            {"loss": now("loss"), "a candidate that decays": now("decay_loss")},
+            {
+                "loss": now("loss"),
+                "a candidate that decays": now("decay_loss"),
+                "token {{label}}": now("ahead_loss", "run, label"),
+            },
             "Of the global batch, nats a token.",
         ),
         Panel(

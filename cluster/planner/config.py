@@ -81,6 +81,9 @@ class PlanConfig(Settings):
     layers: int | None = Field(None, ge=1, description="Layers; absent: derived from the parameters.")
     width: int | None = Field(None, ge=1, description="Model width; absent: derived from the parameters.")
     vocabulary: int = Field(32_000, ge=2, description="Vocabulary size, for the memory of the logits.")
+    predicted_tokens: int = Field(
+        1, ge=1, le=32, description="Tokens each position predicts; each beyond the next has a layer among parameters."
+    )
     recompute: bool | None = Field(
         None, description="Recompute activations: far less memory, a third more work; absent: if it fits no other way."
     )

@@ -56,9 +56,11 @@ def stated_error(case: Case) -> str:
 def flops(case: Case, attention: bool = True) -> float:
     """Return the model's FLOPs of the whole run, recomputation left out as in every MFU; with or without attention."""
     layers, width = case.shape
-    inner = layers * width * case.config.row_tokens if attention else 0
+    further = case.config.predicted_tokens - 1  # each with a layer of its own, and the output table once more
+    inner = (layers + further) * width * case.config.row_tokens if attention else 0
+    multiplied = case.config.parameters + further * case.config.vocabulary * width
     frozen = case.config.parameters - case.trained  # of which no gradient is taken: 4ND and not 6
-    return train_flops(case.config.parameters, tokens(case), inner) - 2 * tokens(case) * max(0, frozen)
+    return train_flops(multiplied, tokens(case), inner) - 2 * tokens(case) * max(0, frozen)
 
 
 def tokens(case: Case) -> int:

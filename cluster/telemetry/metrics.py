@@ -22,6 +22,9 @@ METRICS = {
     "tokens": Metric("tokens", "counter", "Tokens trained."),
     "rows": Metric("rows", "counter", "Packed rows trained."),
     "loss": Metric("nats/token", "gauge", "Training loss of the global batch."),
+    "ahead_loss": Metric(
+        "nats/token", "gauge", "Training loss of further tokens, by how far ahead; the next one is 1."
+    ),
     "learning_rate": Metric("1", "gauge", "Learning rate of the step."),
     "decay_loss": Metric("nats/token", "gauge", "Training loss of the candidate that decays now."),
     "decay_learning_rate": Metric("1", "gauge", "Learning rate of the candidate that decays now."),

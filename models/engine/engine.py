@@ -29,7 +29,7 @@ from models.engine.adapters import RowsAt, draw, train_in_part
 from models.engine.optim import parameter_groups
 from models.engine.rendezvous import join_by_environment
 from models.kinds.building import build
-from models.kinds.kind import Kind
+from models.kinds.kind import Kind, PredictsAhead
 from models.kinds.kinds import kind_of
 from models.kinds.loss import document_nats
 
@@ -66,6 +66,7 @@ class Engine:
     micro_rows: int
     base: str | None = None  # name of the checkpoint whose weights it holds frozen
     at: RowsAt | None = None  # where dropout is told which rows are computed; None: there is none
+    ahead: tuple[float, ...] = ()  # in the last step: mean nats of each token behind the next one, over its labels
 
     @property
     def kind(self) -> Kind:
@@ -104,11 +105,20 @@ class Engine:
             self.deepspeed.backward(nats * scale, scale_wrt_gas=False)
             self.deepspeed.step()
         norm = float(self.deepspeed.get_global_grad_norm() or 0.0)
+        self.ahead = self._mean_ahead()
         return StepResult(
             loss=float(total) / max(1, total_predictions),
             grad_norm=norm,
             skipped=not self.deepspeed.was_step_applied(),
         )
+
+    def _mean_ahead(self) -> tuple[float, ...]:
+        """Mean nats of further tokens over the last global batch; none where the model predicts the next one alone."""
+        if not isinstance(self.module, PredictsAhead):
+            return ()
+        sums = self.module.take_ahead()
+        dist.all_reduce(sums)
+        return tuple((sums[:, 0] / sums[:, 1].clamp(min=1)).tolist())
 
     def _tell_dropout(self, micro_batch: int) -> None:
         """Say which rows of the global batch come next; micro_batch is counted from 1."""

@@ -16,8 +16,13 @@ from models.config import ModelConfig
 from models.engine.adapters import merged
 from models.engine.checkpoint import FORMAT, HOLDS, CheckpointReader, Snapshot, hash_weights
 from models.engine.parts import Part
+from models.kinds.kind import Pretrained
 from models.kinds.kinds import kind_of
 from models.kinds.partial import MATRICES, module_of, targets_of
+from models.kinds.shapes import parameter_shapes
+from models.kinds.transformer import draw_weight
+
+AHEAD = "ahead."  # before the names of the parameters of heads for further tokens
 
 
 class Weighed(NamedTuple):
@@ -67,6 +72,41 @@ class MergedWeights(Mapping[str, Tensor]):
             return self.base[name]
         first, second = (self.own[f"{module_of(name)}.{which}.weight"] for which in MATRICES)
         return merged(self.base[name], first, second, self.lora.scale, transposed=self.targets[name].transposed)
+
+
+class HeadedWeights(Mapping[str, Tensor]):
+    """Weights with the heads for further tokens of a configuration; each is made when it is asked for.
+
+    Heads that are there are kept. Those that are missing begin as those of a new model: each matrix is drawn from a
+    generator of its own, a function of (seed, name) alone. The trunk stays as it is, and what it says of a next token.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], config: ModelConfig, seed: int) -> None:
+        self.weights, self.config, self.seed = weights, config, seed
+        shapes = parameter_shapes(config, config.tokens_of(1))  # no head has a shape that depends on the vocabulary
+        self.heads = {name: shape for name, shape in shapes.items() if name.startswith(AHEAD)}
+        self.names = [*(name for name in weights if not name.startswith(AHEAD)), *self.heads]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name.startswith(AHEAD) and name not in self.weights:
+            drawn = torch.empty(self.heads[name])
+            draw_weight(name, drawn, self.config, self.seed)
+            return drawn
+        return self.weights[name]
+
+
+def with_heads(model: Pretrained, config: ModelConfig, seed: int) -> Pretrained:
+    """Give a model the heads that `model.mtp` asks for, and no others."""
+    if config.further == model.config.further:
+        return model
+    shape = model.config.model_copy(update={"mtp": config.mtp})
+    return model._replace(config=shape, weights=HeadedWeights(model.weights, shape, seed))
 
 
 class FlatWeights(Mapping[str, Tensor]):

@@ -20,8 +20,9 @@ from models.kinds.positions import rotations
 class Cache:
     """Keys and values [B, positions, K, E] of each layer for the positions that were read."""
 
-    def __init__(self, rows: int, most: int, config: ModelConfig, like: Tensor) -> None:
-        shape = (config.layers, 2, rows, most, config.kv, config.head)
+    def __init__(self, rows: int, most: int, config: ModelConfig, like: Tensor, layers: int | None = None) -> None:
+        """most: positions; layers: of which keys and values are kept, absent: those of the model."""
+        shape = (config.layers if layers is None else layers, 2, rows, most, config.kv, config.head)
         self.kept, self.length = torch.empty(shape, dtype=like.dtype, device=like.device), 0
 
     def extend(self, layer: int, k_BLKE: Tensor, v_BLKE: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,6 +37,35 @@ class Cache:
     ) -> Tensor:
         """Keep new positions and let them read all they see, [B, L, H * E]."""
         return attend(qkv[0], *self.extend(layer, *qkv[1:]), layout, kind)
+
+
+class BlockCache:
+    """A cache of one row whose next positions each read in a call of their own.
+
+    So a position has the bits that it would have at the same place if nothing stood behind it, and positions behind it
+    may be taken back.
+    """
+
+    def __init__(self, cache: Cache, config: ModelConfig) -> None:
+        self.cache, self.window = cache, config.window
+
+    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], _: AttentionLayout, kind: LayerKind) -> Tensor:
+        """Keep new positions of the row and let each read all it sees, [1, L, H * E]."""
+        q_1LHE, k_1LKE, v_1LKE = qkv
+        k_1SKE, v_1SKE = self.cache.extend(layer, k_1LKE, v_1LKE)
+        window, read_1LD = self.window if kind == "window" else None, torch.empty_like(q_1LHE).flatten(2)
+        for at in range(q_1LHE.shape[1]):
+            end = self.cache.length + at + 1
+            read_1LD[0, at] = read_alone(q_1LHE[0, at : at + 1], (k_1SKE[:, :end], v_1SKE[:, :end]), window)
+        return read_1LD
+
+
+def read_alone(q_1HE: Tensor, kept: tuple[Tensor, Tensor], window: int | None) -> Tensor:
+    """Return what the last position of a row reads of keys and values [1, S, K, E], [1, H * E]."""
+    first = 0 if window is None else max(0, kept[0].shape[1] - window)
+    k_KSE, v_KSE = (each[0, first:].transpose(0, 1) for each in kept)
+    q_KGE = q_1HE.view(len(k_KSE), -1, q_1HE.shape[-1])
+    return F.scaled_dot_product_attention(q_KGE[None], k_KSE[None], v_KSE[None]).reshape(1, -1)
 
 
 class RowCaches:
@@ -55,13 +85,13 @@ class RowCaches:
         read_B1D = torch.zeros_like(q_B1HE).flatten(2)
         for row, cache in enumerate(self.caches):
             kept = cache.extend(layer, k_B1KE[row : row + 1], v_B1KE[row : row + 1])
-            first = max(0, cache.length + 1 - self.window) if kind == "window" and self.window is not None else 0
-            k_KSE, v_KSE = (each[0, first:].transpose(0, 1) for each in kept)
-            q_KGE = q_B1HE[row].view(len(k_KSE), -1, q_B1HE.shape[-1])
-            read_B1D[row] = F.scaled_dot_product_attention(q_KGE[None], k_KSE[None], v_KSE[None]).reshape(1, -1)
+            read_B1D[row] = read_alone(q_B1HE[row], kept, self.window if kind == "window" else None)
         return read_B1D
 
     def step(self) -> None:
         """Count the position that every layer has read."""
         for cache in self.caches:
             cache.length += 1
+
+
+AnyCache = Cache | BlockCache | RowCaches  # where a layer finds what was read before

@@ -51,11 +51,13 @@ class Decoder:
         recomputation. The input table is a look-up and does not count; the output table does. `causal` counts only the
         attention below the diagonal.
         """
-        matrices = self.num_parameters(config, vocab_size)
+        table = padded_vocab(vocab_size) * config.width
+        matrices = self.num_parameters(config, vocab_size) + table * config.further  # each head multiplies with it
         if not config.tie_embeddings:
-            matrices -= padded_vocab(vocab_size) * config.width
+            matrices -= table
         most = min(config.window or config.row_tokens, config.row_tokens)
-        positions = sum(most if kind == "window" else config.row_tokens for kind in config.kinds)
+        kinds = (*config.kinds, *(config.kinds[-1:] * config.further))
+        positions = sum(most if kind == "window" else config.row_tokens for kind in kinds)
         attention = 12 * config.heads * config.head * positions
         return 6.0 * matrices + attention * (0.5 if causal else 1.0)
 
@@ -64,13 +66,10 @@ class Decoder:
         return rows
 
     def build(self, config: ModelConfig, vocab_size: int, seed: int | None) -> "nn.Module":
-        """Build a `Transformer`."""
-        from models.kinds.transformer import Transformer, initialise  # torch, 2 s: not for counting
+        """Build a `Transformer`, with heads for further tokens where they are configured."""
+        from models.kinds.multi_token.transformer import build_decoder  # torch, 2 s: not for counting
 
-        model = Transformer(config, vocab_size)
-        if seed is not None:
-            initialise(model, seed)
-        return model
+        return build_decoder(config, vocab_size, seed)
 
     def loss(self, forward: "Forward", batch: "MicroBatch") -> "Tensor":
         """Return the sum of nats, computed inside the forward pass."""
@@ -81,10 +80,10 @@ class Decoder:
         return forward(batch.inputs, batch.segments, batch.labels, each=True)
 
     def export(self, model: Pretrained, handover: Handover, directory: Path) -> None:
-        """Write a Hugging Face folder of the family that the configuration is one of."""
+        """Write a Hugging Face folder of the family that the configuration is one of, without heads beyond its own."""
         from models.kinds.exchange.writing import write_folder  # torch, as above
 
-        write_folder(model, handover, directory)
+        write_folder(model._replace(config=model.config.trunk), handover, directory)
 
     def read(self, directory: Path) -> Pretrained:
         """Look into a Hugging Face folder; its tensors are read one by one, when they are asked for."""

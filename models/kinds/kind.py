@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from cluster.rows import Rows
 from models.config import ModelConfig
@@ -98,4 +98,13 @@ class Kind(Protocol):
 
         Called before a cluster is touched: it must not take long. Weights are best read when they are asked for.
         """
+        ...
+
+
+@runtime_checkable
+class PredictsAhead(Protocol):
+    """A module that learns further tokens beside those whose nats are its loss."""
+
+    def take_ahead(self) -> "Tensor":
+        """Return float64 (nats, labels) [tokens, 2] of what it learnt of them since this was last asked, on a rank."""
         ...

@@ -8,7 +8,7 @@ evaluation.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +37,15 @@ class Head(nn.Module):
                 chunks = self._chunks(len(h_ND), LOGIT_BYTES)
                 nats = [position_nats(self.logits(h_ND[part]), labels_N[part])[0] for part in chunks]
             return torch.cat(nats).view(labels_BL.shape)
-        chunks = self._chunks(len(h_ND), GPU_LOGIT_BYTES if h_ND.is_cuda else LOGIT_BYTES)
-        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, chunks)
+        return _SumOfNats.apply(h_ND, self.weight, labels_N, self.vocab_size, self.training_chunks(h_ND))
 
     def logits(self, h: Tensor) -> Tensor:
         """Return float32 logits [..., V]; those of the padding beyond the vocabulary are -inf."""
         return masked_logits(F.linear(h, self.weight), self.vocab_size)
+
+    def training_chunks(self, h_ND: Tensor) -> list[slice]:
+        """Part positions so that the logits of a part are few enough."""
+        return self._chunks(len(h_ND), GPU_LOGIT_BYTES if h_ND.is_cuda else LOGIT_BYTES)
 
     def _chunks(self, positions: int, most_bytes: int) -> list[slice]:
         fewest = max(1, -(-positions // max(1, most_bytes // (4 * self.padded))))
@@ -100,6 +103,32 @@ def position_nats(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(labels_N == IGNORE, 0.0, partition_N - chosen_N), partition_N
 
 
+class Slopes(NamedTuple):
+    """How logits are made, and where the gradients of the sum of nats go; None: they are not wanted."""
+
+    vocab_size: int
+    chunks: list[slice]
+    of_hidden: Tensor | None  # [N, D], overwritten
+    of_table: Tensor | None = None  # float32 [V, D], added to
+    weight: float = 1.0  # by which what is added is multiplied
+
+
+def sum_of_nats(h_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, slopes: Slopes) -> Tensor:
+    """Return the float32 sum of nats, and take its gradients, chunk by chunk."""
+    total = torch.zeros((), dtype=torch.float32, device=h_ND.device)
+    for part in slopes.chunks:
+        labels = labels_N[part]
+        nats_N, slope_NV, chosen_N = nats_and_slope(F.linear(h_ND[part], weight_VD), labels, slopes.vocab_size)
+        total += nats_N.sum()
+        if slopes.of_hidden is None:
+            continue
+        slope_NV.scatter_(1, labels.clamp(min=0)[:, None], chosen_N[:, None])
+        slopes.of_hidden[part] = slope_NV @ weight_VD
+        if slopes.of_table is not None:
+            slopes.of_table.add_(slope_NV.T @ h_ND[part], alpha=slopes.weight)
+    return total
+
+
 class _SumOfNats(torch.autograd.Function):
     """Sum of nats, its gradient computed chunk by chunk in the forward pass."""
 
@@ -108,20 +137,10 @@ class _SumOfNats(torch.autograd.Function):
         ctx: Any, h_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, vocab_size: int, chunks: list[slice]
     ) -> Tensor:
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        total = torch.zeros((), dtype=torch.float32, device=h_ND.device)
-        grad_h_ND = torch.zeros_like(h_ND) if wanted else None
         trains = ctx.needs_input_grad[1]  # a frozen table is multiplied with, and that is all
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if trains else None
-        for part in chunks:
-            labels = labels_N[part]
-            nats_N, slope_NV, chosen_N = nats_and_slope(F.linear(h_ND[part], weight_VD), labels, vocab_size)
-            total += nats_N.sum()
-            if grad_h_ND is None:
-                continue
-            slope_NV.scatter_(1, labels.clamp(min=0)[:, None], chosen_N[:, None])
-            grad_h_ND[part] = slope_NV @ weight_VD
-            if grad_weight_VD is not None:
-                grad_weight_VD += slope_NV.T @ h_ND[part]
+        grad_h_ND = torch.zeros_like(h_ND) if wanted else None
+        total = sum_of_nats(h_ND, weight_VD, labels_N, Slopes(vocab_size, chunks, grad_h_ND, grad_weight_VD))
         ctx.save_for_backward(grad_h_ND, None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype))
         return total
 

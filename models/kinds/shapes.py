@@ -13,7 +13,11 @@ def parameter_shapes(config: ModelConfig, rows: int) -> dict[str, Extent]:
     for index in range(config.layers):
         shapes |= {f"layers.{index}.{name}": shape for name, shape in _of_a_layer(config)}
     name = "embed.weight" if config.tie_embeddings else "head.weight"  # the first of two names that torch lists
-    return shapes | {"norm.weight": (config.width,), name: (rows, config.width)}
+    shapes |= {"norm.weight": (config.width,), name: (rows, config.width)}
+    for index in range(config.further):
+        shapes |= {f"ahead.{index}.{name}": shape for name, shape in _of_a_layer(config)}
+        shapes[f"ahead.{index}.norm.weight"] = (config.width,)
+    return shapes
 
 
 def _of_a_layer(config: ModelConfig) -> Iterator[tuple[str, Extent]]:

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from models.config import LayerKind, ModelConfig
 from models.device import compiled
 from models.kinds.attention import AttentionLayout, attend, cached_layout, make_layout
-from models.kinds.cache import Cache, RowCaches
+from models.kinds.cache import AnyCache, Cache, RowCaches
 from models.kinds.loss import Head
 from models.kinds.positions import rotate
 from models.size import padded_vocab
@@ -52,17 +52,25 @@ class Transformer(nn.Module):
         `segments_BL` numbers the documents of each row, one number a stretch; None says that every row is one
         document. Keep it on the host: it is read there and only what attention needs is moved to the device.
         """
+        z_BLD, layout = self.trunk(inputs_BL, segments_BL)
+        h_BLD = self.norm(self.run(self.layers[-1], z_BLD, layout))
+        return h_BLD if labels_BL is None else self.head(h_BLD, labels_BL, each)
+
+    def trunk(self, inputs_BL: Tensor, segments_BL: Tensor | None) -> tuple[Tensor, AttentionLayout]:
+        """Return the hidden states [B, L, D] before the last layer, and where documents lie."""
         h_BLD = self.embed(inputs_BL)
         layout = make_layout(segments_BL, inputs_BL.shape, self.config, h_BLD)
         if self.config.recompute and torch.is_grad_enabled() and h_BLD.is_leaf:
             h_BLD.requires_grad_()  # over a frozen table: a layer is recomputed only if its input wants a gradient
-        for layer in self.layers:
-            if self.config.recompute and torch.is_grad_enabled():
-                h_BLD = checkpoint(layer, h_BLD, layout, use_reentrant=True)
-            else:
-                h_BLD = layer(h_BLD, layout)
-        h_BLD = self.norm(h_BLD)
-        return h_BLD if labels_BL is None else self.head(h_BLD, labels_BL, each)
+        for layer in self.layers[:-1]:
+            h_BLD = self.run(layer, h_BLD, layout)
+        return h_BLD, layout
+
+    def run(self, layer: nn.Module, h_BLD: Tensor, layout: AttentionLayout) -> Tensor:
+        """Return the hidden states behind a layer, which is recomputed in the backward pass where that is wanted."""
+        if not self.config.recompute or not torch.is_grad_enabled():
+            return layer(h_BLD, layout)
+        return checkpoint(layer, h_BLD, layout, use_reentrant=True)
 
     def logits_of(self, inputs_BL: Tensor, segments_BL: Tensor) -> Callable[[Tensor], Tensor]:
         """Read rows; return what turns places [N] among their positions, row after row, into logits [N, V]."""
@@ -106,19 +114,23 @@ def initialise(model: Transformer, seed: int) -> None:
     all cores: one after the other a model of 7 B parameters takes over a minute, at every start of every worker.
     """
 
-    def draw(named: tuple[str, nn.Parameter]) -> None:
-        name, parameter = named
-        if parameter.ndim < 2:
-            nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
-            return
-        residual = name.endswith(("o.weight", "down.weight"))
-        std = model.config.init_std / (2 * model.config.layers) ** 0.5 if residual else model.config.init_std
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # it reads 32 bits
-        with torch.no_grad():
-            parameter.normal_(0.0, std, generator=generator).clamp_(-3 * std, 3 * std)
+    def drawn(named: tuple[str, nn.Parameter]) -> None:
+        draw_weight(named[0], named[1], model.config, seed)
 
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        list(pool.map(draw, model.named_parameters()))
+        list(pool.map(drawn, model.named_parameters()))
+
+
+@torch.no_grad()
+def draw_weight(name: str, into: Tensor, config: ModelConfig, seed: int) -> None:
+    """Fill one parameter with its initial weights."""
+    if into.ndim < 2:
+        nn.init.constant_(into, 0.0 if name.endswith("bias") else 1.0)
+        return
+    residual = name.endswith(("o.weight", "down.weight"))
+    std = config.init_std / (2 * config.layers) ** 0.5 if residual else config.init_std
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))  # it reads 32 bits
+    into.normal_(0.0, std, generator=generator).clamp_(-3 * std, 3 * std)
 
 
 class Norm(nn.Module):
@@ -157,9 +169,7 @@ class Layer(nn.Module):
             widths = (wide, narrow) if config.qk_norm == "full" else (config.head, config.head)
             self.q_norm, self.k_norm = (Norm(each, config) for each in widths)
 
-    def forward(
-        self, h_BLD: Tensor, layout: AttentionLayout, cache: Cache | RowCaches | None = None, index: int = 0
-    ) -> Tensor:
+    def forward(self, h_BLD: Tensor, layout: AttentionLayout, cache: AnyCache | None = None, index: int = 0) -> Tensor:
         """Return the next hidden states; a cache, in which the layer has an index, holds what was read before."""
         if self.norms_after:
             h_BLD = h_BLD + self.attention_norm(self._attend(h_BLD, layout, cache, index))
@@ -168,7 +178,7 @@ class Layer(nn.Module):
         x_BLD = self.ffn_norm(h_BLD)
         return h_BLD + self.down(swiglu(self.gate(x_BLD), self.up(x_BLD)))
 
-    def _attend(self, x_BLD: Tensor, layout: AttentionLayout, cache: Cache | RowCaches | None, index: int) -> Tensor:
+    def _attend(self, x_BLD: Tensor, layout: AttentionLayout, cache: AnyCache | None, index: int) -> Tensor:
         rows, length, _ = x_BLD.shape
         q, k, v = self.q(x_BLD), self.k(x_BLD), self.v(x_BLD)
         if self.qk_norm == "full":

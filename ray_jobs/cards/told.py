@@ -113,7 +113,7 @@ def _ends(facts: CheckpointFacts) -> list[str]:
 def _shape(facts: CheckpointFacts) -> ModelConfig | None:
     """What the model is; None where this version does not know its kind any more."""
     try:
-        return model_config(facts.state.model if facts.state else {}).whole
+        return model_config(facts.state.model if facts.state else {}).whole.trunk  # the card is of what is exported
     except ValueError:
         return None
 

@@ -118,6 +118,8 @@ def export(
     write = export_adapter if adapter else export_checkpoint
     found = write(read_run(config, rest), checkpoint, target, precision)
     tell(f"exported  {found['checkpoint']} to {found['directory']}")
+    if "left_out" in found:
+        tell(f"left out  {found['left_out']}")
     if "without_card" in found:
         tell(f"no card   {found['without_card']}")
     finish(0, found, as_json)
@@ -151,6 +153,8 @@ def generate(
     say("" if chat else prompt, as_json)
     name, said = go_on(settings, checkpoint, asked, lambda piece: say(piece, as_json))
     say("\n", as_json)
+    if said.forwards < said.tokens:
+        tell(f"{said.tokens} tokens in {said.forwards} forward passes, {said.tokens / said.forwards:.2f} each")
     finish(0, {"checkpoint": name, "prompt": prompt, **said._asdict()}, as_json)
 
 

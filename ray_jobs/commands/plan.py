@@ -33,6 +33,7 @@ def plan_asked(config: Config) -> PlanConfig:
         found |= {"parameters": kind_of(model).num_parameters(model, vocabulary), "vocabulary": vocabulary}
         found |= {"trained": part_that_trains(model, vocabulary).trained} if model.trains_part else {}
         found |= {"layers": model.layers, "width": model.width, "row_tokens": model.row_tokens}
+        found |= {"predicted_tokens": 1 + model.further} if model.further else {}
         found |= {"recompute": model.recompute} if "recompute" in model.model_fields_set else {}
     if "workers" in engine.model_fields_set:
         found["gpus"] = engine.most

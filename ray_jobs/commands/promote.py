@@ -52,12 +52,16 @@ class Scored(TypedDict):
 
 
 class Exported(TypedDict):
-    """Which checkpoint was written where; stands_on: of an adapter, the weights it belongs to; without_card: why."""
+    """Which checkpoint was written where.
+
+    stands_on: of an adapter, the weights it belongs to; without_card: why; left_out: what no such folder has.
+    """
 
     checkpoint: str
     directory: str
     stands_on: NotRequired[str | None]
     without_card: NotRequired[str]
+    left_out: NotRequired[str]
 
 
 def evaluate_checkpoint(config: Config, name: str | None, tasks: Sequence[str] = ()) -> Scored:
@@ -133,11 +137,14 @@ def export_checkpoint(
         weights = full_weights(store, commit, Path(scratch))
         model = Pretrained(shape, shape.tokens_of(tokenizer.vocab_size), weights)
         kind_of(shape).export(model, handover, target)
+    exported: Exported = {"checkpoint": commit.name, "directory": str(target)}
+    if shape.further:
+        exported["left_out"] = f"the {shape.further} heads of further tokens (model.mtp), which no family has"
     try:
         write_readme(store, config, commit.name, target)
     except DamagedError as error:  # the weights were compared with their own digests
-        return {"checkpoint": commit.name, "directory": str(target), "without_card": str(error)}
-    return {"checkpoint": commit.name, "directory": str(target)}
+        exported["without_card"] = str(error)
+    return exported
 
 
 def export_adapter(

@@ -104,6 +104,7 @@ class Meter:
         positions = max(event.positions, event.predictions)  # of an older version only the second is known
         row["padding_share"] = 1 - positions / self.batch_tokens
         row["context_share"] = (positions - event.predictions) / self.batch_tokens
+        row |= {f"ahead_loss/{ahead}": loss for ahead, loss in enumerate(event.ahead_losses, 2)}
         if event.mfu is not None:
             row["mfu"] = event.mfu
         if event.freshness_s:

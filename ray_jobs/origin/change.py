@@ -27,11 +27,12 @@ def refuse_changed(store: Store, config: Config, origin: Origin) -> None:
         now = seen(place)
         if now == origin.seen or not isinstance(place, Folder):
             return
-        weights = grown(place.look(config.model), config.model).weights
+        found = place.look(config.model)
     except (ConfigError, ValueError, OSError):
         return
-    from models.engine.weights import measure_weights  # torch, 2 s: only where a file changed
+    from models.engine.weights import measure_weights, with_heads  # torch, 2 s: only where a file changed
 
+    weights = grown(with_heads(found, config.model, config.seed), config.model).weights
     if (sha256 := measure_weights(weights).sha256) != origin.sha256:
         raise ConfigError(
             f"model.from={start} holds weights {sha256[:12]} now, run {config.name} began with {origin.sha256[:12]}; "

@@ -17,7 +17,7 @@ from ray_jobs.origin.record import read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.frozen import read_frozen
 
-FREE = {"kind", "start", "row_tokens", "recompute", "init_std", "rope", "lora", "freeze"}
+FREE = {"kind", "start", "row_tokens", "recompute", "init_std", "rope", "lora", "freeze", "mtp"}
 USUAL_ROW = 1024  # tokens of a row where nothing is said and the context is longer
 
 
@@ -72,6 +72,8 @@ def _shaped(config: Config, place: Place, *, brings_tokenizer: bool) -> Config:
     chosen = mine.model_dump(mode="json", include={*mine.choices} & mine.model_fields_set)
     values |= chosen | ({"vocabulary": rows} if rows else {})
     values |= {"rope": mine.rope.model_dump(mode="json")} if mine.rope is not None else {}
+    if "mtp" in mine.model_fields_set:  # else as theirs: a checkpoint may have heads, which go on
+        values["mtp"] = mine.mtp and mine.mtp.model_dump(mode="json")
     values |= {"lora": mine.lora and mine.lora.model_dump(mode="json"), "freeze": mine.freeze}
     tokenizer = _tokenizer(config, place, rows or theirs.vocabulary, brings_tokenizer=brings_tokenizer)
     found = config.model_copy(update={"model": model_config(values), "tokenizer": tokenizer})

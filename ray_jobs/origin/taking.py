@@ -18,7 +18,7 @@ from cluster.storage.uri import expanded_path
 from cluster.yaml_text import load_yaml_documents
 from data_ops.documents.tokenizer import Tokenizer
 from models.config import ModelConfig
-from models.engine.weights import Weighed, digest_of_facts, initial_snapshot, measure_weights
+from models.engine.weights import Weighed, digest_of_facts, initial_snapshot, measure_weights, with_heads
 from models.kinds.exchange.growth import grown
 from models.kinds.kind import Pretrained
 from ray_jobs.checkpoints import manifest as commits
@@ -66,7 +66,7 @@ def take_in(store: Store, config: Config, tokenizer: Tokenizer) -> str | None:
     place = place_of(start, store)
     with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
         found = _given(place, config.model, Path(scratch))
-        given = Given(grown(found.model, config.model), found.files)
+        given = Given(grown(with_heads(found.model, config.model, config.seed), config.model), found.files)
         weighed = measure_weights(given.model.weights)
         name = _commit(store, config.model, given, weighed, tokenizer)
     made = Origin(

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from models.kinds.building import build
 from models.kinds.kinds import model_config
 from models.measures.decoding import ReadsRows
 from models.measures.generation import generate
+from models.measures.speculation import Drafts, Going, exact_blocks, speculate
 from models.sampling import Sampling
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.weights import full_weights
@@ -55,16 +56,23 @@ class Speaker:
         """Return the tokens of a prompt: of a document that begins with it."""
         return [self.tokenizer.document_token, *self.tokenizer.encode([text])[0].as_py()]
 
-    def go_on(self, prompt: str, most: int, how: Sampling) -> Iterator[int]:
-        """Yield the tokens that follow a prompt, as a document that begins with it."""
-        return generate(self.model, self.prompt(prompt), most, {self.tokenizer.document_token}, how, self.like)
+    def go_on(self, prompt: str, most: int, how: Sampling) -> Going:
+        """Yield the tokens that follow a prompt, as a document that begins with it, those of each forward pass."""
+        return self._tokens(self.prompt(prompt), most, {self.tokenizer.document_token}, how)
 
-    def answer(self, question: str, chat: ChatTemplate, most: int, how: Sampling) -> Iterator[int]:
+    def answer(self, question: str, chat: ChatTemplate, most: int, how: Sampling) -> Going:
         """Yield the tokens of an answer, as a chat template asks for it; ConfigError where it does not."""
         rendered = Renderer(chat).render([{"role": "user", "content": question}], time.time(), asks=True)
         if rendered.refusal is not None:
             raise ConfigError(rendered.refusal)
-        return generate(self.model, self.tokenizer.encode_marked(rendered.text), most, chat.ends, how, self.like)
+        return self._tokens(self.tokenizer.encode_marked(rendered.text), most, chat.ends, how)
+
+    def _tokens(self, prompt: Sequence[int], most: int, ends: Container[int], how: Sampling) -> Going:
+        """The tokens that follow: several a forward pass where the model drafts them and nothing is drawn."""
+        model = self.model
+        if how.temperature == 0 and isinstance(model, Drafts) and exact_blocks(model, self.like):
+            return speculate(model, prompt, most, ends, self.like)
+        return ((token,) for token in generate(model, prompt, most, ends, how, self.like))
 
 
 def chat_of(store: Store, commit: Commit, tokenizer: Tokenizer) -> ChatTemplate | None:

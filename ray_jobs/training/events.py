@@ -68,6 +68,7 @@ class StepDone(Happening, frozen=True, kw_only=True, tag="step"):
     predictions: int = 0
     positions: int = 0
     loss: float | None = None
+    ahead_losses: tuple[float | None, ...] = ()  # of the tokens behind the next one (model.mtp)
     grad_norm: float | None = None
     learning_rate: float = 0.0
     seconds: float = 0.0

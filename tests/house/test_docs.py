@@ -62,7 +62,7 @@ def test_every_key_of_the_configuration_stands_in_its_page_with_a_meaning():
     for block, info in Config.model_fields.items():
         inner = getattr(info.annotation, "model_fields", {})
         keys = {f"{block}.{field.alias or name}" for name, field in inner.items()}
-        assert keys - {"optim.schedule", "model.rope", "model.lora"} <= described
+        assert keys - {"optim.schedule", "model.rope", "model.lora", "model.mtp"} <= described
     assert {"name", "store", "optim.schedule.kind", "sources.<label>.path", "plan.gpu"} <= described
 
 

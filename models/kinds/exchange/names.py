@@ -29,5 +29,7 @@ def their_name(name: str, config: ModelConfig) -> str:
         _, index, part, leaf = name.split(".")
         names = THEIRS | AFTER if config.norm_at == "after" else THEIRS
         return f"model.layers.{index}.{names[part]}.{leaf}"
+    if name.startswith("ahead."):
+        return name  # of a head that no family has
     whole = {"embed": "model.embed_tokens", "head": "lm_head", "norm": "model.norm"}
     return f"{whole[name.partition('.')[0]]}.weight"

@@ -24,12 +24,16 @@ class Course:
 
 
 class Stepped(NamedTuple):
-    """What a step did, the position behind it, its rate, and the loss above which it would have been skipped."""
+    """What a step did, the position behind it, its rate, and the loss above which it would have been skipped.
+
+    ahead: the mean nats of each token behind the next one, where the model predicts further ones.
+    """
 
     result: StepResult
     position: Position
     lr: float
     limit: float
+    ahead: tuple[float, ...] = ()
 
 
 def train_rows(engine: Engine, course: Course, here: Position, rows: Rows, predictions: int) -> Stepped:
@@ -43,4 +47,4 @@ def train_rows(engine: Engine, course: Course, here: Position, rows: Rows, predi
     elif course.optim.spike_sigmas is not None:
         losses = (*losses, result.loss)[-SPIKE_STEPS:]
     behind = Position(here.round, here.step_in_round + 1, here.step + 1, tokens, skipped, losses)
-    return Stepped(result, behind, lr, limit)
+    return Stepped(result, behind, lr, limit, engine.ahead)

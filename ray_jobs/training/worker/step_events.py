@@ -34,6 +34,7 @@ class StepMeter:
             predictions=batch.predictions,
             positions=batch.positions,
             loss=result.loss,
+            ahead_losses=done.ahead,
             grad_norm=result.grad_norm,
             learning_rate=done.lr,
             seconds=seconds,

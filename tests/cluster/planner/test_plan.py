@@ -37,6 +37,10 @@ def test_flops_are_palms_and_those_of_the_metric_mfu():
     parameters = Decoder().num_parameters(shape, 32_000)
     config = PlanConfig(parameters=parameters, tokens=1, layers=12, width=768, row_tokens=1024)
     assert flops(Case(config, "H100", 1)) == Decoder().flops_per_token(shape, 32_000)
+    ahead = ModelConfig.model_validate({**shape.model_dump(), "mtp": {"tokens": 4}})
+    more = {"parameters": Decoder().num_parameters(ahead, 32_000), "predicted_tokens": 4}
+    predicting = Case(config.model_copy(update=more), "H100", 1)
+    assert flops(predicting) == Decoder().flops_per_token(ahead, 32_000) > 1.2 * flops(Case(config, "H100", 1))
 
 
 def test_attention_is_8_percent_of_the_flops_of_a_small_model_in_rows_of_2048():
@@ -282,6 +286,8 @@ def test_the_model_of_a_run_is_what_is_planned_and_flags_win():
     other = plan_asked(check({**run, "plan": {"parameters": "7B", "gpus": 64}}))
     assert (other.parameters, other.gpus, other.layers) == (7_000_000_000, 64, None)
     assert plan_asked(check({})) == PlanConfig()
+    ahead = plan_asked(check({"model": {**run["model"], "mtp": {"tokens": 3}}}))
+    assert ahead.predicted_tokens == 3 and ahead.parameters > config.parameters
 
 
 def test_the_table_says_what_a_person_wants_to_know_first():

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.config import DEFAULT_HORIZON, ModelConfig, OptimConfig
+from models.config import ModelConfig, OptimConfig
 from models.engine.optim import branch_lr, decay_lr, lr_at, parameter_groups
 from models.kinds.transformer import Transformer
+from models.schedule import DEFAULT_HORIZON
 
 KINDS = ("constant", "cosine", "wsd", "infinite")
 

@@ -23,10 +23,11 @@ from tests.support.folders import config_of, folder_of, taken
 def test_a_text_is_shown_in_pieces_of_whole_characters() -> None:
     tokenizer, pieces = byte_tokenizer(), list[str]()
     ids = tokenizer.encode(["añ🙂!"])[0].as_py()
-    said = stream(tokenizer, iter(ids), pieces.append)
+    said = stream(tokenizer, ((token,) for token in ids), pieces.append)
     assert pieces[:4] == ["a", "ñ", "🙂", "!"]
-    assert (said.text, said.tokens) == ("añ🙂!", len(ids))
-    cut = stream(tokenizer, iter(ids[:-2]), pieces.append)
+    assert (said.text, said.tokens, said.forwards) == ("añ🙂!", len(ids), len(ids))
+    cut = stream(tokenizer, iter([tuple(ids[:-2])]), pieces.append)
+    assert (cut.tokens, cut.forwards) == (len(ids) - 2, 1)
     assert cut.text == "añ�", "what stays half a character is shown at the end"
 
 
@@ -37,7 +38,7 @@ def test_the_same_seed_says_the_same_and_the_prompt_matters(tmp_path: Path) -> N
     speaker = Speaker(store, commits.by_name(store, name), "fp32")
 
     def said(prompt: str, seed: int = 0) -> list[int]:
-        return list(speaker.go_on(prompt, 16, Sampling(seed=seed)))
+        return [token for tokens in speaker.go_on(prompt, 16, Sampling(seed=seed)) for token in tokens]
 
     assert said("ab") == said("ab") != said("ab", seed=1)
     assert said("ab") != said("cd")

@@ -4,6 +4,7 @@ The product's worker, feed, coordinator and engine in one process: only Ray's ac
 """
 
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from ray_jobs.store.paths import branches_of
 from ray_jobs.training.actors.commit_coordinator import Claim
 from ray_jobs.training.actors.coordinator import Coordinator
 from ray_jobs.training.actors.feed import Feed
-from ray_jobs.training.events import BranchBegun, CandidateMade, Event
+from ray_jobs.training.events import BranchBegun, CandidateMade, Event, StepDone
 from ray_jobs.training.group.training import feed_settings
 from ray_jobs.training.worker.loop import Worker
 from ray_jobs.training.worker.rank import Rank, WorkerJob
@@ -58,9 +59,12 @@ class OneAtATime(Local[Coordinator]):
             return super().call(method, *arguments)
 
 
-def life(store: Store, judge: dict[str, str], killed_at: int = 0) -> list[Event]:
-    """One start of the run, to its end or until it is killed within the so-manieth step of a decay; its events."""
-    config = Config.model_validate({**SETTINGS, "store": store.uri, "judge": judge})
+def life(store: Store, judge: dict[str, str], killed_at: int = 0, **others: Any) -> list[Event]:
+    """One start of the run, to its end or until it is killed within the so-manieth step of a decay; its events.
+
+    Where there is no judgement, the steps are those of the main line, of which one must be committed before.
+    """
+    config = Config.model_validate({**SETTINGS, **others, "store": store.uri, "judge": judge})
     tokenizer = byte_tokenizer()
     feed = Feed(feed_settings(config, tokenizer), lambda *given: Local(Shard(*given)))
     feed.drained(LAST)
@@ -70,12 +74,15 @@ def life(store: Store, judge: dict[str, str], killed_at: int = 0) -> list[Event]
     with patch.object(ray, "get_runtime_context", lambda: context):
         job = WorkerJob(config.model_dump_json(), tokenizer.to_json(), Local(feed), OneAtATime(coordinator))
         rank = Rank(job, 0, 1)
-    step, decayed = rank.engine.step, 0
+    step, decayed, begun = rank.engine.step, 0, rank.position.step
 
     def watched(*given: Any) -> Any:
         nonlocal decayed
-        decayed += rank.line.is_branch
-        if rank.line.is_branch and decayed == killed_at:
+        counts = rank.line.is_branch or not judge
+        decayed += counts
+        if counts and decayed == killed_at:
+            while not judge and (commits.commits(store, RUN) or [0])[-1] <= begun:
+                time.sleep(0.01)  # the writer's thread is at it
             raise KilledError
         return step(*given)
 
@@ -132,3 +139,21 @@ def test_judgements_and_kills_within_them_leave_the_bits_of_the_main_line_and_of
         candidates = bits(judged, f"{RUN}@{left_at:08d}")
         assert len(candidates) == 2, "the average, and the decay"
         assert candidates == bits(killed, f"{RUN}@{left_at:08d}")
+
+
+@pytest.mark.slow
+def test_a_run_with_heads_for_further_tokens_that_is_killed_goes_on_with_its_bits(stores: list[Store]) -> None:
+    model = {**SETTINGS["model"], "layers": 2, "mtp": {"tokens": 3, "weights": 0.5}}
+    often = {"model": model, "checkpoint": {"every_seconds": 1e-3}}
+    calm, _, killed = stores
+    told = [event for event in life(calm, {}, **often) if isinstance(event, StepDone)]
+    assert all(len(event.ahead_losses) == 2 and None not in event.ahead_losses for event in told)
+    committed = []
+    for step in (3, 4):
+        life(killed, {}, killed_at=step, **often)
+        committed.append(commits.commits(killed, RUN))
+    assert committed[0] and committed[1][-1] > committed[0][-1], "each goes on from what the one before committed"
+    again = [event for event in life(killed, {}, **often) if isinstance(event, StepDone)]
+    assert again[0].step == committed[1][-1] + 1
+    assert [(e.loss, e.ahead_losses) for e in again] == [(e.loss, e.ahead_losses) for e in told[-len(again) :]]
+    assert list(bits(calm).values())[-1] == list(bits(killed).values())[-1]

@@ -33,7 +33,7 @@ def engine(loss: float = 2.5, skipped: bool = False) -> Any:
         asked.append(given)
         return StepResult(loss, 1.0, skipped)
 
-    return SimpleNamespace(step=step, asked=asked, vocab_size=100)
+    return SimpleNamespace(step=step, asked=asked, vocab_size=100, ahead=(5.0, 6.0))
 
 
 def test_a_step_moves_the_position_and_trains_at_the_rate_of_its_end() -> None:
@@ -75,6 +75,6 @@ def test_a_skipped_step_is_told_with_its_reason_before_its_figures(loss: float, 
     skip, step = meter.events(batch, done, 0.5, 0.1)
     assert isinstance(skip, StepSkipped) and (skip.step, skip.text) == (41, why)
     assert isinstance(step, StepDone) and (step.step, step.tokens_per_second, step.skipped_steps) == (41, 200.0, 2)
-    assert len(step.freshness_s) == MOST_FRESHNESS and step.mfu is None
+    assert len(step.freshness_s) == MOST_FRESHNESS and step.mfu is None and step.ahead_losses == (5.0, 6.0)
     assert step.to_lake_s == {"help": (5.0,), "wire": (5.0,) * MOST}
     assert step.to_gradient_s["help"][0] == pytest.approx(5.0 + step.freshness_s[0], abs=0.01)
