@@ -162,6 +162,7 @@ def _leave_nothing_running() -> Iterator[None]:
     end_all()
 
 
+@pytest.mark.long  # minutes; the test of the same bits above kills within one process
 @pytest.mark.ray
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("_leave_nothing_running")
