@@ -74,7 +74,7 @@ def start_workers_by(script: str) -> str:
 def frugal_and_patient(*, logs: bool, metrics: bool) -> Iterator[None]:
     """Let a local Ray that starts meanwhile do without daemons that nobody asks there, and wait for the others.
 
-    Left out, and with them half of what a start costs: the autoscaler's monitor, the process that passes on what
+    Left out, and with them a third of what a start costs: the autoscaler's monitor, the process that passes on what
     workers print (unless `logs`), and, unless `metrics`, the dashboard and what of its agent only an installation with
     the dashboard has, the export of metrics included. Ray gives its raylet 30 s, too few on a busy machine.
     """
