@@ -131,16 +131,17 @@ def _tasks(tasks: Mapping[str, SliceRow]) -> Grid:
         (
             task,
             row.get("unit", ""),
-            whole(row["documents"]),
-            bits(row["before"]),
-            bits(row["after"]),
-            signed(row["difference"], 4),
-            signed(row["low"], 4),
-            signed(row["high"], 4),
+            *_compared(row),
         )
         for task, row in tasks.items()
     ]
     return Grid(head, rows, 6)
+
+
+def _compared(row: SliceRow) -> tuple[str, ...]:
+    """Cells of how many items were compared, both figures, their difference and its bounds."""
+    differences = (signed(row[name], 4) for name in ("difference", "low", "high"))
+    return whole(row["documents"]), bits(row["before"]), bits(row["after"]), *differences
 
 
 def _slices(slices: Sequence[SliceRow]) -> Grid:
@@ -149,12 +150,7 @@ def _slices(slices: Sequence[SliceRow]) -> Grid:
         (
             f"{row['name']} ({row['role']})",
             row["verdict"],
-            whole(row["documents"]),
-            bits(row["before"]),
-            bits(row["after"]),
-            signed(row["difference"], 4),
-            signed(row["low"], 4),
-            signed(row["high"], 4),
+            *_compared(row),
         )
         for row in slices
     ]

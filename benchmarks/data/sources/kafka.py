@@ -15,6 +15,7 @@ from random import Random
 import confluent_kafka as ck
 import orjson
 
+from benchmarks.data.sources.reading import count_good
 from benchmarks.rows import Goal, Row, paired
 from data_ops.sources.kafka.config import KafkaConfig
 from data_ops.sources.kafka.source import KafkaSource
@@ -105,13 +106,7 @@ def fill(servers: str, num_messages: int) -> int:
 
 def by_us(servers: str, num_messages: int) -> int:
     """Read everything with the source; how many records without an error."""
-    source = KafkaSource("live", KafkaConfig(servers=servers, topics="docs", id="id", time="time"))
-    cursor, good = {}, 0
-    while (found := source.discover(cursor, WINDOW)).spans:
-        cursor = found.cursor
-        for span in found.spans:
-            good += sum(batch.num_rows - batch["error"].drop_null().__len__() for batch in source.read(span))
-    return good
+    return count_good(KafkaSource("live", KafkaConfig(servers=servers, topics="docs", id="id", time="time")), WINDOW)
 
 
 def by_a_loop(servers: str, num_messages: int) -> int:

@@ -9,6 +9,7 @@ import time
 
 import adbc_driver_postgresql.dbapi as adbc
 
+from benchmarks.data.sources.reading import count_good, looks_at_nothing
 from benchmarks.rows import Goal, Row, paired
 from data_ops.sources.sql.config import SqlConfig
 from data_ops.sources.sql.source import SqlSource
@@ -64,13 +65,7 @@ def rows(
 
 def by_us(url: str) -> int:
     """Read everything with the source; how many records without an error."""
-    source = SqlSource("live", SqlConfig(url=url, table="docs", text="body", time="at"))
-    cursor, good = {}, 0
-    while (found := source.discover(cursor, WINDOW)).spans:
-        cursor = found.cursor
-        for span in found.spans:
-            good += sum(batch.num_rows - batch["error"].drop_null().__len__() for batch in source.read(span))
-    return good
+    return count_good(SqlSource("live", SqlConfig(url=url, table="docs", text="body", time="at")), WINDOW)
 
 
 def by_the_client(url: str) -> int:
@@ -85,9 +80,4 @@ def empty_looks(url: str, repeats: int) -> list[float]:
     source, cursor = SqlSource("live", SqlConfig(url=url, table="docs", text="body", time="at")), {}
     while (found := source.discover(cursor, 10**6)).spans:
         cursor = found.cursor
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        source.discover(cursor, WINDOW)
-        taken.append(1e3 * (time.perf_counter() - began))
-    return taken
+    return looks_at_nothing(source, cursor, repeats)

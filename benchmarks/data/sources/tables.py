@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
+from benchmarks.data.sources.reading import count_good, looks_at_nothing
 from benchmarks.rows import Row, paired
 from data_ops.sources.delta.config import DeltaConfig
 from data_ops.sources.delta.source import DeltaSource
@@ -58,12 +59,7 @@ def rows_of(first: int, count: int) -> pa.Table:
 
 def by_us(path: str) -> int:
     """Read everything with the source; how many records without an error."""
-    source, cursor, good = DeltaSource("live", DeltaConfig(path=path, time="at", id="id")), {}, 0
-    while (found := source.discover(cursor, WINDOW)).spans:
-        cursor = found.cursor
-        for span in found.spans:
-            good += sum(batch["error"].null_count for batch in source.read(span))
-    return good
+    return count_good(DeltaSource("live", DeltaConfig(path=path, time="at", id="id")), WINDOW)
 
 
 def by_deltalake(path: str) -> int:
@@ -78,9 +74,4 @@ def empty_looks(path: str, num_versions: int, repeats: int) -> list[float]:
         write_deltalake(path, row, mode="append")
     source = DeltaSource("live", DeltaConfig(path=path))
     cursor = source.discover({}, 10**6).cursor
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        source.discover(cursor, WINDOW)
-        taken.append(1e3 * (time.perf_counter() - began))
-    return taken
+    return looks_at_nothing(source, cursor, repeats)
