@@ -92,6 +92,8 @@ def life(store: Store, judge: dict[str, str], killed_at: int = 0, **others: Any)
     except KilledError:
         assert rank.reporter is not None
         rank.reporter.flush()
+        if rank.line.saver.thread is not None:  # of a process that is killed no thread writes on while the next starts
+            rank.line.saver.thread.join()
     finally:
         rank.engine.close()
         heart.release()
