@@ -80,7 +80,7 @@ def build(folder: str, num: int) -> Figures:
     known.settle()
     seconds = time.perf_counter() - began
     there = [path.stat().st_size for path in Path(folder).rglob("*.ids")]
-    in_files = sum(file.facts.num_ids for file in known.files)
+    in_files = sum(file.facts.num_rows for file in known.files)
     return {
         "rate": [num / seconds],
         "disk": [sum(there) / in_files] if in_files else [],
@@ -106,7 +106,7 @@ def use_files(folder: str, num: int) -> Figures:
     ask_and_add(known, num, 0)
     first = time.perf_counter() - clock
     cached = [ask_and_add(known, num, 1 + i) for i in range(3 * REPEATS)][-REPEATS:]
-    in_files = sum(file.facts.num_ids for file in known.files)
+    in_files = sum(file.facts.num_rows for file in known.files)
     return {
         "open": [1e3 * opened],
         "start": [1e3 * started],

@@ -20,7 +20,7 @@ from data_ops.curation.history.exact import ExactDuplicates
 from data_ops.curation.history.history import Restored
 from data_ops.documents.document import DOCUMENT_SCHEMA
 from data_ops.index.folder import KNOWN_IDS
-from data_ops.index.kept import MarkOf
+from data_ops.index.kept import LakeLog
 from data_ops.ingest.seen import Histories, sketches_of
 from data_ops.kernels.arrays import array_to_ids
 from data_ops.lake.lake import Lake
@@ -34,7 +34,7 @@ KEPT = CurateConfig().remembered
 class ReadAnew(ExactDuplicates):
     """As it was: nothing is kept."""
 
-    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
+    def restore(self, store: Store, log: LakeLog) -> Restored:
         """Begin without any id."""
         return Restored(self.open(), None)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from data_ops.audit.digests import attempt
 from data_ops.index.folder import KNOWN_IDS, IndexFolder
 from data_ops.index.kept import DamagedIndexError
-from data_ops.index.known_ids import check_mark
+from data_ops.index.kept_index import check_mark
 from data_ops.kernels.arrays import ids_to_array
-from data_ops.kernels.sorted_ids import sum_of
+from data_ops.kernels.sorted_rows import sum_of
 from data_ops.lake.lake import Lake
 
 ROWS_AT_ONCE = 100_000
@@ -44,7 +44,7 @@ def _check(lake: Lake, folder: IndexFolder, number: int) -> None:
     for first, last in lake.stretches(0, manifest.window, ROWS_AT_ONCE):
         ids = ids_to_array(lake.documents(first, last, ["id"], KNOWN_FATES)["id"])
         num_ids, total = num_ids + len(ids), (total + int(sum_of(ids))) % 2**64
-    held = sum(facts.num_ids for facts in manifest.files)
+    held = sum(facts.num_rows for facts in manifest.files)
     if (num_ids, total) != (held, sum(facts.total for facts in manifest.files) % 2**64):
         raise DamagedIndexError(
             f"{folder} holds {held} ids, which are not the {num_ids} of the lake up to window {manifest.window}"

@@ -1,20 +1,23 @@
 """Is a text nearly one that the store has kept or held out: a copy with another date, a page with another menu?
 
 MinHash signatures of sequences of five words (`data_ops/kernels/texts/minhash.py`), compared with those of everything
-that was kept: about 600 bytes of memory a document, and one pass over all texts at every start of ingest. The first
-that came stays, since it may be trained already. Of texts of one window that are alike in a chain, the first stays.
+that was kept, which lie in sorted files of the store (`data_ops/index/known_sketches.py`), 376 bytes a document; a
+start reads the texts of the last windows alone. The first that came stays, since it may be trained already. Of texts of
+one window that are alike in a chain, the first stays.
 """
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from cluster.storage.store import Store
 from cluster.units import Share
-from data_ops.curation.history.history import HistoryRule
+from data_ops.curation.history.history import HistoryRule, Restored
+from data_ops.index.kept import LakeLog
 from data_ops.kernels.arrays import Bools, Bytes, Words, ids_to_array
 
 NUM_HASHES, NUM_BANDS = 112, 14  # of data_ops/kernels/texts/minhash.py, which needs numba
@@ -39,18 +42,41 @@ class NearDuplicates(HistoryRule):
 
     def open(self) -> "NearHistory":
         """Begin without any signature."""
-        return NearHistory(self.likeness)
+        from data_ops.kernels.near_index import NearIndex  # numba, as above
+
+        return NearHistory(NearIndex(NUM_HASHES, NUM_BANDS, self.agreement))
+
+    def restore(self, store: Store, log: LakeLog) -> Restored:
+        """Open the index of the store."""
+        from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder
+        from data_ops.index.known_sketches import KnownSketches  # numba, as above
+
+        sketches = KnownSketches(IndexFolder(store, KNOWN_SKETCHES), log, self.agreement)
+        return Restored(NearHistory(sketches), sketches)
+
+    @property
+    def agreement(self) -> int:
+        """Of how many hashes two texts that are alike share eight bits."""
+        return math.ceil(NUM_HASHES * (self.likeness + (1 - self.likeness) / 256))  # of others one in 256 is equal
+
+
+class SketchSet(Protocol):
+    """A growing set of sketches, in memory or in files of a store."""
+
+    def add(self, ids: Words, signatures: Bytes, bands: Words) -> Bools:
+        """Add sketches; True where one is unlike all before it, the earlier ones of this call included."""
+        ...
+
+    def look(self, signatures: Bytes, bands: Words) -> Bools:
+        """Say which sketches are like one that was added; adds none."""
+        ...
 
 
 class NearHistory:
     """The sketches of all documents added."""
 
-    def __init__(self, likeness: float) -> None:
-        from data_ops.kernels.near_index import NearIndex  # numba, as above
-
-        # Of different hashes one in 256 is equal in its eight bits.
-        agreement = math.ceil(NUM_HASHES * (likeness + (1 - likeness) / 256))
-        self.index: NearIndex = NearIndex(NUM_HASHES, NUM_BANDS, agreement)
+    def __init__(self, index: SketchSet) -> None:
+        self.index = index
 
     def add(self, sketches: pa.Table) -> Bools:
         """Remember sketches; True where one is unlike all before it."""

@@ -8,7 +8,7 @@ from cluster.storage.state import read_json, write_json
 from data_ops.audit.index import damage_of_index
 from data_ops.index.folder import IndexFolder, IndexManifest
 from data_ops.index.known_ids import KnownIds
-from data_ops.index.sorted_file import write_ids
+from data_ops.index.sorted_writer import write_rows
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from tests.data_ops.index.logs import hashes
@@ -73,7 +73,7 @@ def test_an_index_that_is_whole_in_itself_and_has_other_ids_than_the_lake_is_nam
     if harm == "less":
         names = manifest.files[1:]
     else:
-        strange = hashes(1, [manifest.files[0].num_ids])[0]
-        names = (folder.write(lambda file, name: write_ids(strange, file, name)), *manifest.files[1:])
+        strange = hashes(1, [manifest.files[0].num_rows])[0]
+        names = (folder.write(lambda file, name: write_rows(strange, file, name)), *manifest.files[1:])
     write_json(lake.store, path, IndexManifest(manifest.window, manifest.mark, names))
     assert "which are not the" in damage_of_index(lake, tmp_path)[0]

@@ -29,9 +29,9 @@ class DyingFolder(IndexFolder):
             os.kill(os.getpid(), signal.SIGKILL)
         self.acts -= 1
 
-    def write(self, write: Callable[[IO[bytes], str], FileFacts]) -> FileFacts:
+    def write(self, write: Callable[[IO[bytes], str], FileFacts], kind: str = "ids") -> FileFacts:
         self._act()
-        facts = super().write(write)
+        facts = super().write(write, kind)
         self._act()
         return facts
 
