@@ -16,9 +16,8 @@ from functools import partial
 
 import numpy as np
 
-from cluster.storage.store import Store
-from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder, IndexManifest
-from data_ops.index.kept import DamagedIndexError, LakeLog
+from data_ops.index.folder import IndexFolder, IndexManifest
+from data_ops.index.kept import DamagedIndexError, LakeLog, MarkOf
 from data_ops.index.kept_index import KeptIndex
 from data_ops.index.sorted_file import SortedFile
 from data_ops.index.sorted_writer import count_without, write_without
@@ -38,12 +37,8 @@ class KnownSketches(KeptIndex):
     """
 
     def __init__(self, folder: IndexFolder, log: LakeLog, agreement: int, at_once: int = AT_ONCE) -> None:
-        self.log, self.agreement, version = log, agreement, sketch_version()
-
-        def mark_of(window: int) -> str | None:
-            return None if (mark := log.mark(window)) is None else f"{mark} {version}"
-
-        super().__init__(folder, mark_of, at_once)
+        self.log, self.agreement = log, agreement
+        super().__init__(folder, mark_of_sketches(log), at_once)
 
     def __len__(self) -> int:
         return len(self.recent) + sum(file.facts.num_rows for file in self._of("sketches"))
@@ -69,9 +64,7 @@ class KnownSketches(KeptIndex):
         return len(self.recent)
 
     def _recent_rows(self) -> Mapping[str, Rows]:
-        ids, signatures, bands = self.recent.sketches
-        keys = np.stack([bands.reshape(-1), np.repeat(ids, NUM_BANDS)], axis=1)
-        return {"bands": keys, "sketches": np.column_stack([ids, signatures.view(np.uint64)])}
+        return rows_of(*self.recent.sketches)
 
     def _open(self) -> None:
         super()._open()
@@ -145,10 +138,25 @@ class KnownSketches(KeptIndex):
         return are_alike(signatures, rows, others, places, self.agreement)
 
 
-def forget_sketches(store: Store, log: LakeLog) -> None:
+def rows_of(ids: Words, signatures: Bytes, bands: Words) -> dict[str, Rows]:
+    """What lies in files of documents with these numbers, by kind of file."""
+    keys = np.stack([bands.reshape(-1), np.repeat(ids, NUM_BANDS)], axis=1)
+    return {"bands": keys, "sketches": np.column_stack([ids, signatures.view(np.uint64)])}
+
+
+def mark_of_sketches(log: LakeLog) -> MarkOf:
+    """What a window is known by to an index of sketches, which are to be compared with those of this version alone."""
+    version = sketch_version()
+
+    def mark_of(window: int) -> str | None:
+        return None if (mark := log.mark(window)) is None else f"{mark} {version}"
+
+    return mark_of
+
+
+def forget_sketches(folder: IndexFolder, log: LakeLog) -> None:
     """Let the sketches of all forgotten documents leave the disk. Only while nobody ingests; may be repeated."""
-    folder = IndexFolder(store, KNOWN_SKETCHES)
-    if store.list(KNOWN_SKETCHES) or store.asides(KNOWN_SKETCHES):
+    if folder.store.list(folder.path) or folder.store.asides(folder.path):
         KnownSketches(folder, log, NUM_HASHES).clear_disk()
 
 
