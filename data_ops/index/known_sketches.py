@@ -26,7 +26,7 @@ from data_ops.kernels.near_index import FAMILY, NearIndex, Outside, are_alike
 from data_ops.kernels.sorted_rows import Rows, sum_of
 from data_ops.kernels.texts.minhash import NUM_BANDS, NUM_HASHES, sketch_version
 
-AT_ONCE = 1 << 15  # how many documents are held in memory before they are written, and read again by a start
+AT_ONCE = 1 << 14  # how many documents are held in memory before they are written, and read again by a start
 DOCUMENT = {"bands": 1, "sketches": 0}  # which word of a row is the document's number
 
 
@@ -169,5 +169,5 @@ def _families(keys: Ints, ids: Words) -> tuple[Ints, Words]:
     order = np.lexsort((ids, keys))
     keys, ids = keys[order], ids[order]
     first = np.maximum.accumulate(np.where(np.append(True, keys[1:] != keys[:-1]), np.arange(len(keys)), 0))
-    few = np.arange(len(keys)) - first < FAMILY
+    few = np.arange(len(keys)) - first < FAMILY  # more would change no answer, and cost comparisons
     return keys[few], ids[few]

@@ -75,7 +75,7 @@ class SortedWriter:
 def write_rows(rows: Rows, file: IO[bytes], name: str) -> FileFacts:
     """Write rows (uint64[n, width], n > 0, each once) as a file."""
     writer = SortedWriter(file, *rows.shape)
-    writer.write(np.ascontiguousarray(rows[in_order_of_rows(rows)]), writer.num_lines)
+    writer.write(in_order_of_rows(rows), writer.num_lines)
     return writer.end(name)
 
 
@@ -135,5 +135,5 @@ def _stretches(files: Sequence[SortedFile], writer: SortedWriter, at_once: int) 
         ends = [other.below(first_key(last_line, writer.num_lines)) for other in files]
         parts = [other.read(stand, end) for other, stand, end in zip(files, stands, ends, strict=True) if stand < end]
         rows = np.concatenate([np.empty((0, writer.width), np.uint64), *parts])
-        yield np.ascontiguousarray(rows[in_order_of_rows(rows)]), last_line
+        yield in_order_of_rows(rows), last_line
         stands = ends

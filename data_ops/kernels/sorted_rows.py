@@ -219,8 +219,8 @@ def lower(words: Words, width: int, num_lines: int, num_rows: int, key: np.uint6
     return begin
 
 
-def in_order_of_rows(rows: Rows) -> npt.NDArray[np.int64]:
-    """Which row comes first, second and so on when rows are sorted; fast where they are sorted pieces of hashes."""
+def in_order_of_rows(rows: Rows) -> Rows:
+    """Rows, sorted; fast where they are sorted pieces of hashes."""
     order = np.argsort(rows[:, 0], kind="stable")
     keys = rows[order, 0]
     equal = keys[1:] == keys[:-1]
@@ -230,4 +230,14 @@ def in_order_of_rows(rows: Rows) -> npt.NDArray[np.int64]:
         beside[:-1] |= equal
         some = order[beside]
         order[beside] = some[np.lexsort((rows[some, 1], rows[some, 0]))]
-    return order
+    return _take(rows, order)
+
+
+@njit(cache=True, nogil=True)
+def _take(rows: Rows, order: Ints) -> Rows:
+    """rows[order], which numpy takes four times as long for."""
+    taken = np.empty_like(rows)
+    for i in range(len(order)):
+        for j in range(rows.shape[1]):
+            taken[i, j] = rows[order[i], j]
+    return taken

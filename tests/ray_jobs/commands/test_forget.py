@@ -20,6 +20,7 @@ from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import document_id
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
+from data_ops.index.folder import KNOWN_SKETCHES
 from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
@@ -40,6 +41,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import exclusive, refuse_while_forgetting, shared
 from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
+from tests.data_ops.index.often_kept import OftenKeptNear
 from tests.support.lakes import add_window, made_once, make_documents, make_lake
 
 pytestmark = pytest.mark.slow
@@ -77,6 +79,7 @@ def fill(folder):
             ids[1] = bytes.fromhex(id_of(GONE[0]))  # the dropped row repeats a document
             table = table.set_column(2, table.schema.field(2), pa.array(ids, table.schema.field(2).type))
         add_window(lake, table)
+    Histories(lake, {"near_duplicate": OftenKeptNear()}).advance(WINDOWS - 1)
     lake.store.write("runs/r/config.json", b"{}")
     lake.store.write("runs/r/rounds/00000000.arrow", b"texts")
     return lake
@@ -110,6 +113,9 @@ def assert_gone(folder):
             assert value not in values
             assert f'"{value}"'.encode() not in raw and f'\\"{value}\\"'.encode() not in raw
     assert text_of(4) in values, "the others are still there"
+    sketches = [path.read_bytes() for path in (Path(folder) / KNOWN_SKETCHES).iterdir()]
+    held = [any(ids_of([offset])[0, 0].tobytes() in data for data in sketches) for offset in (*GONE, 4)]
+    assert held == [False, False, False, True]
 
 
 def shown(lake):
@@ -196,6 +202,7 @@ def forget_and_die(folder, point, names):
         "alter": (TableAlterer, "set_table_properties"),
         "checkpoint": (DeltaTable, "create_checkpoint"),
         "log": (DeltaTable, "cleanup_metadata"),
+        "sketches": (job, "forget_sketches"),
         "copies": (job, "delete_copies"),
         "seen": (job, "seen_by"),
     }[act]
@@ -211,7 +218,7 @@ def forget_and_die(folder, point, names):
     forget(config_of(folder), names)
 
 
-ACTS = ("tombstones", "rewrite", "vacuum", "alter", "checkpoint", "log", "copies", "seen")
+ACTS = ("tombstones", "rewrite", "vacuum", "alter", "checkpoint", "log", "sketches", "copies", "seen")
 POINTS = ["tombstones-before", *(f"{act}-after" for act in ACTS)]  # behind one act is before the next
 
 
