@@ -1,7 +1,7 @@
 """Which texts are nearly one that is known already, in a store of any size?
 
 What `NearIndex` answers, of which only the last windows lie in memory (`data_ops/index/kept_index.py`). In files are,
-for every document, fourteen rows of a band key and the document's number, and one row of its number and signature: 376
+for every document, fourteen rows of a band key and the document's number, and one row of its number and signature: 372
 bytes. A document's number is the first half of its id. The files of a key begin with the smallest numbers, so the
 FAMILY smallest of all are the smallest of the first FAMILY rows of each file and of what lies in memory: to the bit
 what one index in memory says. Nothing else is kept of a key, but no row is left out either, because a document may be

@@ -1,7 +1,7 @@
 """Is a text nearly one that the store has kept or held out: a copy with another date, a page with another menu?
 
 MinHash signatures of sequences of five words (`data_ops/kernels/texts/minhash.py`), compared with those of everything
-that was kept, which lie in sorted files of the store (`data_ops/index/known_sketches.py`), 376 bytes a document; a
+that was kept, which lie in sorted files of the store (`data_ops/index/known_sketches.py`), 372 bytes a document; a
 start reads the texts of the last windows alone. The first that came stays, since it may be trained already. Of texts of
 one window that are alike in a chain, the first stays.
 """

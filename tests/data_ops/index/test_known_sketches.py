@@ -4,16 +4,19 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.storage.state import write_json
+from data_ops.index.folder import KNOWN_SKETCHES
 from data_ops.index.kept import LostError
 from data_ops.index.known_sketches import KnownSketches, forget_sketches
 from data_ops.index.sorted_file import WIDTHS
 from data_ops.kernels.near_index import NearIndex
-from data_ops.kernels.texts.minhash import NUM_BANDS, NUM_HASHES
+from data_ops.kernels.texts.minhash import NUM_BANDS, NUM_HASHES, sketch_version
 from tests.data_ops.index.sketch_logs import AGREEMENT, SketchLog, folder_of
 
 AT_ONCE = 300  # a window counts as 256
@@ -161,18 +164,18 @@ def test_forgetting_deletes_an_index_that_is_not_believed_and_makes_none_where_t
     assert not (tmp_path / "b").exists()
 
 
-def test_an_index_that_leaves_out_what_this_lake_has_not_forgotten_is_built_again(tmp_path) -> None:
+@pytest.mark.parametrize("gone", [[], [6], [6, 5]])
+def test_an_index_that_leaves_out_what_this_lake_has_not_forgotten_is_built_again(tmp_path, gone) -> None:
     """The lake is a copy from before; or another document was forgotten in the copy."""
-    log = SketchLog(0, [300] * 4)
+    log, other = SketchLog(0, [300] * 4), SketchLog(0, [300] * 4)
     known = filled(tmp_path, log)
-    log.gone = [5]
+    log.gone, other.gone, other.reached = [5], gone, 3
     forget_sketches(known.folder, log)
-    for gone in ([], [6], [6, 5]):
-        other = SketchLog(0, [300] * 4)
-        other.gone, other.reached = gone, 3
-        again = open_index(tmp_path, other)
-        assert again.window == -1 and "has not forgotten" in again.notes[0]
-        log.gone = [5]
+    again = open_index(tmp_path, other)
+    assert again.window == -1 and "has not forgotten" in again.notes[0]
+    other.follow(again, 3)
+    again.settle()
+    assert again.number == open_index(tmp_path, other).number, "nothing is to be left out of what was just built"
 
 
 @pytest.mark.slow
@@ -204,6 +207,9 @@ def test_a_band_without_a_sketch_and_sketches_of_another_version_are_not_believe
     with pytest.raises(LostError):
         known.look(*log.of(np.arange(9))[1:])
     assert "without a sketch" in known.notes[0] and known.window == -1
-    mark = log.mark
-    log.mark = lambda number: mark(number) and f"{mark(number)} of before"
+    log.follow(known, 3)
+    path = f"{KNOWN_SKETCHES}/manifest-{known.number:08d}.json"
+    manifest = known.folder.read(known.number)
+    assert manifest.mark == f"{manifest.window} {sketch_version()}" and not open_index(tmp_path, log).notes
+    write_json(known.folder.store, path, msgspec.structs.replace(manifest, mark=f"{manifest.window} 0123456789abcdef"))
     assert "is not the same" in open_index(tmp_path, log).notes[0]
