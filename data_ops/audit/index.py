@@ -15,7 +15,7 @@ from data_ops.audit.digests import attempt
 from data_ops.index.folder import KNOWN_IDS, KNOWN_SKETCHES, IndexFolder
 from data_ops.index.kept import DamagedIndexError, MarkOf
 from data_ops.index.kept_index import check_mark
-from data_ops.index.known_sketches import mark_of_sketches, rows_of
+from data_ops.index.known_sketches import mark_of_sketches, sketch_rows
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.kernels.sorted_rows import Rows, sum_of
 from data_ops.kernels.texts.minhash import minhash
@@ -77,4 +77,4 @@ def _ids(documents: pa.Table) -> Mapping[str, Rows]:
 def _sketches(documents: pa.Table) -> Mapping[str, Rows]:
     documents = documents.filter(pc.is_valid(documents["text"]))
     found = minhash(documents["text"].combine_chunks())
-    return rows_of(ids_to_array(documents["id"])[:, 0].copy(), found.signatures, found.bands)
+    return sketch_rows(ids_to_array(documents["id"])[:, 0].copy(), found.signatures, found.bands)

@@ -64,7 +64,7 @@ class KnownSketches(KeptIndex):
         return len(self.recent)
 
     def _recent_rows(self) -> Mapping[str, Rows]:
-        return rows_of(*self.recent.sketches)
+        return sketch_rows(*self.recent.sketches)
 
     def _open(self) -> None:
         super()._open()
@@ -138,7 +138,7 @@ class KnownSketches(KeptIndex):
         return are_alike(signatures, rows, others, places, self.agreement)
 
 
-def rows_of(ids: Words, signatures: Bytes, bands: Words) -> dict[str, Rows]:
+def sketch_rows(ids: Words, signatures: Bytes, bands: Words) -> dict[str, Rows]:
     """What lies in files of documents with these numbers, by kind of file."""
     keys = np.stack([bands.reshape(-1), np.repeat(ids, NUM_BANDS)], axis=1)
     return {"bands": keys, "sketches": np.column_stack([ids, signatures.view(np.uint64)])}

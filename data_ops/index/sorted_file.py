@@ -22,9 +22,9 @@ from data_ops.kernels.sorted_rows import (
     WORDS_A_LINE,
     Rows,
     ask_lines,
-    collect,
     extents,
     fill_lines,
+    find_rows,
     header,
     look,
     lower,
@@ -102,7 +102,9 @@ class SortedFile:
         maybe, bounds = self._ask(keys)
         places = np.zeros((len(maybe), 2), np.int64)
         for part in self._parts(bounds):
-            if not collect(self.words, self.facts.width, self.num_lines, keys, maybe[part], bounds[part], places[part]):
+            if not find_rows(
+                self.words, self.facts.width, self.num_lines, keys, maybe[part], bounds[part], places[part]
+            ):
                 raise self._damaged()
         num = np.minimum(places[:, 1] - places[:, 0], limit)
         begins = np.cumsum(num) - num

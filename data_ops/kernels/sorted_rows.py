@@ -179,7 +179,7 @@ def look(words: Words, num_lines: int, ids: Ids, maybe: Ints, bounds: Ints, foun
 
 
 @njit(cache=True, nogil=True)
-def collect(words: Words, width: int, num_lines: int, keys: Words, maybe: Ints, bounds: Ints, places: Ints) -> bool:
+def find_rows(words: Words, width: int, num_lines: int, keys: Words, maybe: Ints, bounds: Ints, places: Ints) -> bool:
     """Write which rows have keys[maybe] (int64[m, 2]: from, to); False where the rows of a line are damaged.
 
     Rows of a line are summed up once for keys that follow one another, so many rows of one key cost a call once.

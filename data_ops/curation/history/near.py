@@ -7,7 +7,7 @@ one window that are alike in a chain, the first stays.
 """
 
 import math
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,11 @@ from pydantic import Field
 
 from cluster.storage.store import Store
 from cluster.units import Share
-from data_ops.curation.history.history import HistoryRule, Restored
+from data_ops.curation.history.history import History, HistoryRule, Restored
 from data_ops.index.kept import LakeLog
-from data_ops.kernels.arrays import Bools, Bytes, Words, ids_to_array
+from data_ops.kernels.arrays import Bytes
 
-NUM_HASHES, NUM_BANDS = 112, 14  # of data_ops/kernels/texts/minhash.py, which needs numba
+NUM_HASHES = 112  # of data_ops/kernels/texts/minhash.py, which needs numba
 Likeness = Annotated[Share, Field(ge=0.5, description="Share of word sequences that both have; estimated, ± 0.04.")]
 
 
@@ -40,66 +40,26 @@ class NearDuplicates(HistoryRule):
         columns = {"signature": _binary(found.signatures), "bands": _binary(found.bands.view(np.uint8))}
         return pa.table({"id": documents["id"], **columns})
 
-    def open(self) -> "NearHistory":
+    def open(self) -> History:
         """Begin without any signature."""
-        from data_ops.kernels.near_index import NearIndex  # numba, as above
-
-        return NearHistory(NearIndex(NUM_HASHES, NUM_BANDS, self.agreement))
+        return self._memory(None).history
 
     def restore(self, store: Store, log: LakeLog) -> Restored:
         """Open the index of the store."""
-        from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder
-        from data_ops.index.known_sketches import KnownSketches  # numba, as above
-
-        sketches = KnownSketches(IndexFolder(store, KNOWN_SKETCHES), log, self.agreement)
-        return Restored(NearHistory(sketches), sketches)
+        return self._memory((store, log))
 
     @property
     def agreement(self) -> int:
         """Of how many hashes two texts that are alike share eight bits."""
         return math.ceil(NUM_HASHES * (self.likeness + (1 - self.likeness) / 256))  # of others one in 256 is equal
 
+    def _memory(self, place: tuple[Store, LakeLog] | None) -> Restored:
+        from data_ops.curation.history.near_history import near_history  # numba, as above
 
-class SketchSet(Protocol):
-    """A growing set of sketches, in memory or in files of a store."""
-
-    def add(self, ids: Words, signatures: Bytes, bands: Words) -> Bools:
-        """Add sketches; True where one is unlike all before it, the earlier ones of this call included."""
-        ...
-
-    def look(self, signatures: Bytes, bands: Words) -> Bools:
-        """Say which sketches are like one that was added; adds none."""
-        ...
-
-
-class NearHistory:
-    """The sketches of all documents added."""
-
-    def __init__(self, index: SketchSet) -> None:
-        self.index = index
-
-    def add(self, sketches: pa.Table) -> Bools:
-        """Remember sketches; True where one is unlike all before it."""
-        ids = ids_to_array(sketches["id"])
-        return self.index.add(np.ascontiguousarray(ids[:, 0]), *_arrays(sketches))
-
-    def look(self, sketches: pa.Table) -> Bools:
-        """Say which sketches are like one that was added before."""
-        return self.index.look(*_arrays(sketches))
+        return near_history(self.agreement, place)
 
 
 def _binary(rows: Bytes) -> pa.Array:
     """Rows of bytes as a column."""
     width = rows.shape[1]
     return pa.Array.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])
-
-
-def _arrays(sketches: pa.Table) -> tuple[Bytes, Words]:
-    """Signatures uint8[n, 112] and bands uint64[n, 14] of a table that `sketch` made."""
-    found = []
-    for name, width in (("signature", NUM_HASHES), ("bands", 8 * NUM_BANDS)):
-        column = sketches[name]
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        data = np.frombuffer(array.buffers()[1] or b"", np.uint8)
-        found.append(data[array.offset * width : (array.offset + len(array)) * width].reshape(len(array), width))
-    return found[0], found[1].view(np.uint64)

@@ -4,7 +4,8 @@ from cluster.storage.store import Store
 from data_ops.curation.history.exact import ExactDuplicates
 from data_ops.curation.history.history import Restored
 from data_ops.curation.history.id_history import IdHistory
-from data_ops.curation.history.near import NearDuplicates, NearHistory
+from data_ops.curation.history.near import NearDuplicates
+from data_ops.curation.history.near_history import NearHistory
 from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder
 from data_ops.index.kept import LakeLog
 from data_ops.index.known_ids import KnownIds
