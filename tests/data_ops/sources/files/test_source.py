@@ -22,6 +22,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from data_ops.documents.reasons import QUARANTINE
+from data_ops.sources.files import looking as looking_module
 from data_ops.sources.files import source as files_module
 from data_ops.sources.files.formats import parquet_file
 from data_ops.sources.files.formats.content import BINARY, codec_of, encoding_of
@@ -78,11 +79,9 @@ def test_a_poll_opens_only_files_that_changed(tmp_path: Path, monkeypatch: pytes
     reader = Reader(tmp_path / "*.jsonl")
     reader.poll()
     looked: list[str] = []
-    from data_ops.sources.files import source as files
-
-    look = files.look_at
+    look = looking_module.look_at
     monkeypatch.setattr(
-        files, "look_at", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
+        looking_module, "look_at", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
     )
     grow(tmp_path / "3.jsonl", line("new"))
     assert texts(reader.poll()) == ["new"] and [Path(p).name for p in looked] == ["3.jsonl"]
@@ -436,7 +435,7 @@ def test_only_what_is_wrong_with_one_file_leaves_it_for_later(monkeypatch, parti
         raise error
 
     monkeypatch.setattr(files_module, "list_files", lambda *given: [FileState(partition, 9, 1)])
-    monkeypatch.setattr(files_module, "look_at", look)
+    monkeypatch.setattr(looking_module, "look_at", look)
     source = FilesSource("mine", FilesConfig(path="*.jsonl", format="jsonl"))
     if is_left:
         found = source.discover({}, 9)
