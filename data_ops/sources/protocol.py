@@ -159,6 +159,14 @@ class Source(Protocol):
         """Name the fields that the first records have, nested ones as paths; none where records have no fields."""
         return ()
 
+    def begin(self, *, follow: bool) -> None:
+        """Be told that an ingest takes what is discovered from now on, so that every cursor that it gives is durable.
+
+        Whoever only looks does not say so, and no look of his may take anything away. follow: the ingest waits for
+        more where the source is drained, so nobody asks whether it is. OSError where the source cannot be had.
+        """
+        return
+
     def acknowledge(self, cursor: Cursor) -> None:
         """Be told that all before `cursor` is durable in the lake: a hint for logs that keep what nobody has read.
 

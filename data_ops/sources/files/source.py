@@ -31,10 +31,14 @@ from data_ops.sources.files.generations import left_behind, where_it_is
 from data_ops.sources.files.growth import is_done
 from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
 from data_ops.sources.files.looking import Looks, format_of
+from data_ops.sources.files.notified.objects import NotifiedObjects
+from data_ops.sources.files.notified.reached import BAD, told_message
 from data_ops.sources.files.step import damaged, passed_over
+from data_ops.sources.files.walk import FileState
 from data_ops.sources.json_records import Parse, fields_of, json_parser, parse_document
 from data_ops.sources.protocol import Cursor, Discovery, Source, SourceConfig, Span, Untaken
 
+ENOUGH = 500  # objects of a bucket that is not listed to its end
 LOOKED_AT = 16  # files, to see which fields their records have
 MARKS = re.compile("^\ufeff+", re.MULTILINE)  # of byte order, also where a file was appended to another
 
@@ -48,6 +52,8 @@ class FilesSource(Source):
         self.label = label
         self.config = config.absolute()  # relative patterns mean the folder of whoever opens the source
         self.looks = Looks(label, self.config)
+        told = self.config.notifications
+        self._notified = NotifiedObjects(label, self.config, told, self.looks) if told else None
 
     @property
     def fields(self) -> Fields:
@@ -60,6 +66,8 @@ class FilesSource(Source):
         A file that cannot be read is named in a warning and keeps its cursor: the next call tries it again. It does
         not hold up a run that waits for the sources to be drained.
         """
+        if self._notified is not None:
+            return self._notified.discover(cursor, max_records)
         spans: list[Span] = []
         untaken: list[Untaken] = []
         barren: list[str] = []
@@ -94,13 +102,16 @@ class FilesSource(Source):
         return lambda partition: self.names(partition) and not partition.startswith(closed or ("\0",))
 
     def names(self, partition: str) -> bool:
-        """Say whether a file is one that the patterns match."""
-        return is_named(self.config.patterns, partition)
+        """Say whether a file is one that the patterns match, or the queue that tells of files."""
+        told = self.config.notifications
+        return bool(told and partition == told.queue) or is_named(self.config.patterns, partition)
 
     def missing(self) -> str | None:
         """Say that no file matches, unless it may be waited for."""
         passed: list[Untaken] = []
-        if self.config.wait or list_files(self.config.patterns, passed):
+        if self._notified is not None and (problem := self._notified.missing()):
+            return problem
+        if self.config.wait or self._some_files(passed):
             return None
         said = f"sources.{self.label}.{self.config.describe()} matches no file"
         if passed:
@@ -109,9 +120,23 @@ class FilesSource(Source):
             return said + hint
         return f"{said}; check the path, or set sources.{self.label}.wait=true to start before data arrives"
 
+    def _some_files(self, passed: list[Untaken]) -> list[FileState]:
+        """List files; of a bucket with notifications no more than the first pages, for it may be endless."""
+        return self._notified.first_files(ENOUGH) if self._notified else list_files(self.config.patterns, passed)
+
+    def begin(self, *, follow: bool) -> None:
+        """Listen to the queue, if there is one."""
+        if self._notified is not None:
+            self._notified.begin(follow=follow)
+
+    def acknowledge(self, cursor: Cursor) -> None:
+        """Delete the messages of a queue that tell of what is durable. OSError where that fails."""
+        if self._notified is not None:
+            self._notified.acknowledge(cursor)
+
     def fields_there(self) -> Sequence[str]:
         """Name the fields of the first records of up to 16 files; those that cannot be read now say nothing."""
-        files = list_files(self.config.patterns)
+        files = self._some_files([])
         names: dict[str, None] = {}
         for file in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]:
             try:
@@ -129,7 +154,7 @@ class FilesSource(Source):
     def size_of(self, span: Span) -> int:
         """Tell how many bytes a span takes; of Parquet, unpacked, as its footer says."""
         try:
-            if format_of(self.config, span.partition) == "parquet":
+            if span.doubt != BAD and format_of(self.config, span.partition) == "parquet":
                 return bytes_of(span, self.fields)
         except (UnknownKindError, FileNotFoundError):
             pass  # reading the file will say so
@@ -146,6 +171,9 @@ class FilesSource(Source):
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly the span's records; what is wrong with one of them quarantines only that one."""
         fields, limits = self.fields, self.config.limits
+        if span.doubt == BAD:
+            yield _message_row(span)
+            return
         try:
             here = replace(span, partition=where_it_is(span))
             kind = format_of(self.config, here.partition)
@@ -169,6 +197,14 @@ def _hint(pattern: str) -> str:
 
 def _whole_lines(head: bytes) -> list[bytes]:
     return (head if len(head) < HEAD_BYTES else head.rpartition(b"\n")[0]).split(b"\n")
+
+
+def _message_row(span: Span) -> pa.RecordBatch:
+    """Stand in for a message of a queue that is no notification, under its id."""
+    rows, (name, sample) = RecordRows(span.first_record), told_message(span)
+    rows.quarantine(BAD, sample, span.end - span.start)
+    rows.name_last(name)
+    return rows.take()
 
 
 def _read_text(span: Span, limits: Limits) -> Iterator[pa.RecordBatch]:
