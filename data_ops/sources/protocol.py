@@ -47,6 +47,11 @@ class SourceConfig(Settings):
         """Where the records keep their conversations; None: they are texts, all of which is learnt."""
         return None
 
+    @property
+    def alone(self) -> str | None:
+        """What no other source may take from, because each piece of it is given once: a queue; None: nothing."""
+        return None
+
     def describe(self) -> str:
         """Tell where the documents come from, in the words of the configuration."""
         return f"kind={self.kind}"

@@ -82,6 +82,11 @@ class FilesConfig(ObjectiveConfig):
         """Whether a run starts though no file is there yet."""
         return self.wait
 
+    @property
+    def alone(self) -> str | None:
+        """The queue, if there is one: a message of it comes to one reader."""
+        return self.notifications.queue if self.notifications else None
+
     def describe(self) -> str:
         """Tell which globs are read."""
         return f"path={', '.join(self.patterns)}"

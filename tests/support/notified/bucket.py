@@ -31,6 +31,13 @@ class NotifiedBucket:
         given = {"endpoint_url": endpoint, "region_name": "us-east-1"}
         given |= {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
         self.s3, self.sqs, self.sns = (boto3.client(name, **given) for name in ("s3", "sqs", "sns"))
+        self.queue = self.dead = ""
+        self.reset(dead_after)
+
+    def reset(self, dead_after: int = 5) -> None:
+        """Make bucket and queues anew, empty."""
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        urllib.request.urlopen(request, timeout=60).close()
         self.s3.create_bucket(Bucket="acme")
         self.dead = self.sqs.create_queue(QueueName="dead")["QueueUrl"]
         redrive = {"deadLetterTargetArn": self.arn(self.dead), "maxReceiveCount": str(dead_after)}
