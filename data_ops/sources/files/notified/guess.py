@@ -41,5 +41,5 @@ def _arns(answer: dict[str, Any], folder: str) -> Iterator[str]:
     for told in answer.get("QueueConfigurations", ()):
         rules = told.get("Filter", {}).get("Key", {}).get("FilterRules", ())
         prefix = next((str(rule["Value"]) for rule in rules if str(rule["Name"]).lower() == "prefix"), "")
-        if folder.startswith(prefix) and any("ObjectCreated" in event for event in told.get("Events", ())):
+        if f"{folder}/".startswith(prefix) and any("ObjectCreated" in event for event in told.get("Events", ())):
             yield str(told["QueueArn"])

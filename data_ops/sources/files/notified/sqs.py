@@ -102,10 +102,11 @@ class SqsQueue:
         try:
             return act(client)
         except refused as error:
-            raise OSError(f"queue {self.config.queue}: {_said(error)}") from error
+            raise OSError(f"queue {self.config.queue}: {refusal_of(error)}") from error
 
 
-def _said(error: Exception) -> str:
+def refusal_of(error: Exception) -> str:
+    """Tell what boto3 raised in a sentence, with what to do where that is known."""
     response = getattr(error, "response", {})
     code = response.get("Error", {}).get("Code", "") if isinstance(response, dict) else ""
     if code in REFUSED:
