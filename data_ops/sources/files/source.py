@@ -121,7 +121,7 @@ class FilesSource(Source):
         return f"{said}; check the path, or set sources.{self.label}.wait=true to start before data arrives"
 
     def _some_files(self, passed: list[Untaken]) -> list[FileState]:
-        """List files; of a bucket with notifications no more than the first pages, for it may be endless."""
+        """List files; of a bucket with notifications, which may be endless, no more than the first pages."""
         return self._notified.first_files(ENOUGH) if self._notified else list_files(self.config.patterns, passed)
 
     def begin(self, *, follow: bool) -> None:

@@ -12,7 +12,7 @@ REGION = re.compile(r"(?:^|\.)(?:sqs(?:-fips)?\.([a-z0-9-]+)\.|([a-z0-9-]+)\.que
 
 
 class NotificationsConfig(Settings):
-    """A queue of SQS that a bucket tells of its new objects, for this source alone."""
+    """A queue of SQS that a bucket tells of its new objects; no other source reads it."""
 
     queue: str = Field(description="URL of the queue: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME.")
     sweep: Duration = Field(

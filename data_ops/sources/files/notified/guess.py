@@ -16,7 +16,7 @@ class QueueGuess(NamedTuple):
 
 
 def guess_queue(path: str) -> QueueGuess:
-    """Ask the bucket of an s3:// path; a refusal is an answer too, for this is a convenience."""
+    """Ask the bucket of an s3:// path; a refusal is an answer too, because this is a convenience."""
     bucket, _, folder = path.removeprefix("s3://").partition("/")
     try:
         s3, refused = aws_client("s3", s3_endpoint(), s3_region(bucket), ATTEMPTS)

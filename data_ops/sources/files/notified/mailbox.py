@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cluster.storage.retry import PATIENCE_S, is_transient
-from data_ops.sources.files.notified.sqs import HIDDEN_S, Message
+from data_ops.sources.files.notified.sqs import HIDDEN_S, SqsMessage
 
 logger = logging.getLogger(__name__)
 MOST_HELD = 1000
@@ -23,7 +23,7 @@ PAUSE_S = 1.0  # after an error, and while as many are held as may be
 class Letters(Protocol):
     """What is asked of a queue."""
 
-    def receive(self, wait_s: int) -> list[Message]:
+    def receive(self, wait_s: int) -> list[SqsMessage]:
         """Receive some messages."""
         ...
 
@@ -36,16 +36,16 @@ class Letters(Protocol):
         ...
 
 
-class Mailbox:
+class MessageBox:
     """The messages of one queue that this process has received and not deleted."""
 
     def __init__(self, queue: Letters, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: gives seconds that only grow."""
         self._queue = queue
         self._clock = clock
-        self._held: dict[str, Message] = {}
+        self._held: dict[str, SqsMessage] = {}
         self._hidden_at: dict[str, float] = {}
-        self._new: list[Message] = []
+        self._new: list[SqsMessage] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._failing_since: float | None = None
@@ -77,7 +77,7 @@ class Mailbox:
             with self._lock:
                 self._hidden_at.update((name, now) for name in due if name in self._held)
 
-    def take(self) -> list[Message]:
+    def take(self) -> list[SqsMessage]:
         """Hand out the messages that came since the last call; they stay held."""
         with self._lock:
             new, self._new = self._new, []

@@ -15,6 +15,7 @@ import orjson
 MOST_WRAPPED = 3
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 MAX_KEY_BYTES = 1024
+SHOWN_CHARS = 60
 #: Names of events, of S3 and of EventBridge, after which an object can be read that could not be before.
 NEW = re.compile(r"(?:s3:)?ObjectCreated:|(?:s3:)?ObjectRestore:Completed|Object Created$|Object Restore Completed$")
 #: Those that are known and tell of no text.
@@ -32,7 +33,7 @@ class NamedObject(NamedTuple):
     size_bytes: int
 
 
-class Notice(NamedTuple):
+class Notification(NamedTuple):
     """What a message says: the objects that it names, and what is wrong with it ("": nothing)."""
 
     objects: tuple[NamedObject, ...] = ()
@@ -43,20 +44,20 @@ class _StrangeError(ValueError):
     """A message that is no notification of S3."""
 
 
-def read_notice(body: str) -> Notice:
+def read_notification(body: str) -> Notification:
     """Read the body of a message; never raises.
 
     >>> key = '{"bucket": {"name": "acme"}, "object": {"key": "news/a+b.jsonl", "size": 9}}'
-    >>> read_notice('{"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": %s}]}' % key)
-    Notice(objects=(NamedObject(bucket='acme', key='news/a b.jsonl', size_bytes=9),), problem='')
+    >>> read_notification('{"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": %s}]}' % key)
+    Notification(objects=(NamedObject(bucket='acme', key='news/a b.jsonl', size_bytes=9),), problem='')
     """
     objects: list[NamedObject] = []
     try:
         for named in _events(_unwrapped(body)):
             objects += [named] if named else []
     except _StrangeError as error:
-        return Notice(tuple(objects), str(error))
-    return Notice(tuple(objects))
+        return Notification(tuple(objects), str(error))
+    return Notification(tuple(objects))
 
 
 def _unwrapped(body: str) -> Mapping[str, object]:
@@ -66,9 +67,9 @@ def _unwrapped(body: str) -> Mapping[str, object]:
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
-            raise _StrangeError("it is not JSON") from None
+            raise _StrangeError(f"it is not JSON: {text[:SHOWN_CHARS]!r}") from None
         if not isinstance(value, dict):
-            raise _StrangeError("it is no object of JSON")
+            raise _StrangeError(f"it is no object of JSON: {text[:SHOWN_CHARS]!r}")
         if value.get("Type") == "Notification" and isinstance(value.get("Message"), str):
             text = value["Message"]
         else:
@@ -84,27 +85,27 @@ def _events(value: Mapping[str, object]) -> Iterator[NamedObject | None]:
         return
     records = value.get("Records")
     if not isinstance(records, list):
-        raise _StrangeError("it has neither Records nor the detail of an event of aws.s3")
+        raise _StrangeError(f"of Records and an event of aws.s3 it has none, but {sorted(map(str, value))[:5]}")
     for record in records:
         if not isinstance(record, dict) or not str(record.get("eventSource", "")).endswith(":s3"):
-            raise _StrangeError("one of its Records is not of S3")
+            raise _StrangeError(f"one of its Records is not of S3: {str(record)[:SHOWN_CHARS]!r}")
         yield _named(record.get("eventName"), record.get("s3"), encoded=True)
 
 
 def _named(event: object, about: object, *, encoded: bool) -> NamedObject | None:
     """Tell which object an event is about; None if that can be read no better than before."""
     if not isinstance(event, str) or not (NEW.match(event) or OTHERS.match(event)):
-        raise _StrangeError(f"the event {str(event)[:60]!r} is not known")
+        raise _StrangeError(f"the event {str(event)[:SHOWN_CHARS]!r} is not known")
     if not NEW.match(event):
         return None
     bucket, key = _field(about, "bucket", "name"), _field(about, "object", "key")
     if not isinstance(bucket, str) or not BUCKET.fullmatch(bucket) or not isinstance(key, str) or not key:
-        raise _StrangeError("it names no bucket, or no key")
+        raise _StrangeError(f"it names no bucket, or no key: {str(about)[:SHOWN_CHARS]!r}")
     if encoded:
         try:
             key = unquote_plus(key, errors="strict")
         except UnicodeDecodeError:
-            raise _StrangeError("its key is no UTF-8") from None
+            raise _StrangeError(f"its key is no UTF-8: {key[:SHOWN_CHARS]!r}") from None
     if len(key.encode()) > MAX_KEY_BYTES:
         raise _StrangeError(f"its key is longer than {MAX_KEY_BYTES} bytes")
     size = _field(about, "object", "size")

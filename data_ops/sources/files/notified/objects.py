@@ -106,7 +106,7 @@ class NotifiedObjects:
         return Discovery(spans + more, after, list(self._warnings), drained, self._all_untaken(after))
 
     def acknowledge(self, cursor: Cursor) -> None:
-        """Delete the messages of which nothing more is to be had. OSError where that fails."""
+        """Delete the messages whose objects are durable to their end. OSError where that fails."""
         self._forget(cursor, QueueReached.of(cursor.get(self.notifications.queue)))
         self.post.release(self._open.__contains__)
 

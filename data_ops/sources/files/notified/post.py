@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from cluster.storage.buckets import ListedObject
 from data_ops.sources.files.listing import is_named, object_state, split_pattern
 from data_ops.sources.files.notified.config import NotificationsConfig
-from data_ops.sources.files.notified.mailbox import Mailbox
-from data_ops.sources.files.notified.messages import NamedObject, read_notice
-from data_ops.sources.files.notified.sqs import Message, SqsQueue
+from data_ops.sources.files.notified.mailbox import MessageBox
+from data_ops.sources.files.notified.messages import NamedObject, read_notification
+from data_ops.sources.files.notified.sqs import SqsMessage, SqsQueue
 from data_ops.sources.protocol import Untaken
 
 
@@ -35,14 +35,14 @@ class Post:
         self._buckets = {split_pattern(pattern)[1].split("/")[0] for pattern in patterns}
         self._url = notifications.queue
         self._queue = SqsQueue(notifications)
-        self._box: Mailbox | None = None
+        self._box: MessageBox | None = None
         self._waiting: dict[str, frozenset[str]] = {}  # message id -> partitions that it names
-        self.strange: dict[str, Message] = {}  # by id: to be quarantined
+        self.strange: dict[str, SqsMessage] = {}  # by id: to be quarantined
 
     def begin(self) -> list[str]:
         """Receive all there is, and let a thread go on; what a person should know of the queue."""
         has_end = "RedrivePolicy" in self._queue.attributes()
-        self._box = box = Mailbox(self._queue)
+        self._box = box = MessageBox(self._queue)
         while box.turn():
             pass
         box.start()
@@ -64,7 +64,7 @@ class Post:
         if self._box.error is not None:
             raise self._box.error
         for message in self._box.take():
-            notice = read_notice(message.body)
+            notice = read_notification(message.body)
             if notice.problem and message.id not in recent:
                 self.strange[message.id] = message
                 delivery.warnings.append(

@@ -60,7 +60,7 @@ def mark_of_patterns(patterns: tuple[str, ...]) -> str:
 
 
 def span_of_message(queue: str, number: int, name: str, body: str, sent_s: float) -> Span:
-    """A span of one record that stands for a message which names no object; it holds a sample, for it is deleted."""
+    """A span of one record for a message that names no object, with a sample, because the message is deleted."""
     mark = f"{name} {body[:SAMPLE_CHARS]}"
     return Span(queue, number, 1, 0, len(body.encode()), sent_s, mark, doubt=BAD)
 

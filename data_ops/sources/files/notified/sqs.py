@@ -47,7 +47,7 @@ REFUSED = {
 Answer = TypeVar("Answer")
 
 
-class Message(NamedTuple):
+class SqsMessage(NamedTuple):
     """A message as it was received this time; `receipt` is for this time alone."""
 
     id: str
@@ -70,7 +70,7 @@ class SqsQueue:
         ).get("Attributes", {})
         return answer
 
-    def receive(self, wait_s: int) -> list[Message]:
+    def receive(self, wait_s: int) -> list[SqsMessage]:
         """Receive up to ten messages, waiting so long for the first."""
         answer = self._ask(
             lambda sqs: sqs.receive_message(
@@ -118,9 +118,9 @@ def refusal_of(error: Exception) -> str:
     return hint or f"AWS Error: {text}"
 
 
-def _message(found: Mapping[str, Any]) -> Message:
+def _message(found: Mapping[str, Any]) -> SqsMessage:
     sent = found.get("Attributes", {}).get("SentTimestamp", "0")
-    return Message(found["MessageId"], found["ReceiptHandle"], found["Body"], int(sent) / 1000)
+    return SqsMessage(found["MessageId"], found["ReceiptHandle"], found["Body"], int(sent) / 1000)
 
 
 def _hide(sqs: Any, queue: str, entries: list[dict[str, Any]]) -> object:

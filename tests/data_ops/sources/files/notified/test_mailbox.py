@@ -2,8 +2,8 @@
 
 import time
 
-from data_ops.sources.files.notified.mailbox import MOST_HELD, Mailbox
-from data_ops.sources.files.notified.sqs import HIDDEN_S, Message
+from data_ops.sources.files.notified.mailbox import MOST_HELD, MessageBox
+from data_ops.sources.files.notified.sqs import HIDDEN_S, SqsMessage
 from tests.support.runs import wait_until
 
 
@@ -18,14 +18,14 @@ class Letters:
     def clock(self) -> float:
         return self.now
 
-    def receive(self, wait_s: int) -> list[Message]:
+    def receive(self, wait_s: int) -> list[SqsMessage]:
         if self.fails:
             raise self.fails.pop()
         names = [name for name, at in self.left.items() if at <= self.now][:10]
         for name in names:
             self.left[name] = self.now + HIDDEN_S
         self.received += len(names)
-        return [Message(name, f"{name} {self.now}", "{}", 0.0) for name in names]
+        return [SqsMessage(name, f"{name} {self.now}", "{}", 0.0) for name in names]
 
     def hide(self, receipts: list[str], seconds: int) -> None:
         self.hidden += len(receipts)
@@ -39,7 +39,7 @@ class Letters:
 
 def test_a_message_that_is_held_is_never_received_again_until_it_is_deleted():
     letters = Letters(25)
-    box = Mailbox(letters, letters.clock)
+    box = MessageBox(letters, letters.clock)
     while box.turn():
         pass
     assert sorted(message.id for message in box.take()) == sorted(letters.left) and not box.take()
@@ -57,7 +57,7 @@ def test_a_message_that_is_held_is_never_received_again_until_it_is_deleted():
 
 def test_a_message_that_comes_again_is_told_once_and_deleted_by_its_last_receipt():
     letters = Letters(1)
-    box = Mailbox(letters, letters.clock)
+    box = MessageBox(letters, letters.clock)
     box.turn()
     letters.left["0"] = 0.0  # its hiding ended before its time, as may happen
     letters.now = 1.0
@@ -71,7 +71,7 @@ def test_a_message_that_comes_again_is_told_once_and_deleted_by_its_last_receipt
 
 def test_no_more_is_held_than_may_be():
     letters = Letters(2 * MOST_HELD)
-    box = Mailbox(letters, letters.clock)
+    box = MessageBox(letters, letters.clock)
     while box.turn():
         pass
     assert len(box.take()) == MOST_HELD
@@ -81,7 +81,7 @@ def test_no_more_is_held_than_may_be():
 
 def test_a_thread_receives_and_gives_back_what_is_held_when_it_ends():
     letters = Letters(3)
-    box = Mailbox(letters, time.monotonic)
+    box = MessageBox(letters, time.monotonic)
     box.start()
     wait_until(lambda: letters.received == 3, 20, lambda: "nothing was received")
     box.close()
@@ -91,7 +91,7 @@ def test_a_thread_receives_and_gives_back_what_is_held_when_it_ends():
 def test_a_refusal_is_kept_for_who_looks_and_a_passing_error_is_not():
     letters = Letters(1)
     letters.fails = [OSError("queue q: AccessDenied: we may not read it"), OSError("AWS Error: Throttling")]
-    box = Mailbox(letters, letters.clock)
+    box = MessageBox(letters, letters.clock)
     box.start()
     wait_until(lambda: box.error is not None, 20, lambda: "the refusal was not told")
     assert "AccessDenied" in str(box.error) and not letters.fails

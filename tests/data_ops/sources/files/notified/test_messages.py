@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_ops.sources.files.notified.messages import NamedObject, Notice, read_notice
+from data_ops.sources.files.notified.messages import NamedObject, Notification, read_notification
 from tests.support.notified.bucket import bridged, event, wrapped
 
 WHAT = NamedObject("acme", "news/a b+ü.jsonl", 9)
 
 
-def said(message: object) -> Notice:
-    return read_notice(json.dumps(message))
+def said(message: object) -> Notification:
+    return read_notification(json.dumps(message))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def said(message: object) -> Notice:
     ],
 )
 def test_every_way_from_a_bucket_to_a_queue_names_the_same_object(message: dict):
-    assert said(message) == Notice((WHAT,))
+    assert said(message) == Notification((WHAT,))
 
 
 def test_a_message_may_name_several_objects():
@@ -53,15 +53,15 @@ def test_a_message_may_name_several_objects():
     ],
 )
 def test_what_tells_of_no_new_object_is_understood_and_names_none(message: dict):
-    assert said(message) == Notice()
+    assert said(message) == Notification()
 
 
 @pytest.mark.parametrize(
     ("message", "problem"),
     [
         ([], "it is no object of JSON"),
-        ({"hello": "world"}, "it has neither Records"),
-        ({"Type": "SubscriptionConfirmation", "Message": "x"}, "it has neither Records"),
+        ({"hello": "world"}, "of Records and an event of aws.s3 it has none"),
+        ({"Type": "SubscriptionConfirmation", "Message": "x"}, "of Records and an event of aws.s3 it has none"),
         ({"Records": [{"eventSource": "aws:ses"}]}, "one of its Records is not of S3"),
         ({"Records": ["x"]}, "one of its Records is not of S3"),
         (event("news/1", name="ObjectSung:Loudly"), "the event 'ObjectSung:Loudly' is not known"),
@@ -70,7 +70,7 @@ def test_what_tells_of_no_new_object_is_understood_and_names_none(message: dict)
         (event("news/%FF"), "its key is no UTF-8"),
         (event("n" * 1025), "longer than 1024 bytes"),
         (wrapped(wrapped(wrapped(wrapped(event("news/1"))))), "wrapped more than"),
-        (wrapped({"hello": 1}), "it has neither Records"),
+        (wrapped({"hello": 1}), "of Records and an event of aws.s3 it has none"),
     ],
 )
 def test_what_is_no_notification_is_told_as_such(message: object, problem: str):
@@ -102,5 +102,5 @@ JSON = st.recursive(
 
 @given(JSON.map(json.dumps) | st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 def test_no_message_is_fatal(body: str):
-    notice = read_notice(body)
+    notice = read_notification(body)
     assert all(each.bucket and each.key and each.size_bytes >= 0 for each in notice.objects)

@@ -8,6 +8,7 @@ import pytest
 
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.notified.config import NotificationsConfig
+from data_ops.sources.files.notified.guess import guess_queue
 from data_ops.sources.files.notified.sqs import SqsQueue, refusal_of
 from data_ops.sources.kinds import open_source
 from ray_jobs.commands.doctor import look_at_sources
@@ -83,12 +84,13 @@ def test_a_queue_without_dead_letters_is_told(bucket: NotifiedBucket):
 
 
 def test_init_finds_the_queue_that_a_bucket_notifies(bucket: NotifiedBucket, tmp_path: Path):
-    bucket.put("news/a.jsonl", "a record")
+    bucket.s3.put_object(Bucket="acme", Key="news/a.txt", Body=b"a text, so that no field is looked for")
     proposal = propose("s3://acme/news")
     assert any("the bucket notifies queue" in line for line in proposal.lines)
     (tmp_path / "mine.yaml").write_text(proposal.text)
     (source,) = read_config([str(tmp_path / "mine.yaml")]).sources.values()
     assert source.alone == bucket.queue
-    bucket.put("old/a.jsonl", "a record")
-    proposal = propose("s3://acme/old/*.jsonl")
-    assert any("notifies no queue" in line for line in proposal.lines) and "notifications" not in proposal.text
+    for path, queue in (("s3://acme/news/2026-*/x", bucket.queue), ("s3://acme/newspaper/", None), ("s3://acme", None)):
+        assert guess_queue(path.partition("*")[0]).queue == queue
+    assert "notifies no queue" in guess_queue("s3://acme/old/").told
+    assert "is not known" in guess_queue("s3://nobodys/old/").told
