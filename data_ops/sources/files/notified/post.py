@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cluster.storage.buckets import ListedObject
 from data_ops.sources.files.listing import is_named, object_state, split_pattern
 from data_ops.sources.files.notified.config import NotificationsConfig
-from data_ops.sources.files.notified.mailbox import MessageBox
+from data_ops.sources.files.notified.messagebox import MessageBox
 from data_ops.sources.files.notified.messages import NamedObject, read_notification
 from data_ops.sources.files.notified.sqs import SqsMessage, SqsQueue
 from data_ops.sources.protocol import Untaken

@@ -39,3 +39,11 @@ def test_an_ingest_that_is_killed_before_every_step_of_a_window_loses_and_repeat
 ):
     outcome = prove(tmp_path, bucket, STEPS)
     assert (outcome.lost, outcome.repeated, outcome.problems) == (0, 0, 0) and outcome.put > 100
+
+
+@pytest.mark.slow
+def test_an_ingest_that_ends_by_itself_leaves_no_message_and_no_object(tmp_path: Path, bucket: NotifiedBucket):
+    texts = publish(bucket, Random(5), 0, 6)
+    take_in(tmp_path, bucket.queue, "", follow=False)
+    outcome = compare(tmp_path, bucket, texts, 0)
+    assert (outcome.lost, outcome.repeated, outcome.problems, outcome.left) == (0, 0, 0, 0)

@@ -98,7 +98,7 @@ class MessageBox:
 
     def start(self) -> None:
         """Let a thread take turns until `close`."""
-        threading.Thread(target=self._run, name="mailbox", daemon=True).start()
+        threading.Thread(target=self._run, name="messages", daemon=True).start()
 
     def close(self) -> None:
         """End the thread after its request; what is held comes again, at once where the queue can be told so."""

@@ -2,7 +2,7 @@
 
 import time
 
-from data_ops.sources.files.notified.mailbox import MOST_HELD, MessageBox
+from data_ops.sources.files.notified.messagebox import MOST_HELD, MessageBox
 from data_ops.sources.files.notified.sqs import HIDDEN_S, SqsMessage
 from tests.support.runs import wait_until
 
