@@ -101,7 +101,9 @@ def sharded(bf16: bool) -> AbstractContextManager[object]:
     """
     kept = torch.bfloat16 if bf16 else torch.float32
     where = "cuda" if torch.cuda.is_available() else "cpu"
-    return import_deepspeed().zero.Init(dtype=kept, remote_device=where)
+    made = import_deepspeed().zero.Init(dtype=kept, remote_device=where)
+    made.dtype = kept  # DeepSpeed 0.19 takes bfloat16, whatever is asked, on a CPU without float16
+    return made
 
 
 def whole_shape(parameter: nn.Parameter) -> torch.Size:
