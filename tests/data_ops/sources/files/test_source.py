@@ -146,7 +146,15 @@ def test_a_bad_line_quarantines_only_itself_and_says_why(tmp_path: Path, reason:
 NOT_AS_PLANNED = {"changed_before_read", "unreadable", "source_removed"}  # of a span; tests/data_ops/ingest
 #: Reasons whose tests are in the other files of this folder.
 ELSEWHERE = {f"torn_{codec}" for codec in ("gzip", "zstd", "bzip2", "xz")}
-ELSEWHERE |= {"bad_parquet", "over_limit", "bad_row", "duplicate_column", "kills_reader", "bad_arrow"}
+ELSEWHERE |= {
+    "bad_parquet",
+    "over_limit",
+    "bad_row",
+    "duplicate_column",
+    "kills_reader",
+    "bad_arrow",
+    "bad_notification",
+}
 #: Of conversations; tests/data_ops/ingest/test_conversations.py and tests/data_ops/conversations.
 ELSEWHERE |= {"missing_messages", "bad_message", "unknown_role", "no_answer", "special_token", "template_refuses"}
 ELSEWHERE |= {"unclear_answer", "turns_changed", "long_conversation"}
