@@ -25,7 +25,7 @@ from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
-from ray_jobs.evaluation.held_out import held_out
+from ray_jobs.evaluation.held_out import held_out, note_steered, steering
 from ray_jobs.ingest.opening import open_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
@@ -82,9 +82,12 @@ def prepare(
     )
     diets = Diets(config, store, job)
     diets.of(trial_config(config, sweep.dimensions.corners()[0], job.start_tokens))
-    data = held_out(lake, last, config.evaluate, config.model.row_tokens, RowObjective(known.document_token))
+    only = steering(lake, last, config.evaluate)
+    data = held_out(lake, last, config.evaluate, config.model.row_tokens, RowObjective(known.document_token), only)
     if not data.table.num_rows:
-        raise ConfigError("no document is held out, so nothing can be judged; use a store with held_out above 0")
+        share = f" of which {config.evaluate.steer:.1%} may steer (evaluate.steer)" if config.evaluate.steer else ""
+        raise ConfigError(f"no document is held out{share}, so nothing can be judged; hold out more (held_out)")
+    note_steered(store, config.evaluate.steer)
     kept = {name: value for name, value in asdict(job).items() if name not in ("store", "tokenizer")}
     write_json(store, path, kept)
     return job
