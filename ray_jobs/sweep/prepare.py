@@ -82,15 +82,20 @@ def prepare(
     )
     diets = Diets(config, store, job)
     diets.of(trial_config(config, sweep.dimensions.corners()[0], job.start_tokens))
-    only = steering(lake, last, config.evaluate)
-    data = held_out(lake, last, config.evaluate, config.model.row_tokens, RowObjective(known.document_token), only)
-    if not data.table.num_rows:
-        share = f" of which {config.evaluate.steer:.1%} may steer (evaluate.steer)" if config.evaluate.steer else ""
-        raise ConfigError(f"no document is held out{share}, so nothing can be judged; hold out more (held_out)")
+    _refuse_without_text(lake, last, config, RowObjective(known.document_token))
     note_steered(store, config.evaluate.steer)
     kept = {name: value for name, value in asdict(job).items() if name not in ("store", "tokenizer")}
     write_json(store, path, kept)
     return job
+
+
+def _refuse_without_text(lake: Lake, last_window: int, config: Config, objective: RowObjective) -> None:
+    """ConfigError where there is nothing to judge by."""
+    evaluate = config.evaluate
+    only = steering(lake, last_window, evaluate)
+    if not held_out(lake, last_window, evaluate, config.model.row_tokens, objective, only).table.num_rows:
+        share = f" of which {evaluate.steer:.1%} may steer (evaluate.steer)" if evaluate.steer else ""
+        raise ConfigError(f"no document is held out{share}, so nothing can be judged; hold out more (held_out)")
 
 
 class Diets:
