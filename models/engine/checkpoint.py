@@ -29,6 +29,7 @@ from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read
 FORMAT = "headrace-1"
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
 HOLDS = "holds"  # key of the metadata of a file that holds one kind alone: weights that a run begins with
+PIECE_BYTES = 1 << 24  # of a stretch that are held beside it while it is converted, or on its way to a device
 AVERAGE = "average"  # a further kind, where a running average of the weights is kept
 
 
@@ -216,6 +217,7 @@ class CheckpointReader:
     """The files of one checkpoint, and which stretch of which parameter lies where."""
 
     def __init__(self, paths: Sequence[Path | Part]) -> None:
+        self.aside = torch.empty(PIECE_BYTES, dtype=torch.uint8)  # once: the allocator does not fill the holes of many
         self.parts = [LocalPart(path) if isinstance(path, Path) else path for path in paths]
         self.contents = [read_contents(part) for part in self.parts]
         headers = [contents.metadata for contents in self.contents]
@@ -257,21 +259,25 @@ class CheckpointReader:
 
     def read(self, name: str, kind: str, start: int, into: Tensor) -> None:
         """Fill `into` with elements from `start` of the flattened parameter."""
-        is_host = into.device.type == "cpu" and into.is_contiguous()
-        filled, host = 0, into if is_host else torch.empty(into.shape, dtype=into.dtype)
+        filled = 0
         for index, first, place, size in self.stretches(name, kind, start, into.numel()):
             width = self.contents[index].widths[f"{name}|{kind}"]
-            stretch = host[place : place + size // width]
-            kept = torch.float32 if width == 4 else torch.bfloat16
-            read = stretch if kept == stretch.dtype else torch.empty(size // width, dtype=kept)
-            self.parts[index].read_into(first, memoryview(_bytes(read)).cast("B"))
-            if read is not stretch:
-                stretch.copy_(read)
+            self._fill(into[place : place + size // width], self.parts[index], first, width)
             filled += size // width
         if filled != into.numel():
             raise ValueError(f"{name}|{kind} has {filled} of {into.numel()} elements from {start}; a file is damaged")
-        if host is not into:
-            into.copy_(host)
+
+    def _fill(self, into: Tensor, part: Part, first: int, width: int) -> None:
+        """Read a stretch that begins at a byte: in place, or by pieces where it is not kept as it is used."""
+        kept = torch.float32 if width == 4 else torch.bfloat16
+        if into.device.type == "cpu" and into.dtype == kept and into.is_contiguous():
+            part.read_into(first, memoryview(_bytes(into)).cast("B"))
+            return
+        for piece in into.split(PIECE_BYTES // width):
+            read = self.aside[: len(piece) * width].view(kept)
+            part.read_into(first, memoryview(_bytes(read)).cast("B"))
+            piece.copy_(read)
+            first += read.nbytes
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, full weight), ordered by name."""

@@ -6,12 +6,12 @@ its float32 master weights and Adam moments, found without communication. The ch
 views.
 """
 
+import ctypes
 import logging
 import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,23 +85,21 @@ def wrap(
         },
     }
     made, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+    _give_back()
     allocate_moments(made)
     return made
+
+
+def _give_back() -> None:
+    """Return to the machine what DeepSpeed freed when it moved shards together: glibc would keep up to a shard."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    if trim is not None:
+        trim(0)
 
 
 def _offloaded(engine: EngineConfig) -> dict[str, object]:
     where = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {} if engine.offload == "none" else {"offload_optimizer": where}
-
-
-def sharded(bf16: bool) -> AbstractContextManager[object]:
-    """While inside, each parameter that is made is shared out over the ranks at once: for ZeRO-3, undrawn weights.
-
-    No rank then ever holds more than its shard and the module that is being made.
-    """
-    kept = torch.bfloat16 if bf16 else torch.float32
-    where = "cuda" if torch.cuda.is_available() else "cpu"
-    return import_deepspeed().zero.Init(dtype=kept, remote_device=where)
 
 
 def whole_shape(parameter: nn.Parameter) -> torch.Size:
