@@ -205,8 +205,8 @@ def begin_adapter(part: zero.Fragment, seed: int) -> None:
     """Let a rank's stretch of an adapter's matrix begin; the forward pass sees it after `zero.refresh_weights`."""
     drawn = draw(part.name, part.shape, seed).view(-1)
     part.weight.copy_(drawn[part.start : part.start + part.weight.numel()])
-    part.exp_avg.zero_()
-    part.exp_avg_sq.zero_()
+    for state in part.states.values():
+        state.zero_()
 
 
 def join(threads: int) -> None:
