@@ -149,8 +149,9 @@ def rank(way: str, folder: Path, config: ModelConfig, precision: str, stored: St
     growth = Growth()
     growth.reset()
     if way == "zero.Init":  # as Headrace did until 2026-11-30
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        engine.without_memory = lambda: deepspeed.zero.Init(dtype=dtype, remote_device="cpu")
+        shared = deepspeed.zero.Init(remote_device="cpu")
+        shared.dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # it would take bfloat16
+        engine.without_memory = lambda: shared
         engine.share_out = lambda *_: None
     weights = StoredWeights([folder / stored.path]) if way == "built whole" else None
     made = engine.start(config, VOCABULARY, settings, OptimConfig(), None, weights)

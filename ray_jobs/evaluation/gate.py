@@ -33,6 +33,8 @@ from ray_jobs.evaluation.tasks.task import Scores
 
 POOL_LEAST = 1000  # old documents; sources with fewer are judged together
 SLICE_LEAST = 20  # documents; single slices with fewer are judged in their pool only
+CHAMPION, DRIFT = "the champion", "the drift reference"  # what old text is compared against
+USED_UP = "small losses since then have added up to it; raise round.replay_share, or promote --to --reference"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Terms:
     ask: int = 1
     candidates: int = 1
     champion: str | None = None
-    drift: str = ""
     drift_asks: Mapping[str, int] = field(default_factory=dict)
     arrivals: float = 0.0
 
@@ -96,26 +97,26 @@ def weigh(pairs: Pairs, drift: Pairs | None, terms: Terms, config: GateConfig) -
     known = within_day((old or fresh).sample)
     level = level_of(terms.ask, alpha, terms.candidates)
     test = _fresh(fresh.sample, known, level, terms, config)
-    found, failed, held = [], [], []
+    found: list[SliceResult] = []
+    failed: dict[str, str] = {}
+    held: list[str] = []
     if old is not None:
-        pools, lost = _pools(old, known, config.old_margin, {"": level}, "the champion")
-        slices, harmed = _slices(old, known, config.old_margin, "the champion")
-        found, failed = [*pools, *slices], [*lost, *harmed]
+        pools, lost = _pools(old, known, config.old_margin, {"": level}, CHAMPION)
+        slices, harmed = _slices(old, known, config.old_margin, CHAMPION)
+        found, failed = [*pools, *slices], lost | harmed
         held = [_within(pools, config.old_margin)] if not failed else []
     if drift is not None and drift.sample.count:
-        what = f"the drift reference {terms.drift}".strip()
         levels = {name: level_of(ask, alpha, terms.candidates) for name, ask in terms.drift_asks.items()}
-        _, lost = _pools(drift, known, config.drift_margin, {"": level_of(1, alpha, terms.candidates), **levels}, what)
-        _, harmed = _slices(drift, known, config.drift_margin, what)
-        used = "the champions since then have used up what lies between them"
-        failed += [f"{reason}: {used}; raise round.replay_share, or promote --to --reference" for reason in lost]
-        failed += harmed
+        _, lost = _pools(drift, known, config.drift_margin, {"": level_of(1, alpha, terms.candidates), **levels}, DRIFT)
+        _, harmed = _slices(drift, known, config.drift_margin, DRIFT)
+        for name, reason in ({name: f"{reason}: {USED_UP}" for name, reason in lost.items()} | harmed).items():
+            failed.setdefault(name, reason)  # what the champion's figures say already is said once
     passes = test.found.verdict == "better"
     skew, kurtosis = _shape(fresh.sample)
     first = [] if passes else [test.sentence]
     return Decision(
         "promoted" if passes and not failed else "refused",
-        [*first, *failed, *([test.sentence] if passes else []), *held],
+        [*first, *failed.values(), *([test.sentence] if passes else []), *held],
         [*_of_slices(fresh, known), *found],
         test.found,
         terms.ask,
@@ -174,9 +175,12 @@ def pools_of(sources: Array) -> dict[str, list[str]]:
 
 def _pools(
     old: Pairs, known: Correlation, margin: float, levels: Mapping[str, float], against: str
-) -> tuple[list[SliceResult], list[str]]:
-    """Bound every pool's loss; levels by source, "" for the others: a pool has the smallest of its sources."""
-    found, failed = [], []
+) -> tuple[list[SliceResult], dict[str, str]]:
+    """Bound every pool's loss; levels by source, "" for the others: a pool has the smallest of its sources.
+
+    Returns the reason to refuse for each that may have lost too much, too.
+    """
+    found, failed = [], {}
     for name, members in pools_of(old.sources).items():
         sample = old.of(np.isin(old.sources, members)).sample
         level = min(levels.get(member, levels[""]) for member in members)
@@ -184,19 +188,18 @@ def _pools(
         bounds = lowest(sample, HARM, known), highest(sample, level, known)
         found.append(result(name, "pool", sample, bounds, limit))
         if bounds[1] > limit:
-            failed.append(pool_sentence(found[-1], sample, margin, against, level))
+            failed[name] = pool_sentence(found[-1], sample, margin, against, level)
     return found, failed
 
 
-def _slices(old: Pairs, known: Correlation, margin: float, against: str) -> tuple[list[SliceResult], list[str]]:
-    """Find slices that are shown to be worse; against a drift reference, than the margin itself."""
-    strict = against != "the champion"
+def _slices(old: Pairs, known: Correlation, margin: float, against: str) -> tuple[list[SliceResult], dict[str, str]]:
+    """Find slices that are shown to be worse; against the drift reference, than the margin itself."""
     found = _of_slices(old, known, margin)
-    harmed = []
+    harmed = {}
     for one in found:
         low, limit = one.low if one.low is not None else -math.inf, one.limit
-        if one.documents >= SLICE_LEAST and (low > limit if strict else low > 0 and one.difference > limit):
-            harmed.append(slice_sentence(one, against))
+        if one.documents >= SLICE_LEAST and (low > limit if against == DRIFT else low > 0 and one.difference > limit):
+            harmed[one.name] = slice_sentence(one, against)
     return found, harmed
 
 

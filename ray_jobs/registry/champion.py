@@ -45,11 +45,6 @@ class Opponent:
         """Name of the checkpoint; None: the untrained model."""
         return self.commit.name if self.commit else None
 
-    @property
-    def drift_name(self) -> str:
-        """Whose ask the drift reference's figures were written beside."""
-        return self.reference.figures.rpartition("/")[0].rpartition("/")[2] if self.reference else ""
-
 
 class DecisionFile(msgspec.Struct):
     """What the file of a decision holds, beside what the champion pointer does."""

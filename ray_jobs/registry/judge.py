@@ -127,7 +127,6 @@ class Hearing:
             ask.ask,
             len(candidates),
             self.opponent.name,
-            self.opponent.drift_name,
             ask.drift_asks,
             self.arrivals,
         )

@@ -2,10 +2,12 @@
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -148,6 +150,8 @@ def test_a_real_node_is_drained_with_the_seconds_that_are_left(tmp_path):
     known = environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     known |= {"RAY_enable_metrics_collection": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     short = f"/tmp/hr-{secrets.token_hex(3)}"  # sockets below it have a length limit
+    known |= {"RAY_TMPDIR": short}  # Ray writes the address there, into a folder that has to be
+    Path(short, "ray").mkdir(parents=True)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     cluster = subprocess.Popen([sys.executable, "-c", CLUSTER, short], env=known, **pipes)
     log = tmp_path / "agent.txt"
@@ -182,3 +186,4 @@ def test_a_real_node_is_drained_with_the_seconds_that_are_left(tmp_path):
             agent.wait(timeout=60)
         cluster.stdin.close()
         cluster.wait(timeout=120)
+        shutil.rmtree(short)
