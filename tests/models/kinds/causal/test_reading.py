@@ -17,6 +17,7 @@ from models.measures.generation import ReadsAlong, generate
 from models.sampling import Sampling
 from ray_jobs.__main__ import app
 from ray_jobs.config.blocks import ServeConfig
+from ray_jobs.outcome import ConfigError
 from ray_jobs.serving.generate import stream
 from ray_jobs.serving.served import load_served
 from tests.models.kinds.causal.test_causal import FAMILIES, SMALL, TOKENS, config_of
@@ -43,8 +44,10 @@ def model_of(name: str) -> Any:
 
 def library_tokens(model: Any, prompt: list[int], most: int) -> list[int]:
     """What transformers.generate says, greedily."""
+    inputs = torch.tensor([prompt])
+    there = torch.ones_like(inputs)  # else it takes the first token, which documents are padded with, for padding
     with torch.no_grad():
-        said: Any = model.model.generate(torch.tensor([prompt]), max_new_tokens=most, **GREEDY)
+        said: Any = model.model.generate(inputs, attention_mask=there, max_new_tokens=most, **GREEDY)
     return list(said[0, len(prompt) :].tolist())
 
 
@@ -82,7 +85,7 @@ def test_the_command_lets_a_checkpoint_of_transformers_speak_and_serve_refuses_i
     said = stream(tokenizer, ((token,) for token in expected), lambda _: None)
     assert (found["text"], found["tokens"]) == (said.text, said.tokens)
     refused = CliRunner().invoke(app, [*asked, "--tokens", "62"])
-    assert refused.exit_code == 2
-    assert "3 tokens of the prompt and 62 that may follow are more than the 64 positions" in refused.output
+    assert isinstance(refused.exception, ConfigError)
+    assert "3 tokens of the prompt and 62 that may follow are more than the 64 positions" in str(refused.exception)
     with pytest.raises(ValueError, match="is of kind transformers, whose texts cannot go on together; use headrace g"):
         load_served(store, name, "fp32", ServeConfig())
