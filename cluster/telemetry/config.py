@@ -12,6 +12,11 @@ class TelemetryConfig(Settings):
 
     tensorboard: bool = Field(False, description="Write TensorBoard's event files into the run's folder.")
     prometheus: bool = Field(False, description="Export every metric through Ray's Prometheus endpoint.")
+    mlflow: str | None = Field(
+        None,
+        pattern=r"^[^/:'\"`]+$",
+        description="Registered model of MLflow whose alias `champion` follows ours; the server: MLFLOW_TRACKING_URI.",
+    )
     flush_every: Duration = Field(30.0, gt=0, description="Seconds between writes of metrics.jsonl to a bucket.")
     json_logs: bool = Field(False, description="Write log lines as JSON objects.")
 

@@ -9,6 +9,7 @@ from cluster.runtime.session import connect
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
+from cluster.telemetry.mlflow_registry import MlflowRegistry
 from data_ops.conversations.template import TEMPLATE, template_of
 from data_ops.lake.lake import Lake
 from models.config import Objective
@@ -31,6 +32,7 @@ from ray_jobs.origin.record import read_files, read_origin
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
+from ray_jobs.registry.lineage import tell_in_service
 from ray_jobs.registry.scoring import scores_of, task_results, task_scores, weights_of
 from ray_jobs.report.terminal import Display
 from ray_jobs.serving.generate import Said, stream
@@ -104,6 +106,7 @@ def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tu
     details = {"last_window": Lake(store).last_window(), "weights_sha256": weights_of(store, commit)}
     with connect(config.cluster):
         decision = judge_and_promote(config, tokenizer_json, [Candidate(commit, details)]).decision.to_dict()
+    _tell(config, store)
     with Display(json=as_json) as display:
         display.judge(decision)
     return EXIT_CODES[decision["verdict"]], {"checkpoint": commit.name, **decision}
@@ -115,7 +118,15 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
     new_reference: what old text has lost over the champions so far is accepted, and counted anew from here.
     """
     store = Store.open(config.store)
-    return put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
+    entry = put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
+    _tell(config, store)
+    return entry
+
+
+def _tell(config: Config, store: Store) -> None:
+    """Let MLflow's alias follow, if that is asked for."""
+    if config.telemetry.mlflow:
+        tell_in_service(store, MlflowRegistry(config.telemetry.mlflow))
 
 
 def export_checkpoint(

@@ -6,11 +6,13 @@ run's checkpoints do not fit, a run that is live, a package that is missing. Eac
 found are said together.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 
 from cluster.storage.store import Store
+from cluster.telemetry.mlflow_registry import SERVERS
 from data_ops.ingest.takeover import misfit, refusal
 from data_ops.lake.lake import Lake
 from data_ops.mixing.versions import newest
@@ -189,6 +191,17 @@ def check_packages(config: Config) -> None:
             "telemetry.tensorboard=true needs tensorboardX, which is not installed; "
             "pip install 'headrace[tensorboard]', or set it to false"
         )
+    if config.telemetry.mlflow is not None:
+        if find_spec("mlflow") is None:
+            raise ConfigError(
+                f"telemetry.mlflow={config.telemetry.mlflow} needs mlflow-skinny, which is not installed; "
+                "pip install 'headrace[mlflow]', or leave it out"
+            )
+        if not any(map(os.environ.get, SERVERS)):
+            raise ConfigError(
+                f"telemetry.mlflow={config.telemetry.mlflow} names a registered model, and no server is known; "
+                "set MLFLOW_TRACKING_URI, for example to http://localhost:5000, or leave it out"
+            )
 
 
 def check_champion(config: Config) -> None:

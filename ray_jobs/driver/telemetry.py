@@ -1,14 +1,15 @@
-"""Where do a run's metrics go beside its own log? To W&B, TensorBoard and Prometheus, as far as they are asked for."""
+"""Where do a run's metrics and champions go beside its own log? As asked: W&B, TensorBoard, Prometheus, MLflow."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from cluster.runtime.session import Session
 from cluster.storage.store import Store
+from cluster.telemetry.mlflow_registry import MlflowRegistry
 from cluster.telemetry.sinks import Prometheus, Sink, Telemetry
 from cluster.telemetry.wandb_run import choose_mode, machine, open_wandb
 from ray_jobs.config.schema import Config
-from ray_jobs.registry.lineage import tracking_id
+from ray_jobs.registry.lineage import tell_in_service, tracking_id
 from ray_jobs.store.paths import run_path
 
 
@@ -38,6 +39,9 @@ def open_telemetry(
         sinks.append(TensorBoard(store, run_path(config.name, "tensorboard"), resumed_step))
     if config.telemetry.prometheus:
         sinks.append(Prometheus(config.name, begin_with))
+    if config.telemetry.mlflow:
+        sinks.append(registry := MlflowRegistry(config.telemetry.mlflow))
+        tell_in_service(store, registry)
     telemetry = Telemetry(sinks)
     try:
         yield telemetry

@@ -1,10 +1,11 @@
 """Where does a champion come from: which weights, which documents, which champion before it?
 
-Read from what is written down (the checkpoint's manifest, the decision, the round it ends in), so that W&B and
-TensorBoard are told the same as the registry.
+Read from what is written down (the checkpoint's manifest, the decision, the round it ends in), so that W&B,
+TensorBoard and MLflow are told the same as the registry.
 """
 
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,10 +13,12 @@ import msgspec
 
 from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
+from cluster.telemetry.sinks import Sink
 from cluster.telemetry.wandb_run import Champion
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints import manifest as commits
+from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.position import state_to_json
 from ray_jobs.store.paths import decision_path, run_path
 
@@ -48,6 +51,26 @@ def lineage(store: Store, candidate: commits.Commit) -> Champion:
     return Champion(
         candidate.name, verdict["previous"], store.uri, places, facts, {**told, "decision": verdict["decision"]}
     )
+
+
+def in_service(store: Store) -> Champion | None:
+    """Return the champion there is, however it came into service; None before the first. Raises as commits.by_name."""
+    entry = read_champion(store)
+    if entry is None:
+        return None
+    commit = commits.by_name(store, entry.checkpoint)
+    if store.exists(decision_path(entry.checkpoint)):
+        return replace(lineage(store, commit), previous=entry.previous)
+    places = tuple(f"{store.uri}/{file.path}" for file in commit.files)
+    facts = {"step": commit.step, "tokens": commit.state.position.tokens, "weights_sha256": entry.weights_sha256}
+    return Champion(entry.checkpoint, entry.previous, store.uri, places, facts)
+
+
+def tell_in_service(store: Store, sink: Sink) -> None:
+    """Tell a sink which champion is in service, for it may have missed how it came there."""
+    with suppress(*commits.DAMAGES):  # who reads it next says so
+        if (champion := in_service(store)) is not None:
+            sink.promoted(champion)
 
 
 def _main_of(store: Store, candidate: commits.Commit) -> commits.Commit:

