@@ -19,7 +19,7 @@ class Optimizer(StrEnum):
 FITTING: Mapping[str, Mapping[str, object]] = {
     Optimizer.LION: {"lr": 1e-4, "betas": (0.95, 0.98), "weight_decay": 0.3},
 }
-#: Keys that not every optimizer reads: what they are where nothing is said, and who reads them.
+#: Keys that not every optimizer reads: their usual value, and the optimizers that read them.
 ONLY_OF = {"momentum": (0.95, (Optimizer.MUON,)), "eps": (1e-8, (Optimizer.ADAMW, Optimizer.MUON))}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from models.device import device
 from models.engine.zero import import_deepspeed
@@ -21,18 +22,18 @@ from models.engine.zero import import_deepspeed
 @contextmanager
 def without_memory() -> Iterator[None]:
     """While inside, parameters that modules are given keep their shape alone. Buffers are as always."""
-    register = nn.Module.register_parameter
 
-    def register_shape(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
-        if param is not None and not param.is_meta:  # one without memory stays itself, so that tied ones stay tied
-            param = nn.Parameter(param.detach().to("meta"), requires_grad=param.requires_grad)
-        register(module, name, param)
+    def shape_alone(_: nn.Module, __: str, param: nn.Parameter) -> nn.Parameter | None:
+        if param is None or param.is_meta:  # one without memory stays itself, so that tied ones stay tied
+            return None
+        return nn.Parameter(param.detach().to("meta"), requires_grad=param.requires_grad)
 
-    nn.Module.register_parameter = register_shape  # type: ignore[method-assign,assignment]
+    returns: Any = shape_alone  # torch takes what it returns, though its types do not say so
+    hook = register_module_parameter_registration_hook(returns)
     try:
         yield
     finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
+        hook.remove()
 
 
 def share_out(model: nn.Module, bf16: bool) -> None:
@@ -53,8 +54,7 @@ def _shard(shape: nn.Parameter, sharing: Any, dtype: torch.dtype) -> nn.Paramete
 
     What DeepSpeed does with one number that stands for all; then what its `_partition_param` would leave.
     """
-    from deepspeed.runtime.zero import partition_parameters as theirs
-
+    theirs = import_deepspeed().runtime.zero.partition_parameters
     one = torch.empty(1, dtype=dtype, device=device())
     made: Any = nn.Parameter(one.expand(shape.shape), requires_grad=shape.requires_grad)
     sharing._convert_to_deepspeed_param(made)

@@ -29,7 +29,7 @@ class Lion(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Step every tensor that has a gradient."""
         for group in self.param_groups:
             for whole in group["params"]:
@@ -44,7 +44,7 @@ class Lion(torch.optim.Optimizer):
                     momentum.lerp_(gradient, 1 - group["betas"][1])
 
 
-class Piece(NamedTuple):
+class Held(NamedTuple):
     """A matrix, and which stretch of it lies where in a flat tensor of this rank; none: `numel` is 0."""
 
     shape: tuple[int, ...]
@@ -64,11 +64,11 @@ class Muon(torch.optim.AdamW):
         """dtype: that matrices are made orthogonal in. Groups with `orthogonal` hold matrices alone."""
         super().__init__(groups, **adamw)
         self.dtype, self.momentum = dtype, momentum
-        self.pieces: Mapping[Tensor, Sequence[Piece]] = {}  # of each tensor that is stepped, alike on all ranks
+        self.pieces: Mapping[Tensor, Sequence[Held]] = {}  # of each tensor that is stepped, alike on all ranks
         self.is_sharded = False
 
     @torch.no_grad()
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Step matrices by Muon, the rest by AdamW."""
         every = self.param_groups
         for group in every:
@@ -110,7 +110,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return wide if matrix.shape[0] <= matrix.shape[1] else wide.T.contiguous()
 
 
-class Guard(torch.optim.Optimizer):
+class GuardedStep(torch.optim.Optimizer):
     """Clips by the global norm, keeps it, and refuses a step whose norm is not finite.
 
     For ZeRO-0 in float32, where DeepSpeed steps the bare optimizer and reads `overflow` and
@@ -121,7 +121,7 @@ class Guard(torch.optim.Optimizer):
     overflow = False
     _global_grad_norm = 0.0
 
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Clip and step, or do nothing and set `overflow`."""
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         limit = self.clip_norm if self.clip_norm > 0 else float("inf")
@@ -133,15 +133,15 @@ class Guard(torch.optim.Optimizer):
             super().step()
 
 
-class GuardedAdamW(Guard, torch.optim.AdamW):
+class GuardedAdamW(GuardedStep, torch.optim.AdamW):
     """AdamW, guarded."""
 
 
-class GuardedLion(Guard, Lion):
+class GuardedLion(GuardedStep, Lion):
     """Lion, guarded."""
 
 
-class GuardedMuon(Guard, Muon):
+class GuardedMuon(GuardedStep, Muon):
     """Muon, guarded."""
 
 
@@ -158,6 +158,6 @@ def make_optimizer(
         made = (GuardedMuon if guarded else Muon)(groups, dtype=dtype, momentum=optim.momentum, **adamw)
     else:
         made = (GuardedAdamW if guarded else torch.optim.AdamW)(groups, **adamw)
-    if isinstance(made, Guard):
+    if isinstance(made, GuardedStep):
         made.clip_norm = optim.clip_norm
     return made

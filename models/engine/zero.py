@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.config import EngineConfig, OptimConfig
 from models.engine.adapters import our_name
-from models.engine.steps import Lion, Muon, Piece, make_optimizer
+from models.engine.steps import Held, Lion, Muon, make_optimizer
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
@@ -196,19 +196,19 @@ def fragments(engine: "DeepSpeedEngine") -> list[Fragment]:
     return found
 
 
-def _matrices(engine: "DeepSpeedEngine") -> Iterator[tuple[Tensor, dict[str, Any], list[Piece]]]:
+def _matrices(engine: "DeepSpeedEngine") -> Iterator[tuple[Tensor, dict[str, Any], list[Held]]]:
     """Yield each flat tensor, its group, and its parameters: also those of which this rank owns nothing."""
     stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
     owned = {(name, id(flat)): (start, offset, numel) for name, _, start, flat, offset, numel in _places(engine)}
     names = {id(parameter): name for name, parameter in _trained(engine)}
     for index, (flat, group) in enumerate(owned_tensors(engine)):
         if stage == 0:
-            yield flat, group, [Piece(tuple(flat.shape), 0, 0, flat.numel())]
+            yield flat, group, [Held(tuple(flat.shape), 0, 0, flat.numel())]
             continue
         members = (wrapper.fp16_groups if stage == 3 else wrapper.bit16_groups)[index]
         nothing = 0, 0, 0
         places = [(tuple(whole_shape(p)), owned.get((names[id(p)], id(flat)), nothing)) for p in members]
-        yield flat, group, [Piece(shape, *place) for shape, place in places]
+        yield flat, group, [Held(shape, *place) for shape, place in places]
 
 
 def frozen(engine: "DeepSpeedEngine") -> list[Stretch]:

@@ -24,7 +24,6 @@ from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, Objective, OptimConfig
 from models.kinds.kinds import model_config as model_of
-from models.optimizer import Optimizer
 from ray_jobs.config.blocks import CardConfig, CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig, ServeConfig
 from ray_jobs.store.paths import RUN_NAME
 from tune.config import SweepConfig
@@ -96,7 +95,7 @@ class Config(Settings):
                 raise ValueError(
                     f"the rule {rule} is for the sources {strange}, which are none of {sorted(self.sources)}"
                 )
-        if self.optim.kind == Optimizer.MUON and self.engine.offload != "none":
+        if self.optim.kind == "muon" and self.engine.offload != "none":
             raise ValueError(
                 f"engine.offload={self.engine.offload} keeps on hosts what optim.kind=muon puts together on GPUs; use "
                 "offload=none, or kind=adamw"
