@@ -106,6 +106,11 @@ class Config(Settings):
                 raise ValueError(
                     f"the rule {rule} is for the sources {strange}, which are none of {sorted(self.sources)}"
                 )
+        if self.optim.kind == "muon" and self.engine.offload != "none":
+            raise ValueError(
+                f"engine.offload={self.engine.offload} keeps on hosts what optim.kind=muon puts together on GPUs; use "
+                "offload=none, or kind=adamw"
+            )
         self._learns_what_it_can()
         self._mixes_what_is_there()
         for label in self.sources:

@@ -275,6 +275,7 @@ class Trial:
             probe_loss=self.engine.probe(),
             batch_tokens=self.batch_tokens,
             precision=engine.resolve_precision(self.config.engine.precision),
+            optimizer=self.config.optim.kind.value,
             model=self.config.model.model_dump(mode="json"),
             base=self.engine.base,
             curve=tuple(self.curve),
