@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from cluster.units import Duration, Settings
 from models.lora import LoraConfig
 from models.multi_token import MultiTokenConfig
+from models.optimizer import Optimizer, fitting
 from models.rope import RopeConfig
 from models.schedule import ScheduleConfig
 
@@ -261,12 +262,18 @@ class EngineConfig(Settings):
 
 
 class OptimConfig(Settings):
-    """AdamW (Loshchilov and Hutter 2019) with clipping by global norm."""
+    """AdamW (Loshchilov and Hutter 2019), Lion or Muon, with clipping by global norm."""
 
-    lr: float = Field(3e-4, gt=0, le=10, description="Peak learning rate.")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="Decay of the first and second moment.")
-    eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment.")
-    weight_decay: float = Field(0.1, ge=0, le=10, description="Decoupled weight decay of matrices.")
+    kind: Optimizer = Field(
+        Optimizer.ADAMW, description="adamw, lion (one moment), or muon (matrices of layers; the rest by AdamW)."
+    )
+    lr: float = Field(3e-4, gt=0, le=10, description="Peak learning rate; of lion 1e-4 where it is absent.")
+    betas: tuple[float, float] = Field(
+        (0.9, 0.95), description="Decay of the first and second moment; of lion's step and momentum (0.95, 0.98)."
+    )
+    eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment; not of lion.")
+    momentum: float = Field(0.95, ge=0, lt=1, description="Decay of muon's momentum.")
+    weight_decay: float = Field(0.1, ge=0, le=10, description="Decoupled weight decay of matrices; of lion 0.3.")
     decay_embeddings: bool = Field(False, description="Decay embedding tables too (OLMo 2 found it harmful).")
     clip_norm: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
     spike_sigmas: float | None = Field(
@@ -278,6 +285,11 @@ class OptimConfig(Settings):
         20, ge=1, description="Skipped steps in a row that end a run; their documents stay pending."
     )
     schedule: ScheduleConfig = Field(ScheduleConfig.model_validate({}), description="Its course.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fits_its_kind(cls, values: object) -> object:
+        return fitting(values)
 
     @model_validator(mode="after")
     def _betas_are_shares(self) -> "OptimConfig":

@@ -4,7 +4,8 @@ Runs what is named, or all, and adds it to results/<date>-matrix.json and .md af
 --quick runs a chain of each pair of world sizes on the hardest corpus and writes to quick-matrix.*. The peers'
 environments are built in the cache, with pinned versions, the first time. Exit code 1 if a cell of ours is not exact.
 --start full or lora: ours begins with the weights of a folder, and trains all of it or adapters alone, at {same, 1 → 2,
-2 → 1} workers, on sources that do not grow and that grow once; results/<date>-matrix-base.*.
+2 → 1} workers, on sources that do not grow and that grow once; results/<date>-matrix-base.*. --optimizer lion or muon:
+the same chains, from random weights too, with another optimizer than AdamW.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="five chains on the corpus that grows three times")
     parser.add_argument("--stage", action="append", type=int, choices=STAGES, help="with --start: these; default all")
     parser.add_argument("--start", action="append", choices=("random", "full", "lora"), help="of ours; default random")
+    parser.add_argument("--optimizer", choices=("adamw", "lion", "muon"), default="adamw", help="of ours")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the peers' environments are built")
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in PARTS]:
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> int:
     path = RESULTS / f"{stem}.json"
     hardest_first = list(corpora().items())[::-1]
     ok = True
-    if given.start and given.start != ["random"]:
+    if given.optimizer != "adamw" or (given.start and given.start != ["random"]):
         return int(not measure_bases(path.with_name(path.name.replace("matrix", "matrix-base")), given))
     for part in given.parts or PARTS:
         named = [(name, mixed()) for name in changed()] if part == "mixture" else hardest_first
@@ -74,17 +76,16 @@ def measure_bases(path: Path, given: argparse.Namespace) -> bool:
     from benchmarks.matrix.beginning import Start
 
     ok, labels = True, BASE_WORLDS[: 1 if given.quick else None]
-    wanted = [
-        (start, name, stage) for start in given.start for name in given.corpus or BASE_CORPORA for stage in STAGES
-    ]
+    starts, names = given.start or ["random"], given.corpus or BASE_CORPORA
+    wanted = [(start, name, stage) for start in starts for name in names for stage in STAGES]
     for text, name, stage in wanted:
         start, cells = Start(text), [(label, stage) for label in labels]
         if stage not in (given.stage or STAGES):
             continue
-        title = f"{name}{start.title}"
+        title = f"{name}{start.title}" + (f", {given.optimizer}" if given.optimizer != "adamw" else "")
         sys.stderr.write(f"ours: {title}, ZeRO-{stage} ...\n")
         load, began = os.getloadavg(), time.monotonic()
-        rows = ours.measure(title, corpora()[name], cells, start=start)
+        rows = ours.measure(title, corpora()[name], cells, start=start, optimizer=given.optimizer)
         measured = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
         measured |= {"seconds": round(time.monotonic() - began), "load_after": os.getloadavg()}
         write(path, "ours", title, {**measured, "rows": _beside(path, title, rows)})

@@ -62,6 +62,7 @@ SETTINGS: dict[str, Any] = {
     "checkpoint": {"every_seconds": 0.2},
     "evaluate": {"every_rounds": 1_000_000},
 }
+RATES = {"lion": 1e-4}  # of signs, which rounding turns where a sum is near zero
 
 
 @dataclass
@@ -88,13 +89,14 @@ def measure(
     cells: Sequence[tuple[str, int]],
     kills: tuple[int, ...] = KILLS,
     start: Start = Start.RANDOM,
+    optimizer: str = "adamw",
 ) -> list[dict[str, Any]]:
     """Run the chains (label of WORLDS, ZeRO stage) of one corpus, killed behind these steps: a row for each."""
     use_forkserver(ROOT)
     chains = [Chain(label, stage, (WORLDS[label] * 2)[: len(kills) + 1], kills) for label, stage in cells]
     quiet = {stage: Chain("undisturbed", stage, (2,), ()) for stage in sorted({stage for _, stage in cells})}
     with tempfile.TemporaryDirectory(prefix="headrace-matrix-") as folder, connect(ClusterConfig()):
-        bench = Bench(Path(folder), start)
+        bench = Bench(Path(folder), start, optimizer)
         for number, arrived in enumerate((corpus.first, *corpus.growth)):
             bench.grow(arrived)
             bench.attempts(chains, number)
@@ -106,8 +108,10 @@ def measure(
 class Bench:
     """A store that grows, and the runs in it."""
 
-    def __init__(self, folder: Path, start: Start = Start.RANDOM) -> None:
+    def __init__(self, folder: Path, start: Start = Start.RANDOM, optimizer: str = "adamw") -> None:
         self.folder, self.start, self.last_window = folder, start, -1
+        optim = SETTINGS["optim"] | {"kind": optimizer, "lr": RATES.get(optimizer, SETTINGS["optim"]["lr"])}
+        self.settings = {**SETTINGS, "optim": optim}
         self.taking = Lock()
         self.opened: OpenStore | None = None
 
@@ -116,7 +120,7 @@ class Bench:
         sources = {s: {"path": f"{self.folder}/{s}/*.jsonl", "text": "text", "time": "at"} for s in ("a", "b")}
         engine = {**SETTINGS["engine"], "workers": world, "zero_stage": chain.stage}
         own = {"name": chain.run, "store": f"{self.folder}/lake", "sources": sources, "engine": engine}
-        return begun(check({**settings_of(self.start, self.folder, SETTINGS), **own}))
+        return begun(check({**settings_of(self.start, self.folder, self.settings), **own}))
 
     def grow(self, arrived: Sequence[Any]) -> None:
         """Let text arrive, and take it in."""

@@ -102,17 +102,11 @@ class RayNode:
 
     def drain(self, reason: str, end_s: float) -> None:
         """Drain it; an end of less than twice the margin ahead is not moved closer."""
-        from ray.exceptions import RayError
-
         from cluster.runtime.ray_internals import drain_node
 
         left = max(end_s - time.time(), 0.0)
         told_s = time.time() + (left - MARGIN_S if left >= 2 * MARGIN_S else left)
-        try:
-            refusal = drain_node(self.address, self.node_id, reason, told_s, RPC_S)
-        except RayError as error:
-            raise RuntimeError(f"Ray's head does not answer: {error}") from error
-        if refusal:
+        if refusal := drain_node(self.address, self.node_id, reason, told_s, RPC_S):
             raise RuntimeError(refusal)
 
 

@@ -4,7 +4,7 @@ Counts are written as people write them (7B, 1.5T), GPUs are known by name, and 
 that costs least, as few of them as hold the model and end in time.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -65,6 +65,9 @@ class PlanConfig(Settings):
 
     parameters: Count = Field(7_000_000_000, description="Model parameters: 162M, 7B or a number.")
     trained: Count | None = Field(None, description="Parameters that train; absent: all. With LoRA, its matrices.")
+    optimizer: Literal["adamw", "lion", "muon"] = Field(
+        "adamw", description="Optimizer: of a parameter, adamw keeps two moments, lion and muon one."
+    )
     tokens: Count | None = Field(
         None, description="Tokens to train on, replay included: 300B, 1T; absent: 20 a parameter."
     )

@@ -7,14 +7,17 @@ counts them, and Daly's checkpoint interval (2006). Plain numbers in and out; pl
 import math
 from typing import Literal
 
+ADAM_BYTES, MOMENTUM_BYTES = 12.0, 8.0  # float32 weights with two moments, and with one
 LAYER_BYTES = 32  # kept by a layer, a token and channel: norms 8, attention 8, SwiGLU of 8/3 width 16
 LOGIT_CHUNK_BYTES = 2**30  # models.kinds.loss.GPU_LOGIT_BYTES, as logits and their slopes in bf16
 
 
-def zero_bytes(parameters: float, ranks: int, stage: int, trained: float | None = None) -> float:
-    """Return bytes of weights, gradients and Adam states on one rank: bf16 with K=12 (ZeRO paper, fig. 1).
+def zero_bytes(
+    parameters: float, ranks: int, stage: int, trained: float | None = None, state_bytes: float = ADAM_BYTES
+) -> float:
+    """Return bytes of weights, gradients and optimizer states on one rank: bf16 with K=12 (ZeRO paper, fig. 1).
 
-    trained: parameters that have gradients and states; absent: all.
+    trained: parameters that have gradients and states; absent: all. state_bytes: of each of these, K.
 
     >>> [round(zero_bytes(7.5e9, 64, stage) / 1e9, 1) for stage in range(4)]
     [120.0, 31.4, 16.6, 1.9]
@@ -22,7 +25,7 @@ def zero_bytes(parameters: float, ranks: int, stage: int, trained: float | None 
     trained = parameters if trained is None else trained
     weights = 2 * parameters / (ranks if stage >= 3 else 1)
     gradients = 2 * trained / (ranks if stage >= 2 else 1)
-    return weights + gradients + 12 * trained / (ranks if stage >= 1 else 1)
+    return weights + gradients + state_bytes * trained / (ranks if stage >= 1 else 1)
 
 
 def zero3_estimate(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict
 
 from cluster.planner.config import MOST_GPUS, PlanConfig, show_count
-from cluster.planner.formulas import activation_bytes, model_shape, zero_bytes
+from cluster.planner.formulas import ADAM_BYTES, MOMENTUM_BYTES, activation_bytes, model_shape, zero_bytes
 from cluster.planner.gpus import GPUS, Gpu
 
 BUCKET = 500_000_000  # elements DeepSpeed reduces at once; 8 bytes each: two in bf16, and one in float32 to send
@@ -46,6 +46,15 @@ class Case(NamedTuple):
         return self.config.trained or self.config.parameters
 
     @property
+    def state_bytes(self) -> float:
+        """Bytes of float32 weights and moments of a parameter that trains; with Muon, tables have AdamW's."""
+        if self.config.optimizer == "adamw":
+            return ADAM_BYTES
+        tables = self.config.vocabulary * self.shape[1] if self.config.optimizer == "muon" else 0
+        has_two = min(1.0, tables / self.config.parameters) if self.config.trained is None else 0.0
+        return MOMENTUM_BYTES + (ADAM_BYTES - MOMENTUM_BYTES) * has_two
+
+    @property
     def share_rows(self) -> int:
         """Rows of a step that fall on one GPU, at least 1."""
         return max(1, self.config.batch_tokens // self.config.row_tokens // self.gpus)
@@ -72,7 +81,7 @@ def memory_gb(case: Case, stage: int, rows: int | None = None) -> Memory:
         sizes = [2**n for n in range(7) if 2**n <= min(case.share_rows, MOST_MICRO_ROWS)]
         rows = next((n for n in reversed(sizes) if memory_gb(case, stage, n)["fits"]), 1)
     config, parameters = case.config, case.config.parameters
-    states = zero_bytes(parameters, case.gpus, stage, case.trained)
+    states = zero_bytes(parameters, case.gpus, stage, case.trained, case.state_bytes)
     activations = activation_bytes(rows * config.row_tokens, *case.shape, config.vocabulary, bool(config.recompute))
     buffers = buffer_bytes(parameters, case.gpus, stage, case.trained)
     total = (states + activations + buffers) * (1 + FRAGMENTATION) + CONTEXT_BYTES

@@ -20,6 +20,7 @@ from ray._private import parameter, ray_constants, services, utils
 from ray._private.state import state
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient, UniqueID  # type: ignore[attr-defined]
 from ray.core.generated import autoscaler_pb2, gcs_pb2
+from ray.exceptions import RayError
 
 RAYLET_S = 90.0  # until the raylet of a local Ray must have come up
 
@@ -37,13 +38,16 @@ def head_lives(address: str, timeout_s: float) -> None:
 def drain_node(address: str | None, node_id: str | None, reason: str, end_s: float, timeout_s: float) -> str:
     """Tell Ray that a node is preempted at `end_s` (seconds since 1970); why it refuses, or "".
 
-    node_id: None for the one living node at this machine's address. RayError if the head does not answer;
-    RuntimeError if there is no such node, or several.
+    node_id: None for the one living node at this machine's address. RuntimeError if the head does not
+    answer, or if there is no such node, or several.
     """
     preemption = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
     client = GcsClient(address=services.canonicalize_bootstrap_address_or_die(address))
-    node = node_id or _node_here(client, timeout_s)
-    accepted, why = client.drain_node(node, preemption, reason, int(end_s * 1000), timeout=timeout_s)
+    try:
+        node = node_id or _node_here(client, timeout_s)
+        accepted, why = client.drain_node(node, preemption, reason, int(end_s * 1000), timeout=timeout_s)
+    except RayError as error:
+        raise RuntimeError(f"Ray's head does not answer: {error}") from error
     return "" if accepted else f"Ray refuses to drain node {node}: {why}"
 
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.fs as pafs
 
@@ -76,31 +76,48 @@ def list_s3(bucket: str, prefix: str, *, deep: bool) -> Iterator[ListedObject]:
     pyarrow leaves out keys with empty, `.` or `..` parts; here every key comes as it is. A bucket that is not there
     holds nothing. OSError where it cannot be listed.
     """
+    for page in s3_pages(bucket, prefix, deep=deep):
+        yield from page
+
+
+def s3_pages(bucket: str, prefix: str, *, deep: bool, after: str = "") -> Iterator[list[ListedObject]]:
+    """Yield what `list_s3` does as the bucket gives it, up to 1,000 objects a request, behind the key `after`."""
     client, refused = _s3_client(bucket)
     options = {"Bucket": bucket, "Prefix": prefix} | ({} if deep else {"Delimiter": "/"})
+    options |= {"StartAfter": after} if after else {}
     try:
         for page in client.get_paginator("list_objects_v2").paginate(**options):
-            for found in page.get("Contents", ()):
-                when = found["LastModified"]
-                seconds = calendar.timegm(when.utctimetuple())
-                yield ListedObject(found["Key"], found["Size"], seconds * 10**9 + when.microsecond * 1000)
+            yield [_listed(found) for found in page.get("Contents", ())]
     except refused as error:
         if "NoSuchBucket" not in str(error):
             raise OSError(f"AWS Error while {bucket}/{prefix} is listed: {error}") from error
 
 
+def _listed(found: dict[str, Any]) -> ListedObject:
+    when = found["LastModified"]
+    return ListedObject(
+        found["Key"], found["Size"], calendar.timegm(when.utctimetuple()) * 10**9 + when.microsecond * 1000
+    )
+
+
 def _s3_client(bucket: str) -> tuple["BaseClient", tuple[type[Exception], ...]]:
-    """A client of boto3, and what it raises."""
+    return aws_client("s3", s3_endpoint(), s3_region(bucket), ATTEMPTS)
+
+
+def aws_client(
+    service: str, endpoint: str | None, region: str | None, attempts: int
+) -> tuple["BaseClient", tuple[type[Exception], ...]]:
+    """Return a client of boto3, and what it raises; credentials are what boto3 finds. OSError where it cannot be."""
     try:
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise OSError("boto3 is missing; install it with: pip install 'headrace[s3]'") from error
-    retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
+    retries = {"max_attempts": attempts, "mode": "standard"}
     config = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT_S, read_timeout=REQUEST_TIMEOUT_S)
     try:
-        client = boto3.client("s3", endpoint_url=s3_endpoint(), region_name=s3_region(bucket), config=config)
+        client = boto3.client(service, endpoint_url=endpoint, region_name=region, config=config)
     except BotoCoreError as error:
         raise OSError(str(error)) from error
     return client, (BotoCoreError, ClientError)

@@ -1,8 +1,8 @@
 """How does a model registry of MLflow know which checkpoint is in service, without MLflow ever stopping a run?
 
 One registered model, whose alias `champion` follows our champion pointer: a checkpoint becomes a version once, found
-again by its tag, and the alias moves to it. Told again, nothing changes; so whoever was killed between any two calls
-ends with the same registry after the next start. Weights stay where they are: a version refers to the store.
+again by its tag, and the alias moves to it. Told again, nothing changes; so a driver that was killed between any two
+calls ends with the same registry after its next start. Weights stay where they are: a version refers to the store.
 """
 
 import logging
@@ -51,8 +51,7 @@ class MlflowRegistry:
     def _follow(self, champion: Champion) -> None:
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
-        from mlflow import MlflowClient  # an extra, which preflight looked for
-        from mlflow.exceptions import MlflowException
+        from mlflow import MlflowClient, MlflowException  # an extra, which preflight looked for
 
         client = MlflowClient(registry_uri=next(filter(None, map(os.environ.get, SERVERS)), None))
         try:

@@ -46,6 +46,7 @@ REASONS = {
     "unclear_answer": Reason("quarantined", "which tokens are of an answer is not certain; the sample says where"),
     "turns_changed": Reason("quarantined", "a rule has taken away the beginning of a message"),
     "long_conversation": Reason("quarantined", "the conversation has more tokens than max_tokens, or a row, takes"),
+    "bad_notification": Reason("quarantined", "no notification of S3, but a message of its queue, whose id this is"),
     "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
     "tombstone": Reason("dropped", "a message without a value, by which a log says that its key is deleted"),
     "no_record": Reason(

@@ -29,7 +29,7 @@ class IngestContext:
     sources: OpenSources = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sources = OpenSources(self.settings, self.lake.store)
+        self.sources = OpenSources(self.settings, self.lake.store, follow=self.follow)
 
     def warn(self, text: str) -> None:
         """Tell something, once."""

@@ -14,8 +14,11 @@ from data_ops.sources.protocol import Discovery, Source
 class OpenSources:
     """The sources of an ingest by label."""
 
-    def __init__(self, settings: IngestSettings, store: Store) -> None:
+    def __init__(self, settings: IngestSettings, store: Store, *, follow: bool) -> None:
+        """follow: whether more is waited for where they are drained."""
         self.opened: dict[str, Source] = {label: open_source(label, c) for label, c in settings.sources.items()}
+        for source in self.opened.values():
+            source.begin(follow=follow)
         self.behind: dict[str, int] = {}  # records behind the last window that was planned, where a source tells
         self._store = store
         self._now: dict[str, Remainder] = {}

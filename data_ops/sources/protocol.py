@@ -47,6 +47,11 @@ class SourceConfig(Settings):
         """Where the records keep their conversations; None: they are texts, all of which is learnt."""
         return None
 
+    @property
+    def alone(self) -> str | None:
+        """What no other source may take from, because each piece of it is given once: a queue; None: nothing."""
+        return None
+
     def describe(self) -> str:
         """Tell where the documents come from, in the words of the configuration."""
         return f"kind={self.kind}"
@@ -158,6 +163,14 @@ class Source(Protocol):
     def fields_there(self) -> Sequence[str]:
         """Name the fields that the first records have, nested ones as paths; none where records have no fields."""
         return ()
+
+    def begin(self, *, follow: bool) -> None:
+        """Be told that an ingest takes what is discovered from now on, so that every cursor that it gives is durable.
+
+        Whoever only looks does not say so, and no look of his may take anything away. follow: the ingest waits for
+        more where the source is drained, so nobody asks whether it is. OSError where the source cannot be had.
+        """
+        return
 
     def acknowledge(self, cursor: Cursor) -> None:
         """Be told that all before `cursor` is durable in the lake: a hint for logs that keep what nobody has read.

@@ -1,6 +1,6 @@
 """How is a model in training kept, so that any number of workers at any ZeRO stage can go on with it?
 
-Each rank writes one safetensors file: the stretches of float32 master weights and Adam moments that it owns,
+Each rank writes one safetensors file: the stretches of float32 master weights and optimizer states that it owns,
 each under `parameter|kind` with its start in the metadata. A reader at another world size or stage takes
 from every file the slices that overlap its own stretches: no conversion, no gathering, no pickle, each byte
 read once. `snapshot` stalls training for one copy to host memory; `Snapshot.write` then runs beside the next
@@ -27,8 +27,9 @@ from models.engine.engine import Engine, begin_adapter
 from models.engine.parts import CHUNKS, LocalPart, Part, Range, digests_of, read_contents
 
 FORMAT = "headrace-1"
-KINDS = ("weight", "exp_avg", "exp_avg_sq")
+KINDS = ("weight", "exp_avg", "exp_avg_sq", "momentum")  # that there may be: AdamW has two moments, Lion and Muon one
 HOLDS = "holds"  # key of the metadata of a file that holds one kind alone: weights that a run begins with
+PIECE_BYTES = 1 << 24  # of a stretch that are held beside it while it is converted, or on its way to a device
 AVERAGE = "average"  # a further kind, where a running average of the weights is kept
 
 
@@ -87,7 +88,7 @@ def snapshot(engine: Engine, into: Snapshot | None = None, average: Sequence[Ten
     owned = zero.fragments(engine.deepspeed)
     if engine.deepspeed.zero_optimization_stage() == 0 and dist.get_rank() != 0:
         owned = []  # replicated: rank 0 keeps it
-    sources = {f"{part.name}|{kind}": getattr(part, kind) for part in owned for kind in KINDS}
+    sources = {f"{part.name}|{kind}": tensor for part in owned for kind, tensor in part.kept.items()}
     sources |= {f"{part.name}|{AVERAGE}": mean for part, mean in zip(owned, average, strict=False)}
     if into is None or into.tensors.keys() != sources.keys():
         into = Snapshot(_host_buffers(sources), {})
@@ -118,7 +119,7 @@ def read_owned(owned: Sequence[zero.Fragment], into: Sequence[Tensor], paths: Se
     """
     with CheckpointReader(paths) as stored:
         kinds = {key.rpartition("|")[2] for contents in stored.contents for key in contents.places}
-        if kinds >= set(KINDS) and AVERAGE not in kinds:
+        if kinds != {"weight"} and AVERAGE not in kinds:
             return False
         for part, tensor in zip(owned, into, strict=True):
             stored.read(part.name, AVERAGE if AVERAGE in kinds else "weight", part.start, tensor)
@@ -165,11 +166,11 @@ def restore_engine(engine: Engine, paths: Sequence[Path | Part], seed: int = 0) 
                     f"parameter {part.name} is {part.shape} in the model and {there} in the checkpoint of "
                     f"{stored.parts[0].name}; use the model configuration and tokenizer it was trained with"
                 )
-            for kind in KINDS:
+            for kind, tensor in part.kept.items():
                 if kind in stored.kinds:
-                    stored.read(part.name, kind, part.start, getattr(part, kind))
+                    stored.read(part.name, kind, part.start, tensor)
                 else:
-                    getattr(part, kind).zero_()
+                    tensor.zero_()
         steps = stored.steps
     zero.set_steps(engine.deepspeed, steps)
     zero.refresh_weights(engine.deepspeed)
@@ -216,6 +217,7 @@ class CheckpointReader:
     """The files of one checkpoint, and which stretch of which parameter lies where."""
 
     def __init__(self, paths: Sequence[Path | Part]) -> None:
+        self.aside = torch.empty(PIECE_BYTES, dtype=torch.uint8)  # once: the allocator does not fill the holes of many
         self.parts = [LocalPart(path) if isinstance(path, Path) else path for path in paths]
         self.contents = [read_contents(part) for part in self.parts]
         headers = [contents.metadata for contents in self.contents]
@@ -257,21 +259,25 @@ class CheckpointReader:
 
     def read(self, name: str, kind: str, start: int, into: Tensor) -> None:
         """Fill `into` with elements from `start` of the flattened parameter."""
-        is_host = into.device.type == "cpu" and into.is_contiguous()
-        filled, host = 0, into if is_host else torch.empty(into.shape, dtype=into.dtype)
+        filled = 0
         for index, first, place, size in self.stretches(name, kind, start, into.numel()):
             width = self.contents[index].widths[f"{name}|{kind}"]
-            stretch = host[place : place + size // width]
-            kept = torch.float32 if width == 4 else torch.bfloat16
-            read = stretch if kept == stretch.dtype else torch.empty(size // width, dtype=kept)
-            self.parts[index].read_into(first, memoryview(_bytes(read)).cast("B"))
-            if read is not stretch:
-                stretch.copy_(read)
+            self._fill(into[place : place + size // width], self.parts[index], first, width)
             filled += size // width
         if filled != into.numel():
             raise ValueError(f"{name}|{kind} has {filled} of {into.numel()} elements from {start}; a file is damaged")
-        if host is not into:
-            into.copy_(host)
+
+    def _fill(self, into: Tensor, part: Part, first: int, width: int) -> None:
+        """Read a stretch that begins at a byte: in place, or by pieces where it is not kept as it is used."""
+        kept = torch.float32 if width == 4 else torch.bfloat16
+        if into.device.type == "cpu" and into.dtype == kept and into.is_contiguous():
+            part.read_into(first, memoryview(_bytes(into)).cast("B"))
+            return
+        for piece in into.split(PIECE_BYTES // width):
+            read = self.aside[: len(piece) * width].view(kept)
+            part.read_into(first, memoryview(_bytes(read)).cast("B"))
+            piece.copy_(read)
+            first += read.nbytes
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, full weight), ordered by name."""

@@ -28,6 +28,7 @@ from models.engine import zero
 from models.engine.adapters import RowsAt, draw, train_in_part
 from models.engine.optim import parameter_groups
 from models.engine.rendezvous import join_by_environment
+from models.engine.sharding import share_out, without_memory
 from models.kinds.building import build
 from models.kinds.kind import Kind, PredictsAhead
 from models.kinds.kinds import kind_of
@@ -177,9 +178,11 @@ def start(
     join(engine_config.threads)
     bf16 = resolve_precision(engine_config.precision) == "bf16"
     is_sharded = engine_config.zero_stage == 3 and seed is None and weights is None
-    with zero.sharded(bf16) if is_sharded else nullcontext():
+    with without_memory() if is_sharded else nullcontext():
         model = build(model_config, vocab_size, seed, weights)
         at = train_in_part(model, model_config, vocab_size)
+    if is_sharded:
+        share_out(model, bf16)
     accumulation, micro_rows = engine_config.split(dist.get_world_size(), model_config.row_tokens)
     wrapped = zero.wrap(
         model.to(device()),
@@ -202,8 +205,8 @@ def begin_adapter(part: zero.Fragment, seed: int) -> None:
     """Let a rank's stretch of an adapter's matrix begin; the forward pass sees it after `zero.refresh_weights`."""
     drawn = draw(part.name, part.shape, seed).view(-1)
     part.weight.copy_(drawn[part.start : part.start + part.weight.numel()])
-    part.exp_avg.zero_()
-    part.exp_avg_sq.zero_()
+    for state in part.states.values():
+        state.zero_()
 
 
 def join(threads: int) -> None:

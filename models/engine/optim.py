@@ -17,6 +17,7 @@ from torch import nn
 from models.config import OptimConfig
 from models.engine.zero import whole_shape
 from models.kinds.loss import Head
+from models.optimizer import Optimizer
 
 SPIKE_STEPS = 128  # losses a spike is judged by
 DIVERGED = 4.0  # times the loss of a model that knows nothing: the weights are lost, and a step would not mend them
@@ -80,13 +81,33 @@ def decay_lr(progress: float, start_lr: float, floor: float) -> float:
     return start_lr * (floor + (1 - floor) * remaining)
 
 
-def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, object]]:
-    """Split what trains into decayed (matrices) and not (norms; embedding tables unless asked)."""
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Split what trains into decayed (matrices) and not (norms; embedding tables unless asked).
+
+    With Muon, matrices that are no tables are a group of their own.
+    """
     tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding | Head)}
-    decayed: list[Any] = []
-    kept: list[Any] = []
+    decayed, kept, orthogonal = list[Any](), list[Any](), list[Any]()
+    outputs = _output_tables(model) | tables
     for parameter in (each for each in model.parameters() if each.requires_grad):
-        decays = len(whole_shape(parameter)) >= 2 and (config.decay_embeddings or id(parameter) not in tables)
-        (decayed if decays else kept).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+        dimensions = len(whole_shape(parameter))
+        if config.kind == Optimizer.MUON and dimensions == 2 and id(parameter) not in outputs:
+            orthogonal.append(parameter)
+        elif dimensions >= 2 and (config.decay_embeddings or id(parameter) not in tables):
+            decayed.append(parameter)
+        else:
+            kept.append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+        {"params": orthogonal, "weight_decay": config.weight_decay},
+    ]
+    if config.kind == Optimizer.MUON:
+        groups = [group | {"orthogonal": group["params"] is orthogonal} for group in groups]
     return [group for group in groups if group["params"]]
+
+
+def _output_tables(model: nn.Module) -> set[int]:
+    """The output tables of transformers' modules, which are no class of their own."""
+    parts: list[Any] = [part for part in model.modules() if hasattr(part, "get_output_embeddings")]
+    return {id(output.weight) for part in parts if (output := part.get_output_embeddings()) is not None}

@@ -2,16 +2,16 @@
 
 Everything that depends on DeepSpeed's inside (0.19) is here: a quiet start that compiles nothing, one
 optimizer at every ZeRO stage, and `fragments`: which stretch of which parameter this rank owns, as views on
-its float32 master weights and Adam moments, found without communication. The checkpoint is built on those
+its float32 master weights and the optimizer's states, found without communication. The checkpoint is built on those
 views.
 """
 
+import ctypes
 import logging
 import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from models.config import EngineConfig, OptimConfig
 from models.engine.adapters import our_name
+from models.engine.steps import Held, Lion, Muon, make_optimizer
 
 if TYPE_CHECKING:
     from deepspeed.runtime.engine import DeepSpeedEngine
@@ -35,8 +36,12 @@ class Fragment(NamedTuple):
     shape: tuple[int, ...]
     start: int  # first element, in the flattened parameter
     weight: Tensor
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
+    states: dict[str, Tensor]  # of the optimizer, by their kind
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of it, by its kind."""
+        return {"weight": self.weight, **self.states}
 
 
 class Stretch(NamedTuple):
@@ -50,7 +55,7 @@ class Stretch(NamedTuple):
 
 def wrap(
     model: nn.Module,
-    groups: list[dict[str, object]],
+    groups: list[dict[str, Any]],
     optim: OptimConfig,
     *,
     engine: EngineConfig,
@@ -58,13 +63,10 @@ def wrap(
     accumulation: int,
     micro_rows: int,
 ) -> "DeepSpeedEngine":
-    """Return the DeepSpeed engine of `model`, its Adam moments already allocated at zero."""
+    """Return the DeepSpeed engine of `model`, the optimizer's states already allocated at zero."""
     deepspeed, stage = import_deepspeed(), engine.zero_stage
     unwrapped = stage == 0 and not bf16  # DeepSpeed then neither guards against NaN nor reports the norm
-    kind = GuardedAdamW if unwrapped else torch.optim.AdamW
-    optimizer = kind(groups, lr=0.0, betas=optim.betas, eps=optim.eps, fused=True)
-    if isinstance(optimizer, GuardedAdamW):
-        optimizer.clip_norm = optim.clip_norm
+    optimizer = make_optimizer(groups, optim, bf16=bf16, guarded=unwrapped)
     trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
     bucket = min(MAX_BUCKET, sum(math.prod(whole_shape(parameter)) for parameter in trained))
     config = {
@@ -85,25 +87,24 @@ def wrap(
         },
     }
     made, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
-    allocate_moments(made)
+    _give_back()
+    allocate_states(made)
+    if isinstance(optimizer, Muon):
+        optimizer.pieces = {flat: pieces for flat, group, pieces in _matrices(made) if group["orthogonal"]}
+        optimizer.is_sharded = stage > 0
     return made
+
+
+def _give_back() -> None:
+    """Return to the machine what DeepSpeed freed when it moved shards together: glibc would keep up to a shard."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    if trim is not None:
+        trim(0)
 
 
 def _offloaded(engine: EngineConfig) -> dict[str, object]:
     where = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {} if engine.offload == "none" else {"offload_optimizer": where}
-
-
-def sharded(bf16: bool) -> AbstractContextManager[object]:
-    """While inside, each parameter that is made is shared out over the ranks at once: for ZeRO-3, undrawn weights.
-
-    No rank then ever holds more than its shard and the module that is being made.
-    """
-    kept = torch.bfloat16 if bf16 else torch.float32
-    where = "cuda" if torch.cuda.is_available() else "cpu"
-    made = import_deepspeed().zero.Init(dtype=kept, remote_device=where)
-    made.dtype = kept  # DeepSpeed 0.19 takes bfloat16, whatever is asked, on a CPU without float16
-    return made
 
 
 def whole_shape(parameter: nn.Parameter) -> torch.Size:
@@ -154,54 +155,34 @@ def _leave_uncompiled(function: object = None, **_: object) -> object:
     return function or (lambda inner: inner)
 
 
-class GuardedAdamW(torch.optim.AdamW):
-    """AdamW that clips by the global norm, keeps it, and refuses a step whose norm is not finite.
-
-    For ZeRO-0 in float32, where DeepSpeed steps the bare optimizer and reads `overflow` and
-    `_global_grad_norm`. Gradients are all-reduced by then, so every rank decides the same.
-    """
-
-    clip_norm = 0.0
-    overflow = False
-    _global_grad_norm = 0.0
-
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
-        """Clip and step, or do nothing and set `overflow`."""
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        limit = self.clip_norm if self.clip_norm > 0 else float("inf")
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self._global_grad_norm = float(norm)
-        self.overflow = not torch.isfinite(norm).item()
-        if not self.overflow:
-            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-            super().step()
-
-
 def base_optimizer(engine: "DeepSpeedEngine") -> torch.optim.Optimizer:
-    """Return our own AdamW under DeepSpeed's wrapper."""
+    """Return our own optimizer under DeepSpeed's wrapper."""
     return engine.basic_optimizer
 
 
-def allocate_moments(engine: "DeepSpeedEngine") -> None:
-    """Set Adam's state of every flat tensor this rank owns to zero, at step 0.
+def allocate_states(engine: "DeepSpeedEngine") -> None:
+    """Set the optimizer's states of every flat tensor this rank owns to zero, at step 0.
 
     Also undoes the step on zero gradients that DeepSpeed's ZeRO-0 bf16 wrapper takes when it is made: it
     leaves Adam's counter at 1, which shrinks the first updates and is why ZeRO-0 in bf16 strayed from ZeRO
     1-3.
     """
-    state = base_optimizer(engine).state
-    state.clear()
-    for flat in owned_tensors(engine):
+    optimizer = base_optimizer(engine)
+    optimizer.state.clear()
+    for flat, group in owned_tensors(engine):
+        has_momentum = isinstance(optimizer, Lion) or group.get("orthogonal", False)
         step = torch.zeros((), dtype=torch.float32, device=flat.device)
-        state[flat] = {"step": step, "exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
+        kinds = ("momentum",) if has_momentum else ("exp_avg", "exp_avg_sq")
+        optimizer.state[flat] = {"step": step, **{kind: torch.zeros_like(flat) for kind in kinds}}
 
 
-def owned_tensors(engine: "DeepSpeedEngine") -> list[Tensor]:
-    """Return the float32 tensors that the optimizer of this rank updates."""
-    stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
-    if stage == 3:
-        return list(wrapper.fp32_partitioned_groups_flat)
-    return [parameter for group in base_optimizer(engine).param_groups for parameter in group["params"]]
+def owned_tensors(engine: "DeepSpeedEngine") -> list[tuple[Tensor, dict[str, Any]]]:
+    """Return the float32 tensors that the optimizer of this rank updates, each with its group of parameters."""
+    groups, wrapper = base_optimizer(engine).param_groups, engine.optimizer
+    if engine.zero_optimization_stage() == 3:
+        flats = enumerate(wrapper.fp32_partitioned_groups_flat)
+        return [(flat, groups[wrapper.sub_group_to_group_id[index]]) for index, flat in flats]
+    return [(parameter, group) for group in groups for parameter in group["params"]]
 
 
 def fragments(engine: "DeepSpeedEngine") -> list[Fragment]:
@@ -209,12 +190,25 @@ def fragments(engine: "DeepSpeedEngine") -> list[Fragment]:
     state = base_optimizer(engine).state
     found = []
     for name, shape, start, flat, offset, numel in sorted(_places(engine), key=lambda place: place[0]):
-        views = [
-            tensor.detach().view(-1)[offset : offset + numel]
-            for tensor in (flat, state[flat]["exp_avg"], state[flat]["exp_avg_sq"])
-        ]
-        found.append(Fragment(our_name(name), tuple(shape), start, *views))
+        kept = {"weight": flat, **{kind: kept for kind, kept in state[flat].items() if kind != "step"}}
+        views = {kind: tensor.detach().view(-1)[offset : offset + numel] for kind, tensor in kept.items()}
+        found.append(Fragment(our_name(name), tuple(shape), start, views.pop("weight"), views))
     return found
+
+
+def _matrices(engine: "DeepSpeedEngine") -> Iterator[tuple[Tensor, dict[str, Any], list[Held]]]:
+    """Yield each flat tensor, its group, and its parameters: also those of which this rank owns nothing."""
+    stage, wrapper = engine.zero_optimization_stage(), engine.optimizer
+    owned = {(name, id(flat)): (start, offset, numel) for name, _, start, flat, offset, numel in _places(engine)}
+    names = {id(parameter): name for name, parameter in _trained(engine)}
+    for index, (flat, group) in enumerate(owned_tensors(engine)):
+        if stage == 0:
+            yield flat, group, [Held(tuple(flat.shape), 0, 0, flat.numel())]
+            continue
+        members = (wrapper.fp16_groups if stage == 3 else wrapper.bit16_groups)[index]
+        nothing = 0, 0, 0
+        places = [(tuple(whole_shape(p)), owned.get((names[id(p)], id(flat)), nothing)) for p in members]
+        yield flat, group, [Held(shape, *place) for shape, place in places]
 
 
 def frozen(engine: "DeepSpeedEngine") -> list[Stretch]:
@@ -264,15 +258,15 @@ def _places(engine: "DeepSpeedEngine") -> Iterator[tuple[str, torch.Size, int, T
             yield name, parameter.shape, mapping.lp_fragment_address.start, flat, address.start, address.numel
 
 
-def set_steps(engine: object, steps: int) -> None:
-    """Set Adam's step counter."""
-    for flat in owned_tensors(engine):
+def set_steps(engine: "DeepSpeedEngine", steps: int) -> None:
+    """Set the optimizer's step counter."""
+    for flat, _ in owned_tensors(engine):
         base_optimizer(engine).state[flat]["step"].fill_(steps)
 
 
 def get_steps(engine: "DeepSpeedEngine") -> int:
-    """Return Adam's step counter: optimizer steps taken, skipped ones not counted."""
-    return int(base_optimizer(engine).state[owned_tensors(engine)[0]]["step"])
+    """Return the optimizer's step counter: steps taken, skipped ones not counted."""
+    return int(base_optimizer(engine).state[owned_tensors(engine)[0][0]]["step"])
 
 
 @torch.no_grad()

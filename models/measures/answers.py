@@ -16,7 +16,7 @@ from cluster.rows import Rows
 from models.config import Objective
 from models.device import MicroBatch, device, micro_batches, uncompiled
 from models.kinds.loss import IGNORE, position_nats
-from models.measures.generation import ReadsOn, generate
+from models.measures.generation import ReadsAlong, ReadsOn, generate
 from models.measures.scoring import AskedModel
 from models.sampling import Sampling
 
@@ -38,15 +38,6 @@ class GivesLogits(Protocol):
 
     def logits_of(self, inputs: Tensor, segments: Tensor) -> Callable[[Tensor], Tensor]:
         """Read rows; return what turns places [N] among their positions, row after row, into logits [N, V]."""
-        ...
-
-
-@runtime_checkable
-class GoesOn(Protocol):
-    """A module that can go on with a text by itself."""
-
-    def go_on(self, prompt: Sequence[int], most: int) -> Iterator[int]:
-        """Yield the likeliest tokens that follow, up to so many."""
         ...
 
 
@@ -85,12 +76,7 @@ def _compare(module: GivesLogits, batch: MicroBatch, found: Compared) -> None:
 def likeliest_tokens(model: AskedModel, prompt: Sequence[int], most: int, ends: set[int]) -> Iterator[int]:
     """Yield up to `most` likeliest tokens behind a prompt, until one of `ends` would come; ValueError if it cannot."""
     module = model.module
-    if isinstance(module, GoesOn):
-        for token in module.go_on(prompt, most):
-            if token in ends:
-                return
-            yield token
-    elif isinstance(module, ReadsOn):
+    if isinstance(module, ReadsOn | ReadsAlong):
         yield from generate(module, prompt, most, ends, LIKELIEST, torch.empty(0, device=device()))
     else:
         raise ValueError(f"a model of kind {model.config.kind} cannot generate, which this task asks; judge a decoder")

@@ -5,7 +5,7 @@ function of (seed, position), never of a generator's state: the same seed goes o
 """
 
 import zlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -27,20 +27,43 @@ class ReadsOn(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsAlong(Protocol):
+    """A model that reads a text with a cache of its own."""
+
+    @property
+    def positions(self) -> int | None:
+        """How many positions a text may have; None: there is no such number."""
+        ...
+
+    def reading(self, prompt: Sequence[int]) -> Generator[Tensor, int, None]:
+        """Yield logits [V] behind a prompt, then behind each token that is sent."""
+        ...
+
+
 def generate(
-    model: ReadsOn, prompt: Sequence[int], most: int, ends: Container[int], how: Sampling, like: Tensor
+    model: ReadsOn | ReadsAlong, prompt: Sequence[int], most: int, ends: Container[int], how: Sampling, like: Tensor
 ) -> Iterator[int]:
     """Yield up to `most` tokens that follow a prompt, until one of `ends` would come.
 
     like: a tensor of the precision and on the device that the model computes in.
     """
-    cache = Cache(1, len(prompt) + most, model.config, like)
-    inputs = torch.tensor([list(prompt)], device=like.device)
+    reading = model.reading(prompt) if isinstance(model, ReadsAlong) else _reading(model, prompt, most, like)
+    logits_V = next(reading)
     for number in range(most):
-        token = choose_token(model.read_on(inputs, cache)[0], how, len(prompt) + number)
+        token = choose_token(logits_V, how, len(prompt) + number)
         if token in ends:
             return
         yield token
+        if number + 1 < most:
+            logits_V = reading.send(token)
+
+
+def _reading(model: ReadsOn, prompt: Sequence[int], most: int, like: Tensor) -> Generator[Tensor, int, None]:
+    cache = Cache(1, len(prompt) + most, model.config, like)
+    inputs = torch.tensor([list(prompt)], device=like.device)
+    while True:
+        token = yield model.read_on(inputs, cache)[0]
         inputs = torch.tensor([[token]], device=like.device)
 
 

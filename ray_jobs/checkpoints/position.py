@@ -55,6 +55,7 @@ class TrainingState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     world_size: int | None = None
     batch_tokens: int | None = None
     zero_stage: int | None = None
+    optimizer: str = "adamw"  # whose states it holds: models.optimizer.Optimizer
     precision: str  # a key of restore.PROBE_TOLERANCE
     model: dict[str, object]  # the model's configuration
     tokenizer: str | None = None  # its fingerprint

@@ -36,7 +36,7 @@ from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.manifest import Commit, DamagedCheckpointError
 from ray_jobs.checkpoints.position import StoredFile
 
-CHUNKS_AT_ONCE = 1024  # of one request: 64 MiB
+CHUNKS_AT_ONCE = 256  # of one request: 16 MiB, so that what is under way is no part of a large model
 FIRST_BYTES = 1 << 15  # that are read to see how long a header is
 REQUESTS_AT_ONCE, FILES_AT_ONCE = 4, 8
 

@@ -21,6 +21,7 @@ from data_ops.sources.delta.guess import DeltaGuess, guess_delta
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.formats.content import LINE_SUFFIXES, PACKED_SUFFIXES, TABLES, kind_suffix
 from data_ops.sources.files.listing import WILD, list_files
+from data_ops.sources.files.notified.guess import guess_queue
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.kinds import open_source
 from data_ops.sources.sql.config import POSTGRES, SQLITE
@@ -41,6 +42,7 @@ PROSE_UNASKED = (
 KINDS = ("jsonl", "csv", "tsv", "parquet", "text")
 DATABASES = (*(f"{scheme}://" for scheme in POSTGRES), SQLITE)
 KEYS = ("path", "text", "time", "id")  # of a source, that are written down
+Sources = dict[str, dict[str, object]]  # label -> keys, as they are written down
 LOOKED_AT = 100  # records
 FILES_LOOKED_AT = 20
 ENOUGH = 0.8  # share of the records in which a field has to make sense
@@ -97,8 +99,22 @@ def propose(path: str) -> Proposal:
     if passed:
         told = ", ".join(f"{suffix} {count}" for suffix, count in passed.most_common(5))
         lines.append(f"passed over {many(passed.total(), 'file')}: {told}")
-    sources = {s.label: {k: v for k, v in vars(s).items() if k in KEYS and v} for s in found}
+    sources: Sources = {s.label: {k: v for k, v in vars(s).items() if k in KEYS and v} for s in found}
+    if path.startswith("s3://"):
+        lines += _add_queue(path, sources)
     return Proposal(_written(path, sources, sum(source.num_bytes for source in found)), lines)
+
+
+def _add_queue(path: str, sources: Sources) -> list[str]:
+    """Write down the queue that a bucket notifies, where there is one source to read it; what to say of it."""
+    guess = guess_queue(path.partition("*")[0])
+    if guess.queue is None:
+        return [guess.told]
+    if len(sources) > 1:
+        return [f"{guess.told}, and one source alone; add it where you want it (docs/buckets.md)"]
+    (source,) = sources.values()
+    source["notifications"] = {"queue": guess.queue}
+    return [guess.told]
 
 
 def _propose_tables(url: str) -> Proposal:
@@ -213,7 +229,7 @@ def _literal(partition: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", partition)
 
 
-def _written(path: str, sources: dict[str, dict[str, str]], num_bytes: int) -> str:
+def _written(path: str, sources: Sources, num_bytes: int) -> str:
     tokens = num_bytes // BYTES_A_TOKEN
     for source in sources.values():
         if source["text"] == "text":

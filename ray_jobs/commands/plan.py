@@ -35,6 +35,8 @@ def plan_asked(config: Config) -> PlanConfig:
         found |= {"layers": model.layers, "width": model.width, "row_tokens": model.row_tokens}
         found |= {"predicted_tokens": 1 + model.further} if model.further else {}
         found |= {"recompute": model.recompute} if "recompute" in model.model_fields_set else {}
+    if "kind" in config.optim.model_fields_set:
+        found["optimizer"] = config.optim.kind.value
     if "workers" in engine.model_fields_set:
         found["gpus"] = engine.most
     if "batch_tokens" in engine.model_fields_set:

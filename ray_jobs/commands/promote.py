@@ -9,7 +9,6 @@ from cluster.runtime.session import connect
 from cluster.storage.seal import DamagedError
 from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
-from cluster.telemetry.mlflow_registry import MlflowRegistry
 from data_ops.conversations.template import TEMPLATE, template_of
 from data_ops.lake.lake import Lake
 from models.config import Objective
@@ -19,7 +18,6 @@ from models.kinds.kind import Handover, Precision, Pretrained
 from models.kinds.kinds import kind_of, model_config
 from models.sampling import AskedText
 from ray_jobs.cards.command import write_readme
-from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import InService
 from ray_jobs.checkpoints.files import fetch_files
 from ray_jobs.checkpoints.weights import full_weights
@@ -28,17 +26,17 @@ from ray_jobs.evaluation.harness.result import Figure
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.evaluation.tasks.tasks import further_tasks, only_tasks
 from ray_jobs.ingest.opening import refuse_other_tokenizer
-from ray_jobs.origin.record import read_files, read_origin
+from ray_jobs.origin.record import read_files
 from ray_jobs.outcome import ConfigError
-from ray_jobs.registry.champion import champion_name, put_in_service_by_hand
+from ray_jobs.registry.champion import put_in_service_by_hand
 from ray_jobs.registry.judge import Candidate, judge_and_promote
-from ray_jobs.registry.lineage import tell_in_service
+from ray_jobs.registry.lineage import tell_mlflow
+from ray_jobs.registry.meaning import chosen_checkpoint, exported_checkpoint
 from ray_jobs.registry.scoring import scores_of, task_results, task_scores, weights_of
 from ray_jobs.report.terminal import Display
 from ray_jobs.serving.generate import Said, stream
 from ray_jobs.serving.speaker import Speaker, chat_of
 from ray_jobs.store.frozen import read_chat, read_tokenizer
-from ray_jobs.store.paths import runs_of
 
 EXIT_CODES = {"promoted": 0, "refused": 3, "not asked": 75}
 
@@ -106,7 +104,7 @@ def promote_checkpoint(config: Config, name: str | None, *, as_json: bool) -> tu
     details = {"last_window": Lake(store).last_window(), "weights_sha256": weights_of(store, commit)}
     with connect(config.cluster):
         decision = judge_and_promote(config, tokenizer_json, [Candidate(commit, details)]).decision.to_dict()
-    _tell(config, store)
+    tell_mlflow(store, config.telemetry.mlflow)
     with Display(json=as_json) as display:
         display.judge(decision)
     return EXIT_CODES[decision["verdict"]], {"checkpoint": commit.name, **decision}
@@ -119,14 +117,8 @@ def promote_by_hand(config: Config, name: str, *, new_reference: bool = False) -
     """
     store = Store.open(config.store)
     entry = put_in_service_by_hand(store, chosen_checkpoint(config, name)[1].name, new_reference=new_reference)
-    _tell(config, store)
+    tell_mlflow(store, config.telemetry.mlflow)
     return entry
-
-
-def _tell(config: Config, store: Store) -> None:
-    """Let MLflow's alias follow, if that is asked for."""
-    if config.telemetry.mlflow:
-        tell_in_service(store, MlflowRegistry(config.telemetry.mlflow))
 
 
 def export_checkpoint(
@@ -184,40 +176,3 @@ def go_on(config: Config, name: str | None, asked: AskedText, show: Callable[[st
     if chat is None:
         raise ConfigError(f"checkpoint {commit.name} has no chat template to be asked by; leave --chat out")
     return commit.name, stream(speaker.tokenizer, speaker.answer(asked.prompt, chat, asked.tokens, asked.how), show)
-
-
-def exported_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
-    """The checkpoint that is to leave or to speak: by name, or the champion, or the newest of the run."""
-    return chosen_checkpoint(config, name or champion_name(Store.open(config.store)))
-
-
-def chosen_checkpoint(config: Config, name: str | None) -> tuple[Store, commits.Commit]:
-    """The checkpoint that is meant: by name, or the newest of the run."""
-    store = Store.open(config.store)
-    name = _meant(store, config, name)
-    if name is None:
-        found = commits.newest_readable(store, config.name)
-        if found is None:
-            raise ConfigError(f"run {config.name} in {config.store} has no checkpoint yet; train it first")
-        return store, found
-    try:
-        return store, commits.by_name(store, name)
-    except (FileNotFoundError, ValueError) as error:
-        run = name.partition("/")[0] if name.partition("/")[0] in runs_of(store) else config.name
-        kept = ", ".join(f"{run}/{step}" for step in commits.commits(store, run)) or "none"
-        raise ConfigError(f"checkpoint {name} is not in {config.store}; of run {run} there are {kept}") from error
-
-
-def _meant(store: Store, config: Config, name: str | None) -> str | None:
-    """Turn the words `champion` and `base` into the checkpoint that they mean."""
-    if name == "champion":
-        if (champion := champion_name(store)) is None:
-            raise ConfigError(f"{config.store} has no champion yet; promote a checkpoint, or name one: RUN/STEP")
-        return champion
-    if name == "base":
-        if (origin := read_origin(store, config.name)) is None:
-            raise ConfigError(
-                f"run {config.name} in {config.store} began with random weights; name a checkpoint: RUN/STEP"
-            )
-        return origin.checkpoint
-    return name

@@ -22,6 +22,11 @@ class EvaluateConfig(Settings):
     period: Period = Field("month", description="length of a slice in event time")
     documents_per_slice: int = Field(200, ge=1, description="held-out documents of a slice that are scored at most")
     every_rounds: int = Field(1, ge=1, description="rounds between two evaluations in training")
+    steer: Share = Field(
+        0.0,
+        lt=1,
+        description="share of the held-out documents that a sweep chooses by, and no gate from then on; 0: both by all",
+    )
     tasks: tuple[str | dict[str, JsonValue], ...] = Field(
         (),
         description="Tasks besides held-out text which no candidate may get worse at: names, or {kind: name, ...}.",

@@ -72,8 +72,19 @@ class Config(Settings):
     def _model_is_of_its_kind(cls, model: object) -> object:
         return model_of(model) if isinstance(model, dict) and model.get("kind", "decoder") != "decoder" else model
 
+    def _refuse_shared_queues(self) -> None:
+        owners: dict[str, str] = {}
+        for label, source in self.sources.items():
+            other = owners.setdefault(source.alone, label) if source.alone else label
+            if other != label:
+                raise ValueError(
+                    f"sources.{other} and sources.{label} take from the same queue {source.alone}, which gives each "
+                    "message to one of them; give each its own, or one source both paths"
+                )
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
+        self._refuse_shared_queues()
         rows = self.engine.batch_rows(self.model.row_tokens)
         if isinstance(self.engine.workers, int):
             self.engine.check_even(self.engine.workers, self.model.row_tokens)
@@ -95,6 +106,11 @@ class Config(Settings):
                 raise ValueError(
                     f"the rule {rule} is for the sources {strange}, which are none of {sorted(self.sources)}"
                 )
+        if self.optim.kind == "muon" and self.engine.offload != "none":
+            raise ValueError(
+                f"engine.offload={self.engine.offload} keeps on hosts what optim.kind=muon puts together on GPUs; use "
+                "offload=none, or kind=adamw"
+            )
         self._learns_what_it_can()
         self._mixes_what_is_there()
         for label in self.sources:

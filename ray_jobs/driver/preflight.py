@@ -109,6 +109,16 @@ def check_writable(config: Config) -> None:
                 f"{key}={mine[key]} differs from {made.get(key)}, with which run {config.name} was trained; "
                 "set it back, or use another name for a new run"
             )
+    refuse_other_optimizer(config, last)
+
+
+def refuse_other_optimizer(config: Config, last: commits.Commit) -> None:
+    """A checkpoint holds the states of one optimizer, with which alone a run goes on exactly."""
+    if (made := last.state.optimizer) != config.optim.kind:
+        raise ConfigError(
+            f"optim.kind={config.optim.kind} differs from {made}, whose states checkpoint {last.name} holds; set it "
+            f"back, or begin another run with its weights: name=... model.from={last.name}"
+        )
 
 
 def check_origin(config: Config) -> None:

@@ -9,7 +9,7 @@ from cluster.telemetry.mlflow_registry import MlflowRegistry
 from cluster.telemetry.sinks import Prometheus, Sink, Telemetry
 from cluster.telemetry.wandb_run import choose_mode, machine, open_wandb
 from ray_jobs.config.schema import Config
-from ray_jobs.registry.lineage import tell_in_service, tracking_id
+from ray_jobs.registry.lineage import tell_mlflow, tracking_id
 from ray_jobs.store.paths import run_path
 
 
@@ -40,8 +40,8 @@ def open_telemetry(
     if config.telemetry.prometheus:
         sinks.append(Prometheus(config.name, begin_with))
     if config.telemetry.mlflow:
-        sinks.append(registry := MlflowRegistry(config.telemetry.mlflow))
-        tell_in_service(store, registry)
+        sinks.append(MlflowRegistry(config.telemetry.mlflow))
+        tell_mlflow(store, config.telemetry.mlflow)
     telemetry = Telemetry(sinks)
     try:
         yield telemetry

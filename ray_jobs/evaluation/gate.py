@@ -107,10 +107,15 @@ def weigh(pairs: Pairs, drift: Pairs | None, terms: Terms, config: GateConfig) -
         held = [_within(pools, config.old_margin)] if not failed else []
     if drift is not None and drift.sample.count:
         levels = {name: level_of(ask, alpha, terms.candidates) for name, ask in terms.drift_asks.items()}
-        _, lost = _pools(drift, known, config.drift_margin, {"": level_of(1, alpha, terms.candidates), **levels}, DRIFT)
-        _, harmed = _slices(drift, known, config.drift_margin, DRIFT)
-        for name, reason in ({name: f"{reason}: {USED_UP}" for name, reason in lost.items()} | harmed).items():
-            failed.setdefault(name, reason)  # what the champion's figures say already is said once
+        pools, lost = _pools(
+            drift, known, config.drift_margin, {"": level_of(1, alpha, terms.candidates), **levels}, DRIFT
+        )
+        slices, harmed = _slices(drift, known, config.drift_margin, DRIFT)
+        said = {one.name: round(one.difference, 4) for one in found if one.name in failed}
+        for one in (*pools, *slices):  # the reference may still have the champion's own figures: that is said once
+            reason = f"{lost[one.name]}: {USED_UP}" if one.name in lost else harmed.get(one.name)
+            if reason and said.get(one.name) != round(one.difference, 4):
+                failed[f"{DRIFT} {one.name}"] = reason
     passes = test.found.verdict == "better"
     skew, kurtosis = _shape(fresh.sample)
     first = [] if passes else [test.sentence]

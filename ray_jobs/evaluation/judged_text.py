@@ -16,6 +16,7 @@ from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
+from ray_jobs.evaluation.held_out import steers
 
 COLUMNS = ["id", "source", "event_time", "window", "position"]
 DAYS_OF_WINDOWS = 7  # windows from which the rate of arrivals is told
@@ -37,8 +38,12 @@ def given_until(lake: Lake, commit: Commit | None) -> Frontier:
 
 
 def judged_text(lake: Lake, last_window: int, given: Frontier, evaluate: EvaluateConfig, gate: GateConfig) -> pa.Table:
-    """Choose documents (id, source, slice, day, fresh, window, position; ordered by id) of all windows up to one."""
+    """Choose documents (id, source, slice, day, fresh, window, position; ordered by id) of all windows up to one.
+
+    None that steers by `evaluate.steer`.
+    """
     table = lake.documents(0, last_window, COLUMNS, ["held_out"]).sort_by([("id", "ascending")])
+    table = table.filter(pc.invert(steers(table["id"], evaluate.steer))) if evaluate.steer else table
     fresh = given.waiting(table["source"], table["window"].to_numpy(), table["position"].to_numpy())
     slices, days = (
         pc.binary_join_element_wise(table["source"], pc.strftime(table["event_time"], format=format), "/")

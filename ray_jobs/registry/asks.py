@@ -43,7 +43,8 @@ class Rules(msgspec.Struct, frozen=True):
     @staticmethod
     def of(gate: GateConfig, evaluate: EvaluateConfig) -> "Rules":
         """Take them from a configuration."""
-        return Rules(gate.model_dump(mode="json"), evaluate.model_dump(mode="json", exclude={"every_rounds"}))
+        unset = () if evaluate.steer else ("steer",)  # as in the asks of older versions
+        return Rules(gate.model_dump(mode="json"), evaluate.model_dump(mode="json", exclude={"every_rounds", *unset}))
 
     @property
     def alpha(self) -> float:

@@ -21,6 +21,7 @@ from ray_jobs.config.schema import Config
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.gate import Against, Terms, best, decide
 from ray_jobs.evaluation.guard import Guard
+from ray_jobs.evaluation.held_out import steered
 from ray_jobs.evaluation.judged_text import arrivals_a_day, given_until, judged_text
 from ray_jobs.evaluation.tasks.held_out_bits import bits_of
 from ray_jobs.evaluation.tasks.tasks import further_tasks, pinned
@@ -169,12 +170,13 @@ def _question(
 ) -> Question:
     """What is to be asked on the snapshot of now. It looks at counts of documents only, never at figures."""
     last = lake.last_window()
-    text = judged_text(lake, last, given_until(lake, opponent.commit), config.evaluate, config.gate)
+    evaluate = pinned(config.evaluate, store).model_copy(update={"steer": steered(store)})
+    text = judged_text(lake, last, given_until(lake, opponent.commit), evaluate, config.gate)
     return Question(
         against=UNTRAINED if opponent.commit is None else _weights(store, opponent.commit, opponent.sha256).key,
         candidates=tuple(_weights(store, one.commit, one.details.get("weights_sha256")) for one in candidates),
         last_window=last,
-        rules=Rules.of(config.gate, pinned(config.evaluate, store)),
+        rules=Rules.of(config.gate, evaluate),
         fresh_documents=sum(text["fresh"].to_pylist()),
         reference=opponent.reference,
         arrivals=arrivals_a_day(lake, last),

@@ -13,7 +13,7 @@ import msgspec
 
 from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
-from cluster.telemetry.sinks import Sink
+from cluster.telemetry.mlflow_registry import MlflowRegistry
 from cluster.telemetry.wandb_run import Champion
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
@@ -66,11 +66,13 @@ def in_service(store: Store) -> Champion | None:
     return Champion(entry.checkpoint, entry.previous, store.uri, places, facts)
 
 
-def tell_in_service(store: Store, sink: Sink) -> None:
-    """Tell a sink which champion is in service, for it may have missed how it came there."""
-    with suppress(*commits.DAMAGES):  # who reads it next says so
+def tell_mlflow(store: Store, model: str | None) -> None:
+    """Tell MLflow which champion is in service, because it may have missed how it came there; model None: never."""
+    if model is None:
+        return
+    with suppress(*commits.DAMAGES):  # the next reader of the registry says so
         if (champion := in_service(store)) is not None:
-            sink.promoted(champion)
+            MlflowRegistry(model).promoted(champion)
 
 
 def _main_of(store: Store, candidate: commits.Commit) -> commits.Commit:

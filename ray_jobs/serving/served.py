@@ -9,7 +9,7 @@ import pyarrow as pa
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from models.kinds.kinds import model_config
-from models.measures.decoding import BatchDecoder
+from models.measures.decoding import BatchDecoder, ReadsRows
 from ray_jobs.checkpoints.manifest import Commit, by_name
 from ray_jobs.config.blocks import ServeConfig
 from ray_jobs.evaluation.judged_text import NOTHING, given_until
@@ -40,6 +40,11 @@ def load_served(store: Store, name: str, precision: str, serve: ServeConfig) -> 
     except FileNotFoundError:
         raise FileNotFoundError(f"checkpoint {name} is not in {store.uri}") from None
     speaker = Speaker(store, commit, precision)
+    if not isinstance(speaker.model, ReadsRows):
+        raise ValueError(
+            f"checkpoint {name} is of kind {model_config(commit.state.model).kind}, whose texts cannot go on together; "
+            "use headrace generate, or headrace export and a server of transformers"
+        )
     chat = chat_of(store, commit, speaker.tokenizer)
     return ServedCheckpoint(
         name=commit.name,

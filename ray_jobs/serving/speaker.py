@@ -17,7 +17,7 @@ from models.engine.engine import resolve_precision
 from models.kinds.building import build
 from models.kinds.kinds import model_config
 from models.measures.decoding import ReadsRows
-from models.measures.generation import generate
+from models.measures.generation import ReadsAlong, generate
 from models.measures.speculation import Drafts, Going, exact_blocks, speculate
 from models.sampling import Sampling
 from ray_jobs.checkpoints.manifest import Commit
@@ -44,7 +44,7 @@ class Speaker:
         with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
             weights = full_weights(store, commit, Path(scratch))
             model = build(config, config.tokens_of(self.tokenizer.vocab_size), None, weights)
-        if not isinstance(model, ReadsRows):
+        if not isinstance(model, ReadsRows | ReadsAlong):
             raise ConfigError(
                 f"checkpoint {commit.name} is of kind {config.kind}, which cannot generate; use a decoder"
             )
@@ -70,6 +70,11 @@ class Speaker:
     def _tokens(self, prompt: Sequence[int], most: int, ends: Container[int], how: Sampling) -> Going:
         """The tokens that follow: several a forward pass where the model drafts them and nothing is drawn."""
         model = self.model
+        if isinstance(model, ReadsAlong) and model.positions is not None and len(prompt) + most > model.positions:
+            raise ConfigError(
+                f"{len(prompt)} tokens of the prompt and {most} that may follow are more than the {model.positions} "
+                "positions of this model; ask for fewer with --tokens, or shorten the prompt"
+            )
         if how.temperature == 0 and isinstance(model, Drafts) and exact_blocks(model, self.like):
             return speculate(model, prompt, most, ends, self.like)
         return ((token,) for token in generate(model, prompt, most, ends, how, self.like))

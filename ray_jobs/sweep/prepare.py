@@ -25,7 +25,7 @@ from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.schema import Config, planning
 from ray_jobs.evaluation.fresh_slices import fresh_slices
-from ray_jobs.evaluation.held_out import held_out
+from ray_jobs.evaluation.held_out import held_out, note_steered, steering
 from ray_jobs.ingest.opening import open_store
 from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import at_work
@@ -82,12 +82,20 @@ def prepare(
     )
     diets = Diets(config, store, job)
     diets.of(trial_config(config, sweep.dimensions.corners()[0], job.start_tokens))
-    data = held_out(lake, last, config.evaluate, config.model.row_tokens, RowObjective(known.document_token))
-    if not data.table.num_rows:
-        raise ConfigError("no document is held out, so nothing can be judged; use a store with held_out above 0")
+    _refuse_without_text(lake, last, config, RowObjective(known.document_token))
+    note_steered(store, config.evaluate.steer)
     kept = {name: value for name, value in asdict(job).items() if name not in ("store", "tokenizer")}
     write_json(store, path, kept)
     return job
+
+
+def _refuse_without_text(lake: Lake, last_window: int, config: Config, objective: RowObjective) -> None:
+    """ConfigError where there is nothing to judge by."""
+    evaluate = config.evaluate
+    only = steering(lake, last_window, evaluate)
+    if not held_out(lake, last_window, evaluate, config.model.row_tokens, objective, only).table.num_rows:
+        share = f" of which {evaluate.steer:.1%} may steer (evaluate.steer)" if evaluate.steer else ""
+        raise ConfigError(f"no document is held out{share}, so nothing can be judged; hold out more (held_out)")
 
 
 class Diets:

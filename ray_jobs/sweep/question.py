@@ -114,9 +114,8 @@ def check_points(config: Config, found: Iterable[Point], start_tokens: int) -> N
     except ValueError as error:
         raise ConfigError(str(error)) from None
     mistakes: dict[str, str] = {}
-    kept = [
-        d.path for d in sweep_of(config).dimensions.dimensions if d.path.startswith(("model.", "reservoir.", "round."))
-    ]
+    fixed = ("model.", "reservoir.", "round.", "optim.kind")
+    kept = [d.path for d in sweep_of(config).dimensions.dimensions if d.path.startswith(fixed)]
     if sweep_of(config).scheduler == "pbt" and kept:
         raise ConfigError(f"sweep.space.{kept[0]} cannot change in the middle of training, as pbt would; leave it out")
     for point in [*found, *sweep_of(config).dimensions.corners()]:

@@ -126,9 +126,20 @@ def _named(store: Store, config: Config) -> commits.Commit:
         raise ConfigError(f"sweep.start={start} is no checkpoint of {config.store}; use {STARTS}") from None
     if found is None:
         raise ConfigError(f"sweep.start=latest, but run {config.name} has no checkpoint yet; use sweep.start=scratch")
+    if _optimizers(config) - {found.state.optimizer}:
+        raise ConfigError(
+            f"sweep.start={start} is checkpoint {found.name}, which holds the states of {found.state.optimizer}; set "
+            f"optim.kind={found.state.optimizer}, or use sweep.start=scratch"
+        )
     made = model_config(found.state.model).model_dump(mode="json")
     differs = [k for k, v in config.model.model_dump(mode="json").items() if made.get(k) != v and k != "from"]
     if differs or any(d.path.startswith("model.") for d in sweep_of(config).dimensions.dimensions):
         which = f"model.{differs[0]} is {made.get(differs[0])} there" if differs else "its shape cannot be swept"
         raise ConfigError(f"sweep.start={start} is checkpoint {found.name}, and {which}; use sweep.start=scratch")
     return found
+
+
+def _optimizers(config: Config) -> set[object]:
+    """The optimizers that trials may have."""
+    swept = [d for d in sweep_of(config).dimensions.dimensions if d.path == "optim.kind"]
+    return set(swept[0].values or ()) if swept else {config.optim.kind}

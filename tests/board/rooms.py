@@ -35,7 +35,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "data_ops.curation": (("rules",), ("history",), ("config",), ("curate", "reasons")),
     "models": (
-        ("rope", "lora", "multi_token", "schedule", "sampling"),
+        ("rope", "lora", "multi_token", "schedule", "optimizer", "sampling"),
         ("config",),
         ("size",),
         ("device",),

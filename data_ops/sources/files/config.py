@@ -3,19 +3,20 @@
 import re
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cluster.storage.uri import expanded_path
 from cluster.units import Duration, Size
 from data_ops.sources.files.formats.unpack import Limits
 from data_ops.sources.files.listing import glob_regex, split_pattern
+from data_ops.sources.files.notified.config import NotificationsConfig
 from data_ops.sources.objective import ObjectiveConfig
 
 
 class FilesConfig(ObjectiveConfig):
     """Files on a disk or in a bucket that grow in number or by appended lines."""
 
-    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "settle", "wait", "weight"})
+    FINDS: ClassVar[frozenset[str]] = frozenset({"path", "settle", "wait", "notifications", "weight"})
 
     kind: Literal["files"] = Field("files", description="Files on a disk or in a bucket.")
     path: str | tuple[str, ...] = Field(description="Globs (*, ?, [..], ** for folders): local, file://, s3://, gs://.")
@@ -39,6 +40,9 @@ class FilesConfig(ObjectiveConfig):
         description="A file is quiet once it stood still so long, by our own clock; until then a run waits.",
     )
     wait: bool = Field(False, description="Start even if no file matches yet.")
+    notifications: NotificationsConfig | None = Field(
+        None, description="Of an s3:// path: a queue tells what is new, instead of a listing at every look."
+    )
 
     @field_validator("path")
     @classmethod
@@ -56,6 +60,13 @@ class FilesConfig(ObjectiveConfig):
             raise ValueError(f"path={path!r} names nothing; write for example data/**/*.jsonl")
         return path
 
+    @model_validator(mode="after")
+    def _only_s3_notifies(self) -> Self:
+        strange = next((pattern for pattern in self.patterns if not pattern.startswith("s3://")), None)
+        if self.notifications is not None and strange is not None:
+            raise ValueError(f"notifications are of s3:// buckets, and path={strange!r} is none; leave them out")
+        return self
+
     @property
     def patterns(self) -> tuple[str, ...]:
         """The globs, one or several."""
@@ -70,6 +81,11 @@ class FilesConfig(ObjectiveConfig):
     def waits(self) -> bool:
         """Whether a run starts though no file is there yet."""
         return self.wait
+
+    @property
+    def alone(self) -> str | None:
+        """The queue, if there is one: a message of it comes to one reader."""
+        return self.notifications.queue if self.notifications else None
 
     def describe(self) -> str:
         """Tell which globs are read."""

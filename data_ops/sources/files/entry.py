@@ -26,3 +26,8 @@ class Entry(NamedTuple):
     tail: int = 0  # bytes of the last record if its line was not ended and may have gone on; an object cannot
     total: int = -1  # CRC-32 of the unpacked bytes [0, end) of lines, of the stored ones of a text; -1: not known
     holes: bool = False  # whether zeros were among them: a download may fill them later
+
+
+def is_file(partition: str) -> bool:
+    """Say whether a key of the cursor is a file, and not the queue that tells of files."""
+    return not partition.startswith(("https://", "http://"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pyarrow.fs as pafs
 
-from data_ops.sources.files.entry import Entry
+from data_ops.sources.files.entry import Entry, is_file
 from data_ops.sources.files.formats.streams import stands_in
 from data_ops.sources.files.listing import is_local, open_partition
 from data_ops.sources.files.walk import renamed
@@ -51,6 +51,8 @@ def _holds(partition: str, span: Span) -> bool:
 def left_behind(cursor: Cursor, there: set[str], may_be_gone: Callable[[str], bool]) -> Iterator[Untaken]:
     """Tell what the cursor knows to be passed over or gone before it was read."""
     for partition, values in cursor.items():
+        if not is_file(partition):
+            continue
         entry = msgspec.convert(values, Entry)
         if entry.skipped:
             yield Untaken(partition, "skipped", "behind_an_object", entry.skipped)

@@ -6,14 +6,15 @@ compared, never joined to a path. The price is that `a/**/b.jsonl` lists all of 
 """
 
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from cluster.storage.buckets import list_s3, open_filesystem
+from cluster.storage.buckets import ListedObject, list_s3, open_filesystem, s3_pages
 from cluster.storage.retry import retry
 from cluster.storage.uri import split_uri
 from data_ops.sources.files.walk import FileState, state_of, walk
@@ -44,13 +45,67 @@ def list_files(
 
 def is_named(patterns: tuple[str, ...], partition: str) -> bool:
     """Say whether `list_files` would list a file of this name, were it there."""
-    for pattern in patterns:
-        scheme, path = split_pattern(pattern)
-        whole = path if scheme == "file" else f"{scheme}://{path}"
-        globs = [whole] if WILD.search(path) else [whole, f"{whole.rstrip('/')}/**"]
-        if any(glob_regex(glob).fullmatch(partition) for glob in globs):
-            return True
-    return False
+    return any(regex.fullmatch(partition) for pattern in patterns for regex in _regexes(pattern))
+
+
+@lru_cache(maxsize=256)
+def _regexes(pattern: str) -> tuple[re.Pattern[str], ...]:
+    scheme, path = split_pattern(pattern)
+    whole = path if scheme == "file" else f"{scheme}://{path}"
+    globs = [whole] if WILD.search(path) else [whole, f"{whole.rstrip('/')}/**"]
+    return tuple(map(glob_regex, globs))
+
+
+class BucketPage(NamedTuple):
+    """What one request of a listing gave: the objects that match, and the last key of all."""
+
+    files: list[FileState]
+    last_key: str
+
+
+def pages_behind(pattern: str, after: str, passed: list[Untaken]) -> Iterator[BucketPage]:
+    """List an s3:// pattern, request by request, behind a key ("": from the beginning).
+
+    passed: takes in what matches and is not read. OSError where the bucket cannot be listed.
+    """
+    _, path = split_pattern(pattern)
+    bucket = path.split("/", 1)[0]
+    if not WILD.search(path):
+        _, _, key = path.partition("/")
+        if key and not key.endswith("/") and key > after:
+            yield BucketPage(states([f"s3://{path}"]), key)
+        path = path.rstrip("/") + "/**"
+    base, depth = _beginning(path)
+    folder = base.partition("/")[2]
+    match = glob_regex(path).fullmatch
+    for page in s3_pages(bucket, f"{folder}/" if folder else "", deep=depth != 0, after=after):
+        files = [state for found in page if (state := object_state(bucket, found, match, passed))]
+        yield BucketPage(files, page[-1].key if page else after)
+
+
+def states(partitions: Sequence[str]) -> list[FileState]:
+    """Look at objects of s3:// by name, several at once; what is not there is left out."""
+    found: list[FileState] = []
+    by_bucket: dict[str, list[str]] = {}
+    for partition in partitions:
+        path = partition.removeprefix("s3://")
+        by_bucket.setdefault(path.split("/", 1)[0], []).append(path)
+    for bucket, paths in by_bucket.items():
+        infos = _infos(open_filesystem("s3", bucket), paths)
+        found += [FileState(f"s3://{info.path}", info.size or 0, info.mtime_ns or 0) for info in infos if info.is_file]
+    return found
+
+
+def _infos(filesystem: pafs.FileSystem, paths: list[str]) -> list[pafs.FileInfo]:
+    """Look at several objects; one that may not be looked at is told as one of a byte, so that reading it says so."""
+    try:
+        return list(filesystem.get_file_info(paths))
+    except OSError as error:
+        if "ACCESS_DENIED" not in str(error):
+            raise
+        if len(paths) == 1:
+            return [pafs.FileInfo(paths[0], pafs.FileType.File, size=1, mtime_ns=0)]
+        return [info for path in paths for info in _infos(filesystem, [path])]
 
 
 def as_written(pattern: str) -> str | None:
@@ -149,16 +204,23 @@ def _in_bucket(prefix: str, filesystem: pafs.FileSystem, path: str, passed: list
 
 
 def _in_s3(base: str, deep: bool, match: Callable[[str], object], passed: list[Untaken]) -> Iterator[FileState]:
-    """List objects; one whose key is no path would be another object to pyarrow, so it is passed over and said."""
     bucket, _, folder = base.partition("/")
     for found in list_s3(bucket, f"{folder}/" if folder else "", deep=deep):
-        partition, parts = f"s3://{bucket}/{found.key}", found.key.split("/")
-        usual = [part for part in parts if part not in ("", ".", "..")]
-        if len(usual) == len(parts):
-            if match(f"{bucket}/{found.key}"):
-                yield FileState(partition, found.size, found.modified_ns)
-        elif found.size and match("/".join((bucket, *usual))):
-            passed.append(Untaken(partition, "skipped", "odd_key", found.size))
+        if state := object_state(bucket, found, match, passed):
+            yield state
+
+
+def object_state(
+    bucket: str, found: ListedObject, match: Callable[[str], object], passed: list[Untaken]
+) -> FileState | None:
+    """Tell an object that is read; one whose key is no path would be another object to pyarrow, and is passed over."""
+    partition, parts = f"s3://{bucket}/{found.key}", found.key.split("/")
+    usual = [part for part in parts if part not in ("", ".", "..")]
+    if len(usual) == len(parts):
+        return FileState(partition, found.size, found.modified_ns) if match(f"{bucket}/{found.key}") else None
+    if found.size and match("/".join((bucket, *usual))):
+        passed.append(Untaken(partition, "skipped", "odd_key", found.size))
+    return None
 
 
 def _beginning(pattern: str) -> tuple[str, int | None]:

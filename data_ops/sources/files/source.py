@@ -8,11 +8,10 @@ be read is quarantined, and a file that cannot be opened is named, left for late
 import csv
 import errno
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
@@ -21,65 +20,27 @@ from data_ops.sources.conversation_records import conversation_parser
 from data_ops.sources.fields import Fields, RecordRows
 from data_ops.sources.files.config import FilesConfig
 from data_ops.sources.files.entry import Entry
-from data_ops.sources.files.formats.content import HEAD_BYTES, FileKind, Format, UnknownKindError, sniffed_format
+from data_ops.sources.files.formats.content import HEAD_BYTES, Format, UnknownKindError
 from data_ops.sources.files.formats.lines import header_of, read_lines
 from data_ops.sources.files.formats.parquet import bytes_of, columns_of, read_parquet
 from data_ops.sources.files.formats.parquet_file import BadParquetError
-from data_ops.sources.files.formats.streams import blocks, head_of, packing_of
+from data_ops.sources.files.formats.streams import blocks, head_of
 from data_ops.sources.files.formats.tables import column_names, table_parser
 from data_ops.sources.files.formats.unpack import Limits, TornError
 from data_ops.sources.files.generations import left_behind, where_it_is
-from data_ops.sources.files.growth import is_done, look_at
+from data_ops.sources.files.growth import is_done
 from data_ops.sources.files.listing import hint_of, is_local, is_named, list_files
-from data_ops.sources.files.step import Step, damaged
+from data_ops.sources.files.looking import Looks, format_of
+from data_ops.sources.files.notified.objects import NotifiedObjects
+from data_ops.sources.files.notified.reached import BAD, told_message
+from data_ops.sources.files.step import damaged, passed_over
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.json_records import Parse, fields_of, json_parser, parse_document
 from data_ops.sources.protocol import Cursor, Discovery, Source, SourceConfig, Span, Untaken
 
+ENOUGH = 500  # objects of a bucket that is not listed to its end
 LOOKED_AT = 16  # files, to see which fields their records have
-#: What is wrong with this machine, not with one file.
-MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MARKS = re.compile("^\ufeff+", re.MULTILINE)  # of byte order, also where a file was appended to another
-MEND = "make it readable, it is tried again"
-PASSED = {  # what is not read, by reason, as the beginning and the end of a sentence
-    "closed_folder": ("folder", "cannot be read and is left for later (permission is denied); " + MEND),
-    "folder_link": ("the link", "leads to a folder and is not followed; name that folder in the path to have it read"),
-    "outside_link": (
-        "the link",
-        "leads out of the folder where the path begins and is not read; name its target in the path to have it read",
-    ),
-    "odd_key": ("the object", "is not read, parts of its key are empty, . or ..; copy it to a key without them"),
-    "unreadable_name": ("the file", "is not read, its name is no UTF-8; rename it"),
-    "dead_link": ("the link", "leads to nothing and is left for later; bring its target, or remove the link"),
-    "no_file": ("what is called", "is not read, it is a FIFO, a socket or a device; name it so that it does not match"),
-}
-
-
-def format_of(config: FilesConfig, partition: str) -> Format:
-    """Tell how a file is read: by the config, else by its first bytes and its name. UnknownKindError if by no way."""
-    if config.format != "auto":
-        return config.format
-    conversations = config.conversations
-    text = config.text if conversations is None else conversations.messages
-    kind = sniffed_format(partition, head_of(partition, config.limits), text)
-    if conversations is not None and kind == "text":
-        raise UnknownKindError(
-            "objective=instruct reads conversations from lines of JSON, tables and Parquet, and this is a text; set "
-            "sources.<label>.path so that it does not match"
-        )
-    if kind == "parquet" and packing_of(partition) is not None:
-        raise UnknownKindError("it is a Parquet file that was packed once more; unpack it")
-    return kind
-
-
-class _Seen(NamedTuple):
-    """When a file was first seen as it is, by our clock, and what the last look into it gave if that was nothing."""
-
-    file: FileState
-    since_s: float
-    known: Entry | None = None
-    quiet: bool = False
-    step: Step | None = None
 
 
 class FilesSource(Source):
@@ -90,11 +51,9 @@ class FilesSource(Source):
     def __init__(self, label: str, config: FilesConfig) -> None:
         self.label = label
         self.config = config.absolute()  # relative patterns mean the folder of whoever opens the source
-        self.clock: Callable[[], float] = time.monotonic
-        self._seen: dict[str, _Seen] = {}
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_seen": {}}  # what a clock said is true in one process
+        self.looks = Looks(label, self.config)
+        told = self.config.notifications
+        self._notified = NotifiedObjects(label, self.config, told, self.looks) if told else None
 
     @property
     def fields(self) -> Fields:
@@ -107,11 +66,13 @@ class FilesSource(Source):
         A file that cannot be read is named in a warning and keeps its cursor: the next call tries it again. It does
         not hold up a run that waits for the sources to be drained.
         """
+        if self._notified is not None:
+            return self._notified.discover(cursor, max_records)
         spans: list[Span] = []
         untaken: list[Untaken] = []
         barren: list[str] = []
         files = list_files(self.config.patterns, untaken, barren)
-        warnings = [_passed(each) for each in untaken]
+        warnings = [passed_over(each) for each in untaken]
         if files and not self.config.wait:
             warnings += [f"sources.{self.label}: {path} matches no file{_hint(path)}" for path in barren]
         after, left, drained = dict(cursor), max_records, True
@@ -123,50 +84,17 @@ class FilesSource(Source):
             if left == 0:
                 drained = False
                 break
-            try:
-                step = self._look(file, known, left)
-            except FileNotFoundError:
-                continue  # removed since it was listed
-            except UnknownKindError as error:
-                untaken.append(Untaken(file.partition, "skipped", "unknown_kind", file.size))
-                warnings.append(f"file {file.partition} is left out: {str(error).replace('<label>', self.label)}")
-                continue
-            except OSError as error:
-                if not _is_of_the_file(error, file.partition):
-                    raise
-                why = error.strerror or str(error)
-                untaken.append(Untaken(file.partition, "unreadable", "unreadable_file", file.size))
-                warnings.append(f"file {file.partition} cannot be read and is left for later ({why}); {MEND}")
+            look = self.looks.look(file, known, left)
+            untaken += [look.untaken] if look.untaken else []
+            warnings += look.warnings
+            if (step := look.step) is None:
                 continue
             spans += step.spans
             left -= sum(span.num_records for span in step.spans)
             after[file.partition] = [*step.entry]
-            warnings += step.warnings
-            untaken += [step.waiting] if step.waiting else []
             drained &= step.entry.state not in ("cut", "waits") and step.entry.size >= 0
         untaken += left_behind(after, {file.partition for file in files}, self._may_be_gone(untaken))
         return Discovery(spans, after, warnings, drained, untaken)
-
-    def _look(self, file: FileState, known: Entry | None, left: int) -> Step:
-        """Look into a file, or remember what the last look gave if it was nothing and nothing has changed since."""
-        quiet = self._is_quiet(file)
-        last = self._seen[file.partition]
-        if last.step and (last.known, last.quiet) == (known, quiet):
-            return last.step
-        kind = FileKind(format_of(self.config, file.partition), self.config.limits)
-        step = look_at(kind, file, known, left, self._is_quiet)
-        if step.spans or step.waiting is None:
-            self._seen.pop(file.partition, None)
-        else:
-            self._seen[file.partition] = _Seen(file, last.since_s, known, quiet, step)
-        return step
-
-    def _is_quiet(self, file: FileState) -> bool:
-        """Say whether a file stands still for `settle` by two looks and our own clock; an object is whole at once."""
-        last, now = self._seen.get(file.partition), self.clock()
-        if last is None or last.file != file:
-            last = self._seen[file.partition] = _Seen(file, now)
-        return not is_local(file.partition) or now - last.since_s >= self.config.settle
 
     def _may_be_gone(self, untaken: list[Untaken]) -> Callable[[str], bool]:
         """Tell what was removed from what lies in a folder that may not be entered now, or is another source's."""
@@ -174,24 +102,41 @@ class FilesSource(Source):
         return lambda partition: self.names(partition) and not partition.startswith(closed or ("\0",))
 
     def names(self, partition: str) -> bool:
-        """Say whether a file is one that the patterns match."""
-        return is_named(self.config.patterns, partition)
+        """Say whether a file is one that the patterns match, or the queue that tells of files."""
+        told = self.config.notifications
+        return bool(told and partition == told.queue) or is_named(self.config.patterns, partition)
 
     def missing(self) -> str | None:
         """Say that no file matches, unless it may be waited for."""
         passed: list[Untaken] = []
-        if self.config.wait or list_files(self.config.patterns, passed):
+        if self._notified is not None and (problem := self._notified.missing()):
+            return problem
+        if self.config.wait or self._some_files(passed):
             return None
         said = f"sources.{self.label}.{self.config.describe()} matches no file"
         if passed:
-            return f"{said} that may be read: {_passed(passed[0])}"
+            return f"{said} that may be read: {passed_over(passed[0])}"
         if hint := "".join(map(_hint, self.config.patterns)):
             return said + hint
         return f"{said}; check the path, or set sources.{self.label}.wait=true to start before data arrives"
 
+    def _some_files(self, passed: list[Untaken]) -> list[FileState]:
+        """List files; of a bucket with notifications, which may be endless, no more than the first pages."""
+        return self._notified.first_files(ENOUGH) if self._notified else list_files(self.config.patterns, passed)
+
+    def begin(self, *, follow: bool) -> None:
+        """Listen to the queue, if there is one."""
+        if self._notified is not None:
+            self._notified.begin(follow=follow)
+
+    def acknowledge(self, cursor: Cursor) -> None:
+        """Delete the messages of a queue that tell of what is durable. OSError where that fails."""
+        if self._notified is not None:
+            self._notified.acknowledge(cursor)
+
     def fields_there(self) -> Sequence[str]:
         """Name the fields of the first records of up to 16 files; those that cannot be read now say nothing."""
-        files = list_files(self.config.patterns)
+        files = self._some_files([])
         names: dict[str, None] = {}
         for file in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]:
             try:
@@ -209,7 +154,7 @@ class FilesSource(Source):
     def size_of(self, span: Span) -> int:
         """Tell how many bytes a span takes; of Parquet, unpacked, as its footer says."""
         try:
-            if format_of(self.config, span.partition) == "parquet":
+            if span.doubt != BAD and format_of(self.config, span.partition) == "parquet":
                 return bytes_of(span, self.fields)
         except (UnknownKindError, FileNotFoundError):
             pass  # reading the file will say so
@@ -226,6 +171,9 @@ class FilesSource(Source):
     def read(self, span: Span) -> Iterator[pa.RecordBatch]:
         """Read exactly the span's records; what is wrong with one of them quarantines only that one."""
         fields, limits = self.fields, self.config.limits
+        if span.doubt == BAD:
+            yield _message_row(span)
+            return
         try:
             here = replace(span, partition=where_it_is(span))
             kind = format_of(self.config, here.partition)
@@ -251,16 +199,12 @@ def _whole_lines(head: bytes) -> list[bytes]:
     return (head if len(head) < HEAD_BYTES else head.rpartition(b"\n")[0]).split(b"\n")
 
 
-def _passed(each: Untaken) -> str:
-    what = PASSED[each.reason]
-    return f"{what[0]} {each.partition} {what[1]}"
-
-
-def _is_of_the_file(error: OSError, partition: str) -> bool:
-    """Tell what is wrong with one file from what is wrong with the machine, or the way to a bucket."""
-    if is_local(partition):
-        return error.errno not in MACHINE_ERRORS
-    return isinstance(error, PermissionError) or "ACCESS_DENIED" in str(error)
+def _message_row(span: Span) -> pa.RecordBatch:
+    """Stand in for a message of a queue that is no notification, under its id."""
+    rows, (name, sample) = RecordRows(span.first_record), told_message(span)
+    rows.quarantine(BAD, sample, span.end - span.start)
+    rows.name_last(name)
+    return rows.take()
 
 
 def _read_text(span: Span, limits: Limits) -> Iterator[pa.RecordBatch]:

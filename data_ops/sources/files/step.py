@@ -7,11 +7,24 @@ from data_ops.sources.files.formats.streams import head_of
 from data_ops.sources.files.walk import FileState
 from data_ops.sources.protocol import Span, Untaken
 
+MEND = "make it readable, it is tried again"
 REPLACE = "put a whole copy in its place to have it read"
 UNFINISHED = {
     "half_line": "ends inside a line",
     "no_footer": "has no Parquet footer yet",
     "cut_stream": "ends inside a compressed stream, or a character",
+}
+PASSED = {  # what is not read, by reason, as the beginning and the end of a sentence
+    "closed_folder": ("folder", "cannot be read and is left for later (permission is denied); " + MEND),
+    "folder_link": ("the link", "leads to a folder and is not followed; name that folder in the path to have it read"),
+    "outside_link": (
+        "the link",
+        "leads out of the folder where the path begins and is not read; name its target in the path to have it read",
+    ),
+    "odd_key": ("the object", "is not read, parts of its key are empty, . or ..; copy it to a key without them"),
+    "unreadable_name": ("the file", "is not read, its name is no UTF-8; rename it"),
+    "dead_link": ("the link", "leads to nothing and is left for later; bring its target, or remove the link"),
+    "no_file": ("what is called", "is not read, it is a FIFO, a socket or a device; name it so that it does not match"),
 }
 
 
@@ -51,3 +64,9 @@ def _no_lines(file: FileState) -> str | None:
     if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
         return "has lines that end in a carriage return alone; write them with line feeds (tr '\\r' '\\n')"
     return None
+
+
+def passed_over(each: Untaken) -> str:
+    """Tell what is not read, and what to do about it."""
+    what = PASSED[each.reason]
+    return f"{what[0]} {each.partition} {what[1]}"

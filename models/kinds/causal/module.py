@@ -7,8 +7,9 @@ generator's state would not be the same after a kill or on other workers.
 """
 
 import copy
+import inspect
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -48,14 +49,27 @@ class PackedDocuments(nn.Module):
         logits_TV = self(inputs_BL, segments_BL).flatten(0, 1)
         return lambda places_N: logits_TV[places_N]
 
+    @property
+    def positions(self) -> int | None:
+        """How many positions a text may have; None: the family does not say."""
+        most: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return most
+
     @torch.no_grad()
-    def go_on(self, prompt: Sequence[int], most: int) -> Iterator[int]:
-        """Yield the likeliest tokens that follow a prompt, up to so many, with the library's own cache."""
-        inputs, kept = torch.tensor([list(prompt)], device=next(self.parameters()).device), None
-        for _ in range(most):
-            read = self.model(input_ids=inputs, past_key_values=kept, use_cache=True)
-            inputs, kept = read.logits[:, -1].argmax(-1, keepdim=True), read.past_key_values
-            yield int(inputs)
+    def reading(self, prompt: Sequence[int]) -> Generator[Tensor, int, None]:
+        """Yield float32 logits [V] behind a prompt, then behind each token that is sent.
+
+        With the library's own cache; a family that has none of keys and values reads its text anew for each token.
+        """
+        ids, kept = list(prompt), None
+        last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self.model.forward).parameters else {}
+        while True:
+            inputs = torch.tensor([ids], device=next(self.parameters()).device)
+            cache: dict[str, Any] = {} if kept is None else {"past_key_values": kept}
+            read = self.model(input_ids=inputs, use_cache=True, **cache, **last)
+            kept = getattr(read, "past_key_values", None)
+            token = yield read.logits[0, -1].float()
+            ids = [token] if kept is not None else [*ids, token]
 
     def _together(self, inputs_BL: Tensor, segments_BL: Tensor) -> Tensor:
         positions_BL = document_positions(segments_BL)

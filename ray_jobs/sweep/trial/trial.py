@@ -31,7 +31,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.position import Position, TrialState
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.config.schema import Config
-from ray_jobs.evaluation.held_out import HeldOut, held_out
+from ray_jobs.evaluation.held_out import HeldOut, held_out, steering
 from ray_jobs.evaluation.row_objective import judged_objective, training_objective
 from ray_jobs.evaluation.scores import by_slice, score, with_nats
 from ray_jobs.sweep.trial.checkpoint import load_trial, save
@@ -74,8 +74,9 @@ class TrialHost:
     def text(self, config: EvaluateConfig, model: ModelConfig) -> HeldOut:
         """The held-out text; the same for every trial."""
         if self.held is None:
-            asked = model.row_tokens, judged_objective(model, self.tokenizer)
-            self.held = held_out(Lake(self.store), self.job.last_window, config, *asked)
+            lake, last = Lake(self.store), self.job.last_window
+            asked = model.row_tokens, judged_objective(model, self.tokenizer), steering(lake, last, config)
+            self.held = held_out(lake, last, config, *asked)
         return self.held
 
     def rows_of(self, diet: Diet, config: Config) -> RecordedRows:
@@ -274,6 +275,7 @@ class Trial:
             probe_loss=self.engine.probe(),
             batch_tokens=self.batch_tokens,
             precision=engine.resolve_precision(self.config.engine.precision),
+            optimizer=self.config.optim.kind.value,
             model=self.config.model.model_dump(mode="json"),
             base=self.engine.base,
             curve=tuple(self.curve),

@@ -172,6 +172,7 @@ class Rank:
             world_size=self.world,
             batch_tokens=config.engine.batch_tokens,
             zero_stage=config.engine.zero_stage,
+            optimizer=config.optim.kind.value,
             precision=engine.resolve_precision(config.engine.precision),
             model=config.model.model_dump(mode="json"),
             tokenizer=self.tokenizer_fingerprint,

@@ -49,7 +49,7 @@ class World:
     def restart(self) -> None:
         """A new process: it knows the cursor, and no clock of before."""
         self.source = FilesSource("edge", self.config)
-        self.source.clock = lambda: self.now
+        self.source.looks.clock = lambda: self.now
 
     def poll(self, between=lambda: None) -> None:
         """Plan a window of some size, let something happen, and read it."""

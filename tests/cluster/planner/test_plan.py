@@ -65,6 +65,14 @@ def test_a_higher_stage_never_needs_more_and_more_gpus_never_need_more(parameter
         assert zero_bytes(parameters, 2 * ranks, stage) <= states[stage]
 
 
+def test_one_moment_less_saves_four_bytes_a_parameter_and_muon_keeps_both_of_its_tables():
+    states = {kind: Case(PlanConfig(optimizer=kind), "A100-80", 8).state_bytes for kind in ("adamw", "lion", "muon")}
+    assert (states["adamw"], states["lion"]) == (12, 8)
+    assert states["muon"] == pytest.approx(8 + 4 * 32_000 * 4224 / 7e9, rel=0.05)
+    lora = PlanConfig(optimizer="muon", trained=10_000_000)
+    assert Case(lora, "A100-80", 8).state_bytes == 8
+
+
 @pytest.mark.slow
 @given(sizes, st.integers(10**6, 10**13), st.integers(1, 4096), st.sampled_from(sorted(GPUS)), st.booleans())
 def test_every_plan_is_ordered_adds_up_and_can_be_printed(parameters, count, gpus, gpu, recompute):

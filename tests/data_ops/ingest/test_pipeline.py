@@ -24,7 +24,7 @@ from data_ops.ingest.context import IngestContext
 from data_ops.ingest.events import Warned, WindowDone
 from data_ops.ingest.pipeline import next_window
 from data_ops.lake.progress import Reach
-from data_ops.sources.files import source as files
+from data_ops.sources.files import looking as files
 from data_ops.sources.kinds import FilesConfig, Span, open_source
 from data_ops.sources.quarantine import read_span
 from ray_jobs.config.reading import read_config

@@ -21,11 +21,13 @@ from data_ops.sources.kinds import SOURCES, ConfiguredSource, open_source
 from data_ops.sources.protocol import MAX_BATCH_ROWS, Source, SourceConfig, Span
 from tests.data_ops.sources.dataset.saving import save
 from tests.support.kafka.mock import MockKafka, produce
+from tests.support.notified.bucket import AWS, NotifiedBucket, event, notified_bucket
 from tests.support.packages import forget, install
 from tests.support.root import ROOT
 
 EXAMPLE = ROOT / "docs" / "examples" / "headrace-poems"
 KINDS = [*SOURCES.own, "poems"]  # the last one by an entry point of the example
+MEMBERS = [*KINDS, pytest.param("notified", marks=pytest.mark.slow)]  # files in a bucket that tells a queue of them
 GUESSED = {  # why the size of a span is none that was counted
     "poems": "a default holds",
     "delta": "a footer tells how many bytes all columns unpack to",
@@ -53,9 +55,27 @@ def broker():
     broker.close()
 
 
-@pytest.fixture(params=KINDS)
-def config(request: pytest.FixtureRequest, installed: Path, broker: MockKafka) -> SourceConfig:
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory):
+    """A bucket of three objects, each of which its queue tells twice."""
+    with notified_bucket(tmp_path_factory.mktemp("moto")) as bucket:
+        bucket.notify()
+        for number in range(3):
+            bucket.put(f"news/{number}.jsonl", *(f"line {3 * number + n}" for n in range(3)))
+            bucket.send(event(f"news/{number}.jsonl"))
+        yield bucket
+
+
+@pytest.fixture(params=MEMBERS)
+def config(
+    request: pytest.FixtureRequest, installed: Path, broker: MockKafka, monkeypatch: pytest.MonkeyPatch
+) -> SourceConfig:
     """One configuration of each kind that holds at least three records."""
+    if request.param == "notified":
+        bucket: NotifiedBucket = request.getfixturevalue("bucket")
+        for name, value in {**AWS, "AWS_ENDPOINT_URL": bucket.endpoint}.items():
+            monkeypatch.setenv(name, value)
+        return READ.validate_python({"path": "s3://acme/news/*.jsonl", "notifications": {"queue": bucket.queue}})
     (installed / "a.jsonl").write_text("".join(json.dumps({"text": f"line {i}"}) + "\n" for i in range(9)))
     (installed / "poems.txt").write_text("Roses are red.\n\nViolets are blue.\n\nThe lake is full.\n")
     with closing(sqlite3.connect(installed / "docs.db")) as database, database:
@@ -108,6 +128,19 @@ def test_windows_of_any_size_deliver_the_same_records_once_in_the_same_order(con
     whole = delivered(source, 10**6)
     assert len(whole) >= 3 and len({(row["partition"], row["offset"]) for row in whole}) == len(whole)
     assert delivered(source, 7) == whole
+
+
+@pytest.mark.slow
+def test_an_ingest_that_begins_gets_what_a_look_shows_and_a_look_takes_nothing_away(config: SourceConfig):
+    shown = delivered(open_source("mine", config), 10**6)
+    source, cursor, rows, drained = open_source("mine", config), {}, [], False
+    source.begin(follow=False)
+    while not drained:
+        found = source.discover(json.loads(json.dumps(cursor)), 2)
+        rows += [row for span in found.spans for row in read(source, span)]
+        cursor, drained = found.cursor, found.drained
+        source.acknowledge(cursor)
+    assert rows == shown == delivered(open_source("mine", config), 10**6)
 
 
 def test_a_source_names_what_it_discovers_tells_its_size_and_nothing_else(config: SourceConfig):

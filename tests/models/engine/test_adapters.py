@@ -28,6 +28,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "dropout": {"lora": LORA | {"dropout": 0.2}},
     "freeze": {"freeze": 1},
     "patterns": {"freeze": ["embed*"]},
+    "lion": {"lora": LORA},  # and that optimizer
+    "muon": {"lora": LORA},
 }
 # another world size or stage differs by the order of additions alone; in bf16 its partial sums are rounded too
 TOLERANCE = {"fp32": 1e-6, "bf16": 2e-4}
@@ -43,7 +45,8 @@ def make(part: str, stage: int, precision: str, base: Path, **more: Any) -> Engi
     config = shape_of(part, **more)
     batch = BATCH_ROWS * MODEL.row_tokens
     settings = EngineConfig(zero_stage=stage, precision=precision, batch_tokens=batch, micro_batch_rows=2)
-    engine = start(config, VOCAB, settings, OptimConfig(weight_decay=0.1), seed=None)
+    kind = part if part in ("lion", "muon") else "adamw"
+    engine = start(config, VOCAB, settings, OptimConfig(kind=kind, weight_decay=0.1), seed=None)
     restore_frozen(engine, [base])
     restore_engine(engine, [base], SEED)
     return engine
@@ -110,6 +113,8 @@ def in_two(rank: int, root: str) -> None:
         if stage in (1, 3):
             train_and_resume("lora", stage, "bf16", Path(root))
         train_and_resume("freeze", stage, "fp32", Path(root))
+        train_and_resume("muon", stage, "fp32", Path(root))
+        cross("lion", f"lion-{stage}-fp32-1", stage, "fp32", Path(root))
         cross("dropout", f"dropout-{stage}-fp32-1", stage, "fp32", Path(root))
         cross("lora", f"lora-{stage}-fp32-1", stage, "fp32", Path(root))
     cross("lora", "lora-1-fp32-2", 3, "fp32", Path(root))
@@ -124,6 +129,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train_and_resume("lora", stage, "fp32", folder)
         train_and_resume("patterns", stage, "fp32", folder)
         train_and_resume("dropout", stage, "fp32", folder)
+        train_and_resume("lion", stage, "fp32", folder)
     spawn(2, in_two, folder, str(folder))
     return folder
 

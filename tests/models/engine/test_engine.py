@@ -47,8 +47,8 @@ def part_of(rows: Rows, rank: int, world_size: int) -> Rows:
     return Rows(*(field[rank * share : (rank + 1) * share] for field in rows))
 
 
-def make(stage: int, precision: str, offload: str = "none", **model: Any) -> Engine:
-    """Start a small engine in the current process group."""
+def make(stage: int, precision: str, offload: str = "none", kind: str = "adamw", **model: Any) -> Engine:
+    """Start a small engine in the current process group; kind: of optimizer."""
     engine = EngineConfig(
         zero_stage=stage,
         precision=precision,
@@ -56,7 +56,7 @@ def make(stage: int, precision: str, offload: str = "none", **model: Any) -> Eng
         micro_batch_rows=2,
         offload=offload,
     )
-    return start(MODEL.model_copy(update=model), VOCAB, engine, OptimConfig(weight_decay=0.1), seed=7)
+    return start(MODEL.model_copy(update=model), VOCAB, engine, OptimConfig(kind=kind, weight_decay=0.1), seed=7)
 
 
 def train(engine: Engine, steps: range) -> list[tuple[float, float, bool]]:
@@ -90,7 +90,7 @@ def _enter(rank: int, world_size: int, rendezvous: str, job: Callable[..., None]
 def state_of(engine: Engine) -> list[torch.Tensor]:
     """Copy all state a rank owns."""
     parts = zero.fragments(engine.deepspeed)
-    return [tensor.clone() for part in parts for tensor in (part.weight, part.exp_avg, part.exp_avg_sq)]
+    return [tensor.clone() for part in parts for tensor in (part.weight, *part.states.values())]
 
 
 @pytest.fixture(scope="module")

@@ -172,6 +172,27 @@ def test_10_a_model_of_another_shape_than_the_runs_checkpoint(given):
     assert mistake(*given, "engine.batch_tokens=4096").startswith("engine.batch_tokens=4096 differs from 16384")
 
 
+def test_another_optimizer_than_that_of_the_runs_checkpoint(given):
+    commit(read_config([], given))
+    assert mistake(*given, "optim.kind=lion") == (
+        "optim.kind=lion differs from adamw, whose states checkpoint news/00000001 holds; set it back, or begin "
+        "another run with its weights: name=... model.from=news/00000001"
+    )
+    assert mistakes(*given, "optim.kind=lion", "name=other") == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("optim.kind=lion", "optim.momentum=0.9"), "optim: momentum=0.9 is not read by kind=lion"),
+        (("optim.kind=sgd",), "optim.kind='sgd': input should be 'adamw', 'lion' or 'muon'"),
+        (("optim.kind=muon", "engine.offload=optimizer"), "engine.offload=optimizer keeps on hosts"),
+    ],
+)
+def test_what_an_optimizer_cannot_do(given, overrides, sentence):
+    assert sentence in mistake(*given, *overrides)
+
+
 def test_a_run_that_has_a_mixture_cannot_shed_by_backlog(given, tmp_path):
     sheds = "round.max_backlog_tokens=500"
     assert mistakes(*given, sheds) == []

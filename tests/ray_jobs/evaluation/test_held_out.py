@@ -16,7 +16,7 @@ from models.config import ModelConfig
 from models.measures.scoring import scorer
 from ray_jobs.config.blocks import EvaluateConfig
 from ray_jobs.evaluation import scores
-from ray_jobs.evaluation.held_out import held_out
+from ray_jobs.evaluation.held_out import held_out, note_steered, steered, steering
 from ray_jobs.evaluation.scores import by_slice, read_scores, score, with_nats, write_scores
 from tests.support.lakes import START, add_window, make_documents, make_lake
 
@@ -64,6 +64,25 @@ def nats_alone(model, tokens):
         nats, _ = model(Rows(*(np.array([column], np.int32) for column in columns)))
         total += float(nats.sum())
     return total
+
+
+def test_a_share_of_the_documents_steers_and_a_larger_one_has_those_of_a_smaller(lake):
+    shares = {share: steering(lake, 3, EvaluateConfig(documents_per_slice=1000, steer=share)) for share in (0.3, 0.7)}
+    some, most = (set(found.to_pylist()) for found in shares.values())
+    every = set(ids(collect(lake)))
+    assert some and some < most < every and abs(len(most) / len(every) - 0.7) < 0.2
+    capped = steering(lake, 3, EvaluateConfig(documents_per_slice=2, steer=0.7))
+    slices = held_out(lake, 3, EVERYTHING, MODEL.row_tokens, RowObjective(D), capped).table["slice"].to_pylist()
+    assert set(capped.to_pylist()) < most and max(slices.count(name) for name in slices) == 2
+    assert steering(lake, 3, EVERYTHING) is None, "all of them may"
+
+
+def test_the_largest_share_that_ever_steered_is_kept(tmp_path):
+    store = Store.open(str(tmp_path))
+    assert steered(store) == 0
+    for share in (0.0, 0.25, 0.1, 0.25):
+        note_steered(store, share)
+    assert steered(store) == 0.25
 
 
 def test_only_held_out_documents_of_the_windows_asked_for_are_judged(lake):

@@ -11,6 +11,7 @@ from data_ops.documents.place import Documents, Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.config.blocks import EvaluateConfig, GateConfig
+from ray_jobs.evaluation.held_out import steering
 from ray_jobs.evaluation.judged_text import arrivals_a_day, given_until, judged_text
 from tests.support.checkpoints import commit_at
 from tests.support.lakes import add_window, make_documents, make_lake
@@ -45,6 +46,15 @@ def test_old_text_is_capped_by_slice_and_a_smaller_cap_keeps_a_part_of_the_same(
         counts = dict(zip(*(pc.value_counts(text["slice"]).field(n).to_pylist() for n in (0, 1)), strict=True))
         assert counts == {"news/2024": min(most, 60), "docs/2024": min(most, 30)}
     assert sizes[20] < sizes[40]
+
+
+def test_what_steers_is_not_judged_by(lake: Lake) -> None:
+    evaluate = YEAR.model_copy(update={"steer": 0.4})
+    chosen = steering(lake, 2, evaluate.model_copy(update={"documents_per_slice": 1000}))
+    assert chosen is not None
+    text, every = (judged_text(lake, 2, Frontier(Place(1, 0)), one, GateConfig()) for one in (evaluate, YEAR))
+    assert set(text["id"].to_pylist()) == set(every["id"].to_pylist()) - set(chosen.to_pylist())
+    assert 0 < text.num_rows < every.num_rows
 
 
 def test_fresh_text_is_capped_as_a_whole(lake: Lake) -> None:

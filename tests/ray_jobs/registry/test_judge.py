@@ -15,6 +15,7 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.commands.promote import promote_by_hand
 from ray_jobs.config.blocks import GateConfig
+from ray_jobs.evaluation.held_out import note_steered
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.asks import asks
 from ray_jobs.registry.champion import champion_name
@@ -33,10 +34,14 @@ def court(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Court:
     return court
 
 
+def folders_of(court: Court) -> list[str]:
+    """The names of the folders of asks."""
+    return sorted({path.split("/")[2] for path in court.store.list("registry/asks")})
+
+
 def folders(court: Court) -> dict[str, int]:
     """How many asks there were against each champion."""
-    names = {path.split("/")[2] for path in court.store.list("registry/asks")}
-    return {name.rpartition("-")[0] or name: len(asks(court.store, name)) for name in names}
+    return {name.rpartition("-")[0] or name: len(asks(court.store, name)) for name in folders_of(court)}
 
 
 def test_the_first_champion_beats_the_untrained_model_and_its_decision_is_kept(court: Court) -> None:
@@ -79,6 +84,19 @@ def test_the_same_question_again_is_answered_without_a_look_and_costs_nothing(co
     other = court.config.model_copy(update={"gate": GateConfig(old_margin=0.02)})
     third = court.ask(neutral, config=other).decision
     assert third.ask == 2 and third.reasons[-1] == "gate.old_margin was 0.01 at ask 1, now it is 0.02"
+
+
+def test_what_a_sweep_has_chosen_by_is_not_judged_by_from_then_on(court: Court) -> None:
+    court.ask(court.train("news", 5, 0.0))
+    court.arrive()
+    whole = court.ask(court.train("news", 6, -0.1)).decision
+    court.arrive()
+    note_steered(court.store, 0.5)
+    half = court.ask(court.train("news", 7, -0.2)).decision
+    assert whole.fresh is not None and half.fresh is not None
+    assert 0.3 < half.fresh.documents / whole.fresh.documents < 0.7
+    rules = [ask.rules.evaluate.get("steer") for ask in (asks(court.store, name)[-1] for name in folders_of(court))]
+    assert sorted(rules, key=str) == [0.5, None, None], "an ask without it is written as by older versions"
 
 
 def test_a_small_arrival_is_not_asked_and_leaves_nothing(court: Court) -> None:

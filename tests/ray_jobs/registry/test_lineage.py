@@ -4,14 +4,13 @@ import pytest
 
 from cluster.storage.state import write_json
 from cluster.storage.store import Store
-from cluster.telemetry.wandb_run import Champion
 from data_ops.documents.place import Documents, Place
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
 from ray_jobs.checkpoints.manifest import publish
 from ray_jobs.checkpoints.position import Judgement
 from ray_jobs.registry.champion import put_in_service_by_hand
-from ray_jobs.registry.lineage import lineage, rounds_of, tell_in_service, tracking_id
+from ray_jobs.registry.lineage import in_service, lineage, rounds_of, tell_mlflow, tracking_id
 from ray_jobs.store.paths import decision_path, run_path
 from tests.support.checkpoints import commit_at
 
@@ -51,36 +50,26 @@ def test_a_champion_names_the_checkpoint_it_left_also_if_that_was_let_go_since(s
     assert lineage(store, candidate).facts["rounds"] == 1
 
 
-class Sink:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Champion] = []
-
-    def promoted(self, champion: Champion) -> None:
-        self.told.append(champion)
-
-
-def test_whoever_missed_it_is_told_which_champion_is_in_service_however_it_came_there(tmp_path):
+def test_a_champion_is_told_however_it_came_into_service(tmp_path):
     store = Store.open(str(tmp_path / "lake"))
     Lake(store).create()
-    sink = Sink()
-    tell_in_service(store, sink)
-    assert not sink.told, "there is none yet"
+    told = []
+    assert in_service(store) is None, "there is none yet"
     first, second = (commit_at("news", step, 0, 1) for step in (5, 9))
     for commit in (first, second):
         publish(store, commit)
         put_in_service_by_hand(store, commit.name, new_reference=False)
-        tell_in_service(store, sink)
+        told.append(in_service(store))
     facts = {"previous": None, "weights_sha256": "ab", "sample_fingerprint": "cd", "tokenizer": "ef", "decision": {}}
     write_json(store, decision_path(first.name), facts)
     put_in_service_by_hand(store, first.name, new_reference=False)
-    tell_in_service(store, sink)
-    names = [(told.checkpoint, told.previous, told.facts["weights_sha256"]) for told in sink.told]
+    told.append(in_service(store))
+    names = [(one.checkpoint, one.previous, one.facts["weights_sha256"]) for one in told]
     assert names == [(first.name, None, None), (second.name, first.name, None), (first.name, second.name, "ab")]
     store.delete(run_path("news", "checkpoints/00000005.json"))
-    tell_in_service(store, sink)
-    assert len(sink.told) == 3, "a checkpoint that is gone is told by who needs it"
+    tell_mlflow(store, "news")  # a checkpoint that is gone is told by the reader who needs it
+    with pytest.raises(FileNotFoundError):
+        in_service(store)
 
 
 def test_a_run_keeps_its_id_and_another_store_makes_another(tmp_path):

@@ -56,6 +56,13 @@ def test_the_start_outlives_the_checkpoint_it_was_copied_from(store):
     ]
 
 
+def test_a_sweep_that_starts_from_states_of_an_optimizer_has_that_one_alone(store):
+    train(store, 12)
+    for optimizers in ({"optim": {"kind": "lion"}}, {"sweep": {"start": "latest", "space": {"optim.kind": ["lion"]}}}):
+        with pytest.raises(ConfigError, match=r"holds the states of adamw; set optim\.kind=adamw, or use sweep"):
+            starting_point(store, check({**asking(store).model_dump(mode="json"), **optimizers}))
+
+
 @pytest.mark.parametrize("name", ["latest", "champion"])
 def test_a_sweep_goes_on_from_where_it_began_though_latest_and_champion_are_others_now(store, name):
     def serve(step):

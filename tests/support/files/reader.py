@@ -28,7 +28,7 @@ class Reader:
     def restart(self) -> None:
         """Open the source anew, as another process does: only the cursor stays."""
         self.source = open_source("files", self.config)
-        self.source.clock = self
+        self.source.looks.clock = self
 
     def __call__(self) -> float:
         return self.now

@@ -22,6 +22,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from data_ops.documents.reasons import QUARANTINE
+from data_ops.sources.files import looking as looking_module
 from data_ops.sources.files import source as files_module
 from data_ops.sources.files.formats import parquet_file
 from data_ops.sources.files.formats.content import BINARY, codec_of, encoding_of
@@ -78,11 +79,9 @@ def test_a_poll_opens_only_files_that_changed(tmp_path: Path, monkeypatch: pytes
     reader = Reader(tmp_path / "*.jsonl")
     reader.poll()
     looked: list[str] = []
-    from data_ops.sources.files import source as files
-
-    look = files.look_at
+    look = looking_module.look_at
     monkeypatch.setattr(
-        files, "look_at", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
+        looking_module, "look_at", lambda kind, file, *rest: (looked.append(file.partition), look(kind, file, *rest))[1]
     )
     grow(tmp_path / "3.jsonl", line("new"))
     assert texts(reader.poll()) == ["new"] and [Path(p).name for p in looked] == ["3.jsonl"]
@@ -147,7 +146,15 @@ def test_a_bad_line_quarantines_only_itself_and_says_why(tmp_path: Path, reason:
 NOT_AS_PLANNED = {"changed_before_read", "unreadable", "source_removed"}  # of a span; tests/data_ops/ingest
 #: Reasons whose tests are in the other files of this folder.
 ELSEWHERE = {f"torn_{codec}" for codec in ("gzip", "zstd", "bzip2", "xz")}
-ELSEWHERE |= {"bad_parquet", "over_limit", "bad_row", "duplicate_column", "kills_reader", "bad_arrow"}
+ELSEWHERE |= {
+    "bad_parquet",
+    "over_limit",
+    "bad_row",
+    "duplicate_column",
+    "kills_reader",
+    "bad_arrow",
+    "bad_notification",
+}
 #: Of conversations; tests/data_ops/ingest/test_conversations.py and tests/data_ops/conversations.
 ELSEWHERE |= {"missing_messages", "bad_message", "unknown_role", "no_answer", "special_token", "template_refuses"}
 ELSEWHERE |= {"unclear_answer", "turns_changed", "long_conversation"}
@@ -436,7 +443,7 @@ def test_only_what_is_wrong_with_one_file_leaves_it_for_later(monkeypatch, parti
         raise error
 
     monkeypatch.setattr(files_module, "list_files", lambda *given: [FileState(partition, 9, 1)])
-    monkeypatch.setattr(files_module, "look_at", look)
+    monkeypatch.setattr(looking_module, "look_at", look)
     source = FilesSource("mine", FilesConfig(path="*.jsonl", format="jsonl"))
     if is_left:
         found = source.discover({}, 9)

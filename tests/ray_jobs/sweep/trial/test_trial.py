@@ -18,6 +18,7 @@ from data_ops.rounds.plan import Behind
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.config.reading import check
 from ray_jobs.config.schema import planning
+from ray_jobs.evaluation.held_out import steering
 from ray_jobs.outcome import ConfigError
 from ray_jobs.sweep.question import trial_config
 from ray_jobs.sweep.start import copy_start
@@ -103,6 +104,12 @@ def run(job, spec):
 
 def told(verdicts):
     return [{k: v for k, v in verdict.items() if not k.endswith("seconds") and k != "key"} for verdict in verdicts]
+
+
+def test_a_trial_is_judged_by_what_may_steer_alone(lake, config, job):
+    evaluate = config.evaluate.model_copy(update={"steer": 0.5})
+    some, every = (TrialHost(job).text(asked, config.model).table["id"] for asked in (evaluate, config.evaluate))
+    assert set(some.to_pylist()) == set(steering(lake, LAST, evaluate).to_pylist()) < set(every.to_pylist())
 
 
 @pytest.mark.slow
