@@ -80,7 +80,7 @@ def build(folder: str, num: int) -> Figures:
     known.settle()
     seconds = time.perf_counter() - began
     there = [path.stat().st_size for path in Path(folder).rglob("*.ids")]
-    in_files = sum(file.facts.num_ids for file in known.files)
+    in_files = sum(file.facts.num_rows for file in known.files)
     return {
         "rate": [num / seconds],
         "disk": [sum(there) / in_files] if in_files else [],
@@ -92,8 +92,8 @@ def build(folder: str, num: int) -> Figures:
 def use_files(folder: str, num: int) -> Figures:
     """Start with nothing cached, ask the first window, then more."""
     _warm_up()
-    empty = _memory("RssAnon")
-    _drop_caches(Path(folder))
+    empty = memory("RssAnon")
+    drop_caches(Path(folder))
     began = time.thread_time()
     known = KnownIds(_index(folder), str)
     opened = time.thread_time() - began
@@ -106,14 +106,14 @@ def use_files(folder: str, num: int) -> Figures:
     ask_and_add(known, num, 0)
     first = time.perf_counter() - clock
     cached = [ask_and_add(known, num, 1 + i) for i in range(3 * REPEATS)][-REPEATS:]
-    in_files = sum(file.facts.num_ids for file in known.files)
+    in_files = sum(file.facts.num_rows for file in known.files)
     return {
         "open": [1e3 * opened],
         "start": [1e3 * started],
         "first": [1e3 * first],
         "cached": [1e3 * each for each in cached],
-        "anonymous": [_memory("RssAnon") - empty],
-        "peak": [_memory("VmHWM")],
+        "anonymous": [memory("RssAnon") - empty],
+        "peak": [memory("VmHWM")],
         "lines": [sum(file.line_bytes for file in known.files) / in_files] if in_files else [],
     }
 
@@ -121,7 +121,7 @@ def use_files(folder: str, num: int) -> Figures:
 def use_memory(folder: str, num: int) -> Figures:
     """The same with the set in memory: nothing of the folder is used."""
     _warm_up()
-    empty, known = _memory("RssAnon"), SeenIds()
+    empty, known = memory("RssAnon"), SeenIds()
     began = time.thread_time()
     for ids in windows(num):
         known.add_new(ids)
@@ -130,8 +130,8 @@ def use_memory(folder: str, num: int) -> Figures:
     return {
         "start": [1e3 * started],
         "cached": [1e3 * each for each in cached],
-        "anonymous": [_memory("RssAnon") - empty],
-        "peak": [_memory("VmHWM")],
+        "anonymous": [memory("RssAnon") - empty],
+        "peak": [memory("VmHWM")],
     }
 
 
@@ -178,7 +178,7 @@ def _index(folder: str) -> IndexFolder:
     return IndexFolder(Store.open(folder))
 
 
-def _memory(kind: str) -> float:
+def memory(kind: str) -> float:
     """Megabytes of this process: RssAnon, which are no file's, or VmHWM, the most that it ever had, all together."""
     return int(re.findall(rf"{kind}:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1e3
 
@@ -188,8 +188,9 @@ def _written() -> int:
     return int(re.findall(r"\nwrite_bytes: (\d+)", Path("/proc/self/io").read_text())[0])
 
 
-def _drop_caches(folder: Path) -> None:
-    for path in folder.rglob("*.ids"):
+def drop_caches(folder: Path) -> None:
+    """Let nothing of the files of an index be in memory."""
+    for path in folder.rglob("index/*/[0-9]*"):
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)

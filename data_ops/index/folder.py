@@ -6,6 +6,7 @@ again from there. What a manifest no longer names is deleted by who made it, wha
 In a bucket the files are the same; each node maps copies of them, in a folder of this user.
 """
 
+import math
 import os
 import re
 import tempfile
@@ -24,21 +25,26 @@ from cluster.storage.seal import DamagedError
 from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from data_ops.index.kept import DamagedIndexError
-from data_ops.index.sorted_file import FileFacts, SortedFile
+from data_ops.index.sorted_file import WIDTHS, FileFacts, SortedFile
 
 ORPHAN_SECONDS = 86400  # no file is written for so long before a manifest names it
-KNOWN_IDS = "index/ids"  # of the store
-MANIFEST, FILE = "manifest-", ".ids"
-FILE_NAME = re.compile(r"[0-9]{1,12}-[0-9a-f]{12}\.ids")
-MOST_IDS = 1 << 40  # a line tells by so many bits where its ids begin
+KNOWN_IDS, KNOWN_SKETCHES = "index/ids", "index/near"  # of the store
+MANIFEST = "manifest-"
+FILE_NAME = re.compile(rf"[0-9]{{1,12}}-[0-9a-f]{{12}}\.({'|'.join(WIDTHS)})")
+MOST_ROWS = 1 << 40  # a line tells by so many bits where its rows begin
 
 
 class IndexManifest(msgspec.Struct, frozen=True):
-    """Which files hold the ids of all windows up to one. mark: what that window is known by in the lake."""
+    """Which files hold the rows of all windows up to one. mark: what that window is known by in the lake.
+
+    forgotten, forgotten_sum: how many of the lake's forgotten documents, the first ones, have no rows, and their sum.
+    """
 
     window: int
     mark: str
     files: tuple[FileFacts, ...]
+    forgotten: int = 0
+    forgotten_sum: int = 0
 
 
 class IndexFolder:
@@ -62,7 +68,7 @@ class IndexFolder:
         except DamagedError as error:
             raise DamagedIndexError(str(error)) from error
         for facts in manifest.files:  # names become paths, numbers places in memory
-            fits = 0 < facts.num_ids < MOST_IDS and 0 <= facts.total < 1 << 64
+            fits = 0 < facts.num_rows < MOST_ROWS and 0 <= facts.total < 1 << 64
             if not fits or not FILE_NAME.fullmatch(facts.name):
                 raise DamagedIndexError(f"{self.store.uri}/{path} names {facts.name!r}, which is no file of an index")
         return manifest
@@ -87,9 +93,9 @@ class IndexFolder:
             self.store.download(f"{self.path}/{facts.name}", local)
         return SortedFile(local, facts)
 
-    def write(self, write: Callable[[IO[bytes], str], FileFacts]) -> FileFacts:
-        """Write a new file, whole or not at all, under a name that it is given."""
-        name = f"{int(time.time())}-{uuid.uuid4().hex[:12]}{FILE}"
+    def write(self, write: Callable[[IO[bytes], str], FileFacts], kind: str = "ids") -> FileFacts:
+        """Write a new file, whole or not at all, under a name that it is given. kind: one of WIDTHS."""
+        name = f"{int(time.time())}-{uuid.uuid4().hex[:12]}.{kind}"
         local = self._local(name)
         with aside(local) as file:
             facts = write(file, name)
@@ -106,13 +112,14 @@ class IndexFolder:
             with suppress(OSError):
                 self._local(name).unlink(missing_ok=True)
 
-    def clean(self, named: Iterable[str]) -> None:
-        """Delete what killed processes left: files that are not named, nor younger than a day."""
+    def clean(self, named: Iterable[str], seconds: float = ORPHAN_SECONDS) -> None:
+        """Delete what killed processes left: files that are not named, nor younger than so many seconds."""
         local = Store.open(str(self._local("")))
         with suppress(OSError):
-            local.sweep_asides()
+            for path in local.asides(older_than_s=seconds):
+                local.delete(path)
         there = {path.rpartition("/")[2] for path in (*self.store.list(self.path), *local.list())}
-        self.delete(name for name in there - set(named) if _age(name) > ORPHAN_SECONDS)
+        self.delete(name for name in there - set(named) if _age(name) > seconds)
 
     def _numbers(self) -> list[int]:
         numbers = (_number(path.rpartition("/")[2]) for path in self.store.list(self.path))
@@ -142,6 +149,6 @@ def _number(name: str) -> int:
 
 
 def _age(name: str) -> float:
-    """Seconds since a file was begun, as its name tells; 0 for what is no file of an index."""
+    """Seconds since a file was begun, as its name tells; minus infinity for what is no file of an index."""
     began = name.partition("-")[0]
-    return time.time() - int(began) if name.endswith(FILE) and began.isdecimal() else 0.0
+    return time.time() - int(began) if name.rpartition(".")[2] in WIDTHS and began.isdecimal() else -math.inf

@@ -6,9 +6,23 @@ It has the windows up to `window`, and says so; whoever uses it adds those behin
 from collections.abc import Callable
 from typing import Protocol
 
+import pyarrow as pa
+
 from cluster.storage.seal import DamagedError
 
 MarkOf = Callable[[int], str | None]  # what a window of the lake is known by; None while it is not committed
+
+
+class LakeLog(Protocol):
+    """What the lake tells of itself to a memory that is kept beside it."""
+
+    def mark(self, number: int, /) -> str | None:
+        """What a window is known by; None while it is not committed."""
+        ...
+
+    def tombstones(self) -> pa.Table:
+        """The ids whose text must go, in the order in which that was told; none ever leaves."""
+        ...
 
 
 class LostError(ValueError):

@@ -1,32 +1,31 @@
-"""How do ids lie in a file, so that a million of them are asked in a millisecond and nothing of it is in memory?
+"""How do rows lie in a file, so that a million keys are asked in a millisecond and nothing of it is in memory?
 
-Sorted, in one immutable file that is mapped: 16 bytes an id, and 1.8 bytes of lines that say where to look
-(`data_ops/kernels/sorted_ids.py`). Opening costs the same whatever it holds. What is damaged is told when it is read:
-a line carries a check of itself and of its ids.
+Sorted by their keys, in one immutable file that is mapped; beside the rows are 1.8 bytes a row of lines that say where
+to look (`data_ops/kernels/sorted_rows.py`). Opening costs the same whatever it holds. What is damaged is told when it
+is read: a line carries a check of itself and of its rows.
 """
 
 import mmap
 import os
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import numpy as np
 
 from data_ops.index.kept import DamagedIndexError
 from data_ops.kernels.arrays import Bools, Ids, Ints, Words
-from data_ops.kernels.sorted_ids import (
+from data_ops.kernels.sorted_rows import (
     HEADER,
     WORDS_A_LINE,
+    Rows,
     ask_lines,
     extents,
     fill_lines,
-    first_key,
+    find_rows,
     header,
-    in_order_of_ids,
     look,
     lower,
     number_of_lines,
@@ -34,86 +33,127 @@ from data_ops.kernels.sorted_ids import (
 )
 
 WORD = 8  # bytes
-SAMPLE = 16  # ids that are looked up before the pages of all others are asked for at once
-IDS_AT_ONCE = 1 << 19  # how many are in memory while files are merged
-SYNC_BYTES = 64 << 20  # what is written between two syncs, so that the last one is short
+SAMPLE = 16  # keys that are looked up before the pages of all others are asked for at once
+WIDTHS = {"ids": 2, "bands": 2, "sketches": 15}  # words of a row, by what the name of the file ends with
 
 
 class FileFacts(msgspec.Struct, frozen=True):
-    """A file's name, how many ids it holds, and the sum of their hashes."""
+    """A file's name, how many rows it holds, and the sum of their hashes."""
 
     name: str
-    num_ids: int
+    num_rows: int = msgspec.field(name="num_ids")
     total: int
+
+    @property
+    def kind(self) -> str:
+        """What its rows are: one of WIDTHS."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def width(self) -> int:
+        """Words of a row."""
+        return WIDTHS[self.kind]
 
     @property
     def num_words(self) -> int:
         """How long the file is, in words of 8 bytes."""
-        return _ids_begin(number_of_lines(self.num_ids)) + 2 * self.num_ids
+        return rows_begin(number_of_lines(self.num_rows)) + self.width * self.num_rows
 
 
 class SortedFile:
-    """A file of sorted ids, open and mapped. It stays readable when its name is deleted."""
+    """A file of sorted rows, open and mapped. It stays readable when its name is deleted."""
 
     def __init__(self, path: Path, facts: FileFacts) -> None:
-        self.path, self.facts, self.num_lines = path, facts, number_of_lines(facts.num_ids)
+        self.path, self.facts, self.num_lines = path, facts, number_of_lines(facts.num_rows)
         self._file = open(path, "rb")  # noqa: SIM115 - it goes with the object
         if (size := os.fstat(self._file.fileno()).st_size) != WORD * facts.num_words:
             raise DamagedIndexError(f"{path} has {size} bytes, not {WORD * facts.num_words}")
         self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         self._map.madvise(mmap.MADV_RANDOM)
         self.words: Words = np.frombuffer(self._map, np.uint64)
-        if not np.array_equal(self.words[:HEADER], header(facts.num_ids, self.num_lines, facts.total)):
-            raise DamagedIndexError(f"{path} does not begin with what was written")
+        wanted = header(facts.num_rows, self.num_lines, facts.total, facts.width)
+        if not np.array_equal(self.words[:HEADER], wanted):
+            raise DamagedIndexError(f"{path} does not begin with what this version writes")
 
     @property
     def line_bytes(self) -> int:
         """The part that every question touches."""
         return WORD * WORDS_A_LINE * (self.num_lines + 1)
 
+    @property
+    def rows(self) -> Rows:
+        """All rows, as they are mapped; nothing of them is checked."""
+        return self.words[rows_begin(self.num_lines) :].reshape(-1, self.facts.width)
+
     def contains(self, ids: Ids) -> Bools:
-        """Say which ids are in the file; fast where they are in order. DamagedIndexError if what is read is damaged."""
+        """Say which rows of two words are in the file; fast where they are in order. DamagedIndexError."""
         found = np.zeros(len(ids), np.bool_)
-        maybe = np.empty(len(ids) + 1, np.int64)
-        if (num := ask_lines(self.words, self.num_lines, ids, maybe)) < 0:
-            raise self._damaged()
-        maybe = maybe[:num]
-        bounds = np.empty((num, 2), np.int64)
-        if not extents(self.words, self.num_lines, self.facts.num_ids, ids, maybe, bounds):
-            raise self._damaged()
-        waits = _page_waits()
-        for part in (slice(SAMPLE), slice(SAMPLE, None)):
-            if part.start and _page_waits() > waits:  # the first ones had to be fetched from the disk
-                self._fetch(bounds[part])
+        maybe, bounds = self._ask(np.ascontiguousarray(ids[:, 0]))
+        for part in self._parts(bounds):
             if not look(self.words, self.num_lines, ids, maybe[part], bounds[part], found):
                 raise self._damaged()
         return found
 
+    def find(self, keys: Words, limit: int) -> tuple[Ints, Ints]:
+        """Find at most `limit` rows a key, those with the smallest second words: numbers of keys, and of their rows.
+
+        keys: in order, or it is slow. Raises DamagedIndexError if what is read is damaged.
+        """
+        maybe, bounds = self._ask(keys)
+        places = np.zeros((len(maybe), 2), np.int64)
+        for part in self._parts(bounds):
+            if not find_rows(
+                self.words, self.facts.width, self.num_lines, keys, maybe[part], bounds[part], places[part]
+            ):
+                raise self._damaged()
+        num = np.minimum(places[:, 1] - places[:, 0], limit)
+        begins = np.cumsum(num) - num
+        return np.repeat(maybe, num), np.arange(num.sum()) + np.repeat(places[:, 0] - begins, num)
+
     def check(self) -> None:
         """Read everything; DamagedIndexError if any of it is not what was written."""
-        begin = _ids_begin(self.num_lines)
-        ids, lines = self.words[begin:].reshape(-1, 2), np.zeros(begin - HEADER, np.uint64)
-        fits = fill_lines(ids, 0, lines, 0, self.num_lines) and int(sum_of(ids)) == self.facts.total
+        begin = rows_begin(self.num_lines)
+        lines = np.zeros(begin - HEADER, np.uint64)
+        fits = fill_lines(self.rows, 0, lines, 0, self.num_lines) and sum_of(self.rows) == self.facts.total
         if not fits or not np.array_equal(lines, self.words[HEADER:begin]):
             raise self._damaged()
 
-    def read(self, first: int, last: int) -> Ids:
-        """Ids number first to last (not included). Not through the map, which is told not to read ahead."""
-        place, size = WORD * (_ids_begin(self.num_lines) + 2 * first), 2 * WORD * (last - first)
+    def read(self, first: int, last: int) -> Rows:
+        """Rows number first to last (not included). Not through the map, which is told not to read ahead."""
+        width = self.facts.width
+        place, size = WORD * (rows_begin(self.num_lines) + width * first), WORD * width * (last - first)
         data = os.pread(self._file.fileno(), size, place)
         if len(data) != size:
             raise self._damaged()
-        return np.frombuffer(data, np.uint64).reshape(-1, 2)
+        return np.frombuffer(data, np.uint64).reshape(-1, width)
 
     def below(self, key: int) -> int:
-        """How many ids have a high word below `key`."""
+        """How many rows have a key below `key`."""
         if key >= 1 << 64:
-            return self.facts.num_ids
-        return int(lower(self.words, self.num_lines, self.facts.num_ids, np.uint64(key)))
+            return self.facts.num_rows
+        return int(lower(self.words, self.facts.width, self.num_lines, self.facts.num_rows, np.uint64(key)))
+
+    def _ask(self, keys: Words) -> tuple[Ints, Ints]:
+        """The numbers of the keys that may be here, and which rows their lines hold (int64[m, 2])."""
+        maybe = np.empty(len(keys) + 1, np.int64)
+        if (num := ask_lines(self.words, self.num_lines, keys, maybe)) < 0:
+            raise self._damaged()
+        bounds = np.empty((num, 2), np.int64)
+        if not extents(self.words, self.num_lines, self.facts.num_rows, keys, maybe[:num], bounds):
+            raise self._damaged()
+        return maybe[:num], bounds
+
+    def _parts(self, bounds: Ints) -> Iterator[slice]:
+        """The parts in which rows are looked at; where the first few are waited for, all others are fetched at once."""
+        waits = _page_waits()
+        yield slice(SAMPLE)
+        if _page_waits() > waits:
+            self._fetch(bounds[SAMPLE:])
+        yield slice(SAMPLE, None)
 
     def _fetch(self, bounds: Ints) -> None:
-        """Ask the disk for these ids at once, instead of one after the other."""
-        places = WORD * _ids_begin(self.num_lines) + 2 * WORD * bounds
+        """Ask the disk for these rows at once, instead of one after the other."""
+        places = WORD * rows_begin(self.num_lines) + WORD * self.facts.width * bounds
         places[:, 0] &= -mmap.PAGESIZE
         for place, end in places.tolist():
             if place < end:
@@ -123,86 +163,8 @@ class SortedFile:
         return DamagedIndexError(f"{self.path} is damaged")
 
 
-class SortedWriter:
-    """Writes a file of so many ids from front to back, in stretches of whole lines."""
-
-    def __init__(self, file: IO[bytes], num_ids: int) -> None:
-        self.file, self.num_ids, self.num_lines = file, num_ids, number_of_lines(num_ids)
-        self.line = self.num_written = self.total = self._unsynced = 0
-
-    def write(self, ids: Ids, last_line: int) -> None:
-        """Write the sorted ids of the lines from where the writer stands to `last_line` (not included).
-
-        DamagedIndexError where they do not belong there.
-        """
-        at_the_end = last_line == self.num_lines
-        lines = np.zeros(WORDS_A_LINE * (last_line - self.line + at_the_end), np.uint64)
-        fits = fill_lines(ids, self.num_written, lines, self.line, self.num_lines)
-        if not fits or self.num_written + len(ids) > self.num_ids:
-            raise DamagedIndexError(f"ids {self.num_written} and so on are not in order")
-        for place, words in (
-            (HEADER + WORDS_A_LINE * self.line, lines),
-            (_ids_begin(self.num_lines) + 2 * self.num_written, ids),
-        ):
-            self.file.seek(WORD * place)
-            self.file.write(np.ascontiguousarray(words).reshape(-1).view(np.uint8).data)
-        self.total = (self.total + int(sum_of(ids))) % 2**64
-        self.line, self.num_written, self._unsynced = (
-            last_line,
-            self.num_written + len(ids),
-            self._unsynced + ids.nbytes,
-        )
-        if self._unsynced > SYNC_BYTES:
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            self._unsynced = 0
-
-    def end(self, name: str) -> FileFacts:
-        """Write the beginning, when all ids are there."""
-        if self.num_written != self.num_ids:
-            raise DamagedIndexError(f"{self.num_written} of {self.num_ids} ids are there")
-        self.file.seek(0)
-        self.file.write(header(self.num_ids, self.num_lines, self.total).tobytes())
-        return FileFacts(name, self.num_ids, self.total)
-
-
-def write_ids(ids: Ids, file: IO[bytes], name: str) -> FileFacts:
-    """Write ids (uint64[n, 2], n > 0, each once) as a file."""
-    writer = SortedWriter(file, len(ids))
-    writer.write(np.ascontiguousarray(ids[in_order_of_ids(ids)]), writer.num_lines)
-    return writer.end(name)
-
-
-def merge(files: Sequence[SortedFile], file: IO[bytes], name: str, at_once: int = IDS_AT_ONCE) -> FileFacts:
-    """Write the ids of several files, which have none in common, as one, about so many at once.
-
-    DamagedIndexError where one is damaged.
-    """
-    writer = SortedWriter(file, sum(other.facts.num_ids for other in files))
-    for ids, last_line in _stretches(files, writer, at_once):
-        writer.write(ids, last_line)
-    if writer.total != sum(other.facts.total for other in files) % 2**64:
-        raise DamagedIndexError(
-            f"the ids of {', '.join(str(other.path) for other in files)} are not those that were written"
-        )
-    return writer.end(name)
-
-
-def _stretches(files: Sequence[SortedFile], writer: SortedWriter, at_once: int) -> Iterator[tuple[Ids, int]]:
-    """Sorted ids of all files, and the line of the new file that they reach up to (not included)."""
-    lines_at_once = max(1, writer.num_lines * at_once // writer.num_ids)
-    stands = [0] * len(files)
-    while writer.line < writer.num_lines:
-        last_line = min(writer.num_lines, writer.line + lines_at_once)
-        ends = [other.below(first_key(last_line, writer.num_lines)) for other in files]
-        parts = [other.read(stand, end) for other, stand, end in zip(files, stands, ends, strict=True) if stand < end]
-        ids = np.concatenate([np.empty((0, 2), np.uint64), *parts])
-        yield np.ascontiguousarray(ids[in_order_of_ids(ids)]), last_line
-        stands = ends
-
-
-def _ids_begin(num_lines: int) -> int:
-    """The word with which the ids begin."""
+def rows_begin(num_lines: int) -> int:
+    """The word with which the rows begin."""
     return HEADER + WORDS_A_LINE * (num_lines + 1)
 
 

@@ -56,9 +56,7 @@ class Histories:
         """Take in every committed window up to this one."""
         if not self.followers:
             store, rules = self.lake.store, self.rules
-            self.followers = {
-                reason: Follower(rule, rule.restore(store, self.lake.mark)) for reason, rule in rules.items()
-            }
+            self.followers = {reason: Follower(rule, rule.restore(store, self.lake)) for reason, rule in rules.items()}
         if window > self.last_window:
             self.last_window = min(window, self.lake.last_window())
             self.forgotten.add_new(self.lake.forgotten())

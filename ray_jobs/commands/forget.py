@@ -1,6 +1,6 @@
 """How is a document deleted on request, everywhere but in the weights?
 
-    refuse while somebody works -> tombstones -> text out of the lake -> old files and derived copies gone
+    refuse while somebody works -> tombstones -> text out of the lake -> old files, sketches and derived copies gone
 
 The tombstones are the commit: from then on no reader is shown the text, and what follows only clears the disk, so a
 kill at any point is completed by the same command again. Weights cannot be unlearned here: the checkpoints that had
@@ -16,6 +16,8 @@ from cluster.storage.store import Store
 from cluster.storage.uri import expanded_path
 from data_ops.audit.lookup import known_ids
 from data_ops.audit.sightings import sightings
+from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder
+from data_ops.index.known_sketches import forget_sketches
 from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member, unique_ids
 from data_ops.lake.erase import clean, erase
@@ -64,6 +66,7 @@ def forget(config: Config, names: list[str]) -> Forgotten:
         new = lake.forget(ids)
         rows = erase(lake)
         clean(lake)
+        forget_sketches(IndexFolder(store, KNOWN_SKETCHES), lake)
         copies = delete_copies(store)
         seen = seen_by(store, lake, sightings(lake, ids))
     return {

@@ -11,7 +11,8 @@ from cluster.storage.store import Store
 from cluster.telemetry.json_lines import JsonLines
 from data_ops.audit.index import KNOWN_FATES
 from data_ops.index.folder import IndexFolder
-from data_ops.index.known_ids import WINDOW_WEIGHT, KnownIds
+from data_ops.index.kept_index import WINDOW_WEIGHT
+from data_ops.index.known_ids import KnownIds
 from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.erase import erase

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cluster.storage.store import Store
 from data_ops.curation.history.history import History, HistoryRule, Restored
-from data_ops.index.kept import MarkOf
+from data_ops.index.kept import LakeLog
 
 
 class ExactDuplicates(HistoryRule):
@@ -26,12 +26,12 @@ class ExactDuplicates(HistoryRule):
         """Begin without any id."""
         return _memory(None).history
 
-    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
+    def restore(self, store: Store, log: LakeLog) -> Restored:
         """Open the index of the store."""
-        return _memory((store, mark_of))
+        return _memory((store, log))
 
 
-def _memory(place: tuple[Store, MarkOf] | None) -> Restored:
+def _memory(place: tuple[Store, LakeLog] | None) -> Restored:
     from data_ops.curation.history.id_history import id_history  # numba, 0.5 s: not for reading a configuration
 
     return id_history(place)

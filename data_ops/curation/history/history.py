@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from cluster.storage.store import Store
 from data_ops.curation.rules.rule import Meaning
-from data_ops.index.kept import Kept, MarkOf
+from data_ops.index.kept import Kept, LakeLog
 from data_ops.kernels.arrays import Bools
 
 
@@ -51,6 +51,6 @@ class HistoryRule(Meaning):
     def open(self) -> History:
         """Return an empty memory."""
 
-    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
+    def restore(self, store: Store, log: LakeLog) -> Restored:
         """Return the memory that the store has kept; by default an empty one, as nothing is kept."""
         return Restored(self.open(), None)

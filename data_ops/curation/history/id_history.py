@@ -5,7 +5,7 @@ import pyarrow as pa
 from cluster.storage.store import Store
 from data_ops.curation.history.history import Restored
 from data_ops.index.folder import IndexFolder
-from data_ops.index.kept import MarkOf
+from data_ops.index.kept import LakeLog
 from data_ops.index.known_ids import KnownIds
 from data_ops.kernels.arrays import Bools, ids_to_array
 from data_ops.kernels.seen_ids import SeenIds
@@ -26,10 +26,10 @@ class IdHistory:
         return self.ids.contains(ids_to_array(sketches["id"]))
 
 
-def id_history(place: tuple[Store, MarkOf] | None) -> Restored:
+def id_history(place: tuple[Store, LakeLog] | None) -> Restored:
     """The ids that a store has kept; without one an empty set in memory."""
     if place is None:
         return Restored(IdHistory(SeenIds()), None)
-    store, mark_of = place
-    ids = KnownIds(IndexFolder(store), mark_of)
+    store, log = place
+    ids = KnownIds(IndexFolder(store), log.mark)
     return Restored(IdHistory(ids), ids)

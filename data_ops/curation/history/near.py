@@ -1,8 +1,9 @@
 """Is a text nearly one that the store has kept or held out: a copy with another date, a page with another menu?
 
 MinHash signatures of sequences of five words (`data_ops/kernels/texts/minhash.py`), compared with those of everything
-that was kept: about 600 bytes of memory a document, and one pass over all texts at every start of ingest. The first
-that came stays, since it may be trained already. Of texts of one window that are alike in a chain, the first stays.
+that was kept, which lie in sorted files of the store (`data_ops/index/known_sketches.py`), 372 bytes a document; a
+start reads the texts of the last windows alone. The first that came stays, since it may be trained already. Of texts of
+one window that are alike in a chain, the first stays.
 """
 
 import math
@@ -13,11 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from cluster.storage.store import Store
 from cluster.units import Share
-from data_ops.curation.history.history import HistoryRule
-from data_ops.kernels.arrays import Bools, Bytes, Words, ids_to_array
+from data_ops.curation.history.history import History, HistoryRule, Restored
+from data_ops.index.kept import LakeLog
+from data_ops.kernels.arrays import Bytes
 
-NUM_HASHES, NUM_BANDS = 112, 14  # of data_ops/kernels/texts/minhash.py, which needs numba
+NUM_HASHES = 112  # of data_ops/kernels/texts/minhash.py, which needs numba
 Likeness = Annotated[Share, Field(ge=0.5, description="Share of word sequences that both have; estimated, ± 0.04.")]
 
 
@@ -37,43 +40,26 @@ class NearDuplicates(HistoryRule):
         columns = {"signature": _binary(found.signatures), "bands": _binary(found.bands.view(np.uint8))}
         return pa.table({"id": documents["id"], **columns})
 
-    def open(self) -> "NearHistory":
+    def open(self) -> History:
         """Begin without any signature."""
-        return NearHistory(self.likeness)
+        return self._memory(None).history
 
+    def restore(self, store: Store, log: LakeLog) -> Restored:
+        """Open the index of the store."""
+        return self._memory((store, log))
 
-class NearHistory:
-    """The sketches of all documents added."""
+    @property
+    def agreement(self) -> int:
+        """Of how many hashes two texts that are alike share eight bits."""
+        return math.ceil(NUM_HASHES * (self.likeness + (1 - self.likeness) / 256))  # of others one in 256 is equal
 
-    def __init__(self, likeness: float) -> None:
-        from data_ops.kernels.near_index import NearIndex  # numba, as above
+    def _memory(self, place: tuple[Store, LakeLog] | None) -> Restored:
+        from data_ops.curation.history.near_history import near_history  # numba, as above
 
-        # Of different hashes one in 256 is equal in its eight bits.
-        agreement = math.ceil(NUM_HASHES * (likeness + (1 - likeness) / 256))
-        self.index: NearIndex = NearIndex(NUM_HASHES, NUM_BANDS, agreement)
-
-    def add(self, sketches: pa.Table) -> Bools:
-        """Remember sketches; True where one is unlike all before it."""
-        ids = ids_to_array(sketches["id"])
-        return self.index.add(np.ascontiguousarray(ids[:, 0]), *_arrays(sketches))
-
-    def look(self, sketches: pa.Table) -> Bools:
-        """Say which sketches are like one that was added before."""
-        return self.index.look(*_arrays(sketches))
+        return near_history(self.agreement, place)
 
 
 def _binary(rows: Bytes) -> pa.Array:
     """Rows of bytes as a column."""
     width = rows.shape[1]
     return pa.Array.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])
-
-
-def _arrays(sketches: pa.Table) -> tuple[Bytes, Words]:
-    """Signatures uint8[n, 112] and bands uint64[n, 14] of a table that `sketch` made."""
-    found = []
-    for name, width in (("signature", NUM_HASHES), ("bands", 8 * NUM_BANDS)):
-        column = sketches[name]
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        data = np.frombuffer(array.buffers()[1] or b"", np.uint8)
-        found.append(data[array.offset * width : (array.offset + len(array)) * width].reshape(len(array), width))
-    return found[0], found[1].view(np.uint64)

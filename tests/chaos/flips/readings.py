@@ -21,7 +21,7 @@ from data_ops.curation.history.exact import ExactDuplicates
 from data_ops.curation.history.history import HistoryRule, Restored
 from data_ops.documents.frontier import Frontier
 from data_ops.index.folder import KNOWN_IDS
-from data_ops.index.kept import MarkOf
+from data_ops.index.kept import LakeLog
 from data_ops.ingest.seen import Histories, sketches_of
 from data_ops.lake.lake import Lake
 from data_ops.lake.log import LOG_COLUMNS, PendingLog, text_of
@@ -47,8 +47,8 @@ class IndexElsewhere(ExactDuplicates):
 
     place: str
 
-    def restore(self, store: Store, mark_of: MarkOf) -> Restored:
-        return super().restore(Store.open(self.place), mark_of)
+    def restore(self, store: Store, log: LakeLog) -> Restored:
+        return super().restore(Store.open(self.place), log)
 
 
 class Reading(msgspec.Struct):

@@ -6,13 +6,15 @@ import pytest
 
 from cluster.storage.state import read_json, write_json
 from data_ops.audit.index import damage_of_index
-from data_ops.index.folder import IndexFolder, IndexManifest
+from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder, IndexManifest
 from data_ops.index.known_ids import KnownIds
-from data_ops.index.sorted_file import write_ids
+from data_ops.index.known_sketches import forget_sketches
+from data_ops.index.sorted_writer import write_rows
+from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from tests.data_ops.index.logs import hashes
-from tests.data_ops.index.often_kept import AT_ONCE
+from tests.data_ops.index.often_kept import AT_ONCE, OftenKeptNear
 from tests.support.lakes import add_window, make_documents, make_lake
 
 
@@ -73,7 +75,37 @@ def test_an_index_that_is_whole_in_itself_and_has_other_ids_than_the_lake_is_nam
     if harm == "less":
         names = manifest.files[1:]
     else:
-        strange = hashes(1, [manifest.files[0].num_ids])[0]
-        names = (folder.write(lambda file, name: write_ids(strange, file, name)), *manifest.files[1:])
+        strange = hashes(1, [manifest.files[0].num_rows])[0]
+        names = (folder.write(lambda file, name: write_rows(strange, file, name)), *manifest.files[1:])
     write_json(lake.store, path, IndexManifest(manifest.window, manifest.mark, names))
     assert "which are not the" in damage_of_index(lake, tmp_path)[0]
+
+
+@pytest.fixture
+def sketched(tmp_path) -> Lake:
+    """Three windows, and an index of their sketches."""
+    lake = make_lake(tmp_path / "sketched")
+    for number in range(3):
+        add_window(lake, make_documents(number, ["kept"] * 20, 20 * number))
+    Histories(lake, {"near_duplicate": OftenKeptNear()}).advance(2)
+    return lake
+
+
+@pytest.mark.slow
+def test_an_index_of_sketches_that_follows_from_the_texts_is_no_damage_also_when_one_was_forgotten(sketched, tmp_path):
+    assert damage_of_index(sketched, tmp_path) == [] and sketched.store.list(KNOWN_SKETCHES)
+    sketched.forget(ids_to_array(sketched.documents(1, 1)["id"].slice(0, 2)))
+    (told,) = damage_of_index(sketched, tmp_path)
+    assert "holds 840 bands, which are not the 812 of the lake up to window 2" in told
+    assert told.endswith("index/near, it is built again")
+    forget_sketches(IndexFolder(sketched.store, KNOWN_SKETCHES), sketched)
+    assert damage_of_index(sketched, tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bands", "sketches"])
+def test_a_changed_byte_of_an_index_of_sketches_is_named(sketched, tmp_path, kind):
+    file = next(Path(sketched.store.root).rglob(f"*.{kind}"))
+    file.write_bytes(file.read_bytes()[:-9] + b"\x55" + file.read_bytes()[-8:])
+    (told,) = damage_of_index(sketched, tmp_path)
+    assert "is damaged" in told and file.name in told

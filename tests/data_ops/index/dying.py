@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from cluster.storage.store import Store
-from data_ops.index.folder import IndexFolder, IndexManifest
+from data_ops.index.folder import KNOWN_SKETCHES, IndexFolder, IndexManifest
 from data_ops.index.known_ids import KnownIds
+from data_ops.index.known_sketches import KnownSketches, forget_sketches
 from data_ops.index.sorted_file import FileFacts
 from tests.data_ops.index.logs import Log, hashes
+from tests.data_ops.index.sketch_logs import AGREEMENT, SketchLog
 
 WINDOWS = 14
 AT_ONCE = 300
+GONE = [0, 31, 62]
 
 
 class DyingFolder(IndexFolder):
@@ -29,9 +32,9 @@ class DyingFolder(IndexFolder):
             os.kill(os.getpid(), signal.SIGKILL)
         self.acts -= 1
 
-    def write(self, write: Callable[[IO[bytes], str], FileFacts]) -> FileFacts:
+    def write(self, write: Callable[[IO[bytes], str], FileFacts], kind: str = "ids") -> FileFacts:
         self._act()
-        facts = super().write(write)
+        facts = super().write(write, kind)
         self._act()
         return facts
 
@@ -62,6 +65,31 @@ def keep_index(path: str, acts: int) -> None:
         raise ValueError(f"it lacks ids, or tells {known.notes}")
 
 
+def sketch_log() -> SketchLog:
+    return SketchLog(7, [30] * WINDOWS)
+
+
+def open_sketches(path: str, acts: int, log: SketchLog) -> KnownSketches:
+    return KnownSketches(DyingFolder(Store.open(path), KNOWN_SKETCHES, acts), log, AGREEMENT, AT_ONCE)
+
+
+def keep_sketches(path: str, acts: int) -> None:
+    """Follow the log to its end, or die."""
+    log = sketch_log()
+    log.reached = WINDOWS - 1
+    known = open_sketches(path, acts, log)
+    for window in range(WINDOWS):
+        log.follow(known, window)
+        known.settle()
+
+
+def forget(path: str, acts: int) -> None:
+    """Take three documents out of the files, or die."""
+    log = sketch_log()
+    log.reached, log.gone = WINDOWS - 1, GONE
+    forget_sketches(DyingFolder(Store.open(path), KNOWN_SKETCHES, acts), log)
+
+
 def processes(*modules: str) -> multiprocessing.context.ForkServerContext:
     """Starts processes that have imported these modules already."""
     context = multiprocessing.get_context("forkserver")
@@ -71,3 +99,5 @@ def processes(*modules: str) -> multiprocessing.context.ForkServerContext:
 
 with tempfile.TemporaryDirectory() as _folder:  # compile the loops once, for all that are forked
     keep_index(_folder, -1)
+    keep_sketches(_folder, -1)
+    forget(_folder, -1)

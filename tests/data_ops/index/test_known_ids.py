@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_ops.index.known_ids import KnownIds, alike
+from data_ops.index.kept_index import alike
+from data_ops.index.known_ids import KnownIds
 from data_ops.kernels.seen_ids import SeenIds
 from tests.data_ops.index.logs import Log, as_ids, folder_of, hashes
 
@@ -105,11 +106,11 @@ from tests.data_ops.index.logs import Log, hashes
 began = threading.Event()
 
 class Slow(IndexFolder):
-    def write(self, write):
+    def write(self, write, kind):
         if threading.current_thread() is not threading.main_thread():
             began.set()
             threading.Event().wait(120)
-        return super().write(write)
+        return super().write(write, kind)
 
 known = KnownIds(Slow(Store.open(sys.argv[1])), str, 1000)
 Log(hashes(0, [300] * 30)).follow(known, 29)

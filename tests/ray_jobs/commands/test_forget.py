@@ -20,6 +20,7 @@ from data_ops.curation.config import CurateConfig
 from data_ops.documents.document import document_id
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
+from data_ops.index.folder import KNOWN_SKETCHES
 from data_ops.ingest.seen import Histories
 from data_ops.kernels.arrays import array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
@@ -40,6 +41,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.store.access import exclusive, refuse_while_forgetting, shared
 from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
+from tests.data_ops.index.often_kept import OftenKeptNear
 from tests.support.lakes import add_window, made_once, make_documents, make_lake
 
 pytestmark = pytest.mark.slow
@@ -110,6 +112,12 @@ def assert_gone(folder):
             assert value not in values
             assert f'"{value}"'.encode() not in raw and f'\\"{value}\\"'.encode() not in raw
     assert text_of(4) in values, "the others are still there"
+
+
+def sketched(folder):
+    """Of which documents, gone ones and another one, the files for near duplicates tell something."""
+    files = [path.read_bytes() for path in (Path(folder) / KNOWN_SKETCHES).iterdir()]
+    return [any(ids_of([offset])[0, 0].tobytes() in data for data in files) for offset in (*GONE, 4)]
 
 
 def shown(lake):
@@ -196,6 +204,7 @@ def forget_and_die(folder, point, names):
         "alter": (TableAlterer, "set_table_properties"),
         "checkpoint": (DeltaTable, "create_checkpoint"),
         "log": (DeltaTable, "cleanup_metadata"),
+        "sketches": (job, "forget_sketches"),
         "copies": (job, "delete_copies"),
         "seen": (job, "seen_by"),
     }[act]
@@ -211,7 +220,7 @@ def forget_and_die(folder, point, names):
     forget(config_of(folder), names)
 
 
-ACTS = ("tombstones", "rewrite", "vacuum", "alter", "checkpoint", "log", "copies", "seen")
+ACTS = ("tombstones", "rewrite", "vacuum", "alter", "checkpoint", "log", "sketches", "copies", "seen")
 POINTS = ["tombstones-before", *(f"{act}-after" for act in ACTS)]  # behind one act is before the next
 
 
@@ -219,6 +228,8 @@ POINTS = ["tombstones-before", *(f"{act}-after" for act in ACTS)]  # behind one 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_any_point_is_completed_by_the_same_command(tmp_path, point):
     lake = fill(tmp_path)
+    Histories(lake, {"near_duplicate": OftenKeptNear()}).advance(WINDOWS - 1)
+    assert sketched(tmp_path) == [True] * 4
     names = [id_of(o) for o in GONE]
     processes = multiprocessing.get_context("forkserver")  # delta's threads forbid a fork of this process
     processes.set_forkserver_preload([__name__])
@@ -233,6 +244,7 @@ def test_a_kill_at_any_point_is_completed_by_the_same_command(tmp_path, point):
     assert done["forgotten"] == 3
     assert_hidden(lake)
     assert_gone(tmp_path)
+    assert sketched(tmp_path) == [False, False, False, True]
     assert not lake.store.exists("runs/r/rounds")
     table = lake.table("documents")
     assert table.metadata().configuration["delta.logRetentionDuration"] == "interval 1 hours"

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from data_ops.kernels.sorted_ids import (
+from data_ops.kernels.sorted_rows import (
     HEADER,
     WORDS_A_LINE,
     ask_lines,
     fill_lines,
     first_key,
-    in_order_of_ids,
+    in_order_of_rows,
     number_of_lines,
     sum_of,
 )
@@ -17,7 +17,7 @@ from data_ops.kernels.sorted_ids import (
 
 def a_file(ids: np.ndarray) -> np.ndarray:
     """Words of a file, with an empty beginning."""
-    ids, num_lines = ids[in_order_of_ids(ids)], number_of_lines(len(ids))
+    ids, num_lines = in_order_of_rows(ids), number_of_lines(len(ids))
     lines = np.zeros(WORDS_A_LINE * (num_lines + 1), np.uint64)
     assert fill_lines(ids, 0, lines, 0, num_lines)
     return np.concatenate([np.zeros(HEADER, np.uint64), lines, ids.reshape(-1)])
@@ -25,7 +25,8 @@ def a_file(ids: np.ndarray) -> np.ndarray:
 
 def asked(words: np.ndarray, ids: np.ndarray) -> int:
     """As of a mapped file, which cannot be written: numba compiles nothing for the test alone."""
-    return ask_lines(np.frombuffer(words.tobytes(), np.uint64), 1, ids, np.empty(len(ids) + 1, np.int64))
+    words, keys = np.frombuffer(words.tobytes(), np.uint64), np.ascontiguousarray(ids[:, 0])
+    return ask_lines(words, 1, keys, np.empty(len(ids) + 1, np.int64))
 
 
 def test_every_bit_of_a_line_that_is_changed_shows_when_it_is_asked():
@@ -44,7 +45,7 @@ def test_every_bit_of_a_line_that_is_changed_shows_when_it_is_asked():
 def test_a_line_holds_the_ids_from_its_first_key_on_up_to_that_of_the_next(shift):
     ids = np.random.default_rng(1).integers(0, 2**64, (500, 2), np.uint64)
     ids[:, 0] = ids[:, 0] >> np.uint64(shift) if shift < 64 else 0
-    ids, num_lines = ids[in_order_of_ids(ids)], number_of_lines(500)
+    ids, num_lines = in_order_of_rows(ids), number_of_lines(500)
     begins = a_file(ids)[HEADER::WORDS_A_LINE][: num_lines + 1] & np.uint64((1 << 40) - 1)
     keys = [first_key(line, num_lines) for line in range(num_lines)]
     assert begins[:-1].tolist() == np.searchsorted(ids[:, 0], np.array(keys, np.uint64)).tolist() and begins[-1] == 500
