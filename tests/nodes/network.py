@@ -82,7 +82,7 @@ def heal(machine: str) -> None:
 
 def reaches(machine: str, address: str) -> bool:
     """Does a packet from a machine to an address come back? A refused connection is an answer, too."""
-    probe = f"import socket; socket.create_connection(('{address}', 9), timeout=1)"
+    probe = f"import socket; socket.create_connection(('{address}', 9), timeout=5)"
     done = subprocess.run([*on(machine), sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     return done.returncode == 0 or "ConnectionRefusedError" in done.stderr
 

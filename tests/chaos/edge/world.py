@@ -151,7 +151,7 @@ class World:
         for _ in range(500):
             self.now += 2.0
             self.poll()
-            if self.drained and self.now > 0 and not self.source._seen:
+            if self.drained and self.now > 0 and not self.source.looks._seen:
                 break
         assert self.drained, "the source is never drained"
 

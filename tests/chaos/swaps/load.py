@@ -71,7 +71,10 @@ def expected_answers(server: ServerProcess, store: Store, names: list[str]) -> d
 
 
 def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_requests: int, seed: int) -> Tally:
-    """Let senders ask while one name after the other is put in service, evenly over the requests."""
+    """Let senders ask while one name after the other is put in service, evenly over the requests, and each answers.
+
+    There are more requests where a change takes longer than its share of them.
+    """
     expected = expected_answers(server, store, names)
     promote(store, names[0])
     server.wait_for(names[0])
@@ -81,7 +84,7 @@ def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_r
         draw = Random(f"{seed}/{worker}")
         while True:
             with lock:
-                if next(left, None) is None:
+                if next(left, None) is None and tally.swaps == len(names) - 1:
                     return
             prompt, is_streamed = draw.choice(PROMPTS), draw.random() < 0.5
             began = time.monotonic()
@@ -103,6 +106,7 @@ def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_r
         sender.start()
     for number, name in enumerate(names[1:], 1):
         _wait(lambda number=number: _done(tally) >= number * num_requests // len(names))  # type: ignore[misc]
+        _wait(lambda before=names[number - 1]: tally.answered[before] > 0 or bool(tally.failed))  # type: ignore[misc]
         promote(store, name)
         server.wait_for(name)
         tally.swaps += 1

@@ -21,5 +21,5 @@ def test_no_request_fails_and_no_answer_is_of_two_checkpoints(tmp_path: Path) ->
     finally:
         server.process.kill()
     assert (tally.failed, tally.mixed, tally.swaps) == ([], [], 2)
-    assert tally.answered.total() == 60
+    assert tally.answered.total() >= 60
     assert min(tally.answered[name] for name in names) > 0
