@@ -25,12 +25,14 @@ from data_ops.curation.config import CurateConfig
 from data_ops.curation.curate import Provenance, curate
 from data_ops.documents.reasons import QUARANTINE
 from data_ops.sources.files.config import FilesConfig
+from data_ops.sources.files.notified.messages import read_notification
 from data_ops.sources.first_look import first_look
 from data_ops.sources.kinds import open_source
 from data_ops.sources.quarantine import read_span
 from ray_jobs.config.reading import read_config
 from ray_jobs.outcome import ConfigError
 from tests.fuzz.mutation import mutated
+from tests.support.notified.bucket import bridged, event, wrapped
 from tests.support.root import ROOT
 
 
@@ -125,6 +127,12 @@ def notice(data: bytes, folder: Path) -> None:
                 list(cloud.look())
 
 
+def notification(data: bytes, folder: Path) -> None:
+    """Feed the body of a queue's message."""
+    found = read_notification(data.decode("utf-8", "replace"))
+    assert all(named.bucket and named.key for named in found.objects)
+
+
 LAUNCH = tuple(path.read_bytes() for path in sorted((ROOT / "cluster/launch").glob("*.yaml")))
 RECIPES = tuple(path.read_bytes() for path in sorted((ROOT / "ray_jobs/config/recipes").glob("*.yaml")))
 OVERRIDES = (b"optim.lr=3e-4", b"--sources.a.path=['x', 'y']", b"seed=2026-13-45", b"engine.workers=[1, 2]", b"name=a")
@@ -135,6 +143,12 @@ NOTICES = (
     b"TERMINATE_ON_HOST_MAINTENANCE",
     b'{"DocumentIncarnation": 1, "Events": [{"EventId": "a", "EventType": "Preempt", "Resources": ["vm"], '
     b'"NotBefore": "Mon, 19 Sep 2026 18:29:47 GMT"}]}',
+)
+EVENTS = (
+    event("news/a+b%2B.jsonl"),
+    bridged("news/a b.jsonl"),
+    wrapped(event("news/%C3%A9")),
+    event("x", name="s3:TestEvent"),
 )
 PARSERS = {
     "json lines": Parser((LINES, LINES.decode().encode("utf-16")), files("a.jsonl")),
@@ -150,4 +164,5 @@ PARSERS = {
     "overrides": Parser(OVERRIDES, override),
     "launch files": Parser(LAUNCH, launch_file),
     "notices": Parser(NOTICES, notice),
+    "notifications": Parser(tuple(json.dumps(each).encode() for each in EVENTS), notification),
 }
