@@ -53,7 +53,8 @@ class MlflowRegistry:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient, MlflowException  # an extra, which preflight looked for
 
-        client = MlflowClient(registry_uri=next(filter(None, map(os.environ.get, SERVERS)), None))
+        server = next(filter(None, map(os.environ.get, SERVERS)), None)
+        client = MlflowClient(tracking_uri=server, registry_uri=server)  # without the first it makes a database here
         try:
             client.create_registered_model(self.model)
         except MlflowException as error:

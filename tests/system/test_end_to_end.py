@@ -71,9 +71,8 @@ def test_it_learns_and_a_better_model_becomes_the_champion(grown: tuple[Path, li
     assert champion["checkpoint"] == promoted["checkpoint"]
     assert champion["weights_sha256"] == promoted["weights_sha256"]
     assert "<svg" in (folder / "lake/runs/small/report.html").read_text()
-    registered = MlflowClient(registry_uri=f"sqlite:///{folder}/mlflow.db").get_model_version_by_alias(
-        "small", "champion"
-    )
+    uri = f"sqlite:///{folder}/mlflow.db"
+    registered = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version_by_alias("small", "champion")
     assert registered.tags["headrace.weights_sha256"] == first["weights_sha256"]
 
 

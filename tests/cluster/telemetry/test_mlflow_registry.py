@@ -23,7 +23,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Mlfl
     """A database of MLflow, which the product finds by MLflow's own variable."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
-    return lambda: MlflowClient(registry_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    return lambda: MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def versions(client: MlflowClient) -> dict[int, str]:
@@ -43,6 +44,18 @@ def test_the_alias_follows_forth_and_back_and_told_twice_nothing_changes(server:
     registry.promoted(replace(FIRST, checkpoint="news/00000360", store="/data", files=("/data/runs/a/0.safetensors",)))
     there = server().get_model_version_by_alias("news", ALIAS)
     assert there.source == "headrace:///data/runs/a", "MLflow's server refuses paths of its own disk"
+
+
+@pytest.mark.slow
+def test_nothing_is_written_into_the_folder_where_it_runs(
+    server: Callable[[], MlflowClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    MlflowRegistry("news").promoted(FIRST)
+    assert versions(server()) == {1: FIRST.checkpoint} and not list((tmp_path / "here").iterdir())
 
 
 @pytest.mark.slow
