@@ -1,9 +1,6 @@
 """A bucket with a queue that it notifies, on a moto server in a process of its own, whose requests can be counted."""
 
 import json
-import subprocess
-import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +10,7 @@ from typing import Any
 
 import boto3
 
-from tests.support.runs import free_ports
+from tests.cluster.storage.moto import moto_server
 
 AWS = {
     "AWS_ACCESS_KEY_ID": "x",
@@ -104,19 +101,6 @@ def wrapped(message: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def notified_bucket(folder: Path) -> Iterator[NotifiedBucket]:
     """Run a moto server."""
-    (port,) = free_ports(1)
-    endpoint, log = f"http://127.0.0.1:{port}", folder / "moto.log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(1200):
-            try:
-                urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    log = folder / "moto.log"
+    with log.open("w") as out, moto_server(out) as endpoint:
         yield NotifiedBucket(endpoint, log)
-    finally:
-        server.terminate()
-        server.wait(10)
