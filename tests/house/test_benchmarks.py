@@ -12,7 +12,7 @@ from benchmarks import corpus
 from benchmarks.data import compact, ingest, kernels
 from benchmarks.gate.eras import Era, documents_needed, false_promotions
 from benchmarks.gate.families import FAMILIES, residuals
-from benchmarks.gate.whole import promoted
+from benchmarks.gate.whole import drift, promoted
 from benchmarks.rows import Goal, Row, table
 from benchmarks.training import checkpoint, other_loops, resume, stall, train_loop
 from cluster.storage.store import Store
@@ -195,3 +195,5 @@ def test_the_series_of_the_gate_keep_their_mean_and_the_plain_test_fails_where_i
     assert ours < 0.09 and plain > 0.2
     assert 20 < documents_needed(0.02, 0.05, 1) < 200
     assert promoted([0.0] * 3, 0.05, 0.03, 1, 3) == 1.0 and promoted([0.0, 0.0, 0.2], 0.05, 0.03, 1, 3) == 0.0
+    kept, lost = (drift(0.5, 20, 0, ratchet=ratchet) for ratchet in (True, False))
+    assert 0 < kept < 3.5 < 8 < lost
