@@ -82,7 +82,9 @@ def documents(found: dict[str, Any]) -> list[str]:
         row = found[f"documents for 80 %: better by {effect}, deviation {deviation}, asks 1, 3, 10, 30"]
         places = [(x(k), y(n)) for k, n in zip(asks, row["ours"], strict=True)]
         at, below = places[2], (effect, deviation) == (0.01, 0.05)  # two of the lines are close to each other
-        said = words(at[0], at[1] + (20 if below else -14), f"{effect} better, ±{deviation}", middle=True, colour=colour)
+        said = words(
+            at[0], at[1] + (20 if below else -14), f"{effect} better, ±{deviation}", middle=True, colour=colour
+        )
         parts += [line(places, colour), said]
     return parts
 
