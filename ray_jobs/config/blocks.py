@@ -106,6 +106,19 @@ class GateConfig(Settings):
     old_documents: int = Field(3000, ge=20, description="old held-out documents of a source that are judged at least")
 
 
+class FeedbackConfig(Settings):
+    """What is kept of answers and of what people say of them."""
+
+    folder: str | None = Field(
+        None, min_length=1, description="where it is kept, with consent alone; absent: nowhere, and none is taken"
+    )
+    share: Share = Field(
+        1.0, description="share of the answers to requests with store=true that are kept though nobody rated them"
+    )
+    hold: Duration = Field(3600.0, gt=0, le=30 * 86400, description="how long an answer can be spoken of")
+    memory: Size = Field(64 << 20, ge=1 << 20, le=64 << 30, description="what answers that are held may take")
+
+
 class ServeConfig(Settings):
     """What `headrace serve` takes at once, and how often it looks for another champion."""
 
@@ -116,6 +129,7 @@ class ServeConfig(Settings):
     queue: int = Field(64, ge=1, le=100_000, description="answers that wait; beyond them a request gets 429")
     max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
+    feedback: FeedbackConfig = FeedbackConfig()
 
 
 class CardConfig(Settings):

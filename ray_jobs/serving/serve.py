@@ -6,6 +6,7 @@ from typing import NamedTuple
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.endpoint import Endpoint
+from ray_jobs.serving.feedback.desk import FeedbackDesk, source_lines
 from ray_jobs.serving.loop import AnsweringLoop
 from ray_jobs.serving.openai.app import ServeApp
 from ray_jobs.serving.watch import ChampionWatch
@@ -20,6 +21,7 @@ class Server(NamedTuple):
     app: ServeApp
     watch: ChampionWatch
     loop: AnsweringLoop
+    desk: FeedbackDesk
 
 
 def serve_command(config: Config, host: str, port: int, token_file: str | None, tell: Callable[[str], None]) -> None:
@@ -32,13 +34,21 @@ def serve_command(config: Config, host: str, port: int, token_file: str | None, 
     tell(f"listening  http://{host}:{port}/v1")
     if served.decoder.rows < config.serve.batch:
         tell("warning    on this machine a text's place in a batch changes its last bits, so answers take turns")
-    endpoint.answer(server.app, GRACE_S)
+    if folder := config.serve.feedback.folder:
+        tell("feedback   read what people corrected by a source:")
+        for line in source_lines(folder):
+            tell(f"           {line}")
+    try:
+        endpoint.answer(server.app, GRACE_S)
+    finally:
+        server.desk.close()
 
 
 def start_serving(config: Config, token: str | None, tell: Callable[[str], None]) -> Server:
     """Load the champion and start what answers; ConfigError where there is none."""
     watch = ChampionWatch(Store.open(config.store), config.engine.precision, config.serve, tell)
+    desk = FeedbackDesk(config.serve.feedback, lambda _checkpoint, _is_up: None)
     loop = AnsweringLoop(config.serve.batch, config.serve.queue)
     loop.start()
     watch.start(loop.uses)
-    return Server(ServeApp(watch, loop, token, config.serve.max_body), watch, loop)
+    return Server(ServeApp(watch, loop, desk, token, config.serve.max_body), watch, loop, desk)

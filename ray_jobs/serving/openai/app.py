@@ -11,26 +11,34 @@ from collections.abc import AsyncIterator
 import orjson
 
 from cluster.http.asgi import Receive, RefusedError, Scope, Send, check_token, headers_of, read_body, send_whole
+from ray_jobs.serving.feedback.desk import FeedbackDesk
+from ray_jobs.serving.feedback.records import Feedback
 from ray_jobs.serving.loop import AnsweringLoop, AnswerPart
 from ray_jobs.serving.metrics import CONTENT_TYPE, ServeMetrics
 from ray_jobs.serving.openai.answers import Form, error_body, model_body, models_body, usage
 from ray_jobs.serving.openai.asking import plan_chat, plan_completion
 from ray_jobs.serving.openai.exchange import FAILED, Exchange, GoneError, streamed
-from ray_jobs.serving.openai.requests import ChatAsked, CompletionAsked, read_request
+from ray_jobs.serving.openai.holding import held_answer
+from ray_jobs.serving.openai.requests import ChatAsked, CompletionAsked, FeedbackAsked, read_request
 from ray_jobs.serving.served import ServedCheckpoint
 from ray_jobs.serving.watch import ChampionWatch
 
 CHAMPION = "champion"
-PATHS = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET", "/metrics": "GET"}
+FEEDBACK = "/v1/feedback"
+ASKING = ("/v1/completions", "/v1/chat/completions")
+PATHS = {**dict.fromkeys((*ASKING, FEEDBACK), "POST"), "/v1/models": "GET", "/metrics": "GET"}
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
 class ServeApp:
     """The ASGI application: lets the champion answer."""
 
-    def __init__(self, watch: ChampionWatch, loop: AnsweringLoop, token: str | None, max_body: int) -> None:
+    def __init__(
+        self, watch: ChampionWatch, loop: AnsweringLoop, desk: FeedbackDesk, token: str | None, max_body: int
+    ) -> None:
         """token: what a request must bear; None: anybody may ask. max_body: bytes of a request."""
-        self._watch, self._loop, self._token, self._max_body = watch, loop, token, max_body
+        self._watch, self._loop, self._desk = watch, loop, desk
+        self._token, self._max_body = token, max_body
         self._metrics, self._since = ServeMetrics(watch, loop), time.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +54,7 @@ class ServeApp:
             await send_whole(send, status, error_body(error))
         finally:
             self._metrics.requests.labels(path if path in PATHS else "other", status).inc()
-        if PATHS.get(path) == "POST" and status == 200:
+        if path in ASKING and status == 200:
             self._metrics.whole_s.observe(time.monotonic() - began)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +78,8 @@ class ServeApp:
             self._served(name := path.removeprefix("/v1/models/"))
             return await send_whole(send, 200, model_body(name, self._since))
         body = await read_body(headers, receive, self._max_body, "send a shorter one")
+        if path == FEEDBACK:
+            return await self._take_feedback(read_request(body, FeedbackAsked), send)
         if path == "/v1/completions":
             completion = read_request(body, CompletionAsked)
             served = self._served(completion.model)
@@ -90,6 +100,16 @@ class ServeApp:
             raise RefusedError(f"model {name} does not answer; {CHAMPION} does, now {served.name}", 404, "model")
         return served
 
+    async def _take_feedback(self, asked: FeedbackAsked, send: Send) -> None:
+        if not self._desk.is_open:
+            raise RefusedError(f"feedback is not taken at {FEEDBACK}; set serve.feedback.folder", 404)
+        asked.check()
+        said = Feedback(asked.index, asked.rating, asked.correction, asked.comment)
+        taken = await self._desk.take(asked.id, said, asked.consent)
+        self._metrics.feedback.labels(asked.rating or "none", str(taken.stored).lower()).inc()
+        body = {"id": asked.id, "object": "feedback", "checkpoint": taken.checkpoint, "stored": taken.stored}
+        await send_whole(send, 201 if taken.is_new else 200, orjson.dumps(body))
+
     async def _go_on(
         self, asked: CompletionAsked | ChatAsked, exchange: Exchange, receive: Receive, send: Send
     ) -> None:
@@ -97,7 +117,7 @@ class ServeApp:
         self._loop.submit(exchange.answers)
         leaving = asyncio.create_task(exchange.end_when_gone(receive))
         try:
-            progresses = self._counted(exchange, began)
+            progresses = self._counted(asked, exchange, began)
             if asked.stream:
                 await send({"type": "http.response.start", "status": 200, "headers": SSE})
                 async for piece in streamed(exchange, progresses, asked.stream_options.include_usage):
@@ -116,12 +136,18 @@ class ServeApp:
             exchange.cancel()
             self._count_tokens(exchange)
 
-    async def _counted(self, exchange: Exchange, began: float) -> AsyncIterator[AnswerPart]:
+    async def _counted(
+        self, asked: CompletionAsked | ChatAsked, exchange: Exchange, began: float
+    ) -> AsyncIterator[AnswerPart]:
         is_first = True
         async for progress in exchange.progresses():
             if is_first:
                 self._metrics.first_token_s.observe(time.monotonic() - began)
             is_first = False
+            if all(choice.ended for choice in exchange.choices):  # before anybody hears the end, and answers it
+                self._metrics.answered(exchange.form.served)
+                if self._desk.is_open and (held := held_answer(asked, exchange)) is not None:
+                    self._desk.hold(held)
             yield progress
 
     def _count_tokens(self, exchange: Exchange) -> None:
