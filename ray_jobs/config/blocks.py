@@ -119,6 +119,16 @@ class FeedbackConfig(Settings):
     memory: Size = Field(64 << 20, ge=1 << 20, le=64 << 30, description="what answers that are held may take")
 
 
+class CanaryConfig(Settings):
+    """How a new champion is tried on a share of the conversations before it answers all of them."""
+
+    share: Share = Field(0.0, le=0.5, description="what it answers at first; 0: it takes over at once")
+    within: Duration = Field(
+        3600.0, gt=0, le=30 * 86400, description="from its promotion until it takes over, unless it was shown worse"
+    )
+    margin: Share = Field(0.05, description="by how much more of its answers may be rated down")
+
+
 class ServeConfig(Settings):
     """What `headrace serve` takes at once, and how often it looks for another champion."""
 
@@ -130,6 +140,7 @@ class ServeConfig(Settings):
     max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
     feedback: FeedbackConfig = FeedbackConfig()
+    canary: CanaryConfig = CanaryConfig()
 
 
 class CardConfig(Settings):

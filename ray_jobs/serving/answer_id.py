@@ -4,7 +4,6 @@ So an answer can be followed to the rounds that taught it (`headrace trace`) tho
 """
 
 import re
-import uuid
 from typing import NamedTuple
 
 FORM = re.compile(r"(?:chat)?cmpl-([0-9a-f]{32})-([0-9a-f]{12})-(.+)-(\d{8,})(?:/(\d+))?")
@@ -19,16 +18,16 @@ class AnswerName(NamedTuple):
     choice: int = 0
 
 
-def answer_id(checkpoint: str, fingerprint: str, *, is_chat: bool) -> str:
-    """Make an id that nobody has had.
+def answer_id(unique: str, checkpoint: str, fingerprint: str, *, is_chat: bool) -> str:
+    """Make an id; unique: 32 hexadecimal digits that nobody has had.
 
-    >>> name = read_answer_id(answer_id("mine/00000120", "fp_0123456789ab", is_chat=True))
+    >>> name = read_answer_id(answer_id("0" * 32, "mine/00000120", "fp_0123456789ab", is_chat=True))
     >>> name.checkpoint, name.fingerprint
     ('mine/00000120', 'fp_0123456789ab')
     """
     run, _, step = checkpoint.rpartition("/")
     kind = "chatcmpl" if is_chat else "cmpl"
-    return f"{kind}-{uuid.uuid4().hex}-{fingerprint.removeprefix('fp_')}-{run}-{step}"
+    return f"{kind}-{unique}-{fingerprint.removeprefix('fp_')}-{run}-{step}"
 
 
 def read_answer_id(text: str) -> AnswerName | None:

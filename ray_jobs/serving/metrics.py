@@ -77,8 +77,11 @@ class _Standing(Collector):
         info = GaugeMetricFamily(
             "headrace_serve_checkpoint", "1 for what answers.", labels=["checkpoint", "fingerprint"]
         )
-        info.add_metric([served.name, served.fingerprint], 1)
+        for one in watch.answering:
+            info.add_metric([one.name, one.fingerprint], 1)
         yield info
+        text = "1 while a new champion is tried on a share of the conversations."
+        yield GaugeMetricFamily("headrace_serve_canary", text, value=float(watch.trial is not None))
         if served.newest_event_s is not None:
             age_s = time.time() - served.newest_event_s
             text = "Now less the event time of the newest document that the served checkpoint trained."

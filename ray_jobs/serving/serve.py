@@ -6,10 +6,12 @@ from typing import NamedTuple
 from cluster.storage.store import Store
 from ray_jobs.config.schema import Config
 from ray_jobs.endpoint import Endpoint
+from ray_jobs.registry.champion import put_in_service_by_hand
+from ray_jobs.registry.lineage import tell_mlflow
 from ray_jobs.serving.feedback.desk import FeedbackDesk, source_lines
 from ray_jobs.serving.loop import AnsweringLoop
 from ray_jobs.serving.openai.app import ServeApp
-from ray_jobs.serving.watch import ChampionWatch
+from ray_jobs.serving.watch import Acts, ChampionWatch
 
 TOKEN = "HEADRACE_SERVE_TOKEN"
 GRACE_S = 60  # for answers that go on when a signal comes
@@ -46,8 +48,14 @@ def serve_command(config: Config, host: str, port: int, token_file: str | None, 
 
 def start_serving(config: Config, token: str | None, tell: Callable[[str], None]) -> Server:
     """Load the champion and start what answers; ConfigError where there is none."""
-    watch = ChampionWatch(Store.open(config.store), config.engine.precision, config.serve, tell)
-    desk = FeedbackDesk(config.serve.feedback, lambda _checkpoint, _is_up: None)
+    store = Store.open(config.store)
+
+    def roll_back(checkpoint: str, reason: str) -> None:
+        put_in_service_by_hand(store, checkpoint, new_reference=False, reason=reason)
+        tell_mlflow(store, config.telemetry.mlflow)
+
+    watch = ChampionWatch(store, config.engine.precision, config.serve, config.gate, Acts(tell, roll_back))
+    desk = FeedbackDesk(config.serve.feedback, watch.rate if config.serve.canary.share else None)
     loop = AnsweringLoop(config.serve.batch, config.serve.queue)
     loop.start()
     watch.start(loop.uses)

@@ -24,7 +24,7 @@ from ray_jobs.serving.feedback.records import Feedback, Folder, record_of
 
 logger = logging.getLogger(__name__)
 MAX_WAITING_BYTES = 16 << 20  # before the disk, of each folder
-Rated = Callable[[str, bool], None]  # checkpoint, was it a thumb up
+Rated = Callable[[HeldAnswer, bool], None]  # on what, was it a thumb up
 
 
 class Taken(NamedTuple):
@@ -38,8 +38,11 @@ class Taken(NamedTuple):
 class FeedbackDesk:
     """Holds answers, and takes what is said of them."""
 
-    def __init__(self, config: FeedbackConfig, rated: Rated, clock: Callable[[], float] = time.time) -> None:
-        """rated: is told of each first thumb on a choice. ConfigError where another server writes into the folder."""
+    def __init__(self, config: FeedbackConfig, rated: Rated | None, clock: Callable[[], float] = time.time) -> None:
+        """rated: is told of each first thumb on a choice; None: nobody counts them.
+
+        ConfigError where another server writes into the folder.
+        """
         self.config, self._rated = config, rated
         self.held = HeldAnswers(config.hold, config.memory, clock)
         self._stack, self._tasks = ExitStack(), set[asyncio.Task[None]]()
@@ -59,7 +62,7 @@ class FeedbackDesk:
     @property
     def is_open(self) -> bool:
         """Is feedback taken?"""
-        return bool(self._committers)
+        return bool(self._committers) or self._rated is not None
 
     def close(self) -> None:
         """Give the folders back."""
@@ -92,6 +95,8 @@ class FeedbackDesk:
                 400,
                 "consent",
             )
+        if said.correction is not None and not self._committers:
+            raise RefusedError("correction is not kept here; set serve.feedback.folder", 400, "correction")
         self._count(answer, said)
         if not consents or not self._committers:
             return Taken(answer.checkpoint, stored=False, is_new=False)
@@ -104,9 +109,9 @@ class FeedbackDesk:
 
     def _count(self, answer: HeldAnswer, said: Feedback) -> None:
         """Let a choice count once, by the first thumb on it, or as down if it was corrected."""
-        if said.choice not in answer.rated:
+        if self._rated is not None and said.choice not in answer.rated:
             answer.rated.add(said.choice)
-            self._rated(answer.checkpoint, said.rating == "up")
+            self._rated(answer, said.rating == "up")
 
     async def _keep(self, answer: HeldAnswer, said: Feedback) -> None:
         try:
@@ -116,6 +121,11 @@ class FeedbackDesk:
 
     async def _write(self, answer: HeldAnswer, said: Feedback, consent: str) -> None:
         await self._committers[said.folder].write([record_of(answer, said, consent)])
+
+
+def unit_of(asker: str) -> int:
+    """What is remembered of who asked: a hash, in memory alone."""
+    return xxhash.xxh3_64_intdigest(asker.encode())
 
 
 def is_of_share(id: str, share: float) -> bool:

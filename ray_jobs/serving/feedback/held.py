@@ -22,6 +22,7 @@ class HeldAnswer:
     prompts: tuple[Prompt, ...]  # one a choice
     texts: tuple[str, ...]
     consents: bool  # who asked lets request and answer be kept
+    unit: int | None = None  # a hash of who asked, or of the conversation; None: a checkpoint was asked for by its name
     given_s: float = 0.0  # unix time
     rated: set[int] = field(default_factory=set)  # choices that were rated
     stored: set[tuple[int, str | None, str | None, str | None]] = field(default_factory=set)  # feedback that was stored

@@ -1,6 +1,7 @@
 """What does an answer look like to a client of OpenAI's API: whole, as a stream, with likelihoods, as an error?"""
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -48,12 +49,14 @@ class Form:
     served: ServedCheckpoint
     is_chat: bool
     has_logprobs: bool = False
+    unit: int | None = None  # who asked, as a hash; None: a checkpoint was asked for by its name
+    unique: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
-    id: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Give the answer an id that says which checkpoint it is of."""
-        self.id = answer_id(self.served.name, self.served.fingerprint, is_chat=self.is_chat)
+    @property
+    def id(self) -> str:
+        """The answer's id, which says which checkpoint it is of."""
+        return answer_id(self.unique, self.served.name, self.served.fingerprint, is_chat=self.is_chat)
 
     def whole(self, choices: Sequence[Choice]) -> bytes:
         """Write all choices."""

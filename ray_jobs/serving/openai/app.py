@@ -6,12 +6,13 @@ are of one checkpoint, which the answer names.
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 
 import orjson
 
 from cluster.http.asgi import Receive, RefusedError, Scope, Send, check_token, headers_of, read_body, send_whole
-from ray_jobs.serving.feedback.desk import FeedbackDesk
+from ray_jobs.serving.feedback.desk import FeedbackDesk, unit_of
 from ray_jobs.serving.feedback.records import Feedback
 from ray_jobs.serving.loop import AnsweringLoop, AnswerPart
 from ray_jobs.serving.metrics import CONTENT_TYPE, ServeMetrics
@@ -60,10 +61,7 @@ class ServeApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], headers_of(scope)
         if path == "/health":
-            served, trouble = self._watch.current, self._watch.trouble
-            return await send_whole(
-                send, 200, orjson.dumps({"ok": True, "checkpoint": served.name, "trouble": trouble})
-            )
+            return await send_whole(send, 200, orjson.dumps(self._health()))
         check_token(headers, self._token, path)
         method = "GET" if path.startswith("/v1/models/") else PATHS.get(path)
         if method is None:
@@ -82,22 +80,37 @@ class ServeApp:
             return await self._take_feedback(read_request(body, FeedbackAsked), send)
         if path == "/v1/completions":
             completion = read_request(body, CompletionAsked)
-            served = self._served(completion.model)
-            form = Form(served, is_chat=False, has_logprobs=completion.logprobs is not None)
+            form = self._form(completion, is_chat=False, has_logprobs=completion.logprobs is not None)
+            served = form.served
             exchange = Exchange(plan_completion(completion, served), form, completion.stops, completion.echo)
             return await self._go_on(completion, exchange, receive, send)
         chat = read_request(body, ChatAsked)
-        served = self._served(chat.model)
-        form = Form(served, is_chat=True, has_logprobs=chat.logprobs)
-        return await self._go_on(chat, Exchange(plan_chat(chat, served), form, chat.stops), receive, send)
+        form = self._form(chat, is_chat=True, has_logprobs=chat.logprobs)
+        return await self._go_on(chat, Exchange(plan_chat(chat, form.served), form, chat.stops), receive, send)
 
-    def _names(self) -> tuple[str, str]:
-        return CHAMPION, self._watch.current.name
+    def _health(self) -> dict[str, object]:
+        watch, trial = self._watch, self._watch.trial
+        said = {"ok": True, "checkpoint": watch.current.name, "trouble": watch.trouble}
+        return said if trial is None else {**said, "canary": trial.new.name}
+
+    def _names(self) -> list[str]:
+        return [CHAMPION, *(served.name for served in self._watch.answering)]
+
+    def _form(self, asked: CompletionAsked | ChatAsked, *, is_chat: bool, has_logprobs: bool) -> Form:
+        """Choose the checkpoint that answers; who asks for the champion stays at one of them while two are tried."""
+        unique = uuid.uuid4().hex
+        key = asked.asker or unique
+        drawn = asked.model == CHAMPION
+        served = self._watch.served_for(key) if drawn else self._served(asked.model)
+        return Form(served, is_chat, has_logprobs, unit_of(key) if drawn else None, unique)
 
     def _served(self, name: str) -> ServedCheckpoint:
-        served = self._watch.current
-        if name not in (CHAMPION, served.name):
-            raise RefusedError(f"model {name} does not answer; {CHAMPION} does, now {served.name}", 404, "model")
+        answering = self._watch.answering
+        if name == CHAMPION:
+            return answering[0]
+        if (served := next((one for one in answering if one.name == name), None)) is None:
+            names = " and ".join(one.name for one in answering)
+            raise RefusedError(f"model {name} does not answer; {CHAMPION} does, now {names}", 404, "model")
         return served
 
     async def _take_feedback(self, asked: FeedbackAsked, send: Send) -> None:

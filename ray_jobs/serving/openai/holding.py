@@ -23,4 +23,5 @@ def held_answer(asked: CompletionAsked | ChatAsked, exchange: Exchange) -> HeldA
         prompts=tuple(prompt for prompt in prompts for _ in range(asked.n)),
         texts=tuple(choice.text for choice in choices),
         consents=asked.store,
+        unit=form.unit,
     )

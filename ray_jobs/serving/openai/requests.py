@@ -62,6 +62,11 @@ class AskedFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     safety_identifier: str | None = None
 
     @property
+    def asker(self) -> str | None:
+        """Who asks, as the request says it; None: it does not."""
+        return self.safety_identifier or self.user
+
+    @property
     def stops(self) -> tuple[str, ...]:
         """The texts at which an answer ends. RefusedError for empty ones, and for too many."""
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
@@ -126,6 +131,13 @@ class ChatAsked(AskedFields, forbid_unknown_fields=True, kw_only=True):
     max_completion_tokens: Count | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] = 0
+
+    @property
+    def asker(self) -> str:
+        """Who asks; where the request does not say it, the conversation by its beginning, which all its turns share."""
+        number = next((n for n, message in enumerate(self.messages) if message.role == "user"), 0)
+        beginning = [message.plain() for message in self.messages[: number + 1]]
+        return super().asker or msgspec.json.encode(beginning).decode()
 
 
 class FeedbackAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,107 @@
+"""Do people rate the new checkpoint worse than the old one, whenever it is asked?
+
+The statistics are the gate's (ray_jobs/evaluation/bounds.py): a level that is spent over looks, so that the answers to
+all looks together are wrong with a chance of at most alpha, and Student's t, guarded as if one more unit had said the
+worst. A unit is what was drawn to one side: a user, or a conversation, which counts once. Each side has a bound of its
+own at half the level, so nothing is asked of how many there are of each.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from ray_jobs.evaluation.bounds import SPAN_GUARD, least_items, level_of, upper
+
+GROWTH = 1.25  # by how much a side has to have grown before it is looked at again: each look costs a part of the level
+
+
+class Thumbs(msgspec.Struct, frozen=True):
+    """What people said of one side; a unit counts once."""
+
+    up: int = 0
+    down: int = 0
+
+    @property
+    def count(self) -> int:
+        """Number of units."""
+        return self.up + self.down
+
+    @property
+    def down_share(self) -> float:
+        """Share of them that were down."""
+        return self.down / max(self.count, 1)
+
+    def __add__(self, other: "Thumbs") -> "Thumbs":
+        return Thumbs(self.up + other.up, self.down + other.down)
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """What people said of the new checkpoint and of the old one."""
+
+    new: Thumbs = Thumbs()
+    old: Thumbs = Thumbs()
+
+    def __add__(self, other: "Sides") -> "Sides":
+        return Sides(self.new + other.new, self.old + other.old)
+
+
+class Shown(StrEnum):
+    """What a look has shown."""
+
+    WORSE = "worse"  # by more than the margin
+    WITHIN = "within"  # not worse by more than the margin
+    UNCLEAR = "unclear"
+
+
+class Weighed(NamedTuple):
+    """A look's answer: bounds of how much larger the share of thumbs down is at the new checkpoint."""
+
+    shown: Shown
+    level: float
+    low: float
+    high: float
+
+
+def is_due(sides: Sides, look: int, last: Sides | None, alpha: float) -> bool:
+    """Say whether the look-th look (from 1) is to be taken: counts alone decide, never what was said."""
+    least = least_items(level_of(look, alpha))
+    if last is not None and sides.new.count < GROWTH * last.new.count and sides.old.count < GROWTH * last.old.count:
+        return False
+    return min(sides.new.count, sides.old.count) >= least
+
+
+def weigh(sides: Sides, look: int, alpha: float, margin: float) -> Weighed:
+    """Weigh both sides; alpha: what all looks may spend. margin: how much larger the share of thumbs down may be.
+
+    >>> weigh(Sides(Thumbs(20, 80), Thumbs(700, 200)), 1, 0.05, 0.05).shown
+    <Shown.WORSE: 'worse'>
+    """
+    level = level_of(look, alpha)
+    new_low, new_high = _bounds(sides.new, level / 2)
+    old_low, old_high = _bounds(sides.old, level / 2)
+    low, high = new_low - old_high, new_high - old_low
+    shown = Shown.WORSE if low > margin else Shown.WITHIN if high <= margin else Shown.UNCLEAR
+    return Weighed(shown, level, low, high)
+
+
+def sentence_of(weighed: Weighed, sides: Sides, look: int, margin: float) -> str:
+    """Tell what a look has shown."""
+    said = {Shown.WORSE: "people rate it worse", Shown.WITHIN: "it is not rated worse", Shown.UNCLEAR: "nothing shown"}
+    return (
+        f"{said[weighed.shown]}: {sides.new.down_share:.1%} thumbs down of {sides.new.count:,} against "
+        f"{sides.old.down_share:.1%} of {sides.old.count:,}, {weighed.low:+.1%} to {weighed.high:+.1%} more, "
+        f"margin {margin:.1%} (look {look}, level {weighed.level:.2g})"
+    )
+
+
+def _bounds(thumbs: Thumbs, level: float) -> tuple[float, float]:
+    """Bounds of the share of thumbs down, each wrong with a chance of at most `level`."""
+    return 1 - _highest(thumbs.up, thumbs.count, level), _highest(thumbs.down, thumbs.count, level)
+
+
+def _highest(some: int, count: int, level: float) -> float:
+    said = np.zeros(count)
+    said[:some] = 1.0
+    return min(float(upper(np.ones(count), said, level, guard=SPAN_GUARD, span=1.0)), 1.0)
