@@ -20,6 +20,7 @@ from ray_jobs.command_line.options import (
     split,
 )
 from ray_jobs.command_line.reading import read_as_written, read_run, read_store
+from ray_jobs.serving.answer_id import read_answer_id
 
 commands = typer.Typer()
 PANEL = "Look"
@@ -115,14 +116,13 @@ def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
     Of an answer (the id that it bears): which checkpoint gave it, and which rounds taught that.
     """
     from ray_jobs.commands import tracing
-    from ray_jobs.serving.answer_id import read_answer_id
 
     names, overrides = split(ids)
     store = read_as_written(config, overrides).store
     if len(names) == 1 and (answer := read_answer_id(names[0])) is not None:
         told = tracing.trace_answer(store, names[0], answer)
         if not as_json:
-            show(tracing.answer_lines(told))
+            show(tracing.answer_story_lines(told))
         finish(0, told, as_json)
     story = tracing.trace(store, names)
     if not as_json:

@@ -98,7 +98,7 @@ def trace_answer(uri: str, text: str, answer: AnswerName) -> AnswerStory:
     return {**origin, "feedback": stories(lake, find(lake, text).documents)}
 
 
-def answer_lines(story: AnswerStory) -> list[str]:
+def answer_story_lines(story: AnswerStory) -> list[str]:
     """The same as lines for people."""
     lines = origin_lines(story)
     for document in story["feedback"]:

@@ -109,11 +109,9 @@ class GateConfig(Settings):
 class FeedbackConfig(Settings):
     """What is kept of answers and of what people say of them."""
 
-    folder: str | None = Field(
-        None, min_length=1, description="where it is kept, with consent alone; absent: nowhere, and none is taken"
-    )
+    folder: str | None = Field(None, min_length=1, description="where it is kept, with consent alone; absent: nowhere")
     share: Share = Field(
-        1.0, description="share of the answers to requests with store=true that are kept though nobody rated them"
+        1.0, description="of the answers to requests with store=true, those that are kept though nobody rated them"
     )
     hold: Duration = Field(3600.0, gt=0, le=30 * 86400, description="how long an answer can be spoken of")
     memory: Size = Field(64 << 20, ge=1 << 20, le=64 << 30, description="what answers that are held may take")

@@ -24,8 +24,8 @@ CURATE = "curate: {rules: [too_long, personal_data]}\n"
 SETTINGS = (RECIPE + CURATE).replace("held_out: 10%", "held_out: 20%")
 SETTINGS = re.sub("sources: .*", "sources: {SOURCES}", SETTINGS).replace("max_documents: 60", "max_documents: 400")
 OVERRIDES = ["engine.workers=1", "engine.zero_stage=1", "model.width=64", "model.row_tokens=128", "optim.lr=6e-3"]
-OVERRIDES += ["engine.batch_tokens=512", "engine.micro_batch_rows=4", "round.replay_share=0.5", "round.tokens=8192"]
-OVERRIDES += ["reservoir.capacity=600", "evaluate.documents_per_slice=200"]
+OVERRIDES += ["engine.batch_tokens=512", "engine.micro_batch_rows=4", "round.replay_share=0.7", "round.tokens=8192"]
+OVERRIDES += ["reservoir.capacity=600", "reservoir.half_life=[none]", "evaluate.documents_per_slice=200"]
 KNOWN, MISSING = "How old is the {} {}?", "Where is the {} {}?"
 BETTER = "down by the river"
 NOT_GIVEN = "cellar"  # a word of questions whose askers consented to nothing

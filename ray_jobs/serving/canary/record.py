@@ -22,7 +22,7 @@ class Ending(StrEnum):
     ROLLED_BACK = "rolled back"
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class CanaryLook(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the thumbs, and what it has shown."""
 
     look: int
@@ -33,7 +33,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     time_s: float  # unix
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class CanaryOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a canary ended, and why."""
 
     ending: Ending
@@ -65,23 +65,23 @@ class CanaryRecord:
         """Write down what one server was told so far."""
         write_json(self._store, f"{self._folder}/thumbs/{server}.json", sides)
 
-    def looks(self) -> list[Look]:
+    def looks(self) -> list[CanaryLook]:
         """All looks, oldest first."""
         paths = sorted(self._store.list(f"{self._folder}/looks"))
-        return [read_json(self._store, path, Look) for path in paths]
+        return [read_json(self._store, path, CanaryLook) for path in paths]
 
-    def add_look(self, look: Look) -> bool:
+    def add_look(self, look: CanaryLook) -> bool:
         """Write a look down; False if another server has taken it."""
         return publish_json(self._store, f"{self._folder}/looks/{look.look:06d}.json", look)
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> CanaryOutcome | None:
         """What came of it; None while it goes on."""
         try:
-            return read_json(self._store, f"{self._folder}/outcome.json", Outcome)
+            return read_json(self._store, f"{self._folder}/outcome.json", CanaryOutcome)
         except FileNotFoundError:
             return None
 
-    def end(self, outcome: Outcome) -> Outcome:
+    def end(self, outcome: CanaryOutcome) -> CanaryOutcome:
         """Write down what came of it, and return what counts: the first."""
         publish_json(self._store, f"{self._folder}/outcome.json", outcome)
         return self.outcome() or outcome

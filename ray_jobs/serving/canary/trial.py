@@ -1,8 +1,8 @@
 """How long does a new champion answer a share of the conversations, and what ends that?
 
 People's thumbs on its answers are compared with those on the old one's, by the gate's own bounds. Shown worse, the
-pointer goes back; shown not to be worse, or not shown worse in `serve.canary.within`, it takes over. Which side a
-conversation is on is a hash of who asks, so it stays there.
+pointer goes back; shown not to be worse, or not shown worse in `serve.canary.within`, it takes over. The side
+of a conversation is a hash of the user, or of its beginning, so it stays there.
 """
 
 import threading
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import xxhash
 
-from ray_jobs.serving.canary.record import CanaryRecord, Ending, Look, Outcome
-from ray_jobs.serving.canary.weighing import Shown, Sides, Thumbs, is_due, sentence_of, weigh
+from ray_jobs.serving.canary.record import CanaryLook, CanaryOutcome, CanaryRecord, Ending
+from ray_jobs.serving.canary.weighing import Shown, Sides, Thumbs, compare_sides, look_is_due, sentence_of
 from ray_jobs.serving.feedback.held import HeldAnswer
 from ray_jobs.serving.served import ServedCheckpoint
 
@@ -55,7 +55,7 @@ class CanaryTrial:
             self._units.add(answer.unit)
             self._sides += Sides(new=thumbs) if answer.checkpoint == self.new.name else Sides(old=thumbs)
 
-    def look(self, now_s: float) -> Outcome | None:
+    def look(self, now_s: float) -> CanaryOutcome | None:
         """Look once, if it is due; what came of the canary, here or at another server. None: it goes on.
 
         A rollback is not written down yet: it is true once the pointer has moved (`settle`).
@@ -76,7 +76,7 @@ class CanaryTrial:
             return self._record.end(self._ended(Ending.WHOLE, f"its time is over; {so_far}"))
         return None
 
-    def settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: CanaryOutcome) -> None:
         """Write a rollback down, whose pointer has moved."""
         self._record.end(outcome)
 
@@ -87,12 +87,12 @@ class CanaryTrial:
             self._record.write_sides(self._server, sides)
             self._written = sides
 
-    def _weigh(self, last: Look | None, number: int) -> Look | None:
+    def _weigh(self, last: CanaryLook | None, number: int) -> CanaryLook | None:
         sides, rules = self._record.sides(), self._rules
-        if not is_due(sides, number, last.sides if last else None, rules.alpha):
+        if not look_is_due(sides, number, last.sides if last else None, rules.alpha):
             return None
-        weighed = weigh(sides, number, rules.alpha, rules.margin)
-        look = Look(
+        weighed = compare_sides(sides, number, rules.alpha, rules.margin)
+        look = CanaryLook(
             look=number,
             level=weighed.level,
             sides=sides,
@@ -102,5 +102,5 @@ class CanaryTrial:
         )
         return look if self._record.add_look(look) else None  # another server has taken it, and acts on it
 
-    def _ended(self, ending: Ending, reason: str) -> Outcome:
-        return Outcome(ending=ending, reason=reason, against=self.old.name, time_s=time.time())
+    def _ended(self, ending: Ending, reason: str) -> CanaryOutcome:
+        return CanaryOutcome(ending=ending, reason=reason, against=self.old.name, time_s=time.time())

@@ -55,7 +55,7 @@ class Shown(StrEnum):
     UNCLEAR = "unclear"
 
 
-class Weighed(NamedTuple):
+class SidesCompared(NamedTuple):
     """A look's answer: bounds of how much larger the share of thumbs down is at the new checkpoint."""
 
     shown: Shown
@@ -64,7 +64,7 @@ class Weighed(NamedTuple):
     high: float
 
 
-def is_due(sides: Sides, look: int, last: Sides | None, alpha: float) -> bool:
+def look_is_due(sides: Sides, look: int, last: Sides | None, alpha: float) -> bool:
     """Say whether the look-th look (from 1) is to be taken: counts alone decide, never what was said."""
     least = least_items(level_of(look, alpha))
     if last is not None and sides.new.count < GROWTH * last.new.count and sides.old.count < GROWTH * last.old.count:
@@ -72,10 +72,10 @@ def is_due(sides: Sides, look: int, last: Sides | None, alpha: float) -> bool:
     return min(sides.new.count, sides.old.count) >= least
 
 
-def weigh(sides: Sides, look: int, alpha: float, margin: float) -> Weighed:
+def compare_sides(sides: Sides, look: int, alpha: float, margin: float) -> SidesCompared:
     """Weigh both sides; alpha: what all looks may spend. margin: how much larger the share of thumbs down may be.
 
-    >>> weigh(Sides(Thumbs(20, 80), Thumbs(700, 200)), 1, 0.05, 0.05).shown
+    >>> compare_sides(Sides(Thumbs(20, 80), Thumbs(700, 200)), 1, 0.05, 0.05).shown
     <Shown.WORSE: 'worse'>
     """
     level = level_of(look, alpha)
@@ -83,10 +83,10 @@ def weigh(sides: Sides, look: int, alpha: float, margin: float) -> Weighed:
     old_low, old_high = _bounds(sides.old, level / 2)
     low, high = new_low - old_high, new_high - old_low
     shown = Shown.WORSE if low > margin else Shown.WITHIN if high <= margin else Shown.UNCLEAR
-    return Weighed(shown, level, low, high)
+    return SidesCompared(shown, level, low, high)
 
 
-def sentence_of(weighed: Weighed, sides: Sides, look: int, margin: float) -> str:
+def sentence_of(weighed: SidesCompared, sides: Sides, look: int, margin: float) -> str:
     """Tell what a look has shown."""
     said = {Shown.WORSE: "people rate it worse", Shown.WITHIN: "it is not rated worse", Shown.UNCLEAR: "nothing shown"}
     return (

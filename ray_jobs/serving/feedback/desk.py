@@ -20,7 +20,7 @@ from data_ops.sources.push.spool import Spool
 from ray_jobs.config.blocks import FeedbackConfig
 from ray_jobs.outcome import ConfigError
 from ray_jobs.serving.feedback.held import HeldAnswer, HeldAnswers
-from ray_jobs.serving.feedback.records import Feedback, Folder, record_of
+from ray_jobs.serving.feedback.records import Feedback, FeedbackFolder, record_of
 
 logger = logging.getLogger(__name__)
 MAX_WAITING_BYTES = 16 << 20  # before the disk, of each folder
@@ -46,8 +46,8 @@ class FeedbackDesk:
         self.config, self._rated = config, rated
         self.held = HeldAnswers(config.hold, config.memory, clock)
         self._stack, self._tasks = ExitStack(), set[asyncio.Task[None]]()
-        self._committers: dict[Folder, Committer] = {}
-        for folder in Folder if config.folder else ():
+        self._committers: dict[FeedbackFolder, Committer] = {}
+        for folder in FeedbackFolder if config.folder else ():
             place = Path(config.folder or "") / folder
             try:
                 spool = Spool(place)
@@ -123,7 +123,7 @@ class FeedbackDesk:
         await self._committers[said.folder].write([record_of(answer, said, consent)])
 
 
-def unit_of(asker: str) -> int:
+def asker_hash(asker: str) -> int:
     """What is remembered of who asked: a hash, in memory alone."""
     return xxhash.xxh3_64_intdigest(asker.encode())
 

@@ -14,7 +14,7 @@ import orjson
 from ray_jobs.serving.feedback.held import HeldAnswer
 
 
-class Folder(StrEnum):
+class FeedbackFolder(StrEnum):
     """Who wrote the answer that is there, and what became of it."""
 
     CORRECTED = "person/corrected"
@@ -32,11 +32,11 @@ class Feedback(NamedTuple):
     comment: str | None = None
 
     @property
-    def folder(self) -> Folder:
+    def folder(self) -> FeedbackFolder:
         """Where it is kept."""
         if self.correction is not None:
-            return Folder.CORRECTED
-        return {"up": Folder.UP, "down": Folder.DOWN}.get(self.rating or "", Folder.UNRATED)
+            return FeedbackFolder.CORRECTED
+        return {"up": FeedbackFolder.UP, "down": FeedbackFolder.DOWN}.get(self.rating or "", FeedbackFolder.UNRATED)
 
 
 def record_of(answer: HeldAnswer, said: Feedback, consent: str) -> bytes:
@@ -54,9 +54,9 @@ def record_of(answer: HeldAnswer, said: Feedback, consent: str) -> bytes:
         "prompt": prompt,
     }
     match said.folder:
-        case Folder.CORRECTED:
+        case FeedbackFolder.CORRECTED:
             written = {"author": "person", "completion": said.correction, "rejected": text, "rejected_author": "model"}
-        case Folder.DOWN:
+        case FeedbackFolder.DOWN:
             written = {"author": "model", "rejected": text, "rejected_author": "model"}
         case _:
             written = {"author": "model", "completion": text}

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import orjson
 
 from cluster.http.asgi import Receive, RefusedError, Scope, Send, check_token, headers_of, read_body, send_whole
-from ray_jobs.serving.feedback.desk import FeedbackDesk, unit_of
+from ray_jobs.serving.feedback.desk import FeedbackDesk, asker_hash
 from ray_jobs.serving.feedback.records import Feedback
 from ray_jobs.serving.loop import AnsweringLoop, AnswerPart
 from ray_jobs.serving.metrics import CONTENT_TYPE, ServeMetrics
@@ -97,12 +97,12 @@ class ServeApp:
         return [CHAMPION, *(served.name for served in self._watch.answering)]
 
     def _form(self, asked: CompletionAsked | ChatAsked, *, is_chat: bool, has_logprobs: bool) -> Form:
-        """Choose the checkpoint that answers; who asks for the champion stays at one of them while two are tried."""
+        """Choose the checkpoint that answers; while two are tried, a user stays at one of them."""
         unique = uuid.uuid4().hex
         key = asked.asker or unique
         drawn = asked.model == CHAMPION
         served = self._watch.served_for(key) if drawn else self._served(asked.model)
-        return Form(served, is_chat, has_logprobs, unit_of(key) if drawn else None, unique)
+        return Form(served, is_chat, has_logprobs, asker_hash(key) if drawn else None, unique)
 
     def _served(self, name: str) -> ServedCheckpoint:
         answering = self._watch.answering

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ray_jobs.serving.canary.weighing import Shown, Sides, Thumbs, is_due, sentence_of, weigh
+from ray_jobs.serving.canary.weighing import Shown, Sides, Thumbs, compare_sides, look_is_due, sentence_of
 
 ALPHA = 0.05
 
@@ -15,38 +15,42 @@ def sides(new: float, old: float, count: int, share: float = 0.1) -> Sides:
 
 
 def test_what_is_much_worse_is_shown_early_and_what_is_equal_is_not() -> None:
-    assert weigh(sides(0.9, 0.2, 500), 1, ALPHA, 0.05).shown == Shown.WORSE
-    assert weigh(sides(0.2, 0.2, 500), 1, ALPHA, 0.05).shown == Shown.UNCLEAR
-    assert weigh(sides(0.2, 0.2, 200_000), 1, ALPHA, 0.05).shown == Shown.WITHIN
-    assert weigh(sides(0.1, 0.2, 20_000), 1, ALPHA, 0.05).shown == Shown.WITHIN, "better is within too"
+    assert compare_sides(sides(0.9, 0.2, 500), 1, ALPHA, 0.05).shown == Shown.WORSE
+    assert compare_sides(sides(0.2, 0.2, 500), 1, ALPHA, 0.05).shown == Shown.UNCLEAR
+    assert compare_sides(sides(0.2, 0.2, 200_000), 1, ALPHA, 0.05).shown == Shown.WITHIN
+    assert compare_sides(sides(0.1, 0.2, 20_000), 1, ALPHA, 0.05).shown == Shown.WITHIN, "better is within too"
 
 
 def test_worse_by_less_than_the_margin_is_never_shown_worse() -> None:
-    shown = {weigh(sides(0.24, 0.2, count), 1, ALPHA, 0.05).shown for count in (400, 4000, 400_000)}
+    shown = {compare_sides(sides(0.24, 0.2, count), 1, ALPHA, 0.05).shown for count in (400, 4000, 400_000)}
     assert Shown.WORSE not in shown
 
 
 @pytest.mark.parametrize("new", [0.0, 1.0])
 def test_bounds_hold_the_truth_where_all_said_the_same(new: float) -> None:
-    weighed = weigh(sides(new, 0.5, 1000), 1, ALPHA, 0.05)
+    weighed = compare_sides(sides(new, 0.5, 1000), 1, ALPHA, 0.05)
     assert weighed.low < new - 0.5 < weighed.high and weighed.low > -1.2 and weighed.high < 1.2
 
 
 def test_a_later_look_is_harder_to_convince() -> None:
-    lows = [weigh(sides(0.5, 0.2, 500), look, ALPHA, 0.05).low for look in (1, 3, 10)]
+    lows = [compare_sides(sides(0.5, 0.2, 500), look, ALPHA, 0.05).low for look in (1, 3, 10)]
     assert lows == sorted(lows, reverse=True) and lows[0] > lows[-1]
 
 
 def test_counts_alone_say_when_to_look() -> None:
     few, enough = sides(0.5, 0.5, 300), sides(0.5, 0.5, 400)
-    assert not is_due(few, 1, None, ALPHA) and is_due(enough, 1, None, ALPHA), "32 on the smaller side"
-    assert not is_due(enough, 2, enough, ALPHA), "nothing new"
-    assert is_due(sides(0.1, 0.9, 800), 2, enough, ALPHA) == is_due(sides(0.9, 0.1, 800), 2, enough, ALPHA) is True
+    assert not look_is_due(few, 1, None, ALPHA) and look_is_due(enough, 1, None, ALPHA), "32 on the smaller side"
+    assert not look_is_due(enough, 2, enough, ALPHA), "nothing new"
+    assert (
+        look_is_due(sides(0.1, 0.9, 800), 2, enough, ALPHA)
+        == look_is_due(sides(0.9, 0.1, 800), 2, enough, ALPHA)
+        is True
+    )
 
 
 def test_the_reason_has_the_figures() -> None:
     seen = sides(0.9, 0.2, 500)
-    said = sentence_of(weigh(seen, 1, ALPHA, 0.05), seen, 1, 0.05)
+    said = sentence_of(compare_sides(seen, 1, ALPHA, 0.05), seen, 1, 0.05)
     assert said.startswith("people rate it worse: 90.0% thumbs down of 50 against 20.0% of 450, +")
     assert said.endswith("more, margin 5.0% (look 1, level 0.024)")
 
@@ -61,9 +65,9 @@ def test_a_checkpoint_at_the_margin_is_rolled_back_in_fewer_than_one_canary_in_t
         for count in range(200, 4001, 100):
             part = [is_down[:count][is_new[:count] == side] for side in (True, False)]
             seen = Sides(*(Thumbs(int((~one).sum()), int(one.sum())) for one in part))
-            if not is_due(seen, look, last, ALPHA):
+            if not look_is_due(seen, look, last, ALPHA):
                 continue
-            if weigh(seen, look, ALPHA, 0.05).shown == Shown.WORSE:
+            if compare_sides(seen, look, ALPHA, 0.05).shown == Shown.WORSE:
                 rolled_back += 1
                 break
             last, look = seen, look + 1
