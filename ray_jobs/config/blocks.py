@@ -137,6 +137,7 @@ class ServeConfig(Settings):
     queue: int = Field(64, ge=1, le=100_000, description="answers that wait; beyond them a request gets 429")
     max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
+    replicas: int = Field(1, ge=1, le=256, description="processes that answer at one port, each with its own weights")
     feedback: FeedbackConfig = FeedbackConfig()
     canary: CanaryConfig = CanaryConfig()
 

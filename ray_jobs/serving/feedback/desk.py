@@ -38,17 +38,19 @@ class Taken(NamedTuple):
 class FeedbackDesk:
     """Holds answers, and takes what is said of them."""
 
-    def __init__(self, config: FeedbackConfig, rated: Rated | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: FeedbackConfig, rated: Rated | None, part: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
         """rated: is told of each first thumb on a choice; None: nobody counts them.
 
-        ConfigError where another server writes into the folder.
+        part: of the folders, this server's own. ConfigError where another server writes into the folder.
         """
         self.config, self._rated = config, rated
         self.held = HeldAnswers(config.hold, config.memory, clock)
         self._stack, self._tasks = ExitStack(), set[asyncio.Task[None]]()
         self._committers: dict[FeedbackFolder, Committer] = {}
         for folder in FeedbackFolder if config.folder else ():
-            place = Path(config.folder or "") / folder
+            place = Path(config.folder or "") / folder / part
             try:
                 spool = Spool(place)
             except BlockingIOError:

@@ -7,7 +7,8 @@ are of one checkpoint, which the answer names.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
 
 import orjson
 
@@ -21,6 +22,8 @@ from ray_jobs.serving.openai.asking import plan_chat, plan_completion
 from ray_jobs.serving.openai.exchange import FAILED, Exchange, GoneError, streamed
 from ray_jobs.serving.openai.holding import held_answer
 from ray_jobs.serving.openai.requests import ChatAsked, CompletionAsked, FeedbackAsked, read_request
+from ray_jobs.serving.replicas.merging import merged
+from ray_jobs.serving.replicas.siblings import HEADER, Siblings
 from ray_jobs.serving.served import ServedCheckpoint
 from ray_jobs.serving.watch import ChampionWatch
 
@@ -31,15 +34,21 @@ PATHS = {**dict.fromkeys((*ASKING, FEEDBACK), "POST"), "/v1/models": "GET", "/me
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
+class Door(NamedTuple):
+    """What a request must bear (None: anybody may ask), and how many bytes it may hold."""
+
+    token: str | None
+    max_body: int
+
+
 class ServeApp:
     """The ASGI application: lets the champion answer."""
 
     def __init__(
-        self, watch: ChampionWatch, loop: AnsweringLoop, desk: FeedbackDesk, token: str | None, max_body: int
+        self, watch: ChampionWatch, loop: AnsweringLoop, desk: FeedbackDesk, siblings: Siblings, door: Door
     ) -> None:
-        """token: what a request must bear; None: anybody may ask. max_body: bytes of a request."""
-        self._watch, self._loop, self._desk = watch, loop, desk
-        self._token, self._max_body = token, max_body
+        self._watch, self._loop, self._desk, self._siblings = watch, loop, desk, siblings
+        self._token, self._max_body = door
         self._metrics, self._since = ServeMetrics(watch, loop), time.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +78,7 @@ class ServeApp:
         if scope["method"] != method:
             raise RefusedError(f"{scope['method']} is not answered at {path}; use {method}", 405)
         if path == "/metrics":
-            return await send_whole(send, 200, self._metrics.page(), CONTENT_TYPE)
+            return await send_whole(send, 200, await self._page(headers), CONTENT_TYPE)
         if path == "/v1/models":
             return await send_whole(send, 200, models_body(dict.fromkeys(self._names(), self._since)))
         if method == "GET":
@@ -77,7 +86,7 @@ class ServeApp:
             return await send_whole(send, 200, model_body(name, self._since))
         body = await read_body(headers, receive, self._max_body, "send a shorter one")
         if path == FEEDBACK:
-            return await self._take_feedback(read_request(body, FeedbackAsked), send)
+            return await self._take_feedback(body, headers, send)
         if path == "/v1/completions":
             completion = read_request(body, CompletionAsked)
             form = self._form(completion, is_chat=False, has_logprobs=completion.logprobs is not None)
@@ -113,12 +122,29 @@ class ServeApp:
             raise RefusedError(f"model {name} does not answer; {CHAMPION} does, now {names}", 404, "model")
         return served
 
-    async def _take_feedback(self, asked: FeedbackAsked, send: Send) -> None:
+    async def _page(self, headers: Mapping[bytes, str]) -> bytes:
+        """The metrics; of all replicas, unless one of them asks."""
+        own = self._metrics.page()
+        if not self._siblings.are_there or HEADER in headers:
+            return own
+        others = await self._siblings.ask("/metrics", None, headers)
+        return merged({self._siblings.number: own, **{one.number: one.body for one in others if one.status == 200}})
+
+    async def _take_feedback(self, raw: bytes, headers: Mapping[bytes, str], send: Send) -> None:
+        """Take feedback on an answer of this replica, or hand it to the one that gave it."""
+        asked = read_request(raw, FeedbackAsked)
         if not self._desk.is_open:
             raise RefusedError(f"feedback is not taken at {FEEDBACK}; set serve.feedback.folder", 404)
         asked.check()
         said = Feedback(asked.index, asked.rating, asked.correction, asked.comment)
-        taken = await self._desk.take(asked.id, said, asked.consent)
+        try:
+            taken = await self._desk.take(asked.id, said, asked.consent)
+        except RefusedError as error:
+            others = await self._siblings.ask(FEEDBACK, raw, headers) if error.status == 404 else []
+            if (holder := next((one for one in others if one.status != 404), None)) is None:
+                raise
+            await send_whole(send, holder.status, holder.body)
+            return
         self._metrics.feedback.labels(asked.rating or "none", str(taken.stored).lower()).inc()
         body = {"id": asked.id, "object": "feedback", "checkpoint": taken.checkpoint, "stored": taken.stored}
         await send_whole(send, 201 if taken.is_new else 200, orjson.dumps(body))

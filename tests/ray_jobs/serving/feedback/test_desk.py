@@ -29,7 +29,7 @@ def answer(name: str = "a", *, consents: bool = False, texts: tuple[str, ...] = 
 def desk_in(folder: Path, clock: Callable[[], float] = time.time, **more: Any) -> FeedbackDesk:
     RATED.clear()
     config = FeedbackConfig.model_validate({"folder": str(folder / "said"), **more})
-    return FeedbackDesk(config, lambda answer, is_up: RATED.append((answer.checkpoint, is_up)), clock)
+    return FeedbackDesk(config, lambda answer, is_up: RATED.append((answer.checkpoint, is_up)), clock=clock)
 
 
 def take(desk: FeedbackDesk, said: Feedback, consent: bool | None = True, name: str = "a") -> Taken:
