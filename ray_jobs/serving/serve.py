@@ -1,12 +1,12 @@
 """What does `headrace serve` do? It lets the champion of a store answer over HTTP, and its successors after it."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
 import torch
@@ -56,7 +56,9 @@ def serve_command(config: Config, host: str, port: int, token_file: str | None, 
         raise ConfigError(f"http://{host}:{port} cannot be listened at: {error.strerror}; name another port") from None
     with tempfile.TemporaryDirectory(prefix="headrace-") as private:
         work = partial(_work, config, endpoint, tell)
-        keep_replicas(count, private, listener, work, tell, GRACE_S + 5)
+        number = keep_replicas(count, private, listener, work, tell, GRACE_S + 5)
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)  # ended by it, as a server that is alone is
 
 
 def start_serving(
@@ -86,12 +88,11 @@ def _work(
     tell: Callable[[str], None],
     place: ReplicaPlace,
     listener: socket.socket,
-    ready: Event,
 ) -> None:
     """What one replica does: its share of the processors, and no traceback where the configuration is wrong."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.total))
     try:
-        _answer(config, endpoint, tell, place, (listener, ready))
+        _answer(config, endpoint, tell, place, listener)
     except ConfigError as error:
         tell(f"error      {error}")
         sys.exit(2)
@@ -102,7 +103,7 @@ def _answer(
     endpoint: Endpoint,
     tell: Callable[[str], None],
     place: ReplicaPlace | None,
-    among: tuple[socket.socket, Event] | None,
+    listener: socket.socket | None,
 ) -> None:
     server = start_serving(config, endpoint.token("ask"), tell, place)
     served = server.watch.current
@@ -112,11 +113,7 @@ def _answer(
         if served.decoder.rows < config.serve.batch:
             tell("warning    on this machine a text's place in a batch changes its last bits, so answers take turns")
     try:
-        if among is None:
-            return endpoint.answer(server.app, GRACE_S)
-        listener, ready = among
-        sockets = [listener, *server.siblings.open()]
-        ready.set()
+        sockets = None if listener is None else [listener, *server.siblings.open()]
         endpoint.answer(server.app, GRACE_S, sockets)
     finally:
         server.desk.close()

@@ -2,8 +2,8 @@
 
 The statistics are the gate's (ray_jobs/evaluation/bounds.py): a level that is spent over looks, so that the answers to
 all looks together are wrong with a chance of at most alpha, and Student's t, guarded as if one more unit had said the
-worst. A unit is what was drawn to one side: a user, or a conversation, which counts once. Each side has a bound of its
-own at half the level, so nothing is asked of how many there are of each.
+worst. A unit is what was drawn to one side: a user, or a conversation, which counts once. Units weigh what their side
+lacks in number, those of the old side with the other sign, so that their mean is the difference of the shares.
 """
 
 from enum import StrEnum
@@ -79,9 +79,7 @@ def compare_sides(sides: Sides, look: int, alpha: float, margin: float) -> Sides
     <Shown.WORSE: 'worse'>
     """
     level = level_of(look, alpha)
-    new_low, new_high = _bounds(sides.new, level / 2)
-    old_low, old_high = _bounds(sides.old, level / 2)
-    low, high = new_low - old_high, new_high - old_low
+    low, high = -_highest(sides, level, -1.0), _highest(sides, level, 1.0)
     shown = Shown.WORSE if low > margin else Shown.WITHIN if high <= margin else Shown.UNCLEAR
     return SidesCompared(shown, level, low, high)
 
@@ -96,12 +94,13 @@ def sentence_of(weighed: SidesCompared, sides: Sides, look: int, margin: float) 
     )
 
 
-def _bounds(thumbs: Thumbs, level: float) -> tuple[float, float]:
-    """Bounds of the share of thumbs down, each wrong with a chance of at most `level`."""
-    return 1 - _highest(thumbs.up, thumbs.count, level), _highest(thumbs.down, thumbs.count, level)
-
-
-def _highest(some: int, count: int, level: float) -> float:
-    said = np.zeros(count)
-    said[:some] = 1.0
-    return min(float(upper(np.ones(count), said, level, guard=SPAN_GUARD, span=1.0)), 1.0)
+def _highest(sides: Sides, level: float, sign: float) -> float:
+    """Bound sign * (share of thumbs down at the new checkpoint less that at the old one) from above."""
+    new, old = sides.new, sides.old
+    count, share = new.count + old.count, (new.down + old.down) / (new.count + old.count)
+    weights = sign * count / np.array([new.count, new.count, -old.count, -old.count])
+    said = weights * (np.array([1.0, 0.0, 1.0, 0.0]) - share)
+    each = np.repeat(said, [new.down, new.up, old.down, old.up])
+    freedom = min(new.count, old.count) - 1
+    bound = upper(np.ones(count), each, level, guard=SPAN_GUARD, span=float(said.max()), freedom=freedom)
+    return min(float(bound), 1.0)

@@ -22,7 +22,7 @@ from ray_jobs.serving.openai.asking import plan_chat, plan_completion
 from ray_jobs.serving.openai.exchange import FAILED, Exchange, GoneError, streamed
 from ray_jobs.serving.openai.holding import held_answer
 from ray_jobs.serving.openai.requests import ChatAsked, CompletionAsked, FeedbackAsked, read_request
-from ray_jobs.serving.replicas.merging import merged
+from ray_jobs.serving.replicas.merging import merged_pages
 from ray_jobs.serving.replicas.siblings import HEADER, Siblings
 from ray_jobs.serving.served import ServedCheckpoint
 from ray_jobs.serving.watch import ChampionWatch
@@ -128,7 +128,8 @@ class ServeApp:
         if not self._siblings.are_there or HEADER in headers:
             return own
         others = await self._siblings.ask("/metrics", None, headers)
-        return merged({self._siblings.number: own, **{one.number: one.body for one in others if one.status == 200}})
+        theirs = {one.number: one.body for one in others if one.status == 200}
+        return merged_pages({self._siblings.number: own, **theirs})
 
     async def _take_feedback(self, raw: bytes, headers: Mapping[bytes, str], send: Send) -> None:
         """Take feedback on an answer of this replica, or hand it to the one that gave it."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import NamedTuple
 
 from ray_jobs.outcome import ConfigError
@@ -31,8 +31,17 @@ class ReplicaPlace(NamedTuple):
     total: int
     folder: str
 
+    def door_of(self, number: int) -> Path:
+        """Where a replica listens to the others, from when on it answers."""
+        return Path(self.folder) / f"{number}.sock"
 
-Work = Callable[[ReplicaPlace, socket.socket, Event], None]  # answers until a signal; sets the event once it does
+    @property
+    def door(self) -> Path:
+        """Where this one does."""
+        return self.door_of(self.number)
+
+
+Work = Callable[[ReplicaPlace, socket.socket], None]  # answers until a signal
 
 
 class Replica:
@@ -45,15 +54,17 @@ class Replica:
 
     def start(self) -> None:
         """Start it."""
-        self.ready, self._began_s = SPAWN.Event(), time.monotonic()
+        self.place.door.unlink(missing_ok=True)  # of one that died
+        self._began_s = time.monotonic()
         self.process: SpawnProcess = SPAWN.Process(
-            target=_run, args=(self._work, self.place, self._listener, self.ready), name=f"replica-{self.place.number}"
+            target=_run, args=(self._work, self.place, self._listener), name=f"replica-{self.place.number}"
         )
         self.process.start()
 
     def wait_until_ready(self) -> None:
         """Wait until it answers; ConfigError where it ends before."""
-        while not self.ready.wait(0.05):
+        while not self.place.door.exists():
+            time.sleep(0.05)
             if not self.process.is_alive():
                 raise ConfigError(
                     f"replica {self.place.number} ended with code {self.process.exitcode} before it could answer; the "
@@ -79,8 +90,8 @@ class Replica:
 
 def keep_replicas(
     count: int, folder: str, listener: socket.socket, work: Work, tell: Callable[[str], None], grace_s: float
-) -> None:
-    """Keep so many replicas answering until a signal; then each has `grace_s` to end what it has begun."""
+) -> int:
+    """Keep so many replicas answering until a signal, which is returned; then each has `grace_s` to end its answers."""
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: stopping.append(number))
@@ -99,17 +110,15 @@ def keep_replicas(
         for one in replicas:
             one.process.join(grace_s)
             one.process.kill()
-    if stopping:
-        signal.signal(stopping[0], signal.SIG_DFL)
-        signal.raise_signal(stopping[0])
+    return stopping[0]
 
 
-def _run(work: Work, place: ReplicaPlace, listener: socket.socket, ready: Event) -> None:
+def _run(work: Work, place: ReplicaPlace, listener: socket.socket) -> None:
     """What a replica's process does."""
     parent = multiprocessing.parent_process()
     if parent is not None:  # a parent that was killed cannot end us
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    work(place, listener, ready)
+    work(place, listener)
 
 
 def _end_with(sentinel: int) -> None:

@@ -17,7 +17,7 @@ class _Families(Collector):
         return self._families
 
 
-def merged(pages: Mapping[int, bytes]) -> bytes:
+def merged_pages(pages: Mapping[int, bytes]) -> bytes:
     """Merge the pages of replicas, by number."""
     families: dict[str, Metric] = {}
     for number, page in sorted(pages.items()):

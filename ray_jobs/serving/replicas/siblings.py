@@ -44,11 +44,8 @@ class Siblings:
         """Return the socket at which the others ask this one; none where there are none."""
         if self._place is None:
             return []
-        path = _path(self._place, self._place.number)
-        path.unlink(missing_ok=True)  # of one that died
         own = socket.socket(socket.AF_UNIX)
-        own.bind(str(path))
-        path.chmod(0o600)
+        own.bind(str(self._place.door))
         own.listen()
         return [own]
 
@@ -59,12 +56,8 @@ class Siblings:
             return []
         request = _request(path, body, headers)
         others = [number for number in range(place.total) if number != place.number]
-        replies = await asyncio.gather(*(_ask(number, _path(place, number), request) for number in others))
+        replies = await asyncio.gather(*(_ask(number, place.door_of(number), request) for number in others))
         return [reply for reply in replies if reply is not None]
-
-
-def _path(place: ReplicaPlace, number: int) -> Path:
-    return Path(place.folder) / f"{number}.sock"
 
 
 def _request(path: str, body: bytes | None, headers: Mapping[bytes, str]) -> bytes:
