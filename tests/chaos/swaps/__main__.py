@@ -75,7 +75,7 @@ def _of_replicas(tally: Tally) -> list[str]:
     return [
         f"- of two replicas behind one port {tally.killed} were killed (SIGKILL) under load and started again",
         f"- asked by OpenAI's client, whose own retries (2) are all that whole answers have: it repeated "
-        f"{tally.retried} requests; {tally.broken_streams} streams broke and were asked for again",
+        f"{tally.retried} requests; streams that broke and were asked for again: {tally.broken_streams}",
     ]
 
 
