@@ -2,12 +2,15 @@
 
 import ipaddress
 import os
+import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
 
 from ray_jobs.outcome import ConfigError
+
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
 
 
 class Endpoint(NamedTuple):
@@ -31,8 +34,16 @@ class Endpoint(NamedTuple):
             )
         return token
 
-    def answer(self, application: Any, grace_s: int) -> None:
-        """Let an ASGI application answer until a signal ends it; what runs then has so many seconds to finish."""
+    def listen(self) -> socket.socket:
+        """Return a socket that listens there, for several processes to accept from; OSError where that cannot be."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+
+    def answer(self, application: Any, grace_s: int, sockets: list[socket.socket] | None = None) -> None:
+        """Let an ASGI application answer until a signal ends it; what runs then has so many seconds to finish.
+
+        sockets: that listen already, in place of one of its own.
+        """
         config = uvicorn.Config(
             application,
             host=self.host,
@@ -43,7 +54,7 @@ class Endpoint(NamedTuple):
             lifespan="off",
             timeout_graceful_shutdown=grace_s,
         )
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(sockets)
 
 
 def read_token(file: str | None, variable: str) -> str | None:

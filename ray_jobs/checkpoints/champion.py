@@ -35,6 +35,7 @@ class InService(msgspec.Struct, frozen=True, kw_only=True):
     decided: float = 0.0
     previous: Name | None = None
     by_hand: bool = False
+    reason: str | None = None  # of a rollback that nobody asked for by hand
     weights_sha256: str | None = None
     sample_fingerprint: str | None = None
     last_window: int | None = None

@@ -20,6 +20,7 @@ from ray_jobs.command_line.options import (
     split,
 )
 from ray_jobs.command_line.reading import read_as_written, read_run, read_store
+from ray_jobs.serving.answer_id import read_answer_id
 
 commands = typer.Typer()
 PANEL = "Look"
@@ -102,13 +103,28 @@ def verify(
     finish(0 if audit.ok else 1, audit.to_dict(), as_json)
 
 
-@command(commands, PANEL, "headrace trace 4f1c2a store=./lake", "headrace trace news:/data/texts/a.jsonl:120")
+@command(
+    commands,
+    PANEL,
+    "headrace trace 4f1c2a store=./lake",
+    "headrace trace news:/data/texts/a.jsonl:120",
+    "headrace trace chatcmpl-… store=./lake",
+)
 def trace(ids: Ids = None, config: Files = None, as_json: Json = False) -> None:
-    """Where a document came from, what happened to it, what has seen it: trace ID, or source:partition:offset."""
+    """Where a document came from, what happened to it, what has seen it: trace ID, or source:partition:offset.
+
+    Of an answer (the id that it bears): which checkpoint gave it, and which rounds taught that.
+    """
     from ray_jobs.commands import tracing
 
     names, overrides = split(ids)
-    story = tracing.trace(read_as_written(config, overrides).store, names)
+    store = read_as_written(config, overrides).store
+    if len(names) == 1 and (answer := read_answer_id(names[0])) is not None:
+        told = tracing.trace_answer(store, names[0], answer)
+        if not as_json:
+            show(tracing.answer_story_lines(told))
+        finish(0, told, as_json)
+    story = tracing.trace(store, names)
     if not as_json:
         show(tracing.trace_lines(story))
     finish(0, story, as_json)

@@ -20,6 +20,8 @@ from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.exposure import ChampionSeen, Exposure, Seen, SeenRow, champion_seen
+from ray_jobs.serving.answer_id import AnswerName
+from ray_jobs.serving.followed import AnswerOrigin, origin_lines, origin_of
 
 PREVIEW_CHARS = 160
 MOST_NAMED = 5
@@ -75,12 +77,33 @@ class DocumentStory(DocumentOrigin, DocumentFate):
     champion: ChampionSeen | None
 
 
+class AnswerStory(AnswerOrigin):
+    """All that `headrace trace` tells of an answer; feedback: the documents that were said of it."""
+
+    feedback: list[DocumentStory]
+
+
 def trace(uri: str, names: list[str]) -> DocumentStory:
     """Tell a document's story; ConfigError unless one name is given, and if it means none or several."""
     if len(names) != 1:
         raise ConfigError(f"trace tells of one document, {len(names)} are named; give one id, external id or place")
     lake = Lake(Store.open(uri))
     return stories(lake, [_one(lake, uri, names[0])])[0]
+
+
+def trace_answer(uri: str, text: str, answer: AnswerName) -> AnswerStory:
+    """Tell where an answer came from, and what became of what was said of it; ConfigError for another store's."""
+    lake = Lake(Store.open(uri))
+    origin = origin_of(lake, text, answer)
+    return {**origin, "feedback": stories(lake, find(lake, text).documents)}
+
+
+def answer_story_lines(story: AnswerStory) -> list[str]:
+    """The same as lines for people."""
+    lines = origin_lines(story)
+    for document in story["feedback"]:
+        lines += ["", *trace_lines(document)]
+    return lines if story["feedback"] else [*lines, "feedback   none is in the store"]
 
 
 def stories(lake: Lake, rows: Sequence[DocumentRow]) -> list[DocumentStory]:

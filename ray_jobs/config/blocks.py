@@ -106,6 +106,27 @@ class GateConfig(Settings):
     old_documents: int = Field(3000, ge=20, description="old held-out documents of a source that are judged at least")
 
 
+class FeedbackConfig(Settings):
+    """What is kept of answers and of what people say of them."""
+
+    folder: str | None = Field(None, min_length=1, description="where it is kept, with consent alone; absent: nowhere")
+    share: Share = Field(
+        1.0, description="of the answers to requests with store=true, those that are kept though nobody rated them"
+    )
+    hold: Duration = Field(3600.0, gt=0, le=30 * 86400, description="how long an answer can be spoken of")
+    memory: Size = Field(64 << 20, ge=1 << 20, le=64 << 30, description="what answers that are held may take")
+
+
+class CanaryConfig(Settings):
+    """How a new champion is tried on a share of the conversations before it answers all of them."""
+
+    share: Share = Field(0.0, le=0.5, description="what it answers at first; 0: it takes over at once")
+    within: Duration = Field(
+        3600.0, gt=0, le=30 * 86400, description="from its promotion until it takes over, unless it was shown worse"
+    )
+    margin: Share = Field(0.05, description="by how much more of its answers may be rated down")
+
+
 class ServeConfig(Settings):
     """What `headrace serve` takes at once, and how often it looks for another champion."""
 
@@ -116,6 +137,9 @@ class ServeConfig(Settings):
     queue: int = Field(64, ge=1, le=100_000, description="answers that wait; beyond them a request gets 429")
     max_body: Size = Field(2**20, ge=1024, le=2**28, description="bytes that a request may hold")
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
+    replicas: int = Field(1, ge=1, le=256, description="processes that answer at one port, each with its own weights")
+    feedback: FeedbackConfig = FeedbackConfig()
+    canary: CanaryConfig = CanaryConfig()
 
 
 class CardConfig(Settings):

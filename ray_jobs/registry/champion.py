@@ -103,8 +103,13 @@ def opponent_of(store: Store, candidates: Sequence[str]) -> Opponent:
     return Opponent(name, before, None, reference if before else None)
 
 
-def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool) -> InService:
-    """Move the pointer without the gate. The drift reference stays, unless it is to begin anew."""
+def put_in_service_by_hand(
+    store: Store, checkpoint: str, *, new_reference: bool, reason: str | None = None
+) -> InService:
+    """Move the pointer without the gate. The drift reference stays, unless it is to begin anew.
+
+    reason: why a canary moved it back; None: somebody did it.
+    """
     before = read_champion(store)
     reference = before.reference if before else None
     if before is not None and reference is not None:
@@ -115,6 +120,7 @@ def put_in_service_by_hand(store: Store, checkpoint: str, *, new_reference: bool
         decided=time.time(),
         previous=before.checkpoint if before else None,
         by_hand=True,
+        reason=reason,
         reference=None if new_reference else reference,
     )
     put_in_service(store, entry)

@@ -27,7 +27,7 @@ class How(StrEnum):
     PROMOTED = "promoted"
     BASE = "base"  # the weights that a run began with, where there was no champion
     BY_HAND = "by hand"
-    ROLLBACK = "rollback"  # by hand, and it had been in service before
+    ROLLBACK = "rollback"  # by hand, or by a canary, and it had been in service before
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class ServiceTime:
             case How.BASE:
                 return "a run began with it, and there was no champion"
             case How.ROLLBACK:
-                return "moved back by hand: headrace promote --to"
+                return self.entry.reason or "moved back by hand: headrace promote --to"
             case How.BY_HAND:
-                return "moved by hand, unjudged: headrace promote --to"
+                return self.entry.reason or "moved by hand, unjudged: headrace promote --to"
 
 
 def champions(store: Store) -> list[ServiceTime]:

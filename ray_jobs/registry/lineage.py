@@ -7,7 +7,7 @@ TensorBoard and MLflow are told the same as the registry.
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -21,6 +21,14 @@ from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.checkpoints.position import state_to_json
 from ray_jobs.store.paths import decision_path, run_path
+
+
+class TaughtRounds(TypedDict):
+    """Which recorded rounds are in some weights: how many, and up to which window of the store they go."""
+
+    rounds: int
+    steps_of_last_round: int  # 0: all of them
+    last_window: int
 
 
 class TrackingId(msgspec.Struct):
@@ -86,14 +94,14 @@ def _main_of(store: Store, candidate: commits.Commit) -> commits.Commit:
     return replace(candidate, run=run, step=int(left_at), round=judged.round, step_in_round=0)
 
 
-def rounds_of(lake: Lake, run: str, place: tuple[int, int]) -> dict[str, int]:
+def rounds_of(lake: Lake, run: str, place: tuple[int, int]) -> TaughtRounds:
     """Which recorded rounds of a run are in weights at (round, steps of it), and up to which window of the store."""
     last = place[0] if place[1] else place[0] - 1
     rows = lake.rounds(run, last)
     end = Manifest.from_row(rows, 0).ends.newest if rows.num_rows else None
     return {
         "rounds": last + 1,
-        "steps_of_last_round": place[1],  # 0: all of them
+        "steps_of_last_round": place[1],
         "last_window": (end.window if end.position else end.window - 1) if end else -1,
     }
 

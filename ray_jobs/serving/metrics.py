@@ -9,9 +9,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ray_jobs.serving.loop import AnsweringLoop
+from ray_jobs.serving.served import ServedCheckpoint
 from ray_jobs.serving.watch import ChampionWatch
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+AGES = (10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 86400, 7 * 86400, 30 * 86400)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,6 +32,18 @@ class ServeMetrics:
         self.tokens = Counter(
             "headrace_serve_tokens", "Tokens of prompts and of answers.", ["kind"], registry=self._registry
         )
+        self.feedback = Counter(
+            "headrace_serve_feedback",
+            "What was said of answers, by rating, and whether it was stored.",
+            ["rating", "stored"],
+            registry=self._registry,
+        )
+        self._age_s = Histogram(
+            "headrace_serve_answer_age_seconds",
+            "Age of the newest document that the answering checkpoint trained, when it answered.",
+            buckets=AGES,
+            registry=self._registry,
+        )
         self.first_token_s, self.whole_s = (
             Histogram(f"headrace_serve_{name}_seconds", text, buckets=SECONDS, registry=self._registry)
             for name, text in (
@@ -37,6 +51,11 @@ class ServeMetrics:
                 ("request", "From a request to the end of its answer."),
             )
         )
+
+    def answered(self, served: ServedCheckpoint) -> None:
+        """Count how old what an answer knows of is: from the event to the answer."""
+        if served.newest_event_s is not None:
+            self._age_s.observe(time.time() - served.newest_event_s)
 
     def page(self) -> bytes:
         """Everything, as Prometheus reads it."""
@@ -58,8 +77,11 @@ class _Standing(Collector):
         info = GaugeMetricFamily(
             "headrace_serve_checkpoint", "1 for what answers.", labels=["checkpoint", "fingerprint"]
         )
-        info.add_metric([served.name, served.fingerprint], 1)
+        for one in watch.answering:
+            info.add_metric([one.name, one.fingerprint], 1)
         yield info
+        text = "1 while a new champion is tried on a share of the conversations."
+        yield GaugeMetricFamily("headrace_serve_canary", text, value=float(watch.trial is not None))
         if served.newest_event_s is not None:
             age_s = time.time() - served.newest_event_s
             text = "Now less the event time of the newest document that the served checkpoint trained."

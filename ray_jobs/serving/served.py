@@ -1,23 +1,16 @@
 """What is a checkpoint in service: its weights in memory, its name, and how new the newest text is that it trained?"""
 
-import hashlib
 from dataclasses import dataclass, field
-
-import numpy as np
-import pyarrow as pa
 
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from models.kinds.kinds import model_config
 from models.measures.decoding import BatchDecoder, ReadsRows
-from ray_jobs.checkpoints.manifest import Commit, by_name
+from ray_jobs.checkpoints.manifest import by_name
 from ray_jobs.config.blocks import ServeConfig
-from ray_jobs.evaluation.judged_text import NOTHING, given_until
+from ray_jobs.serving.followed import fingerprint_of, newest_event_s
 from ray_jobs.serving.openai.chat import ChatPrompts
 from ray_jobs.serving.speaker import Speaker, chat_of
-
-NEWEST_WINDOWS = 32  # in which the newest document is looked for: it must not cost more as a store grows
-COLUMNS = ["window", "position", "source", "event_time"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,30 +41,10 @@ def load_served(store: Store, name: str, precision: str, serve: ServeConfig) -> 
     chat = chat_of(store, commit, speaker.tokenizer)
     return ServedCheckpoint(
         name=commit.name,
-        fingerprint=_fingerprint(commit, str(speaker.like.dtype)),
+        fingerprint=fingerprint_of(commit, str(speaker.like.dtype)),
         speaker=speaker,
         decoder=BatchDecoder(speaker.model, serve.batch, speaker.like),
         context=serve.context or model_config(commit.state.model).row_tokens,
         chat=ChatPrompts(chat) if chat else None,
         newest_event_s=newest_event_s(Lake(store), commit),
     )
-
-
-def _fingerprint(commit: Commit, precision: str) -> str:
-    """Tell weights apart by the digests that their checkpoint committed."""
-    digest = hashlib.sha256(f"{precision} {commit.state.base} {commit.state.model}".encode())
-    for file in commit.files:
-        digest.update(file.sha256.encode())
-    return f"fp_{digest.hexdigest()[:12]}"
-
-
-def newest_event_s(lake: Lake, commit: Commit) -> float | None:
-    """Find the newest event time among the documents of the last windows that a checkpoint was given."""
-    given = given_until(lake, commit)
-    if given == NOTHING:
-        return None
-    last = given.newest.window
-    log = lake.documents(max(0, last - NEWEST_WINDOWS), last, COLUMNS, ["kept"])
-    taken = ~given.waiting(log["source"], log["window"].to_numpy(), log["position"].to_numpy())
-    times_s = log["event_time"].cast(pa.int64()).to_numpy()[taken] * 1e-6
-    return float(np.max(times_s)) if len(times_s) else None

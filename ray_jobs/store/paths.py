@@ -6,6 +6,7 @@ from cluster.storage.store import Store
 
 CHAMPION = "registry/champion.json"
 DECISIONS, BY_HAND, FORMER = "registry/decisions", "registry/by_hand", "registry/former"
+CANARIES = "registry/canaries"
 TOKENIZER = "tokenizer.json"
 CHAT = "chat_template.json"
 #: What a run may be called: a folder, and no branch.

@@ -9,6 +9,7 @@ import orjson
 
 from cluster.http.asgi import RefusedError
 from models.measures.decoding import ChosenToken
+from ray_jobs.serving.answer_id import answer_id
 from ray_jobs.serving.loop import AnswerPart
 from ray_jobs.serving.served import ServedCheckpoint
 from ray_jobs.serving.text import UNFINISHED
@@ -48,8 +49,14 @@ class Form:
     served: ServedCheckpoint
     is_chat: bool
     has_logprobs: bool = False
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    unit: int | None = None  # who asked, as a hash; None: a checkpoint was asked for by its name
+    unique: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def id(self) -> str:
+        """The answer's id, which says which checkpoint it is of."""
+        return answer_id(self.unique, self.served.name, self.served.fingerprint, is_chat=self.is_chat)
 
     def whole(self, choices: Sequence[Choice]) -> bytes:
         """Write all choices."""
@@ -81,7 +88,7 @@ class Form:
     def _head(self, *, is_chunk: bool) -> dict[str, object]:
         kind = ("chat.completion.chunk" if is_chunk else "chat.completion") if self.is_chat else "text_completion"
         return {
-            "id": f"{'chatcmpl' if self.is_chat else 'cmpl'}-{self.id}",
+            "id": self.id,
             "object": kind,
             "created": self.created,
             "model": self.served.name,

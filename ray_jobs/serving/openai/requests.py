@@ -13,7 +13,7 @@ import msgspec
 from cluster.http.asgi import RefusedError
 from models.sampling import Sampling
 
-IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+IGNORED = ("metadata", "service_tier", "prompt_cache_key")
 UNSUPPORTED: dict[str, object] = {  # and the value that says nothing
     "presence_penalty": 0,
     "frequency_penalty": 0,
@@ -57,6 +57,14 @@ class AskedFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stop: Stops = []
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
+    store: bool = False  # OpenAI's word for: request and answer may be kept
+    user: str | None = None
+    safety_identifier: str | None = None
+
+    @property
+    def asker(self) -> str | None:
+        """Who asks, as the request says it; None: it does not."""
+        return self.safety_identifier or self.user
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -124,8 +132,33 @@ class ChatAsked(AskedFields, forbid_unknown_fields=True, kw_only=True):
     logprobs: bool = False
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] = 0
 
+    @property
+    def asker(self) -> str:
+        """Who asks; where the request does not say it, the conversation by its beginning, which all its turns share."""
+        number = next((n for n, message in enumerate(self.messages) if message.role == "user"), 0)
+        beginning = [message.plain() for message in self.messages[: number + 1]]
+        return super().asker or msgspec.json.encode(beginning).decode()
 
-Kind = TypeVar("Kind", CompletionAsked, ChatAsked)
+
+class FeedbackAsked(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A request to `/v1/feedback`: what somebody says of an answer."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+    index: Count = 0
+    rating: Literal["up", "down"] | None = None
+    correction: str | None = None
+    comment: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+    consent: bool | None = None
+
+    def check(self) -> None:
+        """RefusedError where it says nothing, or a correction is blank."""
+        if self.rating is None and self.correction is None:
+            raise RefusedError("rating and correction are both missing; send rating=up or down, or a correction", 400)
+        if self.correction is not None and not self.correction.strip():
+            raise RefusedError("correction is blank; send the better answer, or leave it out", 400, "correction")
+
+
+Kind = TypeVar("Kind", CompletionAsked, ChatAsked, FeedbackAsked)
 
 
 class Mistake(NamedTuple):

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from tests.support.serving.stores import promote
 
 PROMPTS = ("The mill ", "a", "Grain, flour and bread: ", "river wind", "0123456789", "é, ", "Who ", "wheel " * 4)
 SENDERS = 6
+Ask = Callable[[str, bool], "Given"]  # a prompt, and whether its answer is streamed
 
 
 class Given(NamedTuple):
@@ -36,6 +38,9 @@ class Tally:
     mixed: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     swaps: int = 0
+    killed: int = 0  # replicas
+    retried: int = 0  # requests that a client repeated by itself
+    broken_streams: int = 0  # that were asked for again
     seconds: float = 0.0
 
 
@@ -66,14 +71,25 @@ def expected_answers(server: ServerProcess, store: Store, names: list[str]) -> d
         promote(store, name)
         server.wait_for(name)
         for prompt in PROMPTS:
-            found[name, prompt] = ask(server.url, prompt, is_streamed=False)
+            while (given := ask(server.url, prompt, is_streamed=False)).model != name:
+                time.sleep(0.05)  # another replica has not looked yet
+            found[name, prompt] = given
     return found
 
 
-def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_requests: int, seed: int) -> Tally:
+def swap_under_load(
+    server: ServerProcess,
+    store: Store,
+    names: list[str],
+    num_requests: int,
+    seed: int,
+    asking: Callable[[str, Tally], Ask] = lambda url, _: partial(ask, url),
+    kills: int = 0,
+) -> Tally:
     """Let senders ask while one name after the other is put in service, evenly over the requests, and each answers.
 
-    There are more requests where a change takes longer than its share of them.
+    There are more requests where a change takes longer than its share of them. kills: of replicas, in the first
+    changes, one each, while both checkpoints answer.
     """
     expected = expected_answers(server, store, names)
     promote(store, names[0])
@@ -81,7 +97,7 @@ def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_r
     tally, lock, left = Tally(), threading.Lock(), iter(range(num_requests))
 
     def send(worker: int) -> None:
-        draw = Random(f"{seed}/{worker}")
+        draw, asks = Random(f"{seed}/{worker}"), asking(server.url, tally)
         while True:
             with lock:
                 if next(left, None) is None and tally.swaps == len(names) - 1:
@@ -89,8 +105,8 @@ def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_r
             prompt, is_streamed = draw.choice(PROMPTS), draw.random() < 0.5
             began = time.monotonic()
             try:
-                given = ask(server.url, prompt, is_streamed)
-            except (requests.RequestException, ValueError, KeyError) as error:
+                given = asks(prompt, is_streamed)
+            except Exception as error:  # whatever it is, it is a request that failed
                 with lock:
                     tally.failed.append(repr(error)[:300])
                 continue
@@ -108,6 +124,9 @@ def swap_under_load(server: ServerProcess, store: Store, names: list[str], num_r
         _wait(lambda number=number: _done(tally) >= number * num_requests // len(names))  # type: ignore[misc]
         _wait(lambda before=names[number - 1]: tally.answered[before] > 0 or bool(tally.failed))  # type: ignore[misc]
         promote(store, name)
+        if number <= kills:
+            server.kill_replica()
+            tally.killed += 1
         server.wait_for(name)
         tally.swaps += 1
     for sender in senders:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import requests
 
 from cluster.storage.store import Store
@@ -33,7 +34,7 @@ class ServerProcess:
         """What it says of itself; nothing while it does not answer."""
         try:
             return dict(requests.get(f"{self.url}/health", timeout=30).json())
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # replicas that are loading let a connection wait
             return {}
 
     def wait_for(self, checkpoint: str) -> None:
@@ -43,7 +44,21 @@ class ServerProcess:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 
+    def replicas(self) -> list[psutil.Process]:
+        """The processes that answer, where there are several."""
+        children = psutil.Process(self.process.pid).children()
+        return [one for one in children if any("spawn_main" in part for part in one.cmdline())]
+
+    def kill_replica(self) -> None:
+        """Kill one of them, as a machine does that runs out of memory."""
+        self.replicas()[-1].kill()
+
+    def replicas_are_gone(self) -> bool:
+        """Has no process that answered outlived the server?"""
+        return not any(psutil.pid_exists(pid) for pid in self._pids)
+
     def terminate(self) -> int:
         """End it as a supervisor does; its exit code."""
+        self._pids = [one.pid for one in self.replicas()]
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(120)

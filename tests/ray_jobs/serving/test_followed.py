@@ -9,7 +9,7 @@ import pytest
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
 from data_ops.rounds.manifest import Manifest
-from ray_jobs.serving.served import newest_event_s
+from ray_jobs.serving.followed import newest_event_s
 from tests.support.checkpoints import commit_at
 from tests.support.small_store import RUN, make_store
 
