@@ -2,8 +2,8 @@
 
 `headrace run` with the weights of `smollm2.py` and the text of `dated_text.py`: first on prose alone, the old text;
 then changelogs arrive, in two copies of that store: one trains them alone, one with as much replayed text of both
-kinds beside them. Held-out bits per byte of the weights as they came, behind the prose and behind the changelogs, by source
-and year, and what they say after the same prompt.
+kinds beside them. Held-out bits per byte of the weights as they came, behind the prose and behind the changelogs, by
+source and year, and what they say after the same prompt.
 """
 
 import json
