@@ -15,15 +15,19 @@ import pyarrow as pa
 from data_ops.kernels.arrays import Ints
 from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.fair_order import Waiting, in_shares, in_time, owed
+from data_ops.mixing.repeats import Repeats
 from data_ops.mixing.shares import shares_at, with_floor
 
 
 class Before(NamedTuple):
-    """What the rounds before have left behind: tokens owed by source, positions planned, the last window looked at."""
+    """What the rounds before have left behind: tokens owed by source, positions planned, the last window looked at, and
+    how often what was replayed, where that has a limit.
+    """
 
     credits: Mapping[str, float] = {}
     tokens: int = 0
     window: int = -1
+    repeats: Repeats | None = None
 
 
 class Looked(NamedTuple):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from data_ops.documents.place import Documents, Place
 from data_ops.lake.sealed_rows import RoundRow
 from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.mixed_cut import Before
+from data_ops.mixing.repeats import Entered, Known, Repeats
 from data_ops.rounds.config import RoundConfig
 from data_ops.sampling.config import ReservoirConfig
 
@@ -29,6 +30,7 @@ class Mixed:
     tokens: Mapping[str, int]  # fresh positions of this round by source
     credits: Mapping[str, float]  # tokens that each source is owed behind this round
     dry: tuple[str, ...] = ()  # sources that had less than their share
+    repeats: Repeats | None = None  # where replay has a limit
 
     @property
     def trained_shares(self) -> dict[str, float]:
@@ -74,7 +76,8 @@ class Manifest:
     @property
     def left(self) -> Before:
         """What the mixture of the next round goes on from; all of it unknown where this round had none."""
-        return Before() if self.mix is None else Before(self.mix.credits, self.mix.trained, self.mix.window)
+        mix = self.mix
+        return Before() if mix is None else Before(mix.credits, mix.trained, mix.window, mix.repeats)
 
     @property
     def documents(self) -> Documents:
@@ -85,6 +88,8 @@ class Manifest:
         """The lake's row, without run and round."""
         lists = {"fresh": self.fresh, "replay": self.replay, "shed": self.shed}
         plan = {k: v for k, v in asdict(self).items() if k not in lists and (v or k not in OF_MIXTURES)}
+        if self.mix is not None and self.mix.repeats is None:
+            del plan["mix"]["repeats"]  # so that a round without limits is what it was in older versions
         fresh, replay, shed = (documents.to_arrow() for documents in lists.values())
         return {"plan": json.dumps(plan), "fresh": fresh, "replay": replay, "shed": shed}
 
@@ -96,9 +101,18 @@ class Manifest:
         for name in ("ahead", "end_ahead"):
             plan[name] = {label: Place(*place) for label, place in plan.get(name, {}).items()}
         if "mix" in plan:
-            plan["mix"] = Mixed(**{**plan["mix"], "dry": tuple(plan["mix"]["dry"])})
+            plan["mix"] = _mixed(plan["mix"])
         plan |= {k: Documents.from_arrow(rows[k][index].values) for k in ("fresh", "replay", "shed")}
         return Manifest(**plan)
+
+
+def _mixed(plan: dict[str, Any]) -> Mixed:
+    """Read what was JSON."""
+    repeats = plan.get("repeats")
+    if repeats is not None:
+        known = {k: Known(v["most"], [Entered(*one) for one in v["entered"]]) for k, v in repeats["known"].items()}
+        plan = {**plan, "repeats": Repeats(**{**repeats, "known": known})}
+    return Mixed(**{**plan, "dry": tuple(plan["dry"])})
 
 
 class Shape(NamedTuple):

@@ -14,9 +14,12 @@ import pyarrow as pa
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
+from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.mixed_cut import Before, Looked, cut_mixed
+from data_ops.mixing.repeats import Limited, Repeats, limits_of
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END, cut_round
+from data_ops.rounds.draw import circle_places
 from data_ops.rounds.manifest import Manifest, Planning
 from data_ops.rounds.plan import Behind, PlanInput, plan_mixed, plan_round
 from data_ops.sampling.shard import Sample
@@ -50,9 +53,25 @@ def next_round(
         return None
     if turn.closed == END:
         return NothingLeft(looked.last_window)
-    drawn = sample(sampled_at(behind.frontier, looked.log, turn.window)).without(rule.removed)
-    given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint)
-    return plan_mixed(given, number, behind, looked.log, turn, version.version)
+    upto = sampled_at(behind.frontier, looked.log, turn.window)
+    drawn = sample(upto).without(rule.removed)
+    limited = _limited(rule, plan.seed, behind.before, drawn, upto)
+    given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint, limited)
+    planned = plan_mixed(given, number, behind, looked.log, turn, version.version)
+    if turn.closed == "starved" and not planned.steps and not len(planned.shed):
+        return None  # nothing may be replayed any more: a round of nothing would follow another for ever
+    return planned
+
+
+def _limited(rule: MixtureConfig, seed: int, before: Before, drawn: Sample, upto: Frontier) -> Limited | None:
+    """How often the documents of a sample may still be replayed; None where the mixture says nothing of it."""
+    if rule.max_repeats is None:
+        return None
+    documents, labels = drawn.documents, sorted(set(drawn.sources.tolist()))
+    repeats = before.repeats or Repeats()
+    limits = limits_of(rule.max_repeats, sorted({*labels, *repeats.known}))
+    places = circle_places(documents.ids, seed)
+    return Limited(repeats, limits, drawn.sources, documents.windows, places, documents.lengths, upto)
 
 
 def _of_one_line(
