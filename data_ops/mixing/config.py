@@ -41,6 +41,10 @@ class MixtureConfig(Settings):
         None, description="times that a document may be replayed, or source -> times; absent: any number"
     )
 
+    drift: Literal["log", "pause"] | None = Field(
+        None, description="when a source's text has changed: say so, or also pause the source; absent: do not look"
+    )
+
     @model_validator(mode="after")
     def _is_one_thing(self) -> "MixtureConfig":
         if self.schedule and self.shares is not None:

@@ -11,6 +11,7 @@ from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.lake.sealed_rows import RoundRow
 from data_ops.mixing.config import MixtureConfig
+from data_ops.mixing.drift import Watch
 from data_ops.mixing.mixed_cut import Before
 from data_ops.mixing.repeats import Entered, Known, Repeats
 from data_ops.rounds.config import RoundConfig
@@ -31,6 +32,7 @@ class Mixed:
     credits: Mapping[str, float]  # tokens that each source is owed behind this round
     dry: tuple[str, ...] = ()  # sources that had less than their share
     repeats: Repeats | None = None  # where replay has a limit
+    watch: Watch | None = None  # where the sources' text is watched
 
     @property
     def trained_shares(self) -> dict[str, float]:
@@ -77,7 +79,7 @@ class Manifest:
     def left(self) -> Before:
         """What the mixture of the next round goes on from; all of it unknown where this round had none."""
         mix = self.mix
-        return Before() if mix is None else Before(mix.credits, mix.trained, mix.window, mix.repeats)
+        return Before() if mix is None else Before(mix.credits, mix.trained, mix.window, mix.repeats, mix.watch)
 
     @property
     def documents(self) -> Documents:
@@ -88,8 +90,8 @@ class Manifest:
         """The lake's row, without run and round."""
         lists = {"fresh": self.fresh, "replay": self.replay, "shed": self.shed}
         plan = {k: v for k, v in asdict(self).items() if k not in lists and (v or k not in OF_MIXTURES)}
-        if self.mix is not None and self.mix.repeats is None:
-            del plan["mix"]["repeats"]  # so that a round without limits is what it was in older versions
+        if self.mix is not None:  # a round without limits, and that watches nothing, is what it was in older versions
+            plan["mix"] = {k: v for k, v in plan["mix"].items() if v is not None}
         fresh, replay, shed = (documents.to_arrow() for documents in lists.values())
         return {"plan": json.dumps(plan), "fresh": fresh, "replay": replay, "shed": shed}
 
@@ -112,6 +114,8 @@ def _mixed(plan: dict[str, Any]) -> Mixed:
     if repeats is not None:
         known = {k: Known(v["most"], [Entered(*one) for one in v["entered"]]) for k, v in repeats["known"].items()}
         plan = {**plan, "repeats": Repeats(**{**repeats, "known": known})}
+    if plan.get("watch") is not None:
+        plan = {**plan, "watch": Watch.read(plan["watch"])}
     return Mixed(**{**plan, "dry": tuple(plan["dry"])})
 
 

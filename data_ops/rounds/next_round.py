@@ -5,23 +5,25 @@ function of the log, of where the run stands, and of the mixture in force. Witho
 round a stretch of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.mixing.config import MixtureConfig
+from data_ops.mixing.drift import Alarm, Watch, watch
 from data_ops.mixing.mixed_cut import Before, Looked, cut_mixed
 from data_ops.mixing.repeats import Limited, Repeats, limits_of
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END, cut_round
 from data_ops.rounds.draw import circle_places
 from data_ops.rounds.manifest import Manifest, Planning
-from data_ops.rounds.plan import Behind, PlanInput, plan_mixed, plan_round
+from data_ops.rounds.plan import Behind, PlanInput, Ruled, plan_mixed, plan_round
 from data_ops.sampling.shard import Sample
 
 
@@ -31,6 +33,12 @@ class NothingLeft(NamedTuple):
     last_window: int
 
 
+class Drifted(NamedTuple):
+    """The text of sources has changed that the mixture wants paused then: write such a version, and plan anew."""
+
+    alarms: Sequence[Alarm]
+
+
 def next_round(
     plan: Planning,
     number: int,
@@ -38,7 +46,7 @@ def next_round(
     looked: Looked,
     version: MixtureVersion | None,
     sample: Callable[[Frontier], Sample],
-) -> Manifest | NothingLeft | None:
+) -> Manifest | NothingLeft | Drifted | None:
     """Plan round `number`; None: wait for more.
 
     version: of the run's mixture; None where it never had one. sample: the reservoir as of a frontier of whole windows.
@@ -53,14 +61,25 @@ def next_round(
         return None
     if turn.closed == END:
         return NothingLeft(looked.last_window)
+    watched = _watch(rule, plan.seed, behind.before, looked.log, turn.window)
+    if watched and (alarms := version.unanswered(watched.alarms)):
+        return Drifted(alarms)
     upto = sampled_at(behind.frontier, looked.log, turn.window)
     drawn = sample(upto).without(rule.removed)
     limited = _limited(rule, plan.seed, behind.before, drawn, upto)
     given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint, limited)
-    planned = plan_mixed(given, number, behind, looked.log, turn, version.version)
+    planned = plan_mixed(given, number, behind, looked.log, turn, Ruled(version.version, watched))
     if turn.closed == "starved" and not planned.steps and not len(planned.shed):
         return None  # nothing may be replayed any more: a round of nothing would follow another for ever
     return planned
+
+
+def _watch(rule: MixtureConfig, seed: int, before: Before, log: pa.Table, window: int) -> Watch | None:
+    """What is known of the sources' text up to a window; None where nobody asked."""
+    if rule.drift is None:
+        return None
+    log = log.filter(pc.invert(pc.is_in(log["source"], pa.array(rule.removed, pa.string()))))
+    return watch(before.watch or Watch(before.window), log, window, seed)
 
 
 def _limited(rule: MixtureConfig, seed: int, before: Before, drawn: Sample, upto: Frontier) -> Limited | None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ints
+from data_ops.mixing.drift import Watch
 from data_ops.mixing.mixed_cut import Before, MixedCut
 from data_ops.mixing.repeats import Limited, Repeats
 from data_ops.rounds.config import RoundConfig
@@ -84,7 +85,14 @@ class Behind(NamedTuple):
         return Behind(manifest.ends, manifest.left)
 
 
-def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: MixedCut, version: int) -> Manifest:
+class Ruled(NamedTuple):
+    """By which version of the mixture a round is cut, and what is known of the sources' text, where it is watched."""
+
+    version: int
+    watch: Watch | None = None
+
+
+def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: MixedCut, ruled: Ruled) -> Manifest:
     """Decide a round of a mixture: the documents of `log` (LOG_COLUMNS) that the turn takes, and replay with them."""
     shape, documents, begins = plan.shape, Documents.from_table(log), behind.frontier
     fresh, gone = documents.take(turn.taken), documents.take(turn.shed)
@@ -107,7 +115,7 @@ def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn
         ahead=dict(begins.ahead),
         end_ahead=dict(ends.ahead),
         mix=Mixed(
-            version=version,
+            version=ruled.version,
             window=turn.window,
             trained=behind.before.tokens + positions,
             shares=turn.shares,
@@ -115,6 +123,7 @@ def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn
             credits=turn.credits,
             dry=turn.dry,
             repeats=repeats,
+            watch=ruled.watch,
         ),
     )
 

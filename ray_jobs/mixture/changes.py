@@ -61,6 +61,7 @@ def write_version(store: Store, run: str, made: Change, asked: Asking) -> Mixtur
             mixture=mixture,
             from_round=asked.from_round,
             why=" ".join([asked.action.value, *asked.words, *_options(asked)]),
+            drifted=last.drifted if last else {},
         )
         if publish_version(store, run, version):
             return version
