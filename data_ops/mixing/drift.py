@@ -96,11 +96,17 @@ class Watched:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is known up to a window. alarms: those that the windows of this round raised."""
+    """What is known up to a window. alarms: those that the windows of this round raised; raised: how many ever."""
 
     window: int = -1
     sources: Mapping[str, Watched] = field(default_factory=dict)
     alarms: Sequence[Alarm] = ()
+    raised: int = 0
+
+    @property
+    def psi(self) -> dict[str, float]:
+        """How far the last documents of each source are from those before them, in the figure that moved most."""
+        return {label: max(one.psi.values()) for label, one in self.sources.items() if one.psi}
 
     @staticmethod
     def read(plain: Mapping[str, Mapping[str, Mapping[str, object]]]) -> "Watch":
@@ -130,7 +136,12 @@ def watch(before: Watch, log: pa.Table, upto: int, seed: int) -> Watch:
         told = {figure: _distances(total[figure]) for figure in FIGURES}
         psi, jsd = ({figure: round(told[figure][n], 4) for figure in FIGURES} for n in (0, 1))
         sources[label] = replace(sources[label], psi=psi, jsd=jsd)
-    return Watch(max(upto, before.window), {label: sources[label] for label in sorted(sources)}, alarms)
+    return Watch(
+        max(upto, before.window),
+        {label: sources[label] for label in sorted(sources)},
+        alarms,
+        before.raised + len(alarms),
+    )
 
 
 def _parts(log: pa.Table, behind: int, upto: int) -> Iterator[tuple[str, int, pa.Table]]:

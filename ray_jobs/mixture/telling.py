@@ -52,6 +52,8 @@ def shown_lines(found: Standing) -> list[str]:
     if newest is not None and (in_force is None or newest.version != in_force.version):
         begins = max(found.num_rounds, newest.from_round)
         lines.append(f"waits     version {newest.version} is in force from round {whole(begins)} on: {newest.why}")
+    if newest is not None and newest.by == "drift":
+        lines.append(f"drift     {newest.why}")
     stated, realised = shares_at(found.newest, found.trained) or {}, found.realised()
     for label in sorted({*stated, *realised, *found.waiting, *found.newest.paused, *found.newest.removed}):
         parts = [f"{label:<20}", f"share {_share(stated.get(label)):>6}", f"trained {_share(realised.get(label)):>6}"]
