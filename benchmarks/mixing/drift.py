@@ -53,6 +53,7 @@ def measure(quick: bool) -> list[Row]:
     }
     sizes, windows, series = (SIZES[1:2], 500, 1) if quick else (SIZES, WINDOWS, 1)
     rows = [_false_alarms(name, bank, size, windows, series) for name, bank in banks.items() for size in sizes]
+    rows.append(_in_order(banks["manual pages"], sizes[0]))
     for name, texts in others.items():
         if texts:
             other, shares = _bank(texts, tokenizer), (0.1,) if quick else (0.1, 0.03, 1.0)
@@ -66,6 +67,15 @@ def _false_alarms(name: str, bank: Bank, size: int, windows: int, series: int) -
     what = f"false alarms in {windows:,} windows of {size:,} documents, {name}"
     goal = Goal(windows / WINDOWS, at_least=False, of_ratio=False)
     return Row(what, "alarms", [float(n) for n in counts], goal=goal, note=f"{len(bank.num_bytes):,} texts")
+
+
+def _in_order(bank: Bank, size: int) -> Row:
+    """The pages as a listing gives them: not one source that stays as it is, but a page after the other."""
+    windows = len(bank.num_bytes) // size
+    parts = [Bank(*(one[size * n : size * (n + 1)] for one in bank)) for n in range(windows)]
+    alarms = float(sum(1 for _ in _alarms(lambda _, window: parts[window], windows, 0)))
+    what = f"alarms in {windows:,} windows of {size:,} documents, manual pages one after the other"
+    return Row(what, "alarms", [alarms], note="No false ones: neighbours are of one page, and pages differ.")
 
 
 def _delay(name: str, bank: Bank, other: Bank, share: float, size: int, series: int) -> Row:

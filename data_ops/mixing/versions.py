@@ -53,7 +53,8 @@ class MixtureVersion:
         """The alarms for which a source is still to be paused; one that was is not paused again behind a resume."""
         if self.rule.drift != "pause":
             return []
-        return [one for one in alarms if self.drifted.get(one.source, -1) < one.window]
+        going = [one for one in alarms if one.source not in self.rule.paused]
+        return [one for one in going if self.drifted.get(one.source, -1) < one.window]
 
 
 def versions(store: Store, run: str) -> list[MixtureVersion]:

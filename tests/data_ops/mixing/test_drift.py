@@ -17,11 +17,12 @@ from tests.data_ops.mixing.mixed_logs import MixedRun, window_rows
 
 
 def window_of(number, rng, sources=("a",), size=100, strange=0.0, tokens=(180, 20), bytes_a_token=4.0):
-    """Documents of about 180 tokens of 4 bytes; a share of strange ones has 2 bytes a token. Few values: many ties."""
+    """Documents of about 180 tokens of 4 bytes; a share of strange ones has twice the tokens for them. Many ties."""
     parts = []
     for source in sources:
         num_tokens = np.maximum(rng.normal(*tokens, size).astype(np.int64), 1)
-        ratio = np.where(rng.random(size) < strange, bytes_a_token / 2, bytes_a_token)
+        num_bytes = (num_tokens * (bytes_a_token + rng.normal(0, 0.3, size))).astype(np.int64)
+        num_tokens = np.where(rng.random(size) < strange, 2 * num_tokens, num_tokens)
         parts.append(
             pa.table(
                 {
@@ -29,7 +30,7 @@ def window_of(number, rng, sources=("a",), size=100, strange=0.0, tokens=(180, 2
                     "source": pa.array([source] * size),
                     "window": np.full(size, number),
                     "num_tokens": num_tokens,
-                    "num_bytes": (num_tokens * (ratio + rng.normal(0, 0.3, size))).astype(np.int64),
+                    "num_bytes": num_bytes,
                 }
             )
         )

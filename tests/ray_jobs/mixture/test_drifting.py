@@ -46,9 +46,11 @@ def filled(folder: Path) -> Lake:
             make_documents(number, ["kept"] * 120, 120 * number, source=source, position=120 * place)
             for place, source in enumerate("ab")
         ]
-        if number >= CHANGED:
-            column = parts[1].column_names.index("num_bytes")
-            parts[1] = parts[1].set_column(column, parts[1].schema.field(column), pc.multiply(parts[1]["num_bytes"], 8))
+        for place, part in enumerate(parts):
+            sizes = pa.array([40 + offset % 17 for offset in part["offset"].to_pylist()], pa.int64())
+            sizes = pc.multiply(sizes, 8 if place and number >= CHANGED else 1)
+            column = part.column_names.index("num_bytes")
+            parts[place] = part.set_column(column, part.schema.field(column), sizes)
         add_window(lake, pa.concat_tables(parts))
     lake.store.write(f"runs/{RUN}/config.json", json.dumps({"sources": {"a": {}, "b": {}}}).encode())
     return lake
