@@ -22,7 +22,8 @@ from benchmarks.data.real_text import real_texts
 from benchmarks.rows import Goal, Row
 from data_ops.documents.tokenizer import Tokenizer, train_bpe
 from data_ops.kernels.arrays import Ints, array_to_ids
-from data_ops.mixing.drift import WINDOWS, Watch, watch
+from data_ops.rounds.draw import ties_of
+from data_ops.steering.drift import WINDOWS, Watch, watch_windows
 
 MANUALS = Path("/usr/share/man")
 FEWEST, MOST, VOCABULARY = 300, 4000, 8192  # characters of a paragraph or of several; tokens
@@ -103,7 +104,7 @@ def _alarms(drawn: Callable[[np.random.Generator, int], Bank], windows: int, see
     rng, state = np.random.default_rng(seed), Watch()
     for window in range(windows):
         bank = drawn(rng, window)
-        state = watch(state, _log(bank, window, rng), window, seed)
+        state = watch_windows(state, _log(bank, window, rng), window, ties_of(seed))
         if state.alarms:
             yield window
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from data_ops.kernels.arrays import Ints
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.drift import Watch
 from data_ops.mixing.fair_order import Waiting, in_shares, in_time, owed
-from data_ops.mixing.repeats import Repeats
 from data_ops.mixing.shares import shares_at, with_floor
+from data_ops.steering.drift import Watch
+from data_ops.steering.repeats import Repeats
 
 
 class Before(NamedTuple):

@@ -15,7 +15,7 @@ import msgspec
 from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.drift import Alarm
+from data_ops.steering.drift import Alarm
 
 MEND = "restore the file from a copy; without it the run cannot know which mixture is in force"
 

@@ -13,10 +13,12 @@ from numba import njit
 from data_ops.kernels.arrays import Bools, Floats, Ids, Ints
 from data_ops.kernels.hashing import exact_log, hash_ids, log_exponential
 from data_ops.kernels.id_sets import is_member
-from data_ops.mixing.repeats import TURN, Limited
 from data_ops.rounds.config import RoundConfig
+from data_ops.steering.drift import Ties
+from data_ops.steering.repeats import TURN, Limited
 
 FRESH, REPLAY = 1, 2  # salts: a document's chance to be shed says nothing about its chance to be replayed
+TIES = 1 << 41  # salt, beyond the numbers of rounds: what breaks ties where the text is watched
 CIRCLE = 3  # salt without a round: a document's place on the circle of `repeats.py` never changes
 
 
@@ -76,6 +78,11 @@ def draw_replay(
 def circle_places(ids: Ids, seed: int) -> Ints:
     """Where documents are on the circle round which replay with a limit goes: int64[n] in [0, TURN)."""
     return (hash_ids(ids, seed, CIRCLE) >> np.uint64(64 - (TURN.bit_length() - 1))).astype(np.int64)
+
+
+def ties_of(seed: int) -> Ties:
+    """What breaks ties of ranks (`drift.py`): a function of the document alone."""
+    return lambda ids, figure: hash_ids(ids, seed, TIES, figure)
 
 
 def next_replay(ids: Ids, exclude_ids: Ids, budget_positions: int, limited: Limited) -> Ints:

@@ -11,11 +11,11 @@ from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.lake.sealed_rows import RoundRow
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.drift import Watch
 from data_ops.mixing.mixed_cut import Before
-from data_ops.mixing.repeats import Entered, Known, Repeats
 from data_ops.rounds.config import RoundConfig
 from data_ops.sampling.config import ReservoirConfig
+from data_ops.steering.drift import Watch
+from data_ops.steering.repeats import Entered, Known, Repeats
 
 OF_MIXTURES = ("ahead", "end_ahead", "mix")  # not written where there is none, as older versions would refuse them
 

@@ -16,15 +16,15 @@ from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.drift import Alarm, Watch, watch
 from data_ops.mixing.mixed_cut import Before, Looked, cut_mixed
-from data_ops.mixing.repeats import Limited, Repeats, limits_of
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END, cut_round
-from data_ops.rounds.draw import circle_places
+from data_ops.rounds.draw import circle_places, ties_of
 from data_ops.rounds.manifest import Manifest, Planning
 from data_ops.rounds.plan import Behind, PlanInput, Ruled, plan_mixed, plan_round
 from data_ops.sampling.shard import Sample
+from data_ops.steering.drift import Alarm, Watch, watch_windows
+from data_ops.steering.repeats import Limited, Repeats, limits_of
 
 
 class NothingLeft(NamedTuple):
@@ -79,7 +79,7 @@ def _watch(rule: MixtureConfig, seed: int, before: Before, log: pa.Table, window
     if rule.drift is None:
         return None
     log = log.filter(pc.invert(pc.is_in(log["source"], pa.array(rule.removed, pa.string()))))
-    return watch(before.watch or Watch(before.window), log, window, seed)
+    return watch_windows(before.watch or Watch(before.window), log, window, ties_of(seed))
 
 
 def _limited(rule: MixtureConfig, seed: int, before: Before, drawn: Sample, upto: Frontier) -> Limited | None:

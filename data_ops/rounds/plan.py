@@ -14,14 +14,14 @@ import pyarrow as pa
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ints
-from data_ops.mixing.drift import Watch
 from data_ops.mixing.mixed_cut import Before, MixedCut
-from data_ops.mixing.repeats import Limited, Repeats
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.draw import choose_fresh, draw_replay, next_replay
 from data_ops.rounds.manifest import Manifest, Mixed, Shape
 from data_ops.rounds.packing import pack
 from data_ops.rounds.size import plan_batch
+from data_ops.steering.drift import Watch
+from data_ops.steering.repeats import Limited, Repeats
 
 BRANCH_NUMBERS = 1 << 40
 

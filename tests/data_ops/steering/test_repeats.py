@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.repeats import TURN, Limited, Repeats
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest
+from data_ops.steering.repeats import TURN, Limited, Repeats
 from tests.data_ops.mixing.mixed_logs import MixedRun, places, window_rows
 
 LABELS = ("a", "b", "c")

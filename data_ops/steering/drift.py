@@ -8,14 +8,15 @@ they fall wins nothing on average. The bets of a window are one step of a Shirya
 alarm forgets the source's past: it is compared with what comes from then on. All of it is a function of the log.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
-from data_ops.kernels.arrays import Floats, Ints, ids_to_array
+from data_ops.kernels.arrays import Floats, Ids, Ints, Words, ids_to_array
 
 WINDOWS = 10_000  # at most one false alarm in so many, over all sources together
 FIGURES = ("bytes a token", "bytes")
@@ -25,9 +26,9 @@ EDGES = {
     "bytes": np.array([2.0 ** (3 + k / 4) for k in range(1, BINS)]),  # 8 to 512 Ki
 }
 TAILS, INNER, GAINS = (1, 4, 8, 16), 4, (0.03, 0.1, 0.3)
-TIES = 1 << 41  # salt, beyond the numbers of rounds
 AT_ONCE = 4096  # documents whose ranks are computed together
 MOST = 1e300
+Ties = Callable[[Ids, int], Words]  # a uniform word of each id, another one for each figure
 
 
 class Bet(NamedTuple):
@@ -109,22 +110,19 @@ class Watch:
         return {label: max(one.psi.values()) for label, one in self.sources.items() if one.psi}
 
     @staticmethod
-    def read(plain: Mapping[str, Mapping[str, Mapping[str, object]]]) -> "Watch":
+    def read(plain: object) -> "Watch":
         """Read what JSON has made of one."""
-        read: dict[str, object] = dict(plain)
-        read["sources"] = {label: Watched(**one) for label, one in plain["sources"].items()}  # type: ignore[arg-type]
-        read["alarms"] = [Alarm(**one) for one in plain["alarms"]]  # type: ignore[arg-type]
-        return Watch(**read)  # type: ignore[arg-type]
+        return msgspec.convert(plain, Watch)
 
 
-def watch(before: Watch, log: pa.Table, upto: int, seed: int) -> Watch:
+def watch_windows(before: Watch, log: pa.Table, upto: int, ties: Ties) -> Watch:
     """Take in the documents of the windows behind `before` up to one (id, source, window, num_tokens, num_bytes)."""
     sources, alarms = dict(before.sources), list[Alarm]()
     moved: dict[str, dict[str, Ints]] = {}
     for label, window, rows in _parts(log, before.window, upto):
         old = sources.get(label, Watched())
-        bins, ties = _bins(rows), _ties(rows, seed)
-        cells = {figure: _ranked(np.array(old.counts[figure]), bins[figure], ties[figure]) for figure in FIGURES}
+        bins, uniform = _bins(rows), _uniform(rows, ties)
+        cells = {figure: _ranked(np.array(old.counts[figure]), bins[figure], uniform[figure]) for figure in FIGURES}
         sources[label] = _stepped(old, bins, cells)
         for figure in FIGURES:
             all_cells = moved.setdefault(label, {figure: np.zeros(CELLS, np.int64) for figure in FIGURES})
@@ -164,12 +162,10 @@ def _bins(rows: pa.Table) -> dict[str, Ints]:
     return {figure: np.searchsorted(EDGES[figure], values[figure], side="right") for figure in FIGURES}
 
 
-def _ties(rows: pa.Table, seed: int) -> dict[str, Floats]:
-    """What breaks ties: uniform in [0, 1), by figure, a function of the document alone."""
-    from data_ops.kernels.hashing import hash_ids  # numba, 0.5 s: most who read a manifest watch nothing
-
+def _uniform(rows: pa.Table, ties: Ties) -> dict[str, Floats]:
+    """What breaks ties, in [0, 1), by figure."""
     ids = ids_to_array(rows["id"].combine_chunks())
-    words = {figure: hash_ids(ids, seed, TIES, n) >> np.uint64(11) for n, figure in enumerate(FIGURES)}
+    words = {figure: ties(ids, n) >> np.uint64(11) for n, figure in enumerate(FIGURES)}
     return {figure: one.astype(np.float64) * 2.0**-53 for figure, one in words.items()}
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from data_ops.kernels.arrays import array_to_ids
 from data_ops.mixing.config import MixtureConfig
-from data_ops.mixing.drift import BETS, CELLS, FIGURES, LOG_PAYS, WINDOWS, Watch, watch
 from data_ops.rounds.config import RoundConfig
+from data_ops.rounds.draw import ties_of
+from data_ops.steering.drift import BETS, CELLS, FIGURES, LOG_PAYS, WINDOWS, Watch, watch_windows
 from tests.data_ops.mixing.mixed_logs import MixedRun, window_rows
 
 
@@ -40,7 +41,7 @@ def window_of(number, rng, sources=("a",), size=100, strange=0.0, tokens=(180, 2
 def watched(windows, seed=7):
     state, alarms = Watch(), []
     for number, rows in enumerate(windows):
-        state = watch(state, rows, number, seed)
+        state = watch_windows(state, rows, number, ties_of(seed))
         alarms += state.alarms
     return state, alarms
 
@@ -86,7 +87,7 @@ def test_it_does_not_matter_how_many_windows_are_looked_at_together(stops, seed)
     windows = [window_of(n, rng, ("a", "b"), size=30, strange=float(n > 6)) for n in range(12)]
     log, alarms, state = pa.concat_tables(windows), [], Watch()
     for stop in [*sorted(set(stops)), 11]:
-        state = Watch.read(json.loads(json.dumps(asdict(watch(state, log, stop, 7)))))
+        state = Watch.read(json.loads(json.dumps(asdict(watch_windows(state, log, stop, ties_of(7))))))
         alarms += state.alarms
     single, one_by_one = watched(windows)
     assert alarms == one_by_one
