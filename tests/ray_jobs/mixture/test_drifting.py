@@ -38,17 +38,17 @@ class Unhurried(Feed):
         return
 
 
-def filled(folder: Path) -> Lake:
+def filled(folder: Path, sources: str = "ab") -> Lake:
     """Windows of two sources; from one on the text of b is eight times as long for its tokens."""
     lake: Lake = make_lake(folder)
     for number in range(LAST + 1):
         parts = [
             make_documents(number, ["kept"] * 120, 120 * number, source=source, position=120 * place)
-            for place, source in enumerate("ab")
+            for place, source in enumerate(sources)
         ]
-        for place, part in enumerate(parts):
+        for place, (source, part) in enumerate(zip(sources, parts, strict=True)):
             sizes = pa.array([40 + offset % 17 for offset in part["offset"].to_pylist()], pa.int64())
-            sizes = pc.multiply(sizes, 8 if place and number >= CHANGED else 1)
+            sizes = pc.multiply(sizes, 8 if source == "b" and number >= CHANGED else 1)
             column = part.column_names.index("num_bytes")
             parts[place] = part.set_column(column, part.schema.field(column), sizes)
         add_window(lake, pa.concat_tables(parts))
@@ -98,6 +98,16 @@ def test_a_source_that_has_changed_waits_until_it_is_resumed_and_is_not_paused_a
     assert max(windows_of(lake, manifests, "b")) == LAST
     assert [one.by for one in versions(lake.store, RUN)] == ["configuration", "drift", "command"]
     assert "drift" not in "\n".join(status_lines(status(lake.store)))
+
+
+def test_an_only_source_is_not_paused_again_though_no_round_has_recorded_its_alarm(tmp_path: Path) -> None:
+    lake = filled(tmp_path, "b")
+    manifests = planned(lake, "pause")
+    assert not [m for m in manifests if m.mix and m.mix.watch and m.mix.watch.alarms]
+    mix_command(Config(store=lake.store.uri, name=RUN), Asking(Action.RESUME, ["b"]))
+    manifests = planned(lake, "pause", len(manifests))
+    assert max(windows_of(lake, manifests, "b")) == LAST
+    assert [one.by for one in versions(lake.store, RUN)] == ["configuration", "drift", "command"]
 
 
 def test_a_killed_planner_pauses_once_and_at_the_same_round_as_a_calm_one(tmp_path: Path) -> None:
