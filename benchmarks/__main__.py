@@ -50,6 +50,7 @@ BENCHMARKS = {
     "continued": "benchmarks.models.continued:measure",
     "serve": "benchmarks.models.serve:measure",
     "multi_token": "benchmarks.models.multi_token:measure",
+    "drift": "benchmarks.mixing.drift:measure",
 }
 PACKAGES = ("headrace", "torch", "deepspeed", "ray", "pyarrow", "deltalake", "numpy", "numba", "tokenizers", "orjson")
 MOST_SECONDS = 5400  # a sweep takes a quarter of an hour, on a busy machine three

@@ -91,6 +91,12 @@ PANELS: dict[str, list[Panel]] = {
             {"p50": quantile(0.5, "window_s"), "p95": quantile(0.95, "window_s")},
             "Seconds from opening a window to its commit.",
         ),
+        Panel(
+            "Drift",
+            "short",
+            {"{{label}}": now("drift_psi", "run, label"), "alarms": pace("drift_alarms")},
+            "How far a source's last text is from all before it (PSI, nats), and alarms a second.",
+        ),
     ],
     "Learning": [
         Panel(

@@ -61,6 +61,8 @@ METRICS = {
     "source_lag": Metric("records", "gauge", "Records that a source holds behind the last window, by source."),
     "backlog_windows": Metric("windows", "gauge", "Committed windows behind the end of the round in training."),
     "replay_share": Metric("share", "gauge", "Replayed tokens of a round."),
+    "drift_psi": Metric("nats", "gauge", "How far a source's last text is from all before (PSI of ranks), by source."),
+    "drift_alarms": Metric("alarms", "counter", "How often the text of a source was found to have changed."),
     "fresh_tokens": Metric("tokens", "gauge", "Fresh tokens of a round."),
     "replay_tokens": Metric("tokens", "gauge", "Replayed tokens of a round."),
     "bits_per_byte": Metric("bits/byte", "gauge", "Held-out loss, by slice; without a label of all of them."),

@@ -13,7 +13,7 @@ from data_ops.kernels.arrays import Ids, array_to_ids, ids_to_array
 from data_ops.kernels.id_sets import is_member
 from data_ops.lake.lake import Lake
 
-LOG_COLUMNS = ["id", "window", "position", "num_tokens", "weight", "source", "event_time"]
+LOG_COLUMNS = ["id", "window", "position", "num_tokens", "num_bytes", "weight", "source", "event_time"]
 TOKEN_COLUMNS = ["id", "tokens"]
 ORIGIN_COLUMNS = ["window", "position", "source", "event_time"]
 #: Tokens in one piece may be more than 2^31, which is where the offsets of the stored type end.

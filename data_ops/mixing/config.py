@@ -9,6 +9,7 @@ from cluster.units import Settings, Share
 
 Part = Annotated[float, Field(ge=0, le=1e9)]
 Shares = Annotated[dict[str, Part], Field(min_length=1)]
+Times = Annotated[int, Field(ge=0, le=10_000)]
 Tokens = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
 
 
@@ -36,6 +37,13 @@ class MixtureConfig(Settings):
         (), description="sources that are trained no more: their documents are shed, and not replayed"
     )
     replay_share: Share | None = Field(None, lt=1, description="instead of round.replay_share; absent: as it is there")
+    max_repeats: Annotated[dict[str, Times], Field(min_length=1)] | Times | None = Field(
+        None, description="times that a document may be replayed, or source -> times; absent: any number"
+    )
+
+    drift: Literal["log", "pause"] | None = Field(
+        None, description="when a source's text has changed: say so, or also pause the source; absent: do not look"
+    )
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> "MixtureConfig":
@@ -58,6 +66,12 @@ class MixtureConfig(Settings):
         """The sources that have a share, now or later; none where the mixture does not name them."""
         stated = [self.shares, *(stage.shares for stage in self.schedule)]
         return {label for shares in stated if isinstance(shares, dict) for label in shares}
+
+    @property
+    def named(self) -> set[str]:
+        """Every source that is named anywhere, and so has to exist."""
+        limited = set(self.max_repeats) if isinstance(self.max_repeats, dict) else set()
+        return {*self.labels, *self.paused, *self.removed, *limited}
 
     @property
     def kind(self) -> Literal["shares", "proportional", "by_time", "log"]:

@@ -16,22 +16,28 @@ from data_ops.kernels.arrays import Ints
 from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.fair_order import Waiting, in_shares, in_time, owed
 from data_ops.mixing.shares import shares_at, with_floor
+from data_ops.steering.drift import Watch
+from data_ops.steering.repeats import Repeats
 
 
 class Before(NamedTuple):
-    """What the rounds before have left behind: tokens owed by source, positions planned, the last window looked at."""
+    """What the rounds before have left behind: tokens owed by source, positions planned, the last window looked at,
+    what was replayed how often, where that has a limit, and what the sources' text is like, where it is watched.
+    """
 
     credits: Mapping[str, float] = {}
     tokens: int = 0
     window: int = -1
+    repeats: Repeats | None = None
+    watch: Watch | None = None
 
 
 class Looked(NamedTuple):
     """What can be seen of the log now.
 
-    log: documents that wait, in order (id, source, window, position, num_tokens, event_time). drained: nothing comes
-    behind last_window. is_late: whether the round has waited too long, asked only where it matters, with whether any
-    document waits.
+    log: documents that wait, in order (id, source, window, position, num_tokens, event_time; num_bytes where the text
+    is watched). drained: nothing comes behind last_window. is_late: whether the round has waited too long, asked only
+    where it matters, with whether any document waits.
     """
 
     log: pa.Table

@@ -6,7 +6,8 @@ it plans a round and names the version in the round's manifest, so a change neve
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from cluster.storage.state import publish_json, read_json
 from cluster.storage.store import Store
 from data_ops.mixing.config import MixtureConfig
+from data_ops.steering.drift import Alarm
 
 MEND = "restore the file from a copy; without it the run cannot know which mixture is in force"
 
@@ -23,10 +25,11 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     from_round: int
-    by: Literal["configuration", "command"]
+    by: Literal["configuration", "command", "drift"]
     written_s: float
     why: str
     mixture: dict[str, Any] | None
+    drifted: dict[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +39,22 @@ class MixtureVersion:
     version: int
     mixture: MixtureConfig | None
     from_round: int = 0  # the first round that it may be in force in
-    by: Literal["configuration", "command"] = "command"
+    by: Literal["configuration", "command", "drift"] = "command"
     written_s: float = 0.0  # unix
     why: str = ""  # in words, what was changed
+    drifted: Mapping[str, int] = field(default_factory=dict)  # source -> window of the last alarm that paused it
 
     @property
     def rule(self) -> MixtureConfig:
         """The mixture by which rounds are cut."""
         return self.mixture or MixtureConfig()
+
+    def unanswered(self, alarms: Sequence[Alarm]) -> list[Alarm]:
+        """The alarms for which a source is still to be paused; one that was is not paused again behind a resume."""
+        if self.rule.drift != "pause":
+            return []
+        going = [one for one in alarms if one.source not in self.rule.paused]
+        return [one for one in going if self.drifted.get(one.source, -1) < one.window]
 
 
 def versions(store: Store, run: str) -> list[MixtureVersion]:
@@ -76,6 +87,7 @@ def publish_version(store: Store, run: str, version: MixtureVersion) -> bool:
         written_s=version.written_s or time.time(),
         why=version.why,
         mixture=plain,
+        drifted=dict(version.drifted),
     )
     return publish_json(store, _path(run, version.version), written)
 
@@ -96,9 +108,36 @@ def configure(store: Store, run: str, configured: MixtureConfig | None, first_ro
             from_round=first_round,
             by="configuration",
             why="the configuration says so",
+            drifted=there[-1].drifted if there else {},
         )
         if publish_version(store, run, version):
             return version
+
+
+def pause_drifted(store: Store, run: str, alarms: Sequence[Alarm], number: int) -> MixtureVersion:
+    """Let the sources of these alarms wait from round `number` on, until somebody resumes them; what is in force then.
+
+    Versions that are declared for a later round follow, with the same sources paused.
+    """
+    while True:
+        in_force = version_for(store, run, number)
+        assert in_force is not None, "the alarms are of a version"
+        due = in_force.unanswered(alarms)
+        if not due:
+            return in_force
+        there = versions(store, run)
+        for offset, old in enumerate([in_force, *(one for one in there if one.version > in_force.version)]):
+            paused = dict.fromkeys([*old.rule.paused, *(one.source for one in due)])
+            version = MixtureVersion(
+                version=len(there) + offset,
+                mixture=old.rule.model_copy(update={"paused": tuple(paused)}),
+                from_round=max(old.from_round, number),
+                by="drift",
+                why="; ".join(one.words for one in due),
+                drifted={**old.drifted, **{one.source: one.window for one in due}},
+            )
+            if not publish_version(store, run, version):
+                break  # somebody else has changed it: look again
 
 
 def _read(store: Store, path: str) -> MixtureVersion:
@@ -111,6 +150,7 @@ def _read(store: Store, path: str) -> MixtureVersion:
         by=found.by,
         written_s=found.written_s,
         why=found.why,
+        drifted=found.drifted,
     )
 
 

@@ -14,8 +14,12 @@ from data_ops.kernels.arrays import Bools, Floats, Ids, Ints
 from data_ops.kernels.hashing import exact_log, hash_ids, log_exponential
 from data_ops.kernels.id_sets import is_member
 from data_ops.rounds.config import RoundConfig
+from data_ops.steering.drift import Ties
+from data_ops.steering.repeats import TURN, Limited
 
 FRESH, REPLAY = 1, 2  # salts: a document's chance to be shed says nothing about its chance to be replayed
+TIES = 1 << 41  # salt, beyond the numbers of rounds: what breaks ties where the text is watched
+CIRCLE = 3  # salt without a round: a document's place on the circle of `repeats.py` never changes
 
 
 def choose_fresh(
@@ -69,6 +73,31 @@ def draw_replay(
     allowed[1:] &= (ordered[1:] != ordered[:-1]).any(axis=1)
     order = order[allowed]
     return order[_fitting(np.ascontiguousarray(lengths, np.int64)[order], int(budget_positions))]
+
+
+def circle_places(ids: Ids, seed: int) -> Ints:
+    """Where documents are on the circle round which replay with a limit goes: int64[n] in [0, TURN)."""
+    return (hash_ids(ids, seed, CIRCLE) >> np.uint64(64 - (TURN.bit_length() - 1))).astype(np.int64)
+
+
+def ties_of(seed: int) -> Ties:
+    """What breaks ties of ranks (`drift.py`): a function of the document alone."""
+    return lambda ids, figure: hash_ids(ids, seed, TIES, figure)
+
+
+def next_replay(ids: Ids, exclude_ids: Ids, budget_positions: int, limited: Limited) -> Ints:
+    """Return the documents to replay under limits, as indices in the order of the circle, as far as the budget goes.
+
+    The first that no longer fits ends it and is the first of the next round, so that none is passed over; only one
+    that is longer than the whole budget is.
+    """
+    at, lengths = limited.next_at, limited.lengths
+    order = np.lexsort((ids[:, 1], ids[:, 0], at))
+    ordered = ids[order]
+    allowed = (limited.open() & (lengths <= budget_positions))[order] & ~is_member(ordered, exclude_ids)
+    allowed[1:] &= (ordered[1:] != ordered[:-1]).any(axis=1)
+    order = order[allowed]
+    return order[: int(np.searchsorted(np.cumsum(lengths[order]), budget_positions, side="right"))]
 
 
 @njit(cache=True)

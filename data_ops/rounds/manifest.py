@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -14,6 +14,8 @@ from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.mixed_cut import Before
 from data_ops.rounds.config import RoundConfig
 from data_ops.sampling.config import ReservoirConfig
+from data_ops.steering.drift import Watch
+from data_ops.steering.repeats import Entered, Known, Repeats
 
 OF_MIXTURES = ("ahead", "end_ahead", "mix")  # not written where there is none, as older versions would refuse them
 
@@ -29,6 +31,8 @@ class Mixed:
     tokens: Mapping[str, int]  # fresh positions of this round by source
     credits: Mapping[str, float]  # tokens that each source is owed behind this round
     dry: tuple[str, ...] = ()  # sources that had less than their share
+    repeats: Repeats | None = None  # where replay has a limit
+    watch: Watch | None = None  # where the sources' text is watched
 
     @property
     def trained_shares(self) -> dict[str, float]:
@@ -74,7 +78,8 @@ class Manifest:
     @property
     def left(self) -> Before:
         """What the mixture of the next round goes on from; all of it unknown where this round had none."""
-        return Before() if self.mix is None else Before(self.mix.credits, self.mix.trained, self.mix.window)
+        mix = self.mix
+        return Before() if mix is None else Before(mix.credits, mix.trained, mix.window, mix.repeats, mix.watch)
 
     @property
     def documents(self) -> Documents:
@@ -85,6 +90,8 @@ class Manifest:
         """The lake's row, without run and round."""
         lists = {"fresh": self.fresh, "replay": self.replay, "shed": self.shed}
         plan = {k: v for k, v in asdict(self).items() if k not in lists and (v or k not in OF_MIXTURES)}
+        if self.mix is not None:  # a round without limits, and that watches nothing, is what it was in older versions
+            plan["mix"] = {k: v for k, v in plan["mix"].items() if v is not None}
         fresh, replay, shed = (documents.to_arrow() for documents in lists.values())
         return {"plan": json.dumps(plan), "fresh": fresh, "replay": replay, "shed": shed}
 
@@ -96,9 +103,20 @@ class Manifest:
         for name in ("ahead", "end_ahead"):
             plan[name] = {label: Place(*place) for label, place in plan.get(name, {}).items()}
         if "mix" in plan:
-            plan["mix"] = Mixed(**{**plan["mix"], "dry": tuple(plan["mix"]["dry"])})
+            plan["mix"] = _mixed(plan["mix"])
         plan |= {k: Documents.from_arrow(rows[k][index].values) for k in ("fresh", "replay", "shed")}
         return Manifest(**plan)
+
+
+def _mixed(plan: dict[str, Any]) -> Mixed:
+    """Read what was JSON."""
+    repeats = plan.get("repeats")
+    if repeats is not None:
+        known = {k: Known(v["most"], [Entered(*one) for one in v["entered"]]) for k, v in repeats["known"].items()}
+        plan = {**plan, "repeats": Repeats(**{**repeats, "known": known})}
+    if plan.get("watch") is not None:
+        plan = {**plan, "watch": Watch.read(plan["watch"])}
+    return Mixed(**{**plan, "dry": tuple(plan["dry"])})
 
 
 class Shape(NamedTuple):

@@ -5,27 +5,38 @@ function of the log, of where the run stands, and of the mixture in force. Witho
 round a stretch of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
 from data_ops.lake.lake import Lake
+from data_ops.mixing.config import MixtureConfig
 from data_ops.mixing.mixed_cut import Before, Looked, cut_mixed
 from data_ops.mixing.versions import MixtureVersion
 from data_ops.rounds.cut import END, cut_round
+from data_ops.rounds.draw import circle_places, ties_of
 from data_ops.rounds.manifest import Manifest, Planning
-from data_ops.rounds.plan import Behind, PlanInput, plan_mixed, plan_round
+from data_ops.rounds.plan import Behind, PlanInput, Ruled, plan_mixed, plan_round
 from data_ops.sampling.shard import Sample
+from data_ops.steering.drift import Alarm, Watch, watch_windows
+from data_ops.steering.repeats import Limited, Repeats, limits_of
 
 
 class NothingLeft(NamedTuple):
     """The run has no further round: nothing waits that may be trained, and nothing comes."""
 
     last_window: int
+
+
+class Drifted(NamedTuple):
+    """The text of sources has changed that the mixture wants paused then: write such a version, and plan anew."""
+
+    alarms: Sequence[Alarm]
 
 
 def next_round(
@@ -35,7 +46,7 @@ def next_round(
     looked: Looked,
     version: MixtureVersion | None,
     sample: Callable[[Frontier], Sample],
-) -> Manifest | NothingLeft | None:
+) -> Manifest | NothingLeft | Drifted | None:
     """Plan round `number`; None: wait for more.
 
     version: of the run's mixture; None where it never had one. sample: the reservoir as of a frontier of whole windows.
@@ -50,9 +61,36 @@ def next_round(
         return None
     if turn.closed == END:
         return NothingLeft(looked.last_window)
-    drawn = sample(sampled_at(behind.frontier, looked.log, turn.window)).without(rule.removed)
-    given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint)
-    return plan_mixed(given, number, behind, looked.log, turn, version.version)
+    watched = _watch(rule, plan.seed, behind.before, looked.log, turn.window)
+    if watched and (alarms := version.unanswered(watched.alarms)):
+        return Drifted(alarms)
+    upto = sampled_at(behind.frontier, looked.log, turn.window)
+    drawn = sample(upto).without(rule.removed)
+    limited = _limited(rule, plan.seed, behind.before, drawn, upto)
+    given = PlanInput(rounds, plan.shape, plan.seed, drawn.documents, drawn.fingerprint, limited)
+    planned = plan_mixed(given, number, behind, looked.log, turn, Ruled(version.version, watched))
+    if turn.closed == "starved" and not planned.steps and not len(planned.shed):
+        return None  # nothing may be replayed any more: a round of nothing would follow another for ever
+    return planned
+
+
+def _watch(rule: MixtureConfig, seed: int, before: Before, log: pa.Table, window: int) -> Watch | None:
+    """What is known of the sources' text up to a window; None where nobody asked."""
+    if rule.drift is None:
+        return None
+    log = log.filter(pc.invert(pc.is_in(log["source"], pa.array(rule.removed, pa.string()))))
+    return watch_windows(before.watch or Watch(before.window), log, window, ties_of(seed))
+
+
+def _limited(rule: MixtureConfig, seed: int, before: Before, drawn: Sample, upto: Frontier) -> Limited | None:
+    """How often the documents of a sample may still be replayed; None where the mixture says nothing of it."""
+    if rule.max_repeats is None:
+        return None
+    documents, labels = drawn.documents, sorted(set(drawn.sources.tolist()))
+    repeats = before.repeats or Repeats()
+    limits = limits_of(rule.max_repeats, sorted({*labels, *repeats.known}))
+    places = circle_places(documents.ids, seed)
+    return Limited(repeats, limits, drawn.sources, documents.windows, places, documents.lengths, upto)
 
 
 def _of_one_line(

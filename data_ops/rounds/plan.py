@@ -16,10 +16,12 @@ from data_ops.documents.place import Documents, Place
 from data_ops.kernels.arrays import Ints
 from data_ops.mixing.mixed_cut import Before, MixedCut
 from data_ops.rounds.config import RoundConfig
-from data_ops.rounds.draw import choose_fresh, draw_replay
+from data_ops.rounds.draw import choose_fresh, draw_replay, next_replay
 from data_ops.rounds.manifest import Manifest, Mixed, Shape
 from data_ops.rounds.packing import pack
 from data_ops.rounds.size import plan_batch
+from data_ops.steering.drift import Watch
+from data_ops.steering.repeats import Limited, Repeats
 
 BRANCH_NUMBERS = 1 << 40
 
@@ -32,6 +34,7 @@ class PlanInput(NamedTuple):
     seed: int
     candidates: Documents
     reservoir: str  # fingerprint of the sample
+    limited: Limited | None = None  # of the same candidates; None: each may be replayed any number of times
 
 
 def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, closed: str) -> Manifest:
@@ -41,7 +44,7 @@ def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, cl
     is never split over rounds: the fresh part ends before the document that would exceed the budget, but holds
     at least one.
     """
-    config, shape, seed, candidates, reservoir = plan
+    config, shape, seed = plan.config, plan.shape, plan.seed
     documents = Documents.from_table(pending)
     chosen, shed = choose_fresh(
         documents.ids,
@@ -53,7 +56,7 @@ def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, cl
     )
     taken, end = _take(documents, chosen, config.fresh_tokens, start)
     fresh, gone = documents.take(taken), documents.take(shed & _before(documents, end))
-    steps, replay = _replay(fresh, candidates, config, shape, seed, number)
+    steps, replay, _ = _replay(plan, fresh, number)
     return Manifest(
         round=number,
         start=start,
@@ -66,7 +69,7 @@ def plan_round(plan: PlanInput, number: int, start: Place, pending: pa.Table, cl
         fresh=fresh,
         replay=replay,
         shed=gone,
-        reservoir=reservoir,
+        reservoir=plan.reservoir,
     )
 
 
@@ -82,19 +85,25 @@ class Behind(NamedTuple):
         return Behind(manifest.ends, manifest.left)
 
 
-def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: MixedCut, version: int) -> Manifest:
+class Ruled(NamedTuple):
+    """By which version of the mixture a round is cut, and what is known of the sources' text, where it is watched."""
+
+    version: int
+    watch: Watch | None = None
+
+
+def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn: MixedCut, ruled: Ruled) -> Manifest:
     """Decide a round of a mixture: the documents of `log` (LOG_COLUMNS) that the turn takes, and replay with them."""
-    config, shape, seed, candidates, reservoir = plan
-    documents, begins = Documents.from_table(log), behind.frontier
+    shape, documents, begins = plan.shape, Documents.from_table(log), behind.frontier
     fresh, gone = documents.take(turn.taken), documents.take(turn.shed)
-    steps, replay = _replay(fresh, candidates, config, shape, seed, number)
+    steps, replay, repeats = _replay(plan, fresh, number)
     positions = int(fresh.lengths.sum() + replay.lengths.sum())
     ends = _ends(begins, log, turn)
     return Manifest(
         round=number,
         start=begins.base,
         end=ends.base,
-        seed=seed,
+        seed=plan.seed,
         steps=steps,
         batch_rows=shape.batch_rows,
         row_tokens=shape.row_tokens,
@@ -102,17 +111,19 @@ def plan_mixed(plan: PlanInput, number: int, behind: Behind, log: pa.Table, turn
         fresh=fresh,
         replay=replay,
         shed=gone,
-        reservoir=reservoir,
+        reservoir=plan.reservoir,
         ahead=dict(begins.ahead),
         end_ahead=dict(ends.ahead),
         mix=Mixed(
-            version=version,
+            version=ruled.version,
             window=turn.window,
             trained=behind.before.tokens + positions,
             shares=turn.shares,
             tokens=turn.tokens,
             credits=turn.credits,
             dry=turn.dry,
+            repeats=repeats,
+            watch=ruled.watch,
         ),
     )
 
@@ -122,7 +133,7 @@ def plan_branch(plan: PlanInput, step: int, behind: Frontier, tokens: int) -> Ma
 
     Nothing fresh is trained there, so the main line, which goes on without the branch, misses no document.
     """
-    _, shape, seed, candidates, reservoir = plan
+    shape, seed, candidates, reservoir = plan.shape, plan.seed, plan.candidates, plan.reservoir
     steps = max(min(1, tokens), tokens // (shape.row_tokens * shape.batch_rows))
     none = Documents.empty()
     budget = steps * shape.row_tokens * shape.batch_rows
@@ -185,13 +196,22 @@ def _before(documents: Documents, end: Place) -> npt.NDArray[np.bool_]:
     return earlier | same
 
 
-def _replay(
-    fresh: Documents, candidates: Documents, config: RoundConfig, shape: Shape, seed: int, number: int
-) -> tuple[int, Documents]:
-    """Draw replay so that it fills its share and the last batch; fresh documents always fit."""
-    size = plan_batch(int(fresh.lengths.sum()), config, shape.row_tokens, shape.batch_rows)
-    drawn = draw_replay(candidates.ids, candidates.lengths, fresh.ids, size.replay_positions, seed, number)
-    return fit(fresh, candidates.take(drawn), size.steps, shape)
+def _replay(plan: PlanInput, fresh: Documents, number: int) -> tuple[int, Documents, Repeats | None]:
+    """Draw replay so that it fills its share and the last batch; fresh documents always fit.
+
+    With limits also what is left of them.
+    """
+    candidates, shape, limited = plan.candidates, plan.shape, plan.limited
+    size = plan_batch(int(fresh.lengths.sum()), plan.config, shape.row_tokens, shape.batch_rows)
+    budget = size.replay_positions
+    if limited is None:
+        drawn = draw_replay(candidates.ids, candidates.lengths, fresh.ids, budget, plan.seed, number)
+        return *fit(fresh, candidates.take(drawn), size.steps, shape), None
+    drawn = next_replay(candidates.ids, fresh.ids, budget, limited)
+    steps, replay = fit(fresh, candidates.take(drawn), size.steps, shape)
+    taken = drawn[: len(replay)]
+    hand = int(limited.next_at[taken[-1]]) + 1 if len(taken) else limited.before.hand
+    return steps, replay, limited.behind(hand, taken)
 
 
 def fit(fresh: Documents, replay: Documents, most_steps: int, shape: Shape) -> tuple[int, Documents]:

@@ -25,6 +25,15 @@ Floor = Annotated[float | None, typer.Option("--floor", min=0, max=1, help="set:
 Replay = Annotated[
     float | None, typer.Option("--replay-share", min=0, max=0.99, help="set: instead of round.replay_share.")
 ]
+Repeats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max-repeats",
+        metavar="TIMES|SOURCE=TIMES|none",
+        help="set: how often a document may be replayed, for all sources or one; may be given several times.",
+        show_default=False,
+    ),
+]
 FromRound = Annotated[
     int, typer.Option("--from-round", min=0, help="In force from this round on; default: the first not yet planned.")
 ]
@@ -36,6 +45,7 @@ FromRound = Annotated[
     "headrace mix show store=./lake",
     "headrace mix set web=0.7 wiki=0.3 name=mine",
     "headrace mix set proportional",
+    "headrace mix set --max-repeats 4",
     "headrace mix add code=0.1",
     "headrace mix pause wiki",
     "headrace mix remove wiki",
@@ -50,6 +60,7 @@ def mix(
     floor: Floor = None,
     replay_share: Replay = None,
     from_round: FromRound = 0,
+    max_repeats: Repeats = None,
 ) -> None:
     """The sources' shares of fresh text: show them, change them while a run goes on, or see how long text lasts.
 
@@ -58,7 +69,7 @@ def mix(
     from ray_jobs.mixture.command import mix_command, split_arguments
 
     said, overrides = split_arguments(words or [])
-    asked = Asking(action, said, floor, replay_share, from_round)
+    asked = Asking(action, said, floor, replay_share, from_round, max_repeats or ())
     lines, told = mix_command(read_run(config, overrides), asked)
     show(lines, unless=as_json)
     finish(0, told, as_json)

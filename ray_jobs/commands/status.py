@@ -14,6 +14,7 @@ from cluster.storage.seal import DamagedError
 from cluster.storage.state import read_json
 from cluster.storage.store import Store
 from data_ops.lake.lake import Lake
+from data_ops.mixing.versions import versions
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
@@ -21,7 +22,7 @@ from ray_jobs.report.freshness import Chain, chain_of, sentences
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
 from ray_jobs.store.paths import fed_path, run_path, runs_of
-from ray_jobs.training.events import CandidateJudged, event_to_row, newest_events, read_events
+from ray_jobs.training.events import CandidateJudged, Event, RoundBegun, event_to_row, newest_events, read_events
 
 
 class Figures(msgspec.Struct):
@@ -47,6 +48,7 @@ class RunStatus(TypedDict):
     freshness_s: dict[str, float | None] | None
     from_event_s: Chain
     judged: dict[str, object] | None  # the last verdict, as an event's row
+    drift: list[str]  # which sources have changed lately, and which wait for that
 
 
 class SweepStatus(TypedDict):
@@ -123,7 +125,19 @@ def run_status(store: Store, lake: Lake, run: str) -> RunStatus:
         "freshness_s": summary.freshness_s,
         "from_event_s": chain_of(newest),
         "judged": event_to_row(judged) if judged else None,
+        "drift": _drift(store, run, newest),
     }
+
+
+def _drift(store: Store, run: str, events: list[Event]) -> list[str]:
+    """What was said last of sources whose text has changed, or of those that wait for that."""
+    there = versions(store, run)
+    waiting = sorted({*there[-1].drifted} & {*there[-1].rule.paused}) if there else []
+    if waiting:
+        why = next(one.why for one in reversed(there) if one.by == "drift")
+        return [f"{why}; {', '.join(waiting)} waits for headrace mix resume {' '.join(waiting)}"]
+    told = (event.drifted for event in reversed(events) if isinstance(event, RoundBegun) and event.drifted)
+    return list(next(told, ()))
 
 
 def status_lines(found: StoreStatus) -> list[str]:
@@ -149,6 +163,7 @@ def status_lines(found: StoreStatus) -> list[str]:
 def _judged_lines(run: RunStatus) -> list[str]:
     """The last verdict on a candidate of a run, and how fresh it is, source by source."""
     lines = [f"fresh     {visible(line)}" for line in sentences(run["from_event_s"])]
+    lines += [f"drift     {visible(line)}" for line in run["drift"]]
     if run["judged"] is not None:
         judged = msgspec.convert(run["judged"], CandidateJudged)
         ago = seconds(max(0.0, time.time() - judged.time))

@@ -144,7 +144,7 @@ class Config(Settings):
                 f"round.max_backlog_tokens={self.round.max_backlog_tokens} sheds by the log as a whole, a mixture "
                 "gives every source its own place; leave one of them out"
             )
-        named = {*self.mixture.labels, *self.mixture.paused, *self.mixture.removed}
+        named = self.mixture.named
         if self.sources and (strangers := sorted(named - set(self.sources))):
             raise ValueError(
                 f"mixture names {', '.join(strangers)}, which is no source; there are {', '.join(sorted(self.sources))}"

@@ -168,6 +168,8 @@ class Meter:
         total = max(1, event.fresh_tokens + event.replay_tokens)
         row: MetricRow = {name: getattr(event, name) for name in ("round", "fresh_tokens", "replay_tokens")}
         row["backlog_windows"] = max(0, self.last_window - self.round_window)
+        row |= {f"drift_psi/{source}": psi for source, psi in event.drift.items()}
+        row |= {"drift_alarms": event.drift_alarms} if event.drift_alarms else {}
         return {**row, "replay_share": event.replay_tokens / total}
 
 

@@ -26,3 +26,4 @@ class Asking(NamedTuple):
     floor: float | None = None
     replay_share: float | None = None
     from_round: int = 0
+    max_repeats: Sequence[str] = ()

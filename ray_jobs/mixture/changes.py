@@ -27,9 +27,9 @@ def change_asked(asked: Asking, found: Standing) -> Change:
     action, words = asked.action, asked.words
     if action is Action.SET:
         more = {k: v for k, v in {"floor": asked.floor, "replay_share": asked.replay_share}.items() if v is not None}
-        if not words and not more:
+        if not words and not more and not asked.max_repeats:
             raise ConfigError("say what to set, for example: headrace mix set web=0.7 wiki=0.3")
-        return lambda old: {**old.model_dump(), **_set(words, old), **more}
+        return lambda old: {**old.model_dump(), **_set(words, old), **more, **_limits(asked.max_repeats, old)}
     if not words:
         raise ConfigError(f"say which source, for example: headrace mix {action} {EXAMPLES[action]}")
     if action is Action.SCHEDULE:
@@ -60,7 +60,8 @@ def write_version(store: Store, run: str, made: Change, asked: Asking) -> Mixtur
             version=last.version + 1 if last else 0,
             mixture=mixture,
             from_round=asked.from_round,
-            why=" ".join([asked.action.value, *asked.words]),
+            why=" ".join([asked.action.value, *asked.words, *_options(asked)]),
+            drifted=last.drifted if last else {},
         )
         if publish_version(store, run, version):
             return version
@@ -77,8 +78,7 @@ def _checked(wanted: dict[str, object], found: Standing) -> MixtureConfig:
             for mistake in error.errors()
         ]
         raise ConfigError("\n".join(dict.fromkeys(told))) from None
-    named = {*mixture.labels, *mixture.paused, *mixture.removed}
-    if strangers := sorted(named - found.sources):
+    if strangers := sorted(mixture.named - found.sources):
         raise ConfigError(
             f"there is no source {', '.join(strangers)}; there are {', '.join(sorted(found.sources)) or 'none yet'}. "
             "Take documents of a new source in first, for example with headrace ingest"
@@ -95,6 +95,40 @@ def _set(words: Sequence[str], old: MixtureConfig) -> dict[str, object]:
     back = set(shares)
     removed = tuple(label for label in old.removed if label not in back)
     return {"shares": shares, "schedule": (), "removed": removed}
+
+
+def _limits(words: Sequence[str], old: MixtureConfig) -> dict[str, object]:
+    """Read TIMES, SOURCE=TIMES and none; sources that are not named keep what they have.
+
+    >>> _limits(["web=2"], MixtureConfig(max_repeats={"wiki": 4}))
+    {'max_repeats': {'wiki': 4, 'web': 2}}
+    """
+    if not words:
+        return {}
+    if len(words) == 1 and "=" not in words[0]:
+        return {"max_repeats": None if words[0] == "none" else _times(words[0], words[0])}
+    limits: dict[str, int] = dict(old.max_repeats) if isinstance(old.max_repeats, dict) else {}
+    for word in words:
+        label, has_times, times = word.partition("=")
+        if not has_times:
+            raise ConfigError(f"--max-repeats {word} stands beside others; write SOURCE=TIMES for each, such as web=4")
+        if times == "none":
+            limits.pop(label, None)
+        else:
+            limits[label] = _times(times, word)
+    return {"max_repeats": limits or None}
+
+
+def _times(text: str, word: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"--max-repeats {word} is no number of times; write for example 4, web=4 or none")
+    return int(text)
+
+
+def _options(asked: Asking) -> list[str]:
+    """What was asked beside words, as it is typed."""
+    told = {"--floor": asked.floor, "--replay-share": asked.replay_share}
+    return [f"{k} {v}" for k, v in told.items() if v is not None] + [f"--max-repeats {w}" for w in asked.max_repeats]
 
 
 def _add(old: MixtureConfig, words: Sequence[str]) -> dict[str, object]:

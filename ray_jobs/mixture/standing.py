@@ -71,6 +71,21 @@ class Standing(NamedTuple):
         mine = self.newest.replay_share
         return self.recorded.round.replay_share if mine is None else mine
 
+    @property
+    def repeats(self) -> dict[str, tuple[int, float]]:
+        """Of each source with a limit: positions that may still be replayed, and its share of the last rounds' tokens.
+
+        Nothing where the newest planned round had no limit.
+        """
+        mixes = [manifest.mix for manifest in self.manifests if manifest.mix is not None]
+        last = mixes[-1].repeats if mixes else None
+        if last is None:
+            return {}
+        limited = [mix for mix in mixes if mix.repeats is not None]
+        total = sum(sum(mix.tokens.values()) + sum(mix.repeats.given.values()) for mix in limited if mix.repeats)
+        given = {k: sum(mix.repeats.given.get(k, 0) for mix in limited if mix.repeats) for k in last.left}
+        return {k: (left, given[k] / total if total else 0.0) for k, left in last.left.items()}
+
     def realised(self) -> dict[str, float]:
         """Shares of the fresh tokens in the last rounds, as far as they had a mixture."""
         tokens = pa.table({"source": pa.array([], pa.string()), "tokens": pa.array([], pa.int64())})

@@ -39,6 +39,7 @@ def shown(found: Standing) -> dict[str, object]:
         "paused": list(found.newest.paused),
         "removed": list(found.newest.removed),
         "replay_share": found.replay_share,
+        "max_repeats": found.newest.max_repeats,
         "versions": [version_row(version) for version in found.versions],
     }
 
@@ -51,6 +52,8 @@ def shown_lines(found: Standing) -> list[str]:
     if newest is not None and (in_force is None or newest.version != in_force.version):
         begins = max(found.num_rounds, newest.from_round)
         lines.append(f"waits     version {newest.version} is in force from round {whole(begins)} on: {newest.why}")
+    if newest is not None and newest.by == "drift":
+        lines.append(f"drift     {newest.why}")
     stated, realised = shares_at(found.newest, found.trained) or {}, found.realised()
     for label in sorted({*stated, *realised, *found.waiting, *found.newest.paused, *found.newest.removed}):
         parts = [f"{label:<20}", f"share {_share(stated.get(label)):>6}", f"trained {_share(realised.get(label)):>6}"]
@@ -68,7 +71,12 @@ def planned(store: Store, run: str, found: Standing) -> dict[str, object]:
         tokens = None if one.until is None else one.until - found.trained
         lasts_s = tokens / rate if tokens is not None and rate > 0 else None
         rows[label] = {**one._asdict(), "tokens": tokens, "seconds": lasts_s}
-    return {"planned_tokens": found.trained, "tokens_per_second": rate, "sources": rows}
+    replay = {}
+    for label, (left, share_of_tokens) in found.repeats.items():
+        tokens = round(left / share_of_tokens) if share_of_tokens else None
+        lasts_s = tokens / rate if tokens is not None and rate > 0 else None
+        replay[label] = {"left": left, "share": share_of_tokens, "tokens": tokens, "seconds": lasts_s}
+    return {"planned_tokens": found.trained, "tokens_per_second": rate, "sources": rows, "replay": replay}
 
 
 def planned_lines(found: Standing, told: dict[str, object]) -> list[str]:
@@ -83,6 +91,13 @@ def planned_lines(found: Standing, told: dict[str, object]) -> list[str]:
             line += f"lasts for {short(row['tokens'])} trained tokens"
             line += f", about {seconds(row['seconds'])}" if row["seconds"] is not None else ""
         lines.append(line)
+    replay = told["replay"]
+    assert isinstance(replay, dict)
+    for label, row in replay.items():
+        line = f"{label:<20} {short(row['left']):>7} tokens may be replayed   share {_share(row['share']):>6}   "
+        tokens = row["tokens"]
+        lasts = "was not replayed lately" if tokens is None else f"last for {short(tokens)} trained tokens"
+        lines.append(line + lasts + (f", about {seconds(row['seconds'])}" if row["seconds"] is not None else ""))
     return lines or ["nothing waits"]
 
 

@@ -29,6 +29,7 @@ from ray_jobs.training.events import (
     Evaluated,
     Event,
     Fault,
+    RoundBegun,
     Started,
     StepSkipped,
     event_to_row,
@@ -177,6 +178,8 @@ def _moment(event: Event) -> Moment | None:
             kind, text = "skip", f"step {event.step} skipped: {event.text}"
         case Fault():
             kind, text = "fault", event.text
+        case RoundBegun(drifted=told) if told:
+            kind, text = "note", "; ".join(told)
         case Warned():
             kind, text = "note", event.text
         case Started():

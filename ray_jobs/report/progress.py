@@ -59,6 +59,7 @@ class Progress:
         if dry := [label for label in begun.dry if label not in self.dry]:
             remarks.append(f"{_listed(dry)} run dry: nothing more waits there, and the other sources take the share")
         self.dry = begun.dry
+        remarks += begun.drifted
         if not self.told_of_replay and (remark := self._replay(begun)):
             remarks.append(remark)
             self.told_of_replay = True

@@ -44,6 +44,9 @@ class _Planned(Happening, frozen=True, kw_only=True):
     mixture: int = -1  # version of the mixture that it was cut by; -1: there is none
     shares: Mapping[str, float] = {}  # of its fresh tokens by source
     dry: tuple[str, ...] = ()  # sources that had less than their share
+    drift: Mapping[str, float] = {}  # population stability index of each source that is watched
+    drifted: tuple[str, ...] = ()  # what is said of the sources whose text has changed
+    drift_alarms: int = 0  # how often that was said in the whole run
 
 
 class RoundBegun(_Planned, frozen=True, kw_only=True, tag="round"):

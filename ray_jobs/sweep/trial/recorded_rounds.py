@@ -109,7 +109,8 @@ def _mixture_of(plan: Planning, start: Behind) -> MixtureVersion | None:
     """What a sweep's rounds are cut by: the configured mixture, and the order of the log behind a run that had one."""
     if plan.mixture is None and not start.frontier.ahead:
         return None
-    return MixtureVersion(version=0, mixture=plan.mixture)
+    mixture = plan.mixture.model_copy(update={"drift": None}) if plan.mixture else None  # a sweep pauses nothing
+    return MixtureVersion(version=0, mixture=mixture)
 
 
 class RecordedRows:

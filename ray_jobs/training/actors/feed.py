@@ -29,7 +29,7 @@ from data_ops.rounds.cut import END
 from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Planning, Shape
 from data_ops.rounds.masking import RowObjective
-from data_ops.rounds.next_round import NothingLeft, behind_round, next_round
+from data_ops.rounds.next_round import Drifted, NothingLeft, behind_round, next_round
 from data_ops.rounds.plan import Behind, PlanInput, plan_branch
 from data_ops.rounds.round_file import warm_up
 from data_ops.sampling.reservoir import ReservoirConfig
@@ -239,6 +239,10 @@ class Feed:
         drained = self.drained_at is not None and last >= self.drained_at
         looked = Looked(log, last, drained, self._waited)
         planned = next_round(settings.plan, number, behind, looked, version, self._sample)
+        if isinstance(planned, Drifted):
+            paused = versions.pause_drifted(self.lake.store, settings.run, planned.alarms, number)
+            logger.warning("mixture version %d is in force from round %d on: %s", paused.version, number, paused.why)
+            return self._plan(number)
         if isinstance(planned, NothingLeft):
             return RoundNotice(-1, last_window=planned.last_window, closed=END)
         if planned is not None:

@@ -20,10 +20,14 @@ class RoundNotice(NamedTuple):
     mixture: int = -1  # version of the mixture that the round was cut by; -1: there is none
     shares: Mapping[str, float] = {}  # of the fresh tokens, by source, as they were
     dry: tuple[str, ...] = ()  # sources that had less than their share, which others took
+    drift: Mapping[str, float] = {}  # population stability index of each source that is watched
+    drifted: tuple[str, ...] = ()  # what is said of the sources whose text has changed
+    drift_alarms: int = 0  # how often that was said in the whole run
 
 
 def notice_of(manifest: Manifest) -> RoundNotice:
     """What a worker needs to know of a planned round."""
+    watched = manifest.mix.watch if manifest.mix else None
     fresh, replay = int(manifest.fresh.lengths.sum()), int(manifest.replay.lengths.sum())
     return RoundNotice(
         steps=manifest.steps,
@@ -37,4 +41,7 @@ def notice_of(manifest: Manifest) -> RoundNotice:
         mixture=manifest.mix.version if manifest.mix else -1,
         shares=manifest.mix.trained_shares if manifest.mix else {},
         dry=manifest.mix.dry if manifest.mix else (),
+        drift=watched.psi if watched else {},
+        drifted=tuple(alarm.words for alarm in watched.alarms) if watched else (),
+        drift_alarms=watched.raised if watched else 0,
     )

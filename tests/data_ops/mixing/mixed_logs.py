@@ -35,6 +35,7 @@ def window_rows(number, counts, rng, most_tokens=40, gaps=True):
             "window": np.full(n, number, np.int64),
             "position": positions.astype(np.int64),
             "num_tokens": rng.integers(0, most_tokens + 1, n),
+            "num_bytes": rng.integers(0, 5 * most_tokens + 1, n),
             "weight": np.ones(n),
             "source": pa.array(sources.tolist(), pa.string()),
             "event_time": pa.array(rng.integers(0, 10**12, n)).cast(pa.timestamp("us", tz="UTC")),

@@ -43,6 +43,7 @@ def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
         "freshness_s": None,
         "from_event_s": {},
         "judged": None,
+        "drift": [],
     }
     lines = status_lines(
         {"store": "./lake", "windows": 3, "champion": None, "runs": [run], "sweeps": [], "damaged": []}

@@ -54,7 +54,7 @@ def test_every_metric_of_the_table_is_reported_and_no_other():
     seen = values(
         meter(),
         started(0, 0.0),
-        RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=0),
+        RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=0, drift={"wire": 0.1}, drift_alarms=1),
         window(0),
         step(
             1,

@@ -69,6 +69,16 @@ def test_orders_floor_and_replay_are_set(store: str) -> None:
     assert mix("show", store)["kind"] == "log" and mix("show", store)["replay_share"] == 0.4
 
 
+def test_limits_of_replay_are_set_for_all_sources_and_for_one(store: str) -> None:
+    assert mix("set", "--max-repeats", "4", store)["why"] == "set --max-repeats 4"
+    assert mix("show", store)["max_repeats"] == 4
+    mix("set", "web=1", "wiki=1", "--max-repeats", "web=2", "--max-repeats", "wiki=8", store)
+    mix("set", "--max-repeats", "web=none", store)
+    assert mix("show", store)["max_repeats"] == {"wiki": 8}
+    mix("set", "--max-repeats", "none", store)
+    assert mix("show", store)["max_repeats"] is None
+
+
 def test_a_schedule_is_read_as_it_is_written(store: str) -> None:
     told = mix("schedule", "0:web=1", "+2k:web=0.5,wiki=0.5", store)
     stages = [{"at": 0, "shares": {"web": 1.0}}, {"at": 2000, "shares": {"web": 0.5, "wiki": 0.5}}]
@@ -120,6 +130,9 @@ def test_what_the_run_was_started_with_is_what_the_first_change_changes(store: s
         (("schedule", "soon"), "is no stage"),
         (("schedule", "5:web=1", "5:wiki=1"), "put them in order"),
         (("set", "--floor", "0.9"), "more than there is"),
+        (("set", "--max-repeats", "often"), "--max-repeats often is no number of times"),
+        (("set", "--max-repeats", "news=3"), "no source news"),
+        (("set", "--max-repeats", "3", "--max-repeats", "web=3"), "write SOURCE=TIMES for each"),
     ],
 )
 def test_a_mistake_is_answered_with_the_mend(store: str, words: tuple[str, ...], why: str) -> None:

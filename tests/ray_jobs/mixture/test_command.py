@@ -4,6 +4,7 @@ The product's feed, lake and command, without Ray: a feed is forgotten and anoth
 change, which is what a kill leaves.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def feed_of(lake: Lake, mixture: MixtureConfig | None = STARTED) -> Feed:
+def feed_of(lake: Lake, mixture: MixtureConfig | None = STARTED, shards: int = 2) -> Feed:
     """A feed that knows nothing."""
     plan = Planning(
-        RoundConfig(tokens=300, replay_share=0.3), ReservoirConfig(capacity=60, shards=2), Shape(32, 2), 3, mixture
+        RoundConfig(tokens=300, replay_share=0.3), ReservoirConfig(capacity=60, shards=shards), Shape(32, 2), 3, mixture
     )
     feed = Unhurried(FeedSettings(lake.store.uri, RUN, plan, RowObjective(999)), lambda *given: Local(Shard(*given)))
     feed.drained(LAST)
@@ -149,6 +150,28 @@ def test_a_run_without_a_mixture_gets_one_and_loses_it_again(lake: Lake) -> None
     assert told.ok and told.pending == told.read, "no checkpoint, and everything is planned once"
     planned = sum(len(m.fresh) for m in manifests(lake))
     assert planned == told.read
+
+
+def test_a_limit_of_replay_holds_through_restarts_and_at_any_number_of_shards_and_plan_tells_what_is_left(
+    lake: Lake, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    limited = STARTED.model_copy(update={"max_repeats": {"a": 1, "b": 9}})
+    calm = make_copy(lake, tmp_path_factory.mktemp("calm"))
+    one, number = feed_of(calm, limited, shards=1), 0
+    while one.round(number).steps >= 0:
+        feed_of(lake, limited).round(number)
+        number += 1
+    assert [m.to_row() for m in manifests(lake)] == [m.to_row() for m in manifests(calm)]
+    counts = Counter(place for m in manifests(lake) for place in zip(m.replay.windows, m.replay.positions, strict=True))
+    sources = dict(zip(zip(*places_of(lake), strict=True), sources_of(lake), strict=True))
+    assert {sources[place] for place, count in counts.items() if count > 1} == {"b"} and max(counts.values()) <= 9
+    lines, told = mix_command(Config(store=lake.store.uri, name=RUN), Asking(Action.PLAN))
+    assert told["replay"]["b"]["left"] > 0 and told["replay"]["b"]["tokens"] > 0
+    assert any("tokens may be replayed" in line and "last for" in line for line in lines)
+
+
+def sources_of(lake: Lake) -> list[str]:
+    return lake.documents(0, LAST, ["source"], ["kept"])["source"].to_pylist()
 
 
 def test_a_document_that_the_rounds_have_gone_behind_in_its_source_is_lost(lake: Lake) -> None:

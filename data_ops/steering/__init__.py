@@ -1,0 +1,1 @@
+"""What recorded figures say of a mixture: how often documents were replayed, and whose text has changed."""
