@@ -49,7 +49,10 @@ Reference = Annotated[
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
 Looked = Annotated[
-    str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://..., gs://... or a database.")
+    str,
+    typer.Argument(
+        metavar="PATH", help="A folder, a file, a glob, s3://..., gs://..., a database or kafka://HOST/TOPIC."
+    ),
 ]
 AsChat = Annotated[bool, typer.Option("--chat", help="Take the prompt as a question, by the chat template.")]
 Adapter = Annotated[bool, typer.Option("--adapter", help="Of model.lora: the adapters alone, as peft loads them.")]

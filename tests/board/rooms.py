@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("survey",),
     ),
     "data_ops.sources": (
-        ("protocol", "times"),
+        ("login", "protocol", "times"),
         ("fields", "objective"),
         ("json_records",),
         ("conversation_records",),
