@@ -118,6 +118,20 @@ class ServeConfig(Settings):
     look_every: Duration = Field(2.0, gt=0, le=3600, description="between two looks at the store's champion")
 
 
+class TriggerConfig(Settings):
+    """When `headrace trigger` starts a run: what comes first."""
+
+    tokens: Annotated[int, BeforeValidator(parse_count)] | None = Field(
+        None, ge=1, description="about so many tokens wait, at four bytes each: 5M"
+    )
+    documents: Annotated[int, BeforeValidator(parse_count)] | None = Field(
+        None, ge=1, description="so many records wait"
+    )
+    bytes: Size | None = Field(None, ge=1, description="so many bytes of them wait")
+    every: Duration | None = Field(None, gt=0, description="anything waits, and the last start is so long ago")
+    look_every: Duration = Field(30.0, gt=0, le=86_400, description="between two looks at the sources")
+
+
 class CardConfig(Settings):
     """What model cards and data cards say that no run can know."""
 

@@ -24,7 +24,15 @@ from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, Objective, OptimConfig
 from models.kinds.kinds import model_config as model_of
-from ray_jobs.config.blocks import CardConfig, CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig, ServeConfig
+from ray_jobs.config.blocks import (
+    CardConfig,
+    CheckpointConfig,
+    EvaluateConfig,
+    GateConfig,
+    JudgeConfig,
+    ServeConfig,
+    TriggerConfig,
+)
 from ray_jobs.store.paths import RUN_NAME
 from tune.config import SweepConfig
 
@@ -60,6 +68,7 @@ class Config(Settings):
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
+    trigger: TriggerConfig = TriggerConfig()
     card: CardConfig = CardConfig()
     wandb: WandbConfig = WandbConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

@@ -57,6 +57,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("driver",),
         ("sweep", "serving", "mixture"),
         ("commands",),
+        ("trigger",),
         ("command_line",),
         ("__main__",),
     ),
