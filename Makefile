@@ -22,9 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/headrace run -c demo
 
-# Two files at a time, those with real runs first, for they take longest: a run leaves a fifth of two cores unused.
+# Three files at a time, those with real runs first, for they take longest: on two cores a run often waits.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m 'not long'
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -q -m long

@@ -50,7 +50,7 @@ def drift(loss: float, eras: int, seed: int, *, ratchet: bool) -> float:
         candidate = champion + size * (step + 0.02 * residuals("demo", rng, (n,)))
         drifted = _pairs(size, reference, candidate, None) if ratchet else None
         pairs = _pairs(size, champion, candidate, fresh)
-        terms = Terms(1, 1, "champion", "reference", {"news": asks})
+        terms = Terms(1, 1, "champion", drift_asks={"news": asks})
         asks += 1
         decision: Decision = weigh(pairs, drifted, terms, CONFIG)
         if not decision.promoted:

@@ -1,10 +1,13 @@
-"""How fast does a run train, next to a bare DeepSpeed loop on a machine without Ray?
+"""How fast does a run train, next to a bare DeepSpeed loop and Hugging Face's Trainer on a machine without Ray?
 
-Both train the same model (1 M parameters, rows of 256, batches of 16,384 tokens, ZeRO-2 in float32, two processes of
-one thread over gloo) on the same batches, and their losses are compared step by step. Ours is `headrace train` in a
-process of its own on a store that is ingested already; bare is DeepSpeed's engine in two processes, the batches in
-memory. They run in turns, bare first and last; tokens/s is wall time over the steps, without the first five, so ours
-holds fetching, reporting, the broadcasts between steps and the round boundaries.
+All train a model of one shape (1 M parameters, rows of 256, batches of 16,384 tokens, ZeRO-2 in float32, processes of
+one thread over gloo) on the same rows; the losses of the bare loop are compared with ours step by step. Ours is
+`headrace train` in a process of its own on a store that is ingested already; the others have the batches in memory
+(`other_loops`). They run in turns, the others first and last. Figures are over the steps without the first five, so
+ours hold fetching, reporting, the broadcasts between steps and the round boundaries.
+
+On two cores Ray's daemons compete with two workers, so those are compared by the CPU time of the training processes;
+the wall is compared with one worker that has a core of its own, and everything else on the other.
 """
 
 import itertools
@@ -14,18 +17,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.distributed as dist
 import yaml
 
 from benchmarks.corpus import lines, write
 from benchmarks.root import ROOT
 from benchmarks.rows import Goal, Row, paired
+from benchmarks.training.other_loops import SKIP, THREADS, Trained, bare_rank, train_beside, trainer_rank
+from benchmarks.training.watched import Workers
 from cluster.storage.store import Store
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Place
@@ -36,12 +38,13 @@ from data_ops.rounds.layout import Layout
 from data_ops.rounds.manifest import Manifest, Shape
 from data_ops.rounds.plan import PlanInput, plan_round
 from data_ops.sampling.shard import Shard, merge_shards
-from models.engine import engine
 from models.engine.optim import lr_at
 from ray_jobs.config.reading import check
 from ray_jobs.config.schema import Config
 
-SKIP, THREADS, VOCABULARY, DOCUMENT_TOKEN = 5, 1, 257, 256
+DOCUMENT_TOKEN = 256
+OWN_CORE = 1
+BARE, TRAINER = "bare DeepSpeed loop, no Ray", "Hugging Face's Trainer with DeepSpeed, no Ray"
 RECIPE: dict[str, Any] = {
     "name": "bench",
     "sources": {"made": {"kind": "files", "path": "corpus/*.jsonl", "time": "at"}},
@@ -68,58 +71,54 @@ FULL = Sizes(documents=660, batch_tokens=16_384, round_tokens=163_840, runs=2)
 QUICK = Sizes(documents=40, batch_tokens=1_024, round_tokens=16_384, runs=1)
 
 
-class Trained(NamedTuple):
-    """One run: end of each step in seconds, its loss, its wait for rows, and what its own summary says."""
+class Turns(NamedTuple):
+    """Runs in turns: the others once more than ours, so that each of ours has one before and one behind it."""
 
-    ended_s: list[float]
-    losses: list[float]
-    waits_s: list[float]
-    summary: dict[str, Any]
-
-    def tokens_per_second(self, batch_tokens: int) -> float:
-        """Wall time over the steps behind the skipped ones."""
-        return (len(self.ended_s) - SKIP) * batch_tokens / (self.ended_s[-1] - self.ended_s[SKIP - 1])
+    ours: list[Trained]
+    bare: list[Trained]
+    trainer: list[Trained]
 
 
 def measure(quick: bool) -> list[Row]:
-    """Bare, ours, bare, ours, ..., bare; ratios of ours to the mean of the bare runs before and behind it."""
+    """Two workers by their CPU time, then one on a core of its own by the wall."""
     sizes = QUICK if quick else FULL
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
-        folder = Path(name)
-        config = prepare(folder, sizes)
-        manifests = write_batches(folder, config)
-        bare, ours = [train_bare(folder)], []
-        for number in range(sizes.runs):
-            ours.append(train_ours(folder, number, manifests))
-            bare.append(train_bare(folder))
-        return rows(sizes, bare, ours)
+    made: list[Row] = []
+    for workers, core in ((2, None), (1, OWN_CORE)):
+        with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
+            folder = Path(name)
+            config = prepare(folder, sizes, workers)
+            manifests = write_batches(folder, config)
+            turns = take_turns(folder, manifests, sizes.runs, workers, core)
+        made += rows(sizes, turns) if core is None else pinned_rows(sizes, turns)
+    return made
 
 
-def rows(sizes: Sizes, bare: list[Trained], ours: list[Trained]) -> list[Row]:
-    """The lines of the table."""
-    worst = max(abs(a - b) for run in ours for a, b in zip(run.losses, bare[0].losses, strict=True))
-    if worst > 1e-3:
-        raise AssertionError(f"losses differ by {worst:.2g} nats: the two loops do not train the same")
-    speeds = [run.tokens_per_second(sizes.batch_tokens) for run in bare]
-    mine = [run.tokens_per_second(sizes.batch_tokens) for run in ours]
-    beside = [(a + b) / 2 for a, b in itertools.pairwise(speeds)]
-    waits = [sum(run.waits_s[SKIP:]) / (run.ended_s[-1] - run.ended_s[SKIP - 1]) for run in ours]
-    own = [run.summary["tokens_per_second"] for run in ours]
-    raw = {"bare_runs": speeds, "largest_loss_difference": worst, "steps": len(bare[0].losses), "quick": sizes == QUICK}
+def take_turns(folder: Path, manifests: list[Manifest], runs: int, workers: int, core: int | None) -> Turns:
+    """The others, ours, the others, ours, ..., the others."""
+    turns = Turns([], [], [])
+    for number in range(runs + 1):
+        turns.bare.append(train_beside(bare_rank, folder, workers, core))
+        turns.trainer.append(train_beside(trainer_rank, folder, workers, core))
+        if number < runs:
+            turns.ours.append(train_ours(folder, number, manifests, core))
+    return turns
+
+
+def rows(sizes: Sizes, turns: Turns) -> list[Row]:
+    """The lines of two workers."""
+    worst = refuse_other_losses(turns)
+    waits = [sum(run.waits_s[SKIP:]) / (run.ended_s[-1] - run.ended_s[SKIP - 1]) for run in turns.ours]
+    own = [run.summary["tokens_per_second"] for run in turns.ours]
+    what = "training loop, 1 M parameters, 2 workers, ZeRO-2 fp32"
+    note = (
+        f"{len(turns.bare[0].losses)} steps, {SKIP} skipped; the bare loop's losses are ours to {worst:.1g} nats. Not "
+        "in it: start-up, ingest beside training, evaluation, and checkpoints (none falls due within the default 60 s)."
+    )
+    mine = [run.tokens_per_second(sizes.batch_tokens) for run in turns.ours]
     return [
-        Row(
-            "training loop, 1 M parameters, 2 workers, ZeRO-2 fp32",
-            "tokens/s",
-            mine,
-            "bare DeepSpeed loop, no Ray",
-            beside,
-            paired(mine, beside),
-            Goal(0.98),
-            "Ray's daemons, feed and coordinator share the two cores with the workers; on a GPU machine they do not.",
-            f"{len(bare[0].losses)} steps, {SKIP} skipped; same batches, losses equal to {worst:.1g} nats. Not in it: "
-            "start-up, ingest beside training, evaluation, and checkpoints (none falls due within the default 60 s).",
-            raw,
-        ),
+        _compared(what, sizes, turns.ours, turns.bare, BARE, Goal(0.98), by_cpu=True, note=note),
+        _compared(what, sizes, turns.ours, turns.trainer, TRAINER, Goal(1.0), by_cpu=True),
+        _compared(what, sizes, turns.ours, turns.bare, BARE, None, by_cpu=False),
         Row(
             "training loop: share of wall time that workers wait for rows",
             "",
@@ -140,7 +139,38 @@ def rows(sizes: Sizes, bare: list[Trained], ours: list[Trained]) -> list[Row]:
     ]
 
 
-def prepare(folder: Path, sizes: Sizes) -> Config:
+def pinned_rows(sizes: Sizes, turns: Turns) -> list[Row]:
+    """The lines of one worker on a core of its own."""
+    refuse_other_losses(turns)
+    what = "training loop, 1 M parameters, 1 worker on a core of its own"
+    return [
+        _compared(what, sizes, turns.ours, turns.bare, BARE, Goal(0.98), by_cpu=False),
+        _compared(what, sizes, turns.ours, turns.trainer, TRAINER, Goal(1.0), by_cpu=False),
+    ]
+
+
+def refuse_other_losses(turns: Turns) -> float:
+    """Return the largest difference to the bare loop's losses, in nats; AssertionError above 0.001."""
+    bare = turns.bare[0].losses
+    worst = max(abs(a - b) for run in turns.ours for a, b in zip(run.losses, bare, strict=True))
+    if worst > 1e-3:
+        raise AssertionError(f"losses differ by {worst:.2g} nats: the two loops do not train the same")
+    return worst
+
+
+def _compared(
+    what: str, sizes: Sizes, ours: list[Trained], others: list[Trained], name: str, goal: Goal | None, **told: Any
+) -> Row:
+    speed = Trained.tokens_per_cpu_second if told["by_cpu"] else Trained.tokens_per_second
+    speeds = [speed(run, sizes.batch_tokens) for run in others]
+    mine = [speed(run, sizes.batch_tokens) for run in ours]
+    beside = [(a + b) / 2 for a, b in itertools.pairwise(speeds)]
+    unit = "tokens/CPU-second" if told["by_cpu"] else "tokens/s"
+    raw = {"other_runs": speeds, "quick": sizes == QUICK}
+    return Row(what, unit, mine, name, beside, paired(mine, beside), goal, "", told.get("note", ""), raw)
+
+
+def prepare(folder: Path, sizes: Sizes, workers: int) -> Config:
     """Write corpus and recipe, and ingest once; ours then start from copies of that store."""
     write(folder / "corpus", list(lines(sizes.documents, 8, clean=True)))
     made = {
@@ -148,7 +178,7 @@ def prepare(folder: Path, sizes: Sizes) -> Config:
         "store": str(folder / "store"),
         "round": {"tokens": sizes.round_tokens, "replay_share": 0.25},
         "engine": {
-            "workers": 2,
+            "workers": workers,
             "zero_stage": 2,
             "precision": "fp32",
             "batch_tokens": sizes.batch_tokens,
@@ -216,55 +246,19 @@ def write_batches(folder: Path, config: Config) -> list[Manifest]:
     return manifests
 
 
-def train_ours(folder: Path, number: int, manifests: list[Manifest]) -> Trained:
-    """Train the product on a copy of the store; AssertionError if it planned other rounds than the bare loop got."""
+def train_ours(folder: Path, number: int, manifests: list[Manifest], core: int | None) -> Trained:
+    """Train the product on a copy of the store; AssertionError if it planned other rounds than the others got."""
     store = folder / f"store-{number}"
     shutil.copytree(folder / "store", store)
-    summary = command(folder, "train", f"store={store}")
+    with Workers(core) as workers:
+        summary = command(folder, "train", f"store={store}")
     told = [json.loads(line) for line in (store / "runs/bench/metrics.jsonl").read_text().splitlines()]
     steps = [event for event in told if event["event"] == "step" and not event.get("branch")]
     written = Lake(Store.open(str(store))).rounds("bench")
     for n, manifest in enumerate(manifests):
         if Manifest.from_row(written, n).to_row() != manifest.to_row():
-            raise AssertionError(f"round {n} of the run is not the one that the bare loop trained")
+            raise AssertionError(f"round {n} of the run is not the one that the other loops trained")
     shutil.rmtree(store)
-    return Trained([e["time"] for e in steps], [e["loss"] for e in steps], [e["data_wait_s"] for e in steps], summary)
-
-
-def train_bare(folder: Path) -> Trained:
-    """Train the bare loop in two processes."""
-    torch.multiprocessing.spawn(bare_rank, args=(str(folder),), nprocs=2)
-    parts = [json.loads((folder / f"bare-{rank}.json").read_text()) for rank in range(2)]
-    (folder / "meeting").unlink(missing_ok=True)
-    predictions = np.load(folder / "batches.npz")["predictions"]
-    losses = (np.array(parts[0]["nats"]) + np.array(parts[1]["nats"])) / predictions
-    return Trained(parts[0]["ended_s"], losses.tolist(), [], {})
-
-
-def bare_rank(rank: int, folder: str) -> None:
-    """One rank of the bare loop: forward, backward, step on DeepSpeed's engine, and the loss read every step."""
-    os.environ |= {"LOCAL_RANK": str(rank), "OMP_NUM_THREADS": str(THREADS), "DEEPSPEED_LOG_LEVEL": "error"}
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    config = Config.model_validate_json(Path(folder, "config.json").read_text())
-    stored = np.load(Path(folder, "batches.npz"))
-    batches, predictions, rates = (torch.from_numpy(stored[k]) for k in ("batches", "predictions", "rates"))
-    made = engine.start(config.model, VOCABULARY, config.engine, config.optim, config.seed)
-    deepspeed, micro = made.deepspeed, made.micro_rows
-    mine = batches.shape[2] // 2
-    ended_s, nats = [], []
-    for batch, total, rate in zip(batches, predictions.tolist(), rates.tolist(), strict=True):
-        inputs, labels, segments = batch[:, rank * mine : (rank + 1) * mine]
-        for group in deepspeed.optimizer.param_groups:
-            group["lr"] = rate
-        loss = 0.0
-        for first in range(0, mine, micro):
-            part = slice(first, first + micro)
-            found = deepspeed(inputs[part], segments[part], labels[part])
-            deepspeed.backward(found * (2 / total), scale_wrt_gas=False)
-            deepspeed.step()
-            loss += float(found.detach())
-        ended_s.append(time.time())
-        nats.append(loss)
-    Path(folder, f"bare-{rank}.json").write_text(json.dumps({"ended_s": ended_s, "nats": nats}))
-    dist.barrier()
-    dist.destroy_process_group()
+    ended_s = [event["time"] for event in steps]
+    waits_s = [event["data_wait_s"] for event in steps]
+    return Trained(ended_s, [event["loss"] for event in steps], waits_s, summary, workers.cpu_s(ended_s))

@@ -12,9 +12,9 @@ from benchmarks import corpus
 from benchmarks.data import compact, ingest, kernels
 from benchmarks.gate.eras import Era, documents_needed, false_promotions
 from benchmarks.gate.families import FAMILIES, residuals
-from benchmarks.gate.whole import promoted
+from benchmarks.gate.whole import drift, promoted
 from benchmarks.rows import Goal, Row, table
-from benchmarks.training import checkpoint, resume, stall, train_loop
+from benchmarks.training import checkpoint, other_loops, resume, stall, train_loop
 from cluster.storage.store import Store
 from data_ops.audit.account import account
 from data_ops.documents.document import CURATED_SCHEMA, DOCUMENT_SCHEMA
@@ -163,15 +163,16 @@ def test_packing_and_reservoir_give_rows():
 
 def test_loops_that_train_different_things_are_not_compared():
     ended = [float(n) for n in range(8)]
-    bare = train_loop.Trained(ended, [1.0] * 8, [], {})
-    mine = train_loop.Trained(ended, [1.0] * 7 + [1.1], [0.0] * 8, {"tokens_per_second": 1.0})
+    bare = other_loops.Trained(ended, [1.0] * 8, [], {}, ended)
+    mine = other_loops.Trained(ended, [1.0] * 7 + [1.1], [0.0] * 8, {"tokens_per_second": 1.0}, ended)
     with pytest.raises(AssertionError, match="do not train the same"):
-        train_loop.rows(train_loop.QUICK, [bare, bare], [mine])
+        train_loop.rows(train_loop.QUICK, train_loop.Turns([mine], [bare, bare], [bare, bare]))
 
 
-def test_tokens_per_second_are_wall_time_behind_the_skipped_steps():
-    ended = np.cumsum([9, 9, 9, 9, 9, 2, 2, 2]).astype(float).tolist()
-    assert train_loop.Trained(ended, [], [], {}).tokens_per_second(100) == 50
+def test_tokens_per_second_are_those_behind_the_skipped_steps_by_wall_or_cpu_time():
+    ended = np.cumsum([9, 9, 9, 9, 9, 2, 2, 2]).astype(float)
+    trained = other_loops.Trained(ended.tolist(), [], [], {}, (2 * ended).tolist())
+    assert (trained.tokens_per_second(100), trained.tokens_per_cpu_second(100)) == (50, 25)
 
 
 def test_the_stall_of_a_run_counts_checkpoints_within_training_and_steps_beside_their_writing():
@@ -194,3 +195,5 @@ def test_the_series_of_the_gate_keep_their_mean_and_the_plain_test_fails_where_i
     assert ours < 0.09 and plain > 0.2
     assert 20 < documents_needed(0.02, 0.05, 1) < 200
     assert promoted([0.0] * 3, 0.05, 0.03, 1, 3) == 1.0 and promoted([0.0, 0.0, 0.2], 0.05, 0.03, 1, 3) == 0.0
+    kept, lost = (drift(0.5, 20, 0, ratchet=ratchet) for ratchet in (True, False))
+    assert 0 < kept < 3.5 < 8 < lost

@@ -72,7 +72,7 @@ def test_what_tests_and_benchmarks_import_is_declared_for_developers():
 
 
 def test_what_is_declared_for_developers_is_a_tool_an_extra_or_imported_by_a_test():
-    asked = {name for file in OTHERS for name in re.findall(r'importorskip\("(\w+)"\)', file.text)}
+    asked = {name for file in OTHERS for name in re.findall(r'(?:importorskip|late)\("(\w+)"\)', file.text)}
     assert DEV - TOOLS - OPTIONAL - imported(OTHERS) - asked == set()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.support.runs import command, end_all, finish, start, wait_for, windows, write_documents
 
@@ -72,6 +71,8 @@ def test_it_learns_and_a_better_model_becomes_the_champion(grown: tuple[Path, li
     assert champion["weights_sha256"] == promoted["weights_sha256"]
     assert "<svg" in (folder / "lake/runs/small/report.html").read_text()
     uri = f"sqlite:///{folder}/mlflow.db"
+    from mlflow import MlflowClient  # a second, in each process that collects tests
+
     registered = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version_by_alias("small", "champion")
     assert registered.tags["headrace.weights_sha256"] == first["weights_sha256"]
 

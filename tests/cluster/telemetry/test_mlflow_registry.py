@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from cluster.telemetry.mlflow_registry import ALIAS, MlflowRegistry
 from cluster.telemetry.wandb_run import Champion
+from tests.support.late import late
 
+mlflow = late("mlflow")
 FIRST = Champion(
     "news/00000120", None, "s3://acme/lake", ("s3://acme/lake/runs/news/a/0.safetensors",), {"weights_sha256": "ab"}
 )
@@ -19,21 +20,21 @@ SECOND = replace(FIRST, checkpoint="news/00000240", previous="news/00000120", fa
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], MlflowClient]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """A database of MLflow, which the product finds by MLflow's own variable."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    return lambda: MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return lambda: mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def versions(client: MlflowClient) -> dict[int, str]:
+def versions(client: Any) -> dict[int, str]:
     """Checkpoint by version."""
     return {int(v.version): v.tags["headrace.checkpoint"] for v in client.search_model_versions("name='news'")}
 
 
 @pytest.mark.slow
-def test_the_alias_follows_forth_and_back_and_told_twice_nothing_changes(server: Callable[[], MlflowClient]) -> None:
+def test_the_alias_follows_forth_and_back_and_told_twice_nothing_changes(server: Callable[[], Any]) -> None:
     registry = MlflowRegistry("news")
     for champion in (FIRST, FIRST, SECOND, FIRST, SECOND, SECOND):
         registry.promoted(champion)
@@ -48,7 +49,7 @@ def test_the_alias_follows_forth_and_back_and_told_twice_nothing_changes(server:
 
 @pytest.mark.slow
 def test_nothing_is_written_into_the_folder_where_it_runs(
-    server: Callable[[], MlflowClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -59,12 +60,12 @@ def test_nothing_is_written_into_the_folder_where_it_runs(
 
 
 @pytest.mark.slow
-def test_killed_between_any_two_calls_the_next_start_ends_with_the_same(server: Callable[[], MlflowClient]) -> None:
+def test_killed_between_any_two_calls_the_next_start_ends_with_the_same(server: Callable[[], Any]) -> None:
     MlflowRegistry("news").promoted(FIRST)
     calls = ["create_registered_model", "search_model_versions", "create_model_version", "set_registered_model_alias"]
     for call in calls:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(MlflowClient, call, killed)
+            patch.setattr(mlflow.MlflowClient, call, killed)
             with pytest.raises(KeyboardInterrupt):
                 MlflowRegistry("news").promoted(SECOND)
     MlflowRegistry("news").promoted(SECOND)

@@ -31,6 +31,7 @@ def plain_chatml(messages):
     return "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(TALKS, st.sampled_from([CHATML, MARKED]), st.sampled_from([0, 1]))
 def test_tokens_are_those_of_the_whole_and_the_learnt_ones_spell_the_answers_and_their_ends(messages, source, which):

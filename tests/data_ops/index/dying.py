@@ -1,6 +1,5 @@
 """A process that keeps an index and dies by SIGKILL at a chosen act on its files."""
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -88,13 +87,6 @@ def forget(path: str, acts: int) -> None:
     log = sketch_log()
     log.reached, log.gone = WINDOWS - 1, GONE
     forget_sketches(DyingFolder(Store.open(path), KNOWN_SKETCHES, acts), log)
-
-
-def processes(*modules: str) -> multiprocessing.context.ForkServerContext:
-    """Starts processes that have imported these modules already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(modules))
-    return context
 
 
 with tempfile.TemporaryDirectory() as _folder:  # compile the loops once, for all that are forked

@@ -16,14 +16,14 @@ from tests.data_ops.index.dying import (
     keep_sketches,
     log,
     open_sketches,
-    processes,
     sketch_log,
 )
+from tests.support.forks import fork_server
 
 
 @pytest.mark.slow
 def test_killed_at_every_act_one_after_the_other_it_loses_nothing_and_says_nothing(tmp_path):
-    context, acts, code = processes("tests.data_ops.index.dying"), 0, -9
+    context, acts, code = fork_server("tests.data_ops.index.dying"), 0, -9
     reached = -1
     while code != 0:
         code, acts = run(context, keep_index, tmp_path, acts), acts + 1
@@ -36,7 +36,7 @@ def test_killed_at_every_act_one_after_the_other_it_loses_nothing_and_says_nothi
 
 @pytest.mark.slow
 def test_killed_at_every_act_an_index_of_sketches_answers_as_if_it_had_lived(tmp_path):
-    context, everything, window, codes = processes("tests.data_ops.index.dying"), np.arange(30 * WINDOWS), -1, [1]
+    context, everything, window, codes = fork_server("tests.data_ops.index.dying"), np.arange(30 * WINDOWS), -1, [1]
     sketches = sketch_log()
     sketches.reached = WINDOWS - 1
     while codes[-1] != 0:
@@ -51,7 +51,7 @@ def test_killed_at_every_act_an_index_of_sketches_answers_as_if_it_had_lived(tmp
 @pytest.mark.slow
 def test_killed_at_every_act_of_forgetting_it_is_whole_and_in_the_end_nothing_of_them_is_on_the_disk(tmp_path):
     keep_sketches(str(tmp_path / "a"), -1)
-    context, everything, codes = processes("tests.data_ops.index.dying"), np.arange(30 * WINDOWS), [1]
+    context, everything, codes = fork_server("tests.data_ops.index.dying"), np.arange(30 * WINDOWS), [1]
     sketches = sketch_log()
     sketches.reached, sketches.gone = WINDOWS - 1, GONE
     answer, marks = sketches.plain(WINDOWS - 1).look(everything), [sketches.ids[n, 0].tobytes() for n in GONE]

@@ -15,8 +15,8 @@ from data_ops.index.folder import KNOWN_IDS
 from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
-from tests.data_ops.index.dying import processes
 from tests.data_ops.index.often_kept import NeverKept, OftenKept
+from tests.support.forks import fork_server
 from tests.support.lakes import add_window, make_documents, make_lake, window_of
 
 KEPT, FRESH = {"duplicate": OftenKept()}, {"duplicate": NeverKept()}
@@ -161,7 +161,7 @@ def test_files_that_are_lost_while_they_are_used_change_no_answer(tmp_path):
 @pytest.mark.slow
 def test_two_drivers_that_are_killed_at_any_moment_keep_what_a_set_would_keep(tmp_path):
     make_lake(tmp_path)
-    context, rnd, windows = processes(__name__), random.Random(3), 10
+    context, rnd, windows = fork_server(__name__), random.Random(3), 10
     for life in range(3):  # two kills, then both go to the end
         drivers = [context.Process(target=ingest, args=(str(tmp_path), windows)) for _ in range(2)]
         for driver in drivers:

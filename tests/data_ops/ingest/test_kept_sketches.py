@@ -16,8 +16,8 @@ from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.erase import erase
 from data_ops.lake.lake import Lake
-from tests.data_ops.index.dying import processes
 from tests.data_ops.index.often_kept import NeverKept, NeverKeptNear, OftenKept, OftenKeptNear
+from tests.support.forks import fork_server
 from tests.support.lakes import make_documents, make_lake, window_of
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,7 @@ def answers(lake: Lake, rules: dict[str, HistoryRule], probe: int = 50) -> list[
 
 def test_two_drivers_that_are_killed_at_any_moment_keep_what_one_that_reads_all_texts_keeps(tmp_path):
     make_lake(tmp_path / "a")
-    context, rnd, windows = processes(__name__), random.Random(3), 8
+    context, rnd, windows = fork_server(__name__), random.Random(3), 8
     for life in range(3):  # two kills, then both go to the end
         drivers = [context.Process(target=ingest, args=(str(tmp_path / "a"), windows)) for _ in range(2)]
         for driver in drivers:

@@ -17,9 +17,10 @@ from models.kinds.building import build
 from models.kinds.kinds import kind_of, part_that_trains
 from models.measures.scoring import scorer
 from tests.models.engine.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, global_batch, spawn, state_of, train
+from tests.support.late import late
 
 pytestmark = pytest.mark.slow
-peft = pytest.importorskip("peft")
+late("peft")
 
 LORA = {"rank": 4, "alpha": 8, "targets": ["q", "v_proj", "mlp.down_proj"]}
 SEED, STEPS = 7, 3

@@ -1,6 +1,5 @@
 """Does one global batch give one step, whatever the workers, the ZeRO stage and the precision?"""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.engine import checkpoint, zero
 from models.engine.engine import Engine, resolve_precision, start
+from tests.support.forks import fork_server
 from tests.support.runs import ROOT
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ def train(engine: Engine, steps: range) -> list[tuple[float, float, bool]]:
 def spawn(world_size: int, job: Callable[..., None], directory: Path, *args: Any) -> None:
     """Run `job(rank, *args)` in `world_size` processes joined by gloo, forked from one that has imported all."""
     zero.import_deepspeed()  # sets what the fork server must inherit
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["deepspeed", __name__])
+    fork_server("deepspeed", __name__)
     rendezvous = directory / f"rendezvous-{job.__name__}-{world_size}"
     arguments = (world_size, str(rendezvous), job, args)
     torch.multiprocessing.start_processes(_enter, arguments, nprocs=world_size, start_method="forkserver")

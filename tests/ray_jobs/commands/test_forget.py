@@ -1,6 +1,5 @@
 """Is a forgotten document gone from the disk and from every future round, whenever the command is killed?"""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -42,6 +41,7 @@ from ray_jobs.store.access import exclusive, refuse_while_forgetting, shared
 from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
 from tests.data_ops.index.often_kept import OftenKeptNear
+from tests.support.forks import fork_server
 from tests.support.lakes import add_window, made_once, make_documents, make_lake
 
 pytestmark = pytest.mark.slow
@@ -231,8 +231,7 @@ def test_a_kill_at_any_point_is_completed_by_the_same_command(tmp_path, point):
     Histories(lake, {"near_duplicate": OftenKeptNear()}).advance(WINDOWS - 1)
     assert sketched(tmp_path) == [True] * 4
     names = [id_of(o) for o in GONE]
-    processes = multiprocessing.get_context("forkserver")  # delta's threads forbid a fork of this process
-    processes.set_forkserver_preload([__name__])
+    processes = fork_server(__name__)  # delta's threads forbid a fork of this process
     killed = processes.Process(target=forget_and_die, args=(tmp_path, point, names))
     killed.start()
     killed.join()

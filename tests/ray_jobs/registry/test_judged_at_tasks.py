@@ -10,10 +10,11 @@ import pytest
 
 from cluster.storage.store import Store
 from ray_jobs.evaluation.harness.result import results_of
+from tests.support.late import late
 from tests.support.root import ROOT
 from tests.support.runs import command, end_all, finish, start, write_documents
 
-pytest.importorskip("lm_eval")
+late("lm_eval")
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 
 EXAM = """

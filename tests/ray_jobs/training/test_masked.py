@@ -33,9 +33,10 @@ from ray_jobs.training.worker.loop import Worker
 from ray_jobs.training.worker.rank import Rank, WorkerJob
 from tests.ray_jobs.training.worker.test_rank import KilledError, OneAtATime
 from tests.support.lakes import fill_lake, make_lake
+from tests.support.late import late
 from tests.support.runs import RECIPE, end_all, events, finish, kill, last_step, start, wait_for, write_documents
 
-pytest.importorskip("transformers")
+late("transformers")
 RUN, LAST = "news", 5
 TOKENIZER = byte_tokenizer().with_mask()
 SETTINGS: dict[str, Any] = {

@@ -86,6 +86,7 @@ def test_a_stream_that_is_damaged_in_the_middle_is_named_and_read_again_when_a_w
     assert len(texts(quiet(reader) + quiet(reader))) == 3000 and reader.untaken == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("pack", [gzip.compress, CHECKED.compress, lzma.compress, bz2.compress])
 def test_no_text_is_believed_whose_own_checksum_is_wrong(tmp_path: Path, pack, members: int):

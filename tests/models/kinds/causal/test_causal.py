@@ -18,9 +18,10 @@ from models.kinds.kinds import kind_of, model_config, part_that_trains
 from models.measures.scoring import scorer
 from tests.models.kinds.test_kind import BATCH_ROWS, ROW_TOKENS, rows_of
 from tests.support.folders import DOCUMENT, JSON, VOCAB
+from tests.support.late import late
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-transformers = pytest.importorskip("transformers")
+transformers = late("transformers")
 pytestmark = pytest.mark.slow
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -22,9 +22,10 @@ from ray_jobs.serving.generate import stream
 from ray_jobs.serving.served import load_served
 from tests.models.kinds.causal.test_causal import FAMILIES, SMALL, TOKENS, config_of
 from tests.support.folders import DOCUMENT, JSON, VOCAB, taken
+from tests.support.late import late
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-transformers = pytest.importorskip("transformers")
+transformers = late("transformers")
 pytestmark = pytest.mark.slow
 
 PROMPT = [DOCUMENT, 3, 99, 14, 15, 92, 65]

@@ -16,10 +16,11 @@ from models.kinds.kind import Precision
 from models.kinds.kinds import kind_of
 from models.kinds.partial import adapter_shapes
 from tests.support.folders import folder_of
+from tests.support.late import late
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-peft = pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
+peft = late("peft")
+transformers = late("transformers")
 
 SHAPE = {"layers": 2, "width": 48, "heads": 4, "kv_heads": 2, "row_tokens": 64, "qk_norm": "head", "from": "./base"}
 LORA = {"rank": 4, "alpha": 12, "targets": ["q_proj", "o_proj", "down_proj"]}

@@ -17,10 +17,11 @@ from ray_jobs.evaluation.harness.answerer import ModelAnswerer
 from ray_jobs.evaluation.harness.asking import Harness
 from ray_jobs.evaluation.harness.bundle import read_bundle
 from tests.support.folders import CONFIG, DOCUMENT, JSON, VOCAB, folder_of
+from tests.support.late import late
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-pytest.importorskip("lm_eval")
-transformers = pytest.importorskip("transformers")
+late("lm_eval")
+transformers = late("transformers")
 pytestmark = pytest.mark.slow
 
 LONG = "A text that is longer than a row of this model, so that it is read in windows, one after the other. " * 3

@@ -11,8 +11,9 @@ from ray_jobs.evaluation.harness.result import figures_of
 from tests.ray_jobs.evaluation.harness.answerers import Hashed, Knowing
 from tests.ray_jobs.evaluation.harness.test_bundle import exam
 from tests.ray_jobs.evaluation.harness.test_definition import PLAIN
+from tests.support.late import late
 
-pytest.importorskip("lm_eval")
+late("lm_eval")
 pytestmark = pytest.mark.slow  # a process imports the harness: 7 s of a processor
 
 CHANCE = {"small_choice": {"acc": 0.25, "acc_norm": 0.25}, "small_pairs": {"acc": 0.5, "mcc": 0.0}}
