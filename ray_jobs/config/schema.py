@@ -31,6 +31,7 @@ from ray_jobs.config.blocks import (
     GateConfig,
     JudgeConfig,
     ServeConfig,
+    SloConfig,
     TriggerConfig,
 )
 from ray_jobs.store.paths import RUN_NAME
@@ -69,6 +70,7 @@ class Config(Settings):
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
     trigger: TriggerConfig = TriggerConfig()
+    slo: SloConfig = SloConfig()
     card: CardConfig = CardConfig()
     wandb: WandbConfig = WandbConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -120,6 +122,9 @@ class Config(Settings):
                 f"engine.offload={self.engine.offload} keeps on hosts what optim.kind=muon puts together on GPUs; use "
                 "offload=none, or kind=adamw"
             )
+        named = self.slo.freshness if isinstance(self.slo.freshness, dict) and self.sources else {}
+        if strange := sorted(named.keys() - self.sources.keys()):
+            raise ValueError(f"slo.freshness names {strange}, which are none of the sources {sorted(self.sources)}")
         self._learns_what_it_can()
         self._mixes_what_is_there()
         for label in self.sources:
