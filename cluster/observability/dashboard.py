@@ -55,6 +55,15 @@ PANELS: dict[str, list[Panel]] = {
             "Seconds from a document's own time, 95 % within, by source.",
         ),
         Panel(
+            "Too late",
+            "percentunit",
+            {
+                "{{label}}": f"{pace('slo_late_documents', 'run, label')} / {pace('slo_documents', 'run, label')}",
+                "allowed of {{label}}": now("slo_allowed_share", "run, label"),
+            },
+            "Share of the documents that were trained later than slo.freshness asks, and the share that may be.",
+        ),
+        Panel(
             "Lag",
             "short",
             {"windows": now("backlog_windows"), "records of {{label}}": now("source_lag", "run, label")},

@@ -20,6 +20,7 @@ _ACCESS = "access is denied; check the credentials and their rights on this pref
 _SILENT = "the endpoint does not answer; check the network and AWS_ENDPOINT_URL"
 KAFKA_SILENT = "no Kafka broker answers"
 DATABASE_SILENT = "no database answers"
+REGISTRY_SILENT = "no schema registry answers"
 _LOGIN = "no credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the machine a role"
 TEXT_HINTS = {
     **dict.fromkeys(("NO_SUCH_BUCKET", "NoSuchBucket", "specified bucket does not exist"), _BUCKET),
@@ -41,6 +42,7 @@ NETWORK = (
     _SILENT,
     KAFKA_SILENT,
     DATABASE_SILENT,
+    REGISTRY_SILENT,
 )
 #: How the same libraries tell what stays as it is: rights, credentials, absent things.
 FINAL = (

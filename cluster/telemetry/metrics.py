@@ -50,6 +50,9 @@ METRICS = {
     "event_to_lake_s": Metric("s", "gauge", "From a document's own time to its arrival, p95 of a step, by source."),
     "event_to_gradient_s": Metric("s", "gauge", "From a document's own time to its first gradient, p95, by source."),
     "event_to_champion_s": Metric("s", "gauge", "From its own time to the champion that has seen it, p95, by source."),
+    "slo_documents": Metric("documents", "counter", "Documents by which slo.freshness is judged, by source."),
+    "slo_late_documents": Metric("documents", "counter", "Those of them that were trained too late, by source."),
+    "slo_allowed_share": Metric("share", "gauge", "Share of them that may be late, by source."),
     "documents_read": Metric(
         "documents", "counter", "Records read into the store; kept + held out + dropped + quarantined."
     ),

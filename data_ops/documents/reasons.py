@@ -47,6 +47,10 @@ REASONS = {
     "turns_changed": Reason("quarantined", "a rule has taken away the beginning of a message"),
     "long_conversation": Reason("quarantined", "the conversation has more tokens than max_tokens, or a row, takes"),
     "bad_notification": Reason("quarantined", "no notification of S3, but a message of its queue, whose id this is"),
+    "no_schema_id": Reason("quarantined", "the value does not begin with a zero byte and the id of a schema"),
+    "unknown_schema": Reason("quarantined", "the registry has no schema of this id, or none that is read"),
+    "bad_avro": Reason("quarantined", "the value is not what its Avro schema says"),
+    "bad_protobuf": Reason("quarantined", "the value is not what its Protobuf schema says"),
     "source_removed": Reason("quarantined", "its source is no longer in the configuration"),
     "tombstone": Reason("dropped", "a message without a value, by which a log says that its key is deleted"),
     "no_record": Reason(

@@ -8,7 +8,7 @@ import datetime
 import difflib
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -120,7 +120,7 @@ def told_absent(wanted: str, columns: Sequence[str]) -> str:
     return f"it has no column {wanted!r} for text; it has {', '.join(columns[:NAMED])}{more}; {hint}"
 
 
-def pick(record: dict[str, Any], path: str) -> Any:
+def pick(record: Mapping[str, object], path: str) -> object:
     """Give the field of this name, else the nested one that the path leads to; None if there is neither.
 
     >>> pick({"meta": {"text": "a"}}, "meta.text"), pick({"meta.text": "b"}, "meta.text"), pick({}, "meta.text")
@@ -128,7 +128,7 @@ def pick(record: dict[str, Any], path: str) -> Any:
     """
     if path in record or "." not in path:
         return record.get(path)
-    value: Any = record
+    value: object = record
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return value

@@ -7,7 +7,7 @@ carry their unit (Parquet timestamps) do not come here.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_tz
 
@@ -64,6 +64,18 @@ def time_us(value: object) -> int | None:
     if isinstance(value, datetime):
         return _moment_us(value)
     return _number_us(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+
+
+def moment_of(micros: int) -> datetime | str:
+    """Read microseconds since 1970 as a time; beyond the years 1 to 9999 as a text that is none.
+
+    >>> moment_of(1_000_000).isoformat(), moment_of(10**18)
+    ('1970-01-01T00:00:01+00:00', '1000000000000000000 microseconds since 1970')
+    """
+    try:
+        return EPOCH + timedelta(microseconds=micros)
+    except OverflowError:
+        return f"{micros} microseconds since 1970"
 
 
 def _moment_us(moment: datetime) -> int:

@@ -49,7 +49,10 @@ Reference = Annotated[
 ]
 ToDirectory = Annotated[str | None, typer.Option("--to", metavar="DIRECTORY", help="The directory to write.")]
 Looked = Annotated[
-    str, typer.Argument(metavar="PATH", help="A folder, a file, a glob, s3://..., gs://... or a database.")
+    str,
+    typer.Argument(
+        metavar="PATH", help="A folder, a file, a glob, s3://..., gs://..., a database or kafka://HOST/TOPIC."
+    ),
 ]
 AsChat = Annotated[bool, typer.Option("--chat", help="Take the prompt as a question, by the chat template.")]
 Adapter = Annotated[bool, typer.Option("--adapter", help="Of model.lora: the adapters alone, as peft loads them.")]
@@ -86,6 +89,7 @@ IdFile = Annotated[str | None, typer.Option("--file", help="A file with one id a
 Reported = Annotated[bool, typer.Option("--report", help="Delete nothing; tell what is known of the documents.")]
 Address = Annotated[str | None, typer.Option("--address", help="http://HOST:8265; default: RAY_API_SERVER_ADDRESS.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")]
+OneLook = Annotated[bool, typer.Option("--one-look", help="Look once, start a run if it is due, end with its code.")]
 Python = Annotated[str, typer.Option("--python", help="The interpreter on the head.")]
 ClusterFile = Annotated[str | None, typer.Option("--cluster-file", help="Check this `ray up` or KubeRay file alone.")]
 Sources = Annotated[bool, typer.Option("--sources", help="Read some spans of the sources again.")]

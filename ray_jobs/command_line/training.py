@@ -1,4 +1,4 @@
-"""The commands that take documents in and train: run, train, ingest, submit, sweep."""
+"""The commands that take documents in and train: run, train, ingest, submit, trigger, sweep."""
 
 import os
 import sys
@@ -16,11 +16,13 @@ from ray_jobs.command_line.options import (
     Files,
     Follow,
     Json,
+    OneLook,
     Overrides,
     Python,
     command,
 )
 from ray_jobs.command_line.reading import read, read_as_written
+from ray_jobs.commands.submit import submit as submit_job
 from ray_jobs.config.schema import Config
 
 if TYPE_CHECKING:
@@ -117,12 +119,33 @@ def submit(
     python: Python = "python",
 ) -> None:
     """`run` as a job on a cluster: upload, start, show its output, end with its exit code."""
-    from ray_jobs.commands.submit import submit as submit_job
-
     settings = read_as_written(config, overrides)  # sources and store are looked at there, not from here
     echo = sys.stderr.write if as_json else sys.stdout.write
     ended = submit_job(settings, address, follow=follow, detach=detach, python=python, echo=echo)
     finish(ended.code, ended._asdict(), as_json)
+
+
+@command(
+    commands,
+    PANEL,
+    "headrace trigger -c mine.yaml trigger.tokens=5M trigger.every=6h",
+    "headrace trigger -c mine.yaml --address http://HOST:8265",
+    "headrace trigger -c mine.yaml --one-look",
+)
+def trigger(
+    overrides: Overrides = None,
+    config: Files = None,
+    as_json: Json = False,
+    address: Address = None,
+    python: Python = "python",
+    one_look: OneLook = False,
+) -> None:
+    """Wait until enough fresh text is there, then start a run for it, one at a time; with --address on a cluster."""
+    from ray_jobs.trigger.command import trigger_command
+
+    settings = read(config, overrides)
+    code = trigger_command(settings, address, python, once=one_look, as_json=as_json)
+    finish(code, {"event": "stopped", "code": code}, as_json)
 
 
 @command(

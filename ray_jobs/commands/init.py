@@ -1,9 +1,9 @@
 """What does `headrace init` do? It looks at what holds texts and writes a short configuration that runs.
 
 Files are told apart by their suffix, a source a kind; of a database each table with texts that can be read exactly is
-one. Which field holds the text, the time and the id is tried out on the first records, read by the source itself: what
-is written down was read once. Sizes of model, batch and warm-up follow from how much text there is, so that a small
-corpus learns something.
+one, and so are topics of Kafka. Which field holds the text, the time and the id is tried out on the first records, read
+by the source itself: what is written down was read once. Sizes of model, batch and warm-up follow from how much text
+there is, so that a small corpus learns something.
 """
 
 import re
@@ -23,6 +23,7 @@ from data_ops.sources.files.formats.content import LINE_SUFFIXES, PACKED_SUFFIXE
 from data_ops.sources.files.listing import WILD, list_files
 from data_ops.sources.files.notified.guess import guess_queue
 from data_ops.sources.files.walk import FileState
+from data_ops.sources.kafka.guess import SCHEME, guess_topics
 from data_ops.sources.kinds import open_source
 from data_ops.sources.sql.config import POSTGRES, SQLITE
 from data_ops.sources.sql.guess import guess_tables, told_guess
@@ -73,9 +74,11 @@ class Proposal:
 
 
 def propose(path: str) -> Proposal:
-    """Look at a file, a folder, a glob, a bucket or a database; ConfigError where there is nothing to read."""
+    """Look at a file, a folder, a glob, a bucket, a database or topics; ConfigError where there is nothing to read."""
     if path.startswith(DATABASES):
         return _propose_tables(path)
+    if path.startswith(SCHEME):
+        return _propose_topics(path)
     try:
         if not WILD.search(path) and (folder := guess_delta(path, *NAMES) or guess_dataset(path, *NAMES)):
             return _propose_one(path, folder)
@@ -138,6 +141,22 @@ def _propose_tables(url: str) -> Proposal:
     lines += [f"passed over: {sentence}" for sentence in found.refused]
     sources = dict(zip(labels, given, strict=True))
     return Proposal(_written(url, sources, sum(guess.num_bytes for guess in found.tables)), lines)
+
+
+def _propose_topics(url: str) -> Proposal:
+    """Look at topics of Kafka; ConfigError where they hold nothing that is understood."""
+    try:
+        found = guess_topics(url, *NAMES)
+    except ValidationError as error:
+        raise ConfigError(f"{url}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    except OSError as error:
+        raise ConfigError(str(error)) from None
+    config = found.config
+    keys = {"kind": "kafka", "servers": ",".join(config.servers), "topics": ",".join(config.topics)}
+    mapped = {key: value for key in ("format", "text", "time", "id") if (value := getattr(config, key))}
+    source = {**keys, **mapped, **({"registry": config.registry.url} if config.registry else {})}
+    label = _label(config.topics[0])
+    return Proposal(_written(url, {label: source}, found.num_bytes), [f"{label}: {found.told}"])
 
 
 def _propose_one(path: str, found: DeltaGuess | DatasetGuess) -> Proposal:

@@ -12,6 +12,7 @@ from ray_jobs.outcome import ConfigError
 from ray_jobs.registry.champion import read_decision
 from ray_jobs.registry.task_history import task_history
 from ray_jobs.report.data import Summary
+from ray_jobs.report.freshness import objectives_of
 from ray_jobs.report.gather import gather
 from ray_jobs.report.page import render_run
 from ray_jobs.report.summary import Judged, summarise
@@ -48,7 +49,10 @@ def _summed_up(config: Config, lake: Lake, events: list[Event], is_live: bool) -
     """The summary of a run that has not written one."""
     last = commits.newest_readable(lake.store, config.name)
     workers = next((event.workers for event in reversed(events) if isinstance(event, Started)), 0)
-    state = Judged(None, last, workers, events[-1].time - events[0].time, "running" if is_live else "ended")
+    wanted = objectives_of(config.slo)
+    state = Judged(
+        None, last, workers, events[-1].time - events[0].time, "running" if is_live else "ended", wanted=wanted
+    )
     return summarise(config.name, config.engine, events, lake.windows()[0], account(lake, config.name), state)
 
 

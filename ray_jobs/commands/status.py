@@ -18,7 +18,15 @@ from data_ops.mixing.versions import versions
 from ray_jobs.checkpoints import manifest as commits
 from ray_jobs.checkpoints.champion import read_champion
 from ray_jobs.config.schema import Config
-from ray_jobs.report.freshness import Chain, chain_of, sentences
+from ray_jobs.report.freshness import (
+    Chain,
+    KeptObjectives,
+    KeptShare,
+    chain_of,
+    kept_objectives,
+    objective_sentences,
+    sentences,
+)
 from ray_jobs.report.terminal import Display
 from ray_jobs.store.lease import Lease, holder, silent_s, unreleased
 from ray_jobs.store.paths import fed_path, run_path, runs_of
@@ -47,6 +55,7 @@ class RunStatus(TypedDict):
     loss: float | None
     freshness_s: dict[str, float | None] | None
     from_event_s: Chain
+    slo: dict[str, KeptShare]  # by source, of the newest events
     judged: dict[str, object] | None  # the last verdict, as an event's row
     drift: list[str]  # which sources have changed lately, and which wait for that
 
@@ -110,6 +119,10 @@ def run_status(store: Store, lake: Lake, run: str) -> RunStatus:
     except (FileNotFoundError, DamagedError):  # it is derived: the next end of the run writes it anew
         summary = Figures()
     newest = newest_events(store, run)
+    try:
+        wanted = read_json(store, run_path(run, "config.json"), KeptObjectives)
+    except (FileNotFoundError, DamagedError):
+        wanted = KeptObjectives()
     judged = next((event for event in reversed(newest) if isinstance(event, CandidateJudged)), None)
     return {
         "name": run,
@@ -124,6 +137,7 @@ def run_status(store: Store, lake: Lake, run: str) -> RunStatus:
         "loss": summary.loss.get("last"),
         "freshness_s": summary.freshness_s,
         "from_event_s": chain_of(newest),
+        "slo": kept_objectives(newest, wanted),
         "judged": event_to_row(judged) if judged else None,
         "drift": _drift(store, run, newest),
     }
@@ -164,6 +178,7 @@ def _judged_lines(run: RunStatus) -> list[str]:
     """The last verdict on a candidate of a run, and how fresh it is, source by source."""
     lines = [f"fresh     {visible(line)}" for line in sentences(run["from_event_s"])]
     lines += [f"drift     {visible(line)}" for line in run["drift"]]
+    lines += [f"slo       {visible(line)}" for line in objective_sentences(run["slo"])]
     if run["judged"] is not None:
         judged = msgspec.convert(run["judged"], CandidateJudged)
         ago = seconds(max(0.0, time.time() - judged.time))

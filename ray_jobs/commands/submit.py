@@ -87,8 +87,45 @@ def pack_code(config: Config, folder: Path) -> None:
     """Put what a job needs into a folder: our packages and the checked configuration, with absolute paths."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    values = config.model_dump(mode="json", exclude_unset=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    (folder / CONFIG).write_text(written_config(config), encoding="utf-8")
+
+
+def written_config(config: Config) -> str:
+    """Write a checked configuration as the file of a run that is started from here."""
+    return str(yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True), sort_keys=False))
+
+
+class JobState(NamedTuple):
+    """Has a job ended, and with which exit code of its run?"""
+
+    ended: bool
+    code: int
+
+
+class Jobs:
+    """The jobs of a cluster, where a caller starts several: each under an id of the caller's, which is taken once."""
+
+    def __init__(self, address: str | None) -> None:
+        """ConfigError for a wrong address, ConnectionError where no cluster answers or accepts us."""
+        self._client, self.url = _client(address)
+
+    def start(self, name: str, config: Config, python: str) -> None:
+        """Upload and start. ConnectionError where the cluster takes no job."""
+        with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+            pack_code(config, Path(folder))
+            _start(self._client, name, f"{python} -m ray_jobs run -c {CONFIG}", folder)
+
+    def code(self, name: str) -> JobState | None:
+        """Ask how a job stands; None: there is none of this id. ConnectionError where the cluster does not answer."""
+        try:
+            if not self._client.get_job_status(name).is_terminal():
+                return JobState(False, 0)
+            return JobState(True, _ended(self._client, name, self._client.get_job_logs(name)[-TAIL:]).code)
+        except RuntimeError as error:
+            if "does not exist" in str(error):
+                return None
+            said = " ".join(str(error).split())[:120]
+            raise ConnectionError(f"the cluster does not tell of job {name} ({said})") from None
 
 
 def exit_code(status: str, code: int | None, tail: str) -> int:

@@ -1,5 +1,6 @@
 """What can be configured of checkpoints, evaluation, judgements and the gate?"""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, JsonValue
@@ -140,6 +141,35 @@ class ServeConfig(Settings):
     replicas: int = Field(1, ge=1, le=256, description="processes that answer at one port, each with its own weights")
     feedback: FeedbackConfig = FeedbackConfig()
     canary: CanaryConfig = CanaryConfig()
+
+
+class TriggerConfig(Settings):
+    """When `headrace trigger` starts a run: what comes first."""
+
+    tokens: Annotated[int, BeforeValidator(parse_count)] | None = Field(
+        None, ge=1, description="about so many tokens wait, at four bytes each: 5M"
+    )
+    documents: Annotated[int, BeforeValidator(parse_count)] | None = Field(
+        None, ge=1, description="so many records wait"
+    )
+    bytes: Size | None = Field(None, ge=1, description="so many bytes of them wait")
+    every: Duration | None = Field(None, gt=0, description="anything waits, and the last start is so long ago")
+    look_every: Duration = Field(30.0, gt=0, le=86_400, description="between two looks at the sources")
+
+
+class SloConfig(Settings):
+    """How fresh text has to be trained (a service level objective), and how much of it may be late."""
+
+    freshness: Duration | dict[str, Duration] | None = Field(
+        None, description="from a document's own time to its first gradient: 10m, or {label: 10m}; absent: no objective"
+    )
+    late: Share = Field(0.01, gt=0, lt=1, description="share of the documents that may take longer")
+
+    def within_s(self, labels: Iterable[str]) -> dict[str, float]:
+        """Return the seconds within which text has to be trained, by source that has an objective."""
+        if isinstance(self.freshness, dict):
+            return {label: self.freshness[label] for label in labels if label in self.freshness}
+        return dict.fromkeys(labels, self.freshness) if self.freshness is not None else {}
 
 
 class CardConfig(Settings):

@@ -24,7 +24,16 @@ from data_ops.sampling.config import ReservoirConfig
 from data_ops.sources.kinds import ConfiguredSource
 from models.config import EngineConfig, ModelConfig, Objective, OptimConfig
 from models.kinds.kinds import model_config as model_of
-from ray_jobs.config.blocks import CardConfig, CheckpointConfig, EvaluateConfig, GateConfig, JudgeConfig, ServeConfig
+from ray_jobs.config.blocks import (
+    CardConfig,
+    CheckpointConfig,
+    EvaluateConfig,
+    GateConfig,
+    JudgeConfig,
+    ServeConfig,
+    SloConfig,
+    TriggerConfig,
+)
 from ray_jobs.store.paths import RUN_NAME
 from tune.config import SweepConfig
 
@@ -60,6 +69,8 @@ class Config(Settings):
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
+    trigger: TriggerConfig = TriggerConfig()
+    slo: SloConfig = SloConfig()
     card: CardConfig = CardConfig()
     wandb: WandbConfig = WandbConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -111,6 +122,9 @@ class Config(Settings):
                 f"engine.offload={self.engine.offload} keeps on hosts what optim.kind=muon puts together on GPUs; use "
                 "offload=none, or kind=adamw"
             )
+        named = self.slo.freshness if isinstance(self.slo.freshness, dict) and self.sources else {}
+        if strange := sorted(named.keys() - self.sources.keys()):
+            raise ValueError(f"slo.freshness names {strange}, which are none of the sources {sorted(self.sources)}")
         self._learns_what_it_can()
         self._mixes_what_is_there()
         for label in self.sources:

@@ -24,13 +24,14 @@ from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.config.schema import Config
 from ray_jobs.driver.conclusion import write_down
 from ray_jobs.driver.judging import Bench, Judging
-from ray_jobs.driver.meter import Meter
+from ray_jobs.driver.meter import FreshnessObjective, Meter
 from ray_jobs.driver.signals import STOPPING
 from ray_jobs.driver.telemetry import open_telemetry
 from ray_jobs.ingest.opening import OpenStore
 from ray_jobs.outcome import FAILED, OK, STOPPED, Outcome, last_line
 from ray_jobs.registry.lineage import lineage
 from ray_jobs.report.data import Header, Summary
+from ray_jobs.report.freshness import objectives_of
 from ray_jobs.report.progress import Asked, warming
 from ray_jobs.report.summary import Judged, State
 from ray_jobs.report.terminal import Display
@@ -84,7 +85,8 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
     kept = {number: count for number, count in counted.items() if isinstance(count, int)}
     run.display.header(_header(config, training, resumed, opened), asked_of(config), kept)
     lines = JsonLines(store, run_path(config.name, "metrics.jsonl"), config.telemetry.flush_every)
-    meter = Meter(config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), windows)
+    wanted, slo = objectives_of(config.slo), FreshnessObjective(config.slo.within_s(config.sources), config.slo.late)
+    meter = Meter(config.engine.batch_tokens, config.engine.batch_rows(config.model.row_tokens), windows, slo=slo)
     step, begin_with = resumed.step if resumed else None, meter.begin(resumed)
     with open_telemetry(config, store, training.session, run.stopped.set, step, begin_with) as telemetry:
         listeners = Listeners(lines, meter, telemetry)
@@ -97,7 +99,7 @@ def drive(run: Drive, *, judged: bool) -> Outcome:
             judging.end(at_once=cut_short or training.failure is not None)
         last = commits.latest(store, config.name)
         state: State = "stopped" if cut_short else "ended"
-        result = Judged(resumed, last, training.placement.workers, time.time() - began, state)
+        result = Judged(resumed, last, training.placement.workers, time.time() - began, state, wanted=wanted)
         if last is not None and training.failure is None:
             try:
                 result = _conclude(run, result, last, None if cut_short else judging)

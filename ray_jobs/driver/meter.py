@@ -9,7 +9,7 @@ counts failures counts those of this driver. Pure: it reads events, nothing else
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,13 +37,30 @@ BY_REASON = {"dropped": "dropped", "quarantined": "quarantined_by"}
 LABELLED = {fate: f"documents_{fate}" for fate in BY_REASON}  # metrics that are counted by reason
 
 
+class FreshnessObjective(NamedTuple):
+    """Within how many seconds text has to be trained, by source, and which share of it may be late."""
+
+    within_s: Mapping[str, float]
+    late: float
+
+
+NO_OBJECTIVE = FreshnessObjective({}, 0.0)
+
+
 class Meter:
     """The metrics of one driver of a run, in the order in which its events come."""
 
     def __init__(
-        self, batch_tokens: int, batch_rows: int, windows: Iterable[Window] = (), began_s: float | None = None
+        self,
+        batch_tokens: int,
+        batch_rows: int,
+        windows: Iterable[Window] = (),
+        began_s: float | None = None,
+        slo: FreshnessObjective = NO_OBJECTIVE,
     ) -> None:
         """batch_*: of a step, over all workers. windows: those committed before; began_s: unix time, absent: now."""
+        self.slo = slo
+        self.judged = {label: [0, 0] for label in slo.within_s}  # documents by which it is judged, those that were late
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
         self.began_s = time.time() if began_s is None else began_s
         self.totals: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
@@ -63,6 +80,8 @@ class Meter:
         """Where every counter stands when the driver starts, so that the first event of its kind is an increase."""
         position = resumed.state.position if resumed else Position()
         row: MetricRow = {name: 0 for name, metric in METRICS.items() if metric.kind == "counter"}
+        del row["slo_documents"], row["slo_late_documents"]  # of a source each
+        row |= self._slo()
         for fate, metric in LABELLED.items():
             del row[metric]
             row |= {f"{metric}/{name}": 0 for name, reason in reasons().items() if reason.fate == fate}
@@ -110,10 +129,22 @@ class Meter:
         if event.freshness_s:
             row["freshness_p50_s"], row["freshness_p95_s"] = np.quantile(event.freshness_s, [0.5, 0.95]).tolist()
         row |= _p95("event_to_lake_s", event.to_lake_s) | _p95("event_to_gradient_s", event.to_gradient_s)
+        row |= self._slo(event)
         if self.recovering_since is not None:
             row["recovery_s"] = max(0.0, event.time - self.recovering_since)
         self.recovering_since, self.last_step_s = None, event.time
         self.uncommitted[event.step] = event.seconds
+        return row
+
+    def _slo(self, event: StepDone | None = None) -> MetricRow:
+        """Count what is judged by an objective: all documents of a step, or the quantiles that it tells of many."""
+        row: MetricRow = {}
+        for label, counts in self.judged.items():
+            seconds = event.to_gradient_s.get(label, ()) if event else ()
+            counts[0] += len(seconds)
+            counts[1] += sum(each > self.slo.within_s[label] for each in seconds)
+            row |= {f"slo_documents/{label}": counts[0], f"slo_late_documents/{label}": counts[1]}
+            row[f"slo_allowed_share/{label}"] = self.slo.late
         return row
 
     def _started(self, event: Started) -> MetricRow:

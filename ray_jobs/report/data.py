@@ -10,7 +10,7 @@ from typing import TypedDict
 from ray_jobs.evaluation.decision import DecisionRow
 from ray_jobs.evaluation.harness.result import Showing
 from ray_jobs.report.charts.timeline import Moment
-from ray_jobs.report.freshness import Chain
+from ray_jobs.report.freshness import Chain, KeptShare
 from ray_jobs.report.losses import StageFigures
 
 
@@ -55,6 +55,7 @@ class Summary(TypedDict, total=False):
     data_wait_share: float | None
     freshness_s: dict[str, float | None]
     from_event_s: Chain
+    slo: dict[str, KeptShare]
     skipped_steps: int
     sample_fingerprint: str | None
     weights_sha256: str | None

@@ -62,7 +62,7 @@ def render_run(data: ReportData) -> str:
         sections.funnel(data.summary, data.windows, data.quarantine),
         losses(data.losses, plainly),
         sections.freshness(data.freshness_s),
-        chain_section(data.summary.get("from_event_s") or {}),
+        chain_section(data.summary.get("from_event_s") or {}, data.summary.get("slo")),
         sections.faults(data.events),
         sections.setting(redact(data.config), redact(data.versions), data.summary),
     ]

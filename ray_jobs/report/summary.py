@@ -20,7 +20,7 @@ from ray_jobs.checkpoints.position import Position
 from ray_jobs.evaluation.decision import Decision
 from ray_jobs.evaluation.scores import by_slice
 from ray_jobs.report.data import Summary
-from ray_jobs.report.freshness import chain_of
+from ray_jobs.report.freshness import KeptObjectives, chain_of, kept_objectives
 from ray_jobs.training.events import CandidateJudged, Evaluated, Event, StepDone, final_steps
 
 State = Literal["ended", "stopped", "running"]
@@ -58,6 +58,9 @@ class Identity:
     tokenizer: str
 
 
+NO_OBJECTIVES = KeptObjectives()
+
+
 @dataclass(frozen=True)
 class Judged:
     """What one driver achieved: from which checkpoint to which, and what the gate said."""
@@ -71,6 +74,7 @@ class Judged:
     decision: Decision | None = None
     before: pa.Table | None = None
     after: pa.Table | None = None
+    wanted: KeptObjectives = NO_OBJECTIVES
 
     @property
     def is_new(self) -> bool:
@@ -115,6 +119,7 @@ def summarise(
         "seconds": round(result.seconds, 3),
         **_speed(engine.batch_tokens, mine),
         "from_event_s": chain_of([*mine, *(e for e in events if isinstance(e, CandidateJudged))]),
+        "slo": kept_objectives(mine, result.wanted),
         "skipped_steps": len(position.skipped),
         "sample_fingerprint": identity.sample_fingerprint if identity else None,
         "weights_sha256": identity.weights_sha256 if identity else None,

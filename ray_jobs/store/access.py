@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 FORGET = "@forget"  # no run can be called so
 INGEST = "@ingest-"
 SWEEP = "@sweep"  # behind the name of a run: its sweep
+TRIGGER = "@trigger"  # behind the name of a run: who starts it; itself it only looks
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def exclusive(store: Store, wait_seconds: float = LEASE_SECONDS) -> Iterator[Non
         raise ConfigError(f"another `headrace forget` is at work in {store.uri}; wait for it") from None
     try:
         for name in names_of(store, "lease"):
-            lease = holder(store, name, wait_seconds) if name != FORGET else None
+            lease = None if name == FORGET or name.endswith(TRIGGER) else holder(store, name, wait_seconds)
             if lease is not None:
                 who = "an ingest" if name.startswith(INGEST) else f"run {name}"
                 raise ConfigError(

@@ -127,6 +127,12 @@ def holder(store: Store, run: str, wait_seconds: float = 0.0) -> Lease | None:
     return newest if newest is not None and _alive(store, newest, wait_seconds) else None
 
 
+def last_claim(store: Store, run: str) -> int:
+    """The number of the newest claim on a run, whoever made it; -1: nobody ever did."""
+    paths = _claim_paths(store, run)
+    return int(paths[-1].rpartition("/")[2].removesuffix(".json")) if paths else -1
+
+
 def unreleased(store: Store, run: str) -> Lease | None:
     """The newest claim on a run if its holder never let it go, dead or alive."""
     try:

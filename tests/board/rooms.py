@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("survey",),
     ),
     "data_ops.sources": (
-        ("protocol", "times"),
+        ("login", "protocol", "times"),
         ("fields", "objective"),
         ("json_records",),
         ("conversation_records",),
@@ -58,6 +58,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("driver",),
         ("sweep", "serving", "mixture"),
         ("commands",),
+        ("trigger",),
         ("command_line",),
         ("__main__",),
     ),

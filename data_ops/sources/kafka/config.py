@@ -4,8 +4,6 @@ A password has no key: it stands in the environment or in a file of every node t
 client is made, so that no plan, log or page of configuration can hold it.
 """
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -13,6 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from cluster.redaction import SECRET
 from cluster.storage.uri import expanded_path
 from cluster.units import Settings, Size
+from data_ops.sources.kafka.registered.config import RegistryConfig
+from data_ops.sources.login import read_login, refuse_secrets
 from data_ops.sources.objective import ObjectiveConfig
 
 PLACES = ("kafka.key", "kafka.offset", "kafka.timestamp")  # of a message, beside its headers
@@ -62,12 +62,7 @@ class SecurityConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _no_secret_stands_here(cls, values: Any) -> Any:
-        for name in values if isinstance(values, dict) else ():
-            if name not in cls.model_fields and SECRET.search(str(name)):
-                raise ValueError(
-                    f"{name} is a secret and has no place in a configuration; put the password into the environment as "
-                    "KAFKA_PASSWORD, or into a file that security.login_file names"
-                )
+        refuse_secrets("security", "KAFKA_PASSWORD", values, cls.model_fields)
         return values
 
     @model_validator(mode="after")
@@ -86,17 +81,7 @@ class SecurityConfig(Settings):
 
     def password(self) -> str:
         """Read the password. OSError, in a sentence, where it is not there."""
-        if self.login_file is not None:
-            text = Path(expanded_path(self.login_file)).read_text(encoding="utf-8").strip()
-            if not text:
-                raise OSError(f"security.login_file={self.login_file} is empty; write the password into it")
-            return text
-        if not (text := os.environ.get(self.login_env, "")):
-            raise OSError(
-                f"the environment holds no {self.login_env}; set it to the password on every node, or name a file "
-                "by security.login_file"
-            )
-        return text
+        return read_login("security", self.login_env, self.login_file)
 
     def client_settings(self) -> dict[str, str]:
         """Return the settings of a client, with the secrets. OSError where one is not there."""
@@ -116,14 +101,19 @@ class KafkaConfig(ObjectiveConfig):
     """Topics of a Kafka cluster, or of what speaks its protocol."""
 
     FINDS: ClassVar[frozenset[str]] = frozenset(
-        {"servers", "topics", "group", "on_loss", "wait", "security", "options", "weight"}
+        {"servers", "topics", "group", "on_loss", "wait", "security", "options", "weight", "registry"}
     )
 
     kind: Literal["kafka"] = Field("kafka", description="Topics of Kafka.")
     servers: Names = Field(description="Some brokers, host:port; the others are found through them.")
     topics: Names = Field(description="The topics to read, all partitions, also those that are added later.")
-    format: Literal["json", "text", "bytes"] = Field(
-        "json", description="Of a value: an object; a text; a text in which what is no UTF-8 is replaced."
+    format: Literal["json", "text", "bytes", "avro", "protobuf"] = Field(
+        "json",
+        description="Of a value: an object; a text; a text in which what is no UTF-8 is replaced; a record by a schema "
+        "of the registry.",
+    )
+    registry: RegistryConfig | None = Field(
+        None, description="Of avro and protobuf: the schema registry, as its URL or with its login."
     )
     text: str = Field("text", min_length=1, description="The field of the object that holds the text.")
     time: str = Field(
@@ -173,14 +163,26 @@ class KafkaConfig(ObjectiveConfig):
     @model_validator(mode="after")
     def _fields_are_of_the_format(self) -> "KafkaConfig":
         for key, name in (("time", self.time), ("id", self.id)):
-            if self.format != "json" and not is_of_the_message(name):
+            if self.format in ("text", "bytes") and not is_of_the_message(name):
                 raise ValueError(
                     f"{key}={name} is a field of an object, and format={self.format} has none; use one of "
                     f"{', '.join(PLACES)}, {HEADER}NAME"
                 )
             if name.startswith("kafka.") and not is_of_the_message(name):
                 raise ValueError(f"{key}={name} is no part of a message; use one of {', '.join(PLACES)}, {HEADER}NAME")
+        if self.is_registered and self.registry is None:
+            raise ValueError(f"format={self.format} needs the registry of its schemas; set registry=https://HOST:8081")
+        if self.registry is not None and not self.is_registered:
+            raise ValueError(
+                f"registry={self.registry.url} is for format=avro or protobuf, and this is format={self.format}; leave "
+                "it out, or set the format"
+            )
         return self
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the schema of a value lies in a registry."""
+        return self.format in ("avro", "protobuf")
 
     @property
     def waits(self) -> bool:

@@ -17,17 +17,20 @@ import pyarrow as pa
 
 from cluster.storage.retry import retry
 from data_ops.sources.fields import RecordRows
-from data_ops.sources.json_records import LOOKED_AT, fields_of
+from data_ops.sources.json_records import LONG_BYTES, LOOKED_AT, fields_of
 from data_ops.sources.kafka.config import HEADER, PLACES, KafkaConfig
 from data_ops.sources.kafka.logs import Log, Lost, Reached, spans_of, start_of
+from data_ops.sources.kafka.registered.records import as_json
+from data_ops.sources.kafka.registered.registry import registry_of
 from data_ops.sources.kafka.values import parser_of
 from data_ops.sources.protocol import ChangedError, Cursor, Discovery, LossError, Source, SourceConfig, Span
 
 if TYPE_CHECKING:
-    from data_ops.sources.kafka.client import Client, Topics
+    from data_ops.sources.kafka.client import Client, Message, Topics
 
 SAMPLED = 50  # messages of a partition from which the size of the others is told
 SAMPLE_AGAIN = 20_000  # offsets further on
+NEEDS = {"avro": ("fastavro",), "protobuf": ("google.protobuf", "grpc_tools")}  # packages of the extra, by format
 WHY = {
     "trimmed": "offsets {start} to {last} of {name} were removed from the log before they were read",
     "created_again": "the topic of {name} was deleted and created again after offset {start} was reached",
@@ -157,7 +160,12 @@ class KafkaSource(Source):
         """Say that the client is not installed, that no broker answers, or that a topic is not there."""
         if find_spec("confluent_kafka") is None:
             return f"{self._named} needs confluent-kafka, which is not installed; pip install 'headrace[kafka]'"
+        registry = self.config.registry
+        if registry is not None and (absent := [name for name in NEEDS[self.config.format] if not _is_there(name)]):
+            return f"{self._named} needs {absent[0]}, which is not installed; pip install 'headrace[registry]'"
         try:
+            if registry is not None:
+                registry_of(registry).check()
             topics = self._client().topics(self.config.topics)
         except OSError as error:
             return f"{self._named}: {error}"
@@ -173,22 +181,38 @@ class KafkaSource(Source):
 
     def fields_there(self) -> Sequence[str]:
         """Name the fields of the first messages, and what else a time or an id may be taken from."""
+        first = [message for _, message in self.first_messages()]
+        headers = dict.fromkeys(HEADER + header for message in first for header, _ in message.headers)
+        values = [message.value or b"" for message in first]
+        if self.config.registry is not None:
+            short = [value for value in values if len(value) <= LONG_BYTES]
+            fields = fields_of(as_json(self.config.format, self.config.registry, short))
+        else:
+            fields = fields_of(value.replace(b"\n", b" ") for value in values) if self.config.format == "json" else []
+        return (*fields, *PLACES, *headers) if fields else ()
+
+    def first_messages(self) -> "list[tuple[str, Message]]":
+        """Fetch some messages where the logs begin, each with its partition."""
         client = self._client()
         logs = client.logs(client.topics(self.config.topics))
-        headers: dict[str, None] = {}
-        values = []
+        first: list[tuple[str, Message]] = []
         for name, log in islice(((n, log) for n, log in sorted(logs.items()) if log.end > log.begin), LOOKED_AT):
             topic, _, number = name.rpartition("/")
-            for message in client.fetch(topic, int(number), log.begin, min(log.end, log.begin + SAMPLED)):
-                headers |= dict.fromkeys(HEADER + header for header, _ in message.headers)
-                values.append((message.value or b"").replace(b"\n", b" "))
-            if len(values) >= LOOKED_AT:
+            end = min(log.end, log.begin + SAMPLED)
+            first += [(name, message) for message in client.fetch(topic, int(number), log.begin, end)]
+            if len(first) >= LOOKED_AT:
                 break
-        fields = fields_of(values) if self.config.format == "json" else ()
-        return (*fields, *PLACES, *headers) if fields else ()
+        return first
 
     def acknowledge(self, cursor: Cursor) -> None:
         """Tell the group, if one is named, how far we are. OSError where it does not take that."""
         offsets = {name: msgspec.convert(state, Reached).next_offset for name, state in cursor.items()}
         if self.config.group and offsets:
             self._client().commit(self.config.group, offsets)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of google.protobuf, where there is no google
+        return False

@@ -1,7 +1,8 @@
 """What document is in a message?
 
 A value is read by the code that reads lines of files (json_records.py), so that the same text has the same fate
-wherever it comes from. Its id and time may stand in the message around it: key, headers, timestamp, place in the log.
+wherever it comes from; one whose schema lies in a registry, by registered/records.py. Its id and time may stand in the
+message around it: key, headers, timestamp, place in the log.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from data_ops.sources.conversation_records import conversation_parser
 from data_ops.sources.fields import Fields, RecordRows, name_of
 from data_ops.sources.json_records import Parse, json_parser, parse_document
 from data_ops.sources.kafka.config import HEADER, KafkaConfig, is_of_the_message
+from data_ops.sources.kafka.registered.records import registered_parser
 from data_ops.sources.times import time_us
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ def _value_parser(config: KafkaConfig) -> Parse:
     if config.format == "bytes":
         return _parse_bytes
     id_field, time_field = (None if is_of_the_message(name) else name for name in (config.id, config.time))
+    if config.is_registered and config.registry is not None:
+        fields = Fields(config.text, time_field, id_field)
+        return registered_parser(config.format, config.registry, fields, config.conversations)
     if (conversations := config.conversations) is not None:
         return conversation_parser(conversations, time_field, id_field)
     return json_parser(Fields(config.text, time_field, id_field))

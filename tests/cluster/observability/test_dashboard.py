@@ -28,7 +28,10 @@ def series(text):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
 def test_every_rule_is_about_metrics_that_are_exported(rule):
-    named = series(rule["expr"])
+    recorded = {each["record"]: each["expr"] for each in RULES if "record" in each}
+    for name in re.findall(r"headrace:\w+:\w+", rule["expr"]):
+        assert name in recorded
+    named = series(" ".join([rule["expr"], *(recorded[n] for n in re.findall(r"headrace:\w+:\w+", rule["expr"]))]))
     assert named and named <= EXPORTED, named - EXPORTED
 
 

@@ -48,13 +48,15 @@ with connect(ClusterConfig(), metrics=True):
         if state == "healthy":
             telemetry.log({**common, "step": n, "tokens": n * 1000, "freshness_p95_s": 5.0, "backlog_windows": 1,
                            "data_wait_share": 0.001, "checkpoint_time_s": time.time(), "goodput": 0.99,
-                           "documents_read": n, "documents_kept": n, "checkpoint_stall_s": 0.001})
+                           "documents_read": n, "documents_kept": n, "checkpoint_stall_s": 0.001,
+                           "slo_documents/wire": n * 10, "slo_late_documents/wire": 0, "slo_allowed_share/wire": 0.01})
         elif state == "sick":
             sick += 1
             telemetry.log({**common, "freshness_p95_s": 7200.0, "backlog_windows": 30 + sick, "data_wait_share": 0.5,
                            "checkpoint_time_s": time.time() - 2000, "goodput": 0.5, "documents_read": n * 3,
                            "documents_kept": n, "documents_quarantined/bad_json": sick, "restarts": sick,
-                           "skipped_steps": sick, "checkpoint_stall_s": 0.4})
+                           "skipped_steps": sick, "checkpoint_stall_s": 0.4,
+                           "slo_documents/wire": n * 10, "slo_late_documents/wire": sick * 10})
     telemetry.close()
 """
 

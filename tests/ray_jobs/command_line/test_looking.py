@@ -42,6 +42,7 @@ def test_status_tells_how_long_ago_in_the_unit_of_people() -> None:
         "loss": None,
         "freshness_s": None,
         "from_event_s": {},
+        "slo": {},
         "judged": None,
         "drift": [],
     }

@@ -12,7 +12,7 @@ from data_ops.ingest.events import Warned, WindowDone
 from data_ops.lake.window import Window
 from ray_jobs.checkpoints.manifest import Commit
 from ray_jobs.checkpoints.position import Position, TrainingState
-from ray_jobs.driver.meter import Meter
+from ray_jobs.driver.meter import FreshnessObjective, Meter
 from ray_jobs.training.events import CandidateJudged, Committed, Evaluated, RoundBegun, SnapshotTaken, Started, StepDone
 
 COUNTS = {"read": 10, "kept": 6, "held_out": 1, "quarantined": 1}
@@ -52,7 +52,7 @@ def meter(**others):
 
 def test_every_metric_of_the_table_is_reported_and_no_other():
     seen = values(
-        meter(),
+        meter(slo=FreshnessObjective({"wire": 1.0}, 0.01)),
         started(0, 0.0),
         RoundBegun(round=0, fresh_tokens=3, replay_tokens=1, last_window=0, drift={"wire": 0.1}, drift_alarms=1),
         window(0),
@@ -150,7 +150,8 @@ def test_a_group_that_dies_before_its_first_step_has_nothing_to_recover():
 
 def test_counters_stand_somewhere_from_the_beginning():
     counters = {name for name, metric in METRICS.items() if metric.kind == "counter"}
-    new = meter().begin(None)
+    new = meter(slo=FreshnessObjective({"wire": 1.0}, 0.01)).begin(None)
+    assert new.pop("slo_allowed_share/wire") == 0.01
     assert {name.split("/")[0] for name in new} == counters and set(new.values()) == {0}
     assert {"documents_quarantined/bad_json", "documents_dropped/duplicate"} <= set(new)
     before = [Window(n, {}, {}, datetime.now(UTC), {**COUNTS, **REASONS}) for n in range(3)]
@@ -201,3 +202,22 @@ def test_goodput_is_a_share_and_counters_never_fall(moves):
         assert 0 <= seen.get("goodput", 0) <= 1
         assert seen.get("restarts", last.get("restarts", 0)) >= last.get("restarts", 0)
         last |= seen
+
+
+def test_text_that_is_trained_too_late_is_counted_by_source_and_only_where_an_objective_is_set():
+    slo = FreshnessObjective({"wire": 10.0}, 0.05)
+    begun = meter(slo=slo).begin(None)
+    assert {name: value for name, value in begun.items() if name.startswith("slo_")} == {
+        "slo_documents/wire": 0,
+        "slo_late_documents/wire": 0,
+        "slo_allowed_share/wire": 0.05,
+    }
+    seen = values(
+        meter(slo=slo),
+        step(1, 1.0, to_gradient_s={"wire": (2.0, 10.0, 11.0), "help": (99.0,)}),
+        step(2, 2.0, branch=True, to_gradient_s={"wire": (99.0,)}),
+        step(3, 3.0, to_gradient_s={"wire": (12.0,)}),
+    )
+    assert (seen["slo_documents/wire"], seen["slo_late_documents/wire"]) == (4, 2)
+    assert not [name for name in seen if "help" in name and name.startswith("slo")]
+    assert not [name for name in meter().begin(None) if name.startswith("slo_")]

@@ -158,6 +158,7 @@ ELSEWHERE |= {
 #: Of conversations; tests/data_ops/ingest/test_conversations.py and tests/data_ops/conversations.
 ELSEWHERE |= {"missing_messages", "bad_message", "unknown_role", "no_answer", "special_token", "template_refuses"}
 ELSEWHERE |= {"unclear_answer", "turns_changed", "long_conversation"}
+ELSEWHERE |= {"no_schema_id", "unknown_schema", "bad_avro", "bad_protobuf"}  # of values of a registry
 
 
 def test_every_quarantine_reason_has_a_meaning_and_a_test():
