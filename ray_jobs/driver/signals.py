@@ -2,13 +2,19 @@
 
 Once: an event is set, and the driver finishes the step, commits and stops (exit 143). Twice: at once, as if
 killed, which loses nothing committed. The handler itself does nothing more, because it may interrupt anything.
+
+A run that a trigger started stops in the same way when the trigger is gone. It looks at its parent's number for that:
+the kernel's signal for it (PR_SET_PDEATHSIG) may come once for each thread of the dead, and a second one stops at once.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STOP_WITH = "HEADRACE_STOP_WITH"  # in the environment: the process id of a parent without which we are to stop
+LOOK_SECONDS = 0.5
 STOPPING = "stopping: finishing the step and committing; once more stops at once"
 
 
@@ -30,8 +36,19 @@ def stop_on_signal() -> Iterator[threading.Event]:
         stopped.set()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    over = threading.Event()
+    if parent := os.environ.pop(STOP_WITH, ""):  # ours alone, not also of what we start
+        threading.Thread(target=_stop_with, args=(int(parent), stopped, over), daemon=True, name="parent").start()
     try:
         yield stopped
     finally:
+        over.set()
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def _stop_with(parent: int, stopped: threading.Event, over: threading.Event) -> None:
+    while os.getppid() == parent:
+        if over.wait(LOOK_SECONDS):
+            return
+    stopped.set()

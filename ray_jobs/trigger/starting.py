@@ -1,12 +1,10 @@
 """How is a run begun and watched: as a process of this machine, or as a job of a cluster?
 
-A process ends when its trigger dies, for the kernel then tells it to stop: it commits, and the next trigger goes on.
+A process stops when its trigger has died: it commits, and the next trigger goes on.
 A job has the id of its start, so the cluster itself takes none twice, and a trigger that comes later finds it.
 """
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,12 +16,11 @@ from typing import Protocol
 
 from ray_jobs.commands.submit import CONFIG, Jobs, written_config
 from ray_jobs.config.schema import Config
+from ray_jobs.driver.signals import STOP_WITH
 from ray_jobs.trigger.decision import StartedRun
 
 POLL_S = 0.2
 JOB_POLL_S = 5.0
-LIBC = ctypes.CDLL(None)  # opened here: behind a fork nothing may be loaded
-TELL_WHEN_PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Starter(Protocol):
@@ -58,12 +55,11 @@ class ProcessStarter(Starter):
         with tempfile.TemporaryDirectory(prefix="headrace-trigger-") as folder:
             place = Path(folder, CONFIG)
             place.write_text(written_config(self._config), encoding="utf-8")
-            mine = os.getpid()
             process = subprocess.Popen(
                 [*self._command, "-c", str(place)],
                 stdout=sys.stderr.fileno(),
                 start_new_session=True,  # ^C is for us, and we tell it once: twice would stop it at once
-                preexec_fn=lambda: _die_with(mine),
+                env={**os.environ, STOP_WITH: str(os.getpid())},
             )
             told = False
             while (code := process.poll()) is None:
@@ -97,11 +93,3 @@ class JobStarter(Starter):
                     return 1 if state is None else state.code
             time.sleep(POLL_S)
         return None
-
-
-def _die_with(parent: int) -> None:
-    """Be told to stop when our parent ends, also if it has already (Linux; elsewhere the lease of the run tells)."""
-    if sys.platform == "linux":
-        LIBC.prctl(TELL_WHEN_PARENT_DIES, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(143)
