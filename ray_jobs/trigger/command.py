@@ -67,7 +67,7 @@ def check_trigger(config: Config) -> None:
     rule = config.trigger
     if all(each is None for each in (rule.tokens, rule.documents, rule.bytes, rule.every)):
         raise ConfigError(
-            f"trigger.look_every={rule.look_every:g} looks, and nothing would start run {config.name}; set "
+            f"trigger={{}} says when to look and not when to start: nothing would start run {config.name}; set "
             "trigger.tokens, trigger.documents, trigger.bytes or trigger.every, for example trigger.every=6h"
         )
 
