@@ -207,3 +207,11 @@ def test_the_first_line_says_what_a_run_begins_with_until_it_goes_on():
         said.append(stream.getvalue())
     assert "begins with ./my\\x1b-llama" in said[0]
     assert "begins with" not in said[1]
+
+
+@pytest.mark.parametrize(("ages", "said"), [((3.0, 4.0), True), ((3.0, 9e9), False), ((-9e5, -8e5), False)])
+def test_how_long_ago_the_event_was_is_told_of_live_text_alone(ages, said):
+    display, stream = plain(every_s=0.0)
+    display.event(RoundBegun(round=0, steps=2))
+    display.event(StepDone(step=1, to_gradient_s={"wire": ages}, **STEP))
+    assert ("from the event" in stream.getvalue()) == said, stream.getvalue()
