@@ -278,8 +278,7 @@ def _train_line(step: StepDone, progress: Progress) -> Text:
     line.append(whole(step.step - before), STRONG).append(f"/{whole(last - before)}" if last > first else "", SOFT)
     fresh = sorted(step.freshness_s)
     events = sorted(age for ages in step.to_gradient_s.values() for age in ages)
-    is_live = bool(events) and events[0] >= 0 and events[-1] < LIVE_S  # text may also bear a date that is to come
-    from_event = events[int(0.95 * (len(events) - 1))] if is_live else None
+    events = events if events and events[0] >= 0 and events[-1] < LIVE_S else []  # text may also bear a date to come
     for value, write in (
         (step.loss, "loss {:.3f}".format),
         (step.tokens_per_second, lambda v: f"{short(v)} tok/s"),
@@ -287,7 +286,7 @@ def _train_line(step: StepDone, progress: Progress) -> Text:
         (step.data_wait_s / step.seconds if step.seconds else None, lambda v: f"wait {share(v)}"),
         (step.learning_rate, lambda v: f"lr {rate(v)}"),
         (fresh[int(0.95 * (len(fresh) - 1))] if fresh else None, lambda v: f"freshness p95 {seconds(v)}"),
-        (from_event, lambda v: f"({seconds(v)} from the event)"),
+        (events[int(0.95 * (len(events) - 1))] if events else None, lambda v: f"({seconds(v)} from the event)"),
     ):
         if value is not None:
             line.append(f"  {write(value)}", "" if is_number(value) else BAD)
