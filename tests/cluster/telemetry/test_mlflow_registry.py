@@ -10,7 +10,7 @@ import pytest
 
 from cluster.telemetry.mlflow_registry import ALIAS, MlflowRegistry
 from cluster.telemetry.wandb_run import Champion
-from tests.support.late import late
+from tests.support.imports.late import late
 
 mlflow = late("mlflow")
 FIRST = Champion(

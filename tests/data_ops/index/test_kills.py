@@ -18,7 +18,7 @@ from tests.data_ops.index.dying import (
     open_sketches,
     sketch_log,
 )
-from tests.support.forks import fork_server
+from tests.support.imports.forks import fork_server
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from data_ops.ingest.seen import Histories, drop_repeats, sketches_of
 from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.lake import Lake
 from tests.data_ops.index.often_kept import NeverKept, OftenKept
-from tests.support.forks import fork_server
+from tests.support.imports.forks import fork_server
 from tests.support.lakes import add_window, make_documents, make_lake, window_of
 
 KEPT, FRESH = {"duplicate": OftenKept()}, {"duplicate": NeverKept()}

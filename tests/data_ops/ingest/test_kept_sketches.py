@@ -17,7 +17,7 @@ from data_ops.kernels.arrays import ids_to_array
 from data_ops.lake.erase import erase
 from data_ops.lake.lake import Lake
 from tests.data_ops.index.often_kept import NeverKept, NeverKeptNear, OftenKept, OftenKeptNear
-from tests.support.forks import fork_server
+from tests.support.imports.forks import fork_server
 from tests.support.lakes import make_documents, make_lake, window_of
 
 pytestmark = pytest.mark.slow

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import strategies as st
 
 from data_ops.documents.frontier import Frontier
 from data_ops.documents.place import Documents, Place
@@ -18,6 +19,7 @@ from data_ops.rounds.plan import Behind
 from data_ops.sampling.config import ReservoirConfig
 from data_ops.sampling.shard import Sample
 
+LABELS = ("a", "b", "c")
 SHAPE = Shape(row_tokens=64, batch_rows=4)
 
 
@@ -97,3 +99,13 @@ class MixedRun:
 def places(documents):
     """Where documents are, as tuples."""
     return [Place(*p) for p in zip(documents.windows.tolist(), documents.positions.tolist(), strict=True)]
+
+
+@st.composite
+def logs(draw):
+    """Windows of up to three sources, some of them empty."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    counts = draw(
+        st.lists(st.dictionaries(st.sampled_from(LABELS), st.integers(0, 12), min_size=1), min_size=1, max_size=6)
+    )
+    return [window_rows(number, each, rng) for number, each in enumerate(counts)]

@@ -14,9 +14,8 @@ from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest
 from data_ops.rounds.next_round import NothingLeft
-from tests.data_ops.mixing.mixed_logs import MixedRun, places, window_rows
+from tests.data_ops.mixing.mixed_logs import LABELS, MixedRun, logs, places, window_rows
 
-LABELS = ("a", "b", "c")
 parts = st.dictionaries(st.sampled_from(LABELS), st.sampled_from([0.0, 0.01, 0.2, 1.0, 7.0]), min_size=1).filter(
     lambda shares: sum(shares.values()) > 0
 )
@@ -43,15 +42,6 @@ mixtures = st.builds(lambda kind, idle: MixtureConfig.model_validate({**kind, **
 configs = st.builds(
     RoundConfig, tokens=st.integers(60, 800), replay_share=st.sampled_from([0.0, 0.25, 0.6]), starved=st.just("stop")
 )
-
-
-@st.composite
-def logs(draw):
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    counts = draw(
-        st.lists(st.dictionaries(st.sampled_from(LABELS), st.integers(0, 12), min_size=1), min_size=1, max_size=6)
-    )
-    return [window_rows(number, each, rng) for number, each in enumerate(counts)]
 
 
 def done_of(manifests):

@@ -13,9 +13,8 @@ from data_ops.mixing.config import MixtureConfig
 from data_ops.rounds.config import RoundConfig
 from data_ops.rounds.manifest import Manifest
 from data_ops.steering.repeats import TURN, Limited, Repeats
-from tests.data_ops.mixing.mixed_logs import MixedRun, places, window_rows
+from tests.data_ops.mixing.mixed_logs import LABELS, MixedRun, logs, places, window_rows
 
-LABELS = ("a", "b", "c")
 limits = st.one_of(
     st.integers(0, 4), st.dictionaries(st.sampled_from(LABELS), st.integers(0, 4), min_size=1), st.none()
 )
@@ -25,15 +24,6 @@ configs = st.builds(
     replay_share=st.sampled_from([0.25, 0.6, 0.9]),
     starved=st.sampled_from(["stop", "replay"]),
 )
-
-
-@st.composite
-def logs(draw):
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    counts = draw(
-        st.lists(st.dictionaries(st.sampled_from(LABELS), st.integers(0, 12), min_size=1), min_size=1, max_size=6)
-    )
-    return [window_rows(number, each, rng) for number, each in enumerate(counts)]
 
 
 def mixture(limit):

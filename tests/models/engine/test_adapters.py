@@ -17,7 +17,7 @@ from models.kinds.building import build
 from models.kinds.kinds import kind_of, part_that_trains
 from models.measures.scoring import scorer
 from tests.models.engine.test_engine import BATCH_ROWS, MODEL, STAGES, VOCAB, global_batch, spawn, state_of, train
-from tests.support.late import late
+from tests.support.imports.late import late
 
 pytestmark = pytest.mark.slow
 late("peft")

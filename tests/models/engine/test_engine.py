@@ -17,7 +17,7 @@ from cluster.rows import Rows
 from models.config import EngineConfig, ModelConfig, OptimConfig
 from models.engine import checkpoint, zero
 from models.engine.engine import Engine, resolve_precision, start
-from tests.support.forks import fork_server
+from tests.support.imports.forks import fork_server
 from tests.support.runs import ROOT
 
 pytestmark = pytest.mark.slow

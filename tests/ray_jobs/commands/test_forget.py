@@ -41,7 +41,7 @@ from ray_jobs.store.access import exclusive, refuse_while_forgetting, shared
 from ray_jobs.store.lease import Heart, acquire
 from tests.data_ops.audit.test_account import SHAPE, Story
 from tests.data_ops.index.often_kept import OftenKeptNear
-from tests.support.forks import fork_server
+from tests.support.imports.forks import fork_server
 from tests.support.lakes import add_window, made_once, make_documents, make_lake
 
 pytestmark = pytest.mark.slow

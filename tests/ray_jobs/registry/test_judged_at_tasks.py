@@ -10,7 +10,7 @@ import pytest
 
 from cluster.storage.store import Store
 from ray_jobs.evaluation.harness.result import results_of
-from tests.support.late import late
+from tests.support.imports.late import late
 from tests.support.root import ROOT
 from tests.support.runs import command, end_all, finish, start, write_documents
 

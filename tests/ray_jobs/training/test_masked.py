@@ -32,8 +32,8 @@ from ray_jobs.training.group.training import feed_settings
 from ray_jobs.training.worker.loop import Worker
 from ray_jobs.training.worker.rank import Rank, WorkerJob
 from tests.ray_jobs.training.worker.test_rank import KilledError, OneAtATime
+from tests.support.imports.late import late
 from tests.support.lakes import fill_lake, make_lake
-from tests.support.late import late
 from tests.support.runs import RECIPE, end_all, events, finish, kill, last_step, start, wait_for, write_documents
 
 late("transformers")

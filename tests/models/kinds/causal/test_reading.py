@@ -22,7 +22,7 @@ from ray_jobs.serving.generate import stream
 from ray_jobs.serving.served import load_served
 from tests.models.kinds.causal.test_causal import FAMILIES, SMALL, TOKENS, config_of
 from tests.support.folders import DOCUMENT, JSON, VOCAB, taken
-from tests.support.late import late
+from tests.support.imports.late import late
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = late("transformers")

@@ -21,7 +21,7 @@ from models.kinds.kinds import kind_of, model_config, training_flops
 from models.measures.scoring import scorer
 from tests.models.kinds.test_kind import BATCH_ROWS, ROW_TOKENS, rows_of
 from tests.support.folders import DOCUMENT, JSON, VOCAB
-from tests.support.late import late
+from tests.support.imports.late import late
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = late("transformers")

@@ -16,7 +16,7 @@ from models.kinds.kind import Precision
 from models.kinds.kinds import kind_of
 from models.kinds.partial import adapter_shapes
 from tests.support.folders import folder_of
-from tests.support.late import late
+from tests.support.imports.late import late
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 peft = late("peft")

@@ -17,7 +17,7 @@ from ray_jobs.evaluation.harness.answerer import ModelAnswerer
 from ray_jobs.evaluation.harness.asking import Harness
 from ray_jobs.evaluation.harness.bundle import read_bundle
 from tests.support.folders import CONFIG, DOCUMENT, JSON, VOCAB, folder_of
-from tests.support.late import late
+from tests.support.imports.late import late
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 late("lm_eval")

@@ -11,7 +11,7 @@ from ray_jobs.evaluation.harness.result import figures_of
 from tests.ray_jobs.evaluation.harness.answerers import Hashed, Knowing
 from tests.ray_jobs.evaluation.harness.test_bundle import exam
 from tests.ray_jobs.evaluation.harness.test_definition import PLAIN
-from tests.support.late import late
+from tests.support.imports.late import late
 
 late("lm_eval")
 pytestmark = pytest.mark.slow  # a process imports the harness: 7 s of a processor

@@ -1,0 +1,1 @@
+"""Imports that tests make late, once, or leave to a server that forks."""

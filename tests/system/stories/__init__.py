@@ -1,0 +1,1 @@
+"""Stories of several runs that take minutes."""
